@@ -1,0 +1,2 @@
+//! Disk images.
+#![forbid(unsafe_code)]

@@ -1,0 +1,20 @@
+//! base: the words that every floor uses.
+//!
+//! Error numbers, numbers of CPUs, nodes, tasks and users, sets of them, credentials. It depends on nothing of
+//! ours, touches no hardware and holds no state.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod credentials;
+mod errno;
+mod ids;
+mod sets;
+
+pub use credentials::{Capabilities, Credentials};
+pub use errno::Errno;
+pub use ids::{CpuId, Gid, NodeId, Pid, Uid};
+pub use sets::{CpuSet, MAX_CPUS, MAX_NODES, NodeSet};

@@ -1,0 +1,5 @@
+//! container
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

@@ -1,0 +1,5 @@
+//! controllers
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

@@ -1,0 +1,5 @@
+//! filesystems
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

@@ -1,0 +1,4 @@
+//! machine
+#![cfg_attr(target_os = "none", no_std)]
+
+extern crate alloc;

@@ -1,0 +1,5 @@
+//! memory
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;

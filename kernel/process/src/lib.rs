@@ -1,0 +1,5 @@
+//! process
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

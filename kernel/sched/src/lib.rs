@@ -1,0 +1,5 @@
+//! sched
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

@@ -1,0 +1,4 @@
+//! The kernel binary.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! syscall
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

@@ -1,0 +1,5 @@
+//! vfs
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

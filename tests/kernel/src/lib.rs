@@ -1,0 +1,5 @@
+//! In-kernel suites.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

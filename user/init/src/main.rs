@@ -1,0 +1,4 @@
+//! init
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! shell
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! tools
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,7 +1,7 @@
 //! base: the words that every floor uses.
 //!
-//! Error numbers, numbers of CPUs, nodes, tasks and users, sets of them, credentials. It depends on nothing of
-//! ours, touches no hardware and holds no state.
+//! Error numbers, numbers of CPUs, nodes, tasks and users, sets of them, credentials, and how numbers and sets are
+//! written as text. It depends on nothing of ours, touches no hardware and holds no state.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,8 @@ extern crate std;
 mod credentials;
 mod errno;
 mod ids;
+pub mod list;
+pub mod number;
 mod sets;
 
 pub use credentials::{Capabilities, Credentials};

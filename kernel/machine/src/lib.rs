@@ -1,4 +1,33 @@
-//! machine
+//! machine: all that touches the hardware, and a small second implementation of it for the host.
+//!
+//! Every crate above sees the same paths on both: `x86` is the real machine, `host` lets those crates compile
+//! and be tested with plain `cargo test`. Types that both share stand in files of their own here; what differs
+//! comes from `arch`. Locks are in [`sync`], for the machine, the host and loom. Below it is only `base`.
+//! No policy lives here: no task, no file, no container.
 #![cfg_attr(target_os = "none", no_std)]
 
 extern crate alloc;
+
+#[cfg(target_os = "none")]
+#[path = "x86/mod.rs"]
+mod arch;
+#[cfg(not(target_os = "none"))]
+#[path = "host/mod.rs"]
+mod arch;
+
+pub mod boot;
+pub mod cpu;
+pub mod interrupts;
+pub mod log;
+pub mod sync;
+pub mod time;
+pub mod topology;
+pub mod user;
+pub mod user_memory;
+
+#[cfg(not(target_os = "none"))]
+pub use arch::{console, context, fpu, ipi, power, random, timer};
+
+/// What only host tests use: setting this thread's CPU, clock and topology.
+#[cfg(not(target_os = "none"))]
+pub use arch::host;

@@ -1,0 +1,295 @@
+//! The host's implementation: locks on std, CPUs that are numbers of threads, clocks that a test can set.
+//!
+//! It makes the crates above compile and run under `cargo test`; it moves no hardware. What makes no sense on a
+//! host (user mode, a stack switch, power) panics with its name.
+
+pub mod host;
+pub mod parking;
+
+pub mod boot {
+    //! A host has no boot loader: no command line, no initramfs.
+    use crate::boot::BootInfo;
+
+    /// What is known from boot on: nothing on a host.
+    pub fn info() -> &'static BootInfo {
+        &BootInfo { command_line: "", initramfs: None }
+    }
+}
+
+pub mod console {
+    //! Serial ports: a host has none, what is written goes to standard error.
+
+    /// Writes to standard error, whatever the port.
+    pub fn write(_port: u8, bytes: &[u8]) {
+        use std::io::Write;
+        // Nobody to tell if standard error is closed.
+        let _ = std::io::stderr().write_all(bytes);
+    }
+
+    /// Whether serial port `port` exists: never.
+    pub fn has_port(_port: u8) -> bool {
+        false
+    }
+}
+
+pub mod context {
+    //! Kernel stacks: a value without a stack, so that tasks can be made in host tests.
+    use crate::interrupts::InterruptsOff;
+    use base::Errno;
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    /// What is kept of a task that does not run.
+    #[derive(Debug, Default)]
+    pub struct Context {
+        fs: AtomicU64,
+        gs: AtomicU64,
+    }
+
+    impl Context {
+        /// A context that would start in `entry`.
+        pub fn new(_entry: fn() -> !) -> Result<Self, Errno> {
+            Ok(Self::default())
+        }
+
+        /// The context of the running thread.
+        pub fn adopt_current() -> Self {
+            Self::default()
+        }
+
+        /// Sets the bases of the FS and GS segments in user mode.
+        pub fn set_user_bases(&self, fs: u64, gs: u64) {
+            self.fs.store(fs, Relaxed);
+            self.gs.store(gs, Relaxed);
+        }
+
+        /// The bases of FS and GS in user mode.
+        pub fn user_bases(&self) -> (u64, u64) {
+            (self.fs.load(Relaxed), self.gs.load(Relaxed))
+        }
+    }
+
+    /// Panics: a host thread is switched by the host.
+    pub fn switch(_previous: &Context, _next: &Context, _off: &InterruptsOff) {
+        panic!("context::switch: there are no contexts to switch between on the host");
+    }
+}
+
+pub mod cpu {
+    //! CPUs are numbers that threads carry.
+    use super::host::{CPU, USER_CYCLES};
+    use crate::interrupts::InterruptsOff;
+    use base::{CpuId, CpuSet};
+
+    /// The CPU that this thread stands for (0 unless set).
+    pub fn current() -> CpuId {
+        CPU.with(|cpu| CpuId::new(cpu.get()))
+    }
+
+    /// The CPUs of the topology.
+    pub fn possible() -> CpuSet {
+        CpuSet::first(crate::topology::get().cpus.len())
+    }
+
+    /// The CPUs of the topology, all of which are online.
+    pub fn online() -> CpuSet {
+        possible()
+    }
+
+    /// The user-mode cycles that the test has set, once.
+    pub fn take_user_cycles() -> u64 {
+        USER_CYCLES.with(|cycles| cycles.replace(0))
+    }
+
+    /// Starts nothing: the host's CPUs are its threads.
+    pub fn start_others(_entry: fn() -> !) {}
+
+    /// Gives the host's CPU to another thread.
+    pub fn halt_until_interrupt(off: InterruptsOff) {
+        drop(off);
+        std::thread::yield_now();
+    }
+}
+
+pub mod fpu {
+    //! Floating-point state: bytes that nobody interprets.
+
+    /// The state of the floating-point and vector registers.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct FpuState(Vec<u8>);
+
+    impl FpuState {
+        /// The bytes in the layout of XSAVE.
+        pub fn bytes(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    /// The state of the current task: empty.
+    pub fn save_current() -> FpuState {
+        FpuState::default()
+    }
+
+    /// Takes over a state: nothing to do.
+    pub fn load_current(_state: &FpuState) {}
+}
+
+pub mod interrupts {
+    //! A host has no interrupts to turn off; the guard counts, so that `enabled` answers as on the machine.
+    use super::host::INTERRUPTS_OFF;
+    use core::marker::PhantomData;
+
+    /// Keeps interrupts off until dropped.
+    #[derive(Debug)]
+    pub struct InterruptsOff {
+        not_send: PhantomData<*const ()>,
+    }
+
+    /// Turns interrupts off.
+    pub fn off() -> InterruptsOff {
+        INTERRUPTS_OFF.with(|depth| depth.set(depth.get() + 1));
+        InterruptsOff { not_send: PhantomData }
+    }
+
+    /// Whether interrupts are on.
+    pub fn enabled() -> bool {
+        INTERRUPTS_OFF.with(|depth| depth.get() == 0)
+    }
+
+    impl Drop for InterruptsOff {
+        fn drop(&mut self) {
+            INTERRUPTS_OFF.with(|depth| depth.set(depth.get() - 1));
+        }
+    }
+}
+
+pub mod ipi {
+    //! Interrupts between CPUs: counted, or done at once on the caller's thread.
+    use super::host::RESCHEDULES;
+    use base::{CpuId, CpuSet};
+    use core::sync::atomic::Ordering::Relaxed;
+
+    /// Notes that `cpu` was asked to reschedule; `host::reschedules` tells how often.
+    pub fn reschedule(cpu: CpuId) {
+        RESCHEDULES[cpu.index()].fetch_add(1, Relaxed);
+    }
+
+    /// Calls `f` once for each CPU of the set, on this thread, which carries that CPU's number meanwhile.
+    pub fn call(cpus: &CpuSet, f: &(dyn Fn() + Sync)) {
+        let here = crate::cpu::current();
+        for cpu in cpus.iter() {
+            super::host::set_cpu(cpu);
+            f();
+        }
+        super::host::set_cpu(here);
+    }
+}
+
+pub mod log {
+    //! The log goes to standard error.
+    use core::fmt;
+
+    /// Writes a line that is complete.
+    pub fn write(line: fmt::Arguments<'_>) {
+        eprint!("{line}");
+    }
+}
+
+pub mod power {
+    //! A host test ends by itself.
+
+    /// Panics.
+    pub fn off() -> ! {
+        panic!("power::off on the host")
+    }
+
+    /// Panics.
+    pub fn reset() -> ! {
+        panic!("power::reset on the host")
+    }
+
+    /// Panics.
+    pub fn exit_qemu(code: u8) -> ! {
+        panic!("power::exit_qemu({code}) on the host")
+    }
+
+    /// Panics.
+    pub fn halt_all() -> ! {
+        panic!("power::halt_all on the host")
+    }
+}
+
+pub mod random {
+    //! Random bytes from the host's hash seeds.
+    use std::hash::{BuildHasher, RandomState};
+
+    /// Fills `out` with bytes that differ from run to run.
+    pub fn fill(out: &mut [u8]) {
+        for chunk in out.chunks_mut(8) {
+            let word = RandomState::new().hash_one(chunk.len()).to_ne_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+    }
+}
+
+pub mod time {
+    //! The host's clock, or the one that the test has set for its thread.
+    use super::host::CLOCK;
+    use std::{sync::LazyLock, time::Instant, time::SystemTime};
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    /// Nanoseconds since boot.
+    pub fn now() -> u64 {
+        CLOCK.with(|clock| clock.get()).unwrap_or_else(|| START.elapsed().as_nanos() as u64)
+    }
+
+    /// Nanoseconds since the epoch.
+    pub fn realtime() -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    }
+
+    /// Cycles of the counter in a second: one per nanosecond.
+    pub fn cycles_per_second() -> u64 {
+        1_000_000_000
+    }
+}
+
+pub mod timer {
+    //! The one-shot timer: remembered, never fired.
+    use super::host::DEADLINE;
+
+    /// Remembers the deadline; `host::deadline` tells it.
+    pub fn set(deadline: Option<u64>) {
+        DEADLINE.with(|set| set.set(deadline));
+    }
+}
+
+pub mod topology {
+    //! Four CPUs on two nodes, or what the test has set for its thread.
+    use super::host::TOPOLOGY;
+    use crate::topology::Topology;
+
+    /// The machine as a whole.
+    pub fn get() -> &'static Topology {
+        TOPOLOGY.with(|topology| topology.get()).unwrap_or_else(super::host::default_topology)
+    }
+}
+
+pub mod user {
+    //! User mode does not exist on the host.
+    use crate::user::{Exit, Registers};
+
+    /// The user-mode state of a task.
+    #[derive(Clone, Debug, Default)]
+    pub struct UserContext {
+        /// The general registers.
+        pub registers: Registers,
+    }
+
+    impl UserContext {
+        /// Panics: a host test has no user mode.
+        pub fn run(&mut self) -> Exit {
+            panic!("UserContext::run on the host")
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The order of locks: one constant for each kind, lowest taken first.
+//!
+//! A thread that holds a lock of rank *n* may take only locks of higher rank; a second lock of equal rank only
+//! through `lock_nested`, where the rule that orders the two is said (parent before child, by serial number).
+//! Locks that interrupt handlers take ([`IrqLock`](super::IrqLock)) rank above all that they don't.
+
+/// The place of a lock in the order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Rank {
+    order: u16,
+    name: &'static str,
+}
+
+impl Rank {
+    /// A rank of its own. The kernel's ranks stand in this module; tests may make more.
+    pub const fn new(order: u16, name: &'static str) -> Self {
+        Self { order, name }
+    }
+
+    /// The number; lower is taken first.
+    pub const fn order(self) -> u16 {
+        self.order
+    }
+
+    /// The word for messages.
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+macro_rules! ranks {
+    ($($(#[$doc:meta])* $name:ident = $order:expr;)*) => {
+        $($(#[$doc])* pub const $name: Rank = Rank::new($order, stringify!($name));)*
+
+        #[cfg(test)]
+        const ALL: &[Rank] = &[$($name),*];
+    };
+}
+
+ranks! {
+    // Sleeping locks.
+    /// The steps of one exec or of ending all threads of a process.
+    EXEC = 10;
+    /// A terminal's line and job-control state as its readers and writers see it (sleeping part).
+    TERMINAL = 20;
+    /// The offset of an open file.
+    FILE_POSITION = 30;
+    /// Renames that move a directory: one at a time in a file system.
+    RENAME = 40;
+    /// The mounts of a namespace.
+    MOUNTS = 50;
+    /// A directory: its entries. Two of one level: parent before child, else by number.
+    DIRECTORY = 60;
+    /// An inode's attributes and what belongs to writing it.
+    INODE = 70;
+    /// The framework's `manage` lock: shared for moves, mkdir, rmdir, exclusive for mount and umount.
+    MANAGE = 100;
+    /// One container. Parent before child, two of one level by serial number.
+    CONTAINER = 110;
+    /// A controller's rule that spans containers (cpuset's, devices').
+    CONTROLLER_RULE = 120;
+    /// The gate of a process: read by fork, written by moves.
+    GATE = 130;
+    /// The areas of an address space.
+    ADDRESS_SPACE = 140;
+    /// The pages of a file.
+    PAGE_CACHE = 150;
+    /// What is inside a pipe, a socket or another object of the file layer, where it may sleep.
+    FILE_OBJECT = 160;
+
+    // Spinning locks.
+    /// The table of task numbers, sessions and process groups, parent and child links.
+    TASK_TABLE = 300;
+    /// A process: its threads, state and children's news.
+    PROCESS = 310;
+    /// What a task has for itself (names, credentials).
+    TASK = 320;
+    /// The descriptors of a process.
+    FILE_TABLE = 330;
+    /// Root, working directory and umask.
+    FILE_CONTEXT = 340;
+    /// Small state of an open file or an inode.
+    FILE_STATE = 350;
+    /// A pipe's or socket's buffer.
+    BUFFER = 360;
+    /// Signal handlers and pending signals of a process.
+    SIGNALS = 370;
+    /// Futex queues, by address.
+    FUTEX = 380;
+    /// A container set: task lists and populated counts. Two by serial number.
+    SET = 400;
+    /// A controller's own.
+    CONTROLLER = 410;
+    /// Pages of one address space's tables.
+    PAGE_TABLE = 420;
+
+    // Locks that interrupt handlers take too.
+    /// A serial line's received bytes.
+    CONSOLE_INPUT = 700;
+    /// The tasks and observers that wait for an event.
+    WAIT_QUEUE = 710;
+    /// What an observer of a wait queue keeps (the ready list of an epoll file).
+    OBSERVER = 720;
+    /// The timers of a CPU.
+    TIMERS = 730;
+    /// Where a task may run and whether it does.
+    TASK_STATE = 740;
+    /// A run queue. Two by CPU number.
+    RUN_QUEUE = 750;
+    /// Page frames of a node.
+    FRAMES = 800;
+    /// The kernel heap.
+    HEAP = 810;
+    /// Kernel address space for stacks and mappings.
+    KERNEL_MAPPINGS = 820;
+    /// A leaf for small things, under which nothing is taken.
+    LEAF = 880;
+    /// The kernel log and a serial port's output.
+    LOG = 900;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_ascend_as_they_are_listed() {
+        assert!(ALL.windows(2).all(|pair| pair[0].order() < pair[1].order()));
+    }
+}

@@ -1,5 +1,51 @@
-//! vfs
+//! vfs: the files of the kernel, whatever is behind them.
+//!
+//! Main types: [`Inode`] (something that a name can stand for), [`FileOps`] (what an open file can do),
+//! [`OpenFile`] (an open file description), [`FileTable`] (the descriptors of a process), [`FileSystem`] and
+//! [`FileSystemType`], [`Mount`] and [`Namespace`] (the mount tree), [`FsContext`] (root, working directory,
+//! umask), [`Caller`] (who asks, and from where) with the operations on paths. Besides: [`ramfs`], pipes, local
+//! sockets, poll and epoll, event and timer files, file locks, the initramfs unpacker.
+//!
+//! Paths are walked without a cache of names: a location is a mount and an inode, directories know their parent,
+//! and a file system answers each lookup itself. Below: `base`, `machine`, `sched` (to sleep), `memory` (frames).
+//! Not here: what shows the kernel as files (`filesystems`), and everything that knows of tasks (`process`).
 #![no_std]
 #![forbid(unsafe_code)]
+#![allow(dead_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod attributes;
+mod caller;
+mod context;
+mod epoll;
+mod event;
+mod file;
+mod filesystem;
+pub mod initramfs;
+mod inode;
+mod lock;
+mod mount;
+mod pending;
+pub mod pipe;
+mod poll;
+pub mod ramfs;
+pub mod socket;
+mod table;
+mod text;
+
+pub use attributes::{DeviceNumber, FileKind, Metadata, MetadataChange, Ownership, Permissions, Timestamp};
+pub use caller::{Caller, Follow, Start};
+pub use context::FsContext;
+pub use epoll::{EpollChange, EpollEvent, PollRequest, epoll, epoll_control, epoll_wait, poll};
+pub use event::{Clock, TimerSetting, eventfd, timerfd, timerfd_get, timerfd_set};
+pub use file::{FileOps, Mapping, OpenFile, OpenFlags, SeekFrom};
+pub use filesystem::{DeviceDriver, FileSystem, FileSystemType, MountRequest, Registry, StatFs};
+pub use inode::{DirectoryEntry, Inode, Link, NewNode, NodeKind, OpenRequest, RenameFlags};
+pub use lock::FileLocks;
+pub use mount::{Location, Mount, MountFlags, Namespace};
+pub use poll::{PollEvents, PollTable};
+pub use table::{Descriptor, FileTable, Slot};
+pub use text::{TextFile, TextSource};

@@ -1,0 +1,132 @@
+//! File systems, their types and the drivers of device files, and the registry that finds them by name and number.
+
+use crate::{DeviceNumber, FileKind, FileOps, Inode, MountFlags, OpenRequest};
+use alloc::{string::String, sync::Arc, vec::Vec};
+use base::{Credentials, Errno};
+use core::{any::Any, fmt};
+
+/// What `statfs` shows of a file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StatFs {
+    /// The magic number of the type (`f_type`).
+    pub magic: u64,
+    /// Size of a block.
+    pub block_size: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks that are free.
+    pub free_blocks: u64,
+    /// Inodes in all.
+    pub inodes: u64,
+    /// Inodes that are free.
+    pub free_inodes: u64,
+}
+
+/// A file system that is mounted, or was. The last `Arc` goes with the last mount and the last open file, so a
+/// type that must tidy up implements `Drop`.
+pub trait FileSystem: Any + Send + Sync {
+    /// The type as `/proc/mounts` shows it.
+    fn kind(&self) -> &str;
+
+    /// The root directory.
+    fn root(&self) -> Arc<dyn Inode>;
+
+    /// The device number of its inodes.
+    fn device(&self) -> DeviceNumber;
+
+    /// What `statfs` shows.
+    fn statistics(&self) -> StatFs;
+
+    /// Writes the options as `/proc/mounts` shows them after `rw,relatime`: each with a comma before it.
+    fn show_options(&self, _out: &mut dyn fmt::Write) -> fmt::Result {
+        Ok(())
+    }
+
+    /// Takes new options (`MS_REMOUNT`). `EINVAL` for what can't be changed.
+    fn remount(&self, _data: &[u8], _credentials: &Credentials) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+/// A request to mount.
+pub struct MountRequest<'a> {
+    /// The device word.
+    pub source: &'a [u8],
+    /// The data string, empty if none was given.
+    pub data: &'a [u8],
+    /// The flags of the mount.
+    pub flags: MountFlags,
+    /// Who mounts. CAP_SYS_ADMIN has been checked.
+    pub credentials: &'a Credentials,
+}
+
+/// A type of file system, known by name.
+pub trait FileSystemType: Send + Sync {
+    /// The name that `mount` uses.
+    fn name(&self) -> &'static str;
+
+    /// Whether `/proc/filesystems` shows it without `nodev`.
+    fn needs_device(&self) -> bool {
+        false
+    }
+
+    /// A file system for this request, new or found. `EINVAL` bad options, `ENOMEM`, the type's own.
+    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>, Errno>;
+}
+
+/// What is behind device files of one major number.
+pub trait DeviceDriver: Send + Sync {
+    /// Opens the device `number`. `ENXIO` there is none.
+    fn open(
+        &self,
+        number: DeviceNumber,
+        inode: &Arc<dyn Inode>,
+        request: &OpenRequest<'_>,
+    ) -> Result<Arc<dyn FileOps>, Errno>;
+}
+
+/// The file system types and device drivers of a kernel.
+#[derive(Default)]
+pub struct Registry {
+    types: Vec<Arc<dyn FileSystemType>>,
+    drivers: Vec<(FileKind, u32, Arc<dyn DeviceDriver>)>,
+}
+
+impl Registry {
+    /// An empty registry. Filled at boot, then shared by `Arc` and never changed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a file system type.
+    pub fn add_type(&mut self, kind: Arc<dyn FileSystemType>) {
+        self.types.push(kind);
+    }
+
+    /// Adds the driver of the character or block devices with this major number.
+    pub fn add_driver(&mut self, kind: FileKind, major: u32, driver: Arc<dyn DeviceDriver>) {
+        self.drivers.push((kind, major, driver));
+    }
+
+    /// The type called `name`; `ENODEV` if there is none.
+    pub fn find_type(&self, name: &[u8]) -> Result<&Arc<dyn FileSystemType>, Errno> {
+        self.types.iter().find(|kind| kind.name().as_bytes() == name).ok_or(Errno::ENODEV)
+    }
+
+    /// The driver of the devices of `kind` with this major number; `ENXIO` if there is none.
+    pub fn find_driver(&self, kind: FileKind, major: u32) -> Result<&Arc<dyn DeviceDriver>, Errno> {
+        let found = self.drivers.iter().find(|(has, number, _)| (*has, *number) == (kind, major));
+        found.map(|(_, _, driver)| driver).ok_or(Errno::ENXIO)
+    }
+
+    /// The text of `/proc/filesystems`, in order of registration.
+    pub fn list(&self) -> String {
+        let mut text = String::new();
+        for kind in &self.types {
+            text.push_str(if kind.needs_device() { "\t" } else { "nodev\t" });
+            text.push_str(kind.name());
+            text.push('\n');
+        }
+        text
+    }
+}

@@ -1,0 +1,207 @@
+//! The inode: something that a name can stand for. Every file system implements this trait.
+
+use crate::pending::PageSource;
+use crate::{
+    DeviceNumber, FileKind, FileOps, Location, Metadata, MetadataChange, OpenFlags, Ownership, Permissions,
+    lock::FileLocks,
+};
+use alloc::{sync::Arc, vec::Vec};
+use base::{Credentials, Errno, Gid, Uid};
+use bitflags::bitflags;
+use core::any::Any;
+
+bitflags! {
+    /// Flags of `renameat2(2)`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct RenameFlags: u32 {
+        /// `RENAME_NOREPLACE`: EEXIST if the new name is taken.
+        const NO_REPLACE = 1;
+        /// `RENAME_EXCHANGE`: both names exist and change places.
+        const EXCHANGE = 2;
+    }
+}
+
+/// What a new inode is to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeKind<'a> {
+    /// An empty regular file.
+    Regular,
+    /// An empty directory.
+    Directory,
+    /// A symbolic link to this text.
+    Symlink(&'a [u8]),
+    /// A named pipe.
+    Fifo,
+    /// The name of a local socket.
+    Socket,
+    /// A character device.
+    CharDevice(DeviceNumber),
+    /// A block device.
+    BlockDevice(DeviceNumber),
+}
+
+/// A request to make an inode. The umask has been applied, the group of a set-group-ID directory has not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NewNode<'a> {
+    /// What it is.
+    pub kind: NodeKind<'a>,
+    /// Its permissions.
+    pub permissions: Permissions,
+    /// Its owner: the creator's fsuid.
+    pub uid: Uid,
+    /// Its group: the creator's fsgid, unless the directory has the set-group-ID bit.
+    pub gid: Gid,
+}
+
+/// Where a symbolic link leads.
+pub enum Link {
+    /// To a path, walked from the link's directory.
+    Path(Vec<u8>),
+    /// Straight to a location, like `/proc/self/fd/1`; the text of `readlink` is only for people.
+    Jump(Location),
+}
+
+/// One entry of a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryEntry<'a> {
+    /// The name, without slash or NUL.
+    pub name: &'a [u8],
+    /// The number of the inode.
+    pub inode: u64,
+    /// What the inode is.
+    pub kind: FileKind,
+    /// The position from which reading goes on after this entry (`d_off`).
+    pub next: u64,
+}
+
+/// A request to open an inode. Permissions have been checked against `flags`.
+pub struct OpenRequest<'a> {
+    /// Access mode and status flags.
+    pub flags: OpenFlags,
+    /// Who opens.
+    pub credentials: &'a Credentials,
+}
+
+/// Something that a name can stand for. Methods of directories answer `ENOTDIR` by default, those that change
+/// `EPERM`, so that a file system writes only what it supports. Permissions, read-only mounts, name lengths,
+/// `.` and `..` are the caller's business; that a name is still there (or still free) at the moment of the change
+/// is the file system's.
+///
+/// Locks: every method may sleep; none is called with a spin lock held.
+pub trait Inode: Any + Send + Sync {
+    /// What it is. Never changes.
+    fn kind(&self) -> FileKind;
+
+    /// All that `stat` shows.
+    fn metadata(&self) -> Metadata;
+
+    /// Owner and permissions, asked at every step of a walk.
+    fn ownership(&self) -> Ownership {
+        let metadata = self.metadata();
+        Ownership { permissions: metadata.permissions, uid: metadata.uid, gid: metadata.gid }
+    }
+
+    /// Changes owner, permissions or times. `EPERM` where the file system has none of its own.
+    fn change_metadata(&self, _change: &MetadataChange) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// The inode that `name` stands for in this directory. `ENOENT` if there is none.
+    fn lookup(&self, _name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+        Err(Errno::ENOTDIR)
+    }
+
+    /// The directory that this directory is in; `None` for the root of the file system, for a removed directory and
+    /// for what is no directory.
+    fn parent(&self) -> Option<Arc<dyn Inode>> {
+        None
+    }
+
+    /// The name under which this directory holds `child`, for `getcwd`. `ENOENT` if it does not. The default looks
+    /// through the entries for the inode's number.
+    fn name_of(&self, child: &dyn Inode) -> Result<Vec<u8>, Errno> {
+        let number = child.metadata().inode;
+        let mut found = None;
+        self.read_directory(0, &mut |entry| {
+            let hit = entry.inode == number && entry.name != b"." && entry.name != b"..";
+            if hit {
+                found = Some(entry.name.to_vec());
+            }
+            !hit
+        })?;
+        found.ok_or(Errno::ENOENT)
+    }
+
+    /// Makes an inode and gives it `name`. `EEXIST` if the name is taken, `ENOENT` if this directory was removed,
+    /// `ENOSPC`, `ENOMEM`.
+    fn create(&self, _name: &[u8], _node: &NewNode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Gives `target`, no directory and of this file system, one more name. `EEXIST`, `EMLINK`, `ENOENT`.
+    fn link(&self, _name: &[u8], _target: &Arc<dyn Inode>) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Takes away a name of `victim`, which is no directory. `ENOENT` if the name is gone or means another inode.
+    fn unlink(&self, _name: &[u8], _victim: &Arc<dyn Inode>) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Removes the empty directory `victim`. `ENOTEMPTY`, `EBUSY`, `ENOENT` as for `unlink`.
+    fn remove_directory(&self, _name: &[u8], _victim: &Arc<dyn Inode>) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Renames `source`, known here as `name`, to `new_name` in `new_directory` of the same file system. What had that
+    /// name is replaced, unless `flags` says otherwise: a directory only by a directory (`ENOTDIR`, `EISDIR`) and
+    /// only if it is empty (`ENOTEMPTY`). `EINVAL` if a directory would come to lie in itself.
+    fn rename(
+        &self,
+        _name: &[u8],
+        _source: &Arc<dyn Inode>,
+        _new_directory: &Arc<dyn Inode>,
+        _new_name: &[u8],
+        _flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Where this symbolic link leads; `EINVAL` for anything else.
+    fn follow(&self) -> Result<Link, Errno> {
+        self.read_link().map(Link::Path)
+    }
+
+    /// The text of this symbolic link; `EINVAL` for anything else.
+    fn read_link(&self) -> Result<Vec<u8>, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Hands the entries from position `from` on (0 is the start) to `each` until that says false. `.` and `..` are
+    /// the first two entries and come from here. An entry that is there all the time is seen exactly once, whatever
+    /// else comes and goes meanwhile. An entry for which `each` said false counts as not read.
+    fn read_directory(&self, _from: u64, _each: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<(), Errno> {
+        Err(Errno::ENOTDIR)
+    }
+
+    /// Opens a regular file, symbolic link or FIFO. Directories and device files are opened by the VFS itself, unless
+    /// `open_directory` or the driver says otherwise. May return the inode itself when an open file needs no state.
+    fn open(self: Arc<Self>, _request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+        Err(Errno::ENXIO)
+    }
+
+    /// Sets the size of a regular file. `EINVAL` for what has none, `EFBIG`, `ENOSPC`.
+    fn truncate(&self, _size: u64) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// The pages of this file for `mmap` and `exec`; `ENODEV` if it has none.
+    fn page_source(self: Arc<Self>) -> Result<Arc<dyn PageSource>, Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    /// Where advisory locks on this inode are kept; `None` (the default) where none can be held (`ENOLCK`).
+    fn locks(&self) -> Option<&FileLocks> {
+        None
+    }
+}

@@ -1,0 +1,5 @@
+//! Advisory file locks.
+
+/// The advisory locks held on one inode.
+#[derive(Default)]
+pub struct FileLocks {}

@@ -17,8 +17,10 @@ mod arch;
 
 pub mod boot;
 pub mod cpu;
+pub mod frame;
 pub mod interrupts;
 pub mod log;
+pub mod paging;
 pub mod sync;
 pub mod time;
 pub mod topology;

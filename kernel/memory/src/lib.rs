@@ -1,5 +1,36 @@
-//! memory
+//! memory: page frames per node, the kernel heap, and address spaces.
+//!
+//! * [`frames`]: the frame allocator, with caches for each CPU and exact counts for each node.
+//! * [`heap`]: the kernel heap over it, and fallible helpers for where outside data sets a size.
+//! * [`space`]: [`AddressSpace`], made of [`area`]s, filled by page faults, from nothing or from a [`PageSource`].
+//! * [`placement`]: where pages may lie; a hook, so that cpusets decide.
+//!
+//! Below it are `machine` (frames, page tables, copies from and to user memory, locks) and `base`. Tasks, files and
+//! containers are not here: they come in through the traits [`PageSource`] and [`PlacementSource`].
+//!
+//! Unsafe code is only in [`heap`].
 #![no_std]
 #![deny(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod area;
+pub mod frames;
+pub mod heap;
+pub mod placement;
+pub mod source;
+pub mod space;
+
+pub use area::{AreaInfo, Protection, Sharing};
+pub use placement::{Placement, PlacementSource};
+pub use source::{PageSource, PageUse, SourceDescription};
+pub use space::{Access, AddressSpace, Advice, FaultError, Limits, MapRequest, Place, Resident};
+
+/// Starts the frame allocator on all frames that boot left free, and moves the heap onto it. Called once, on the
+/// boot CPU, before other CPUs run.
+pub fn init() {
+    frames::init();
+    heap::init();
+}

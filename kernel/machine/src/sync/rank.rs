@@ -107,12 +107,12 @@ ranks! {
     TASK_STATE = 740;
     /// A run queue. Two by CPU number.
     RUN_QUEUE = 750;
-    /// Page frames of a node.
-    FRAMES = 800;
-    /// The kernel heap.
-    HEAP = 810;
     /// Kernel address space for stacks and mappings.
-    KERNEL_MAPPINGS = 820;
+    KERNEL_MAPPINGS = 790;
+    /// The kernel heap; it takes page frames.
+    HEAP = 800;
+    /// Page frames of a node.
+    FRAMES = 810;
     /// A leaf for small things, under which nothing is taken.
     LEAF = 880;
     /// The kernel log and a serial port's output.

@@ -1,0 +1,38 @@
+//! Physical frames of 4 KiB: who owns each, and safe access to their bytes.
+//!
+//! Every frame of usable memory has an entry in one metadata array: a reference count, its node and two links. A
+//! frame is always in one of three hands, and safe code can't make a handle out of a number:
+//! * a [`Block`]: 2^order frames in a row, owned by one, with plain access to their bytes;
+//! * [`Frame`]s: counted references to one frame whose bytes may be shared with user mode, other CPUs and devices,
+//!   so access copies in and out;
+//! * a [`BlockList`] or [`BlockStack`] of the frame allocator (crate `memory`), linked through the metadata.
+//!
+//! When the last reference of a frame goes, the frame is given to [`FRAME_SINK`].
+//!
+//! This file is the same on the hardware and on the host; where the bytes and the metadata lie is told by
+//! `x86/frame.rs` and `host/frame.rs`.
+
+mod block;
+mod counted;
+mod metadata;
+
+pub use block::{Block, BlockList, BlockStack};
+pub use counted::Frame;
+pub use metadata::{FrameNumber, hand_out, limit};
+
+use crate::sync::Hook;
+
+/// Bytes in a frame.
+pub const FRAME_SIZE: usize = 4096;
+
+/// The largest order of a [`Block`]: 2^10 frames, 4 MiB.
+pub const MAX_ORDER: u8 = 10;
+
+/// Takes back frames that nobody refers to any longer: the frame allocator.
+pub trait FrameSink: Sync {
+    /// Takes `block` back. Called wherever the last reference goes, also with interrupts off and under locks.
+    fn take(&self, block: Block);
+}
+
+/// Where freed frames go; installed once at boot. Frames freed before that are lost.
+pub static FRAME_SINK: Hook<dyn FrameSink> = Hook::new();

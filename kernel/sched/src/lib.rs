@@ -1,5 +1,33 @@
-//! sched
+//! sched: who runs where and when.
+//!
+//! One run queue per CPU, fair by virtual run time with nice weights; tasks are placed at wake-up and moved by
+//! balancing, never outside the CPUs that they may use. Time is accounted to the nanosecond at each switch and
+//! tick. Waiting is here too: wait queues, observers of them (poll), timers, and what sleeping locks sleep by.
+//!
+//! | type | what |
+//! |---|---|
+//! | [`Schedulable`], [`Entity`] | a task as the scheduler sees it: implemented by `process::Task`, owned by it |
+//! | [`WaitQueue`], [`Waiter`] | sleeping until something has happened, with or without signals and deadlines |
+//! | [`Observer`], [`Registration`] | being told of an event without sleeping |
+//! | [`Timer`] | a call at a deadline |
+//! | [`policy`] | the decisions, pure, which the host's simulator drives |
+//!
+//! Kernel mode is not preempted: a task gives its CPU away where it blocks, in [`give_way`], and on its way back to
+//! user mode when [`need_resched`] says so. Below it are `machine` and `base`; it knows no process and no file.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+mod entity;
+mod observer;
+pub mod policy;
+mod timer;
+mod wait;
+
+pub use entity::*;
+pub use observer::{Observer, Registration, Waiter};
+pub use timer::{Timer, TimerCall, sleep_until};
+pub use wait::{WaitError, WaitQueue};

@@ -1,2 +1,0 @@
-//! Disk images.
-#![forbid(unsafe_code)]

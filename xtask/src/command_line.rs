@@ -1,0 +1,140 @@
+//! The command line: every command and option with its help text.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::shape::{Firmware, Shape, Size};
+use crate::userland::Addition;
+
+/// The one tool of Menagerie: builds, boots and tests the kernel
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands, each in the file of its name.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Boot the kernel in QEMU; the serial console is this terminal, Ctrl-A X leaves
+    Qemu(Qemu),
+    /// Say what was found on this host: toolchain, QEMU, firmware, accelerators
+    Doctor,
+    /// Start a program that ends with its parent
+    #[command(hide = true)]
+    Tied {
+        /// The process that must be the parent.
+        parent: u32,
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+}
+
+/// Options of `qemu`.
+#[derive(Args)]
+pub struct Qemu {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineOptions,
+    /// Count instructions as time, so that every run takes the same (one CPU under TCG)
+    #[arg(long)]
+    pub icount: bool,
+    /// Boot this initramfs (cpio newc, raw or gzip) instead of the one built from user/
+    #[arg(long, value_name = "FILE", conflicts_with = "add")]
+    pub initramfs: Option<PathBuf>,
+    /// Put a file or folder of this host into the initramfs
+    #[arg(long, value_name = "HOST=GUEST")]
+    pub add: Vec<Addition>,
+    /// Words for the kernel's command line
+    #[arg(long, value_name = "CMDLINE", default_value = "", allow_hyphen_values = true)]
+    pub append: String,
+    /// Run a shell command in the guest, print nothing but its output and end with its status
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    pub run: Option<String>,
+    /// Kill the machine after so many seconds and end with status 124
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Where the kernel's log goes [default: target/xtask/kernel.log]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Wait for a debugger on port 1234
+    #[arg(long)]
+    pub gdb: bool,
+    /// Boot the test kernel and run the in-kernel tests whose names contain FILTER
+    #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "", conflicts_with = "run")]
+    pub test: Option<String>,
+    /// Build the kernel with optimisations (the default)
+    #[arg(long, conflicts_with = "debug")]
+    pub release: bool,
+    /// Build the kernel without optimisations, with overflow checks
+    #[arg(long)]
+    pub debug: bool,
+}
+
+/// What the virtual machine looks like.
+#[derive(Args)]
+pub struct MachineOptions {
+    /// CPUs
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub cpus: u32,
+    /// Memory nodes; CPUs and memory are spread over them evenly
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub nodes: u32,
+    /// Memory, like 512M or 2G
+    #[arg(long, value_name = "SIZE", default_value_t = Size::mebibytes(512))]
+    pub memory: Size,
+    /// Firmware
+    #[arg(long, value_enum, default_value_t)]
+    pub firmware: Firmware,
+    /// Who executes the guest: `auto` takes KVM if a short boot under it works on this host
+    #[arg(long, value_enum, default_value_t)]
+    pub accel: Acceleration,
+    /// QEMU's name of the CPU model
+    #[arg(long, value_name = "MODEL", default_value = "max")]
+    pub cpu: String,
+}
+
+impl MachineOptions {
+    /// The shape that the options describe.
+    pub fn shape(&self) -> Shape {
+        Shape { cpus: self.cpus, nodes: self.nodes, memory: self.memory, firmware: self.firmware }
+    }
+}
+
+/// Who shall execute the guest's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Acceleration {
+    /// KVM if it works, else TCG
+    #[default]
+    Auto,
+    /// QEMU itself
+    Tcg,
+    /// The host's CPU
+    Kvm,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_declarations_agree_with_each_other() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_for_the_guest_may_begin_with_a_dash_and_hold_anything() {
+        let line = ["xtask", "qemu", "--run", "-x 'a b' | c", "--append", "-- one two", "--test=foo"];
+        assert!(CommandLine::try_parse_from(line).is_err(), "--run and --test exclude each other");
+        let parsed = CommandLine::try_parse_from(&line[..6]).unwrap();
+        let Command::Qemu(options) = parsed.command else { panic!("not qemu") };
+        assert_eq!(options.run.as_deref(), Some("-x 'a b' | c"));
+        assert_eq!(options.append, "-- one two");
+    }
+}

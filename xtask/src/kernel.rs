@@ -1,0 +1,126 @@
+//! Builds the kernel and what goes with it: the stripped file that is booted and the table of its symbols.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::progress;
+use crate::toolchain::{KERNEL_TARGET, Toolchain};
+use crate::workspace;
+
+/// Which kernel to build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Optimised, as it is meant to run.
+    pub release: bool,
+    /// With the in-kernel suites inside.
+    pub test: bool,
+}
+
+impl Variant {
+    /// The name of its folder.
+    pub fn name(self) -> &'static str {
+        match (self.release, self.test) {
+            (true, false) => "release",
+            (false, false) => "debug",
+            (true, true) => "release-test",
+            (false, true) => "debug-test",
+        }
+    }
+}
+
+/// A kernel that was built.
+pub struct Kernel {
+    /// The file with symbols and line numbers, for debuggers.
+    pub elf: PathBuf,
+    /// The file that is booted.
+    pub stripped: PathBuf,
+    /// Lines `address name`, sorted by address: what the kernel needs for a backtrace with names.
+    pub symbols: PathBuf,
+    /// Where xtask keeps everything that is made of this kernel.
+    pub folder: PathBuf,
+}
+
+/// Builds a kernel; what is up to date is left alone.
+pub fn build(variant: Variant, toolchain: &Toolchain) -> Result<Kernel> {
+    let mut cargo = crate::cargo();
+    cargo.args(["build", "--package", "kernel", "--target", KERNEL_TARGET]);
+    if variant.release {
+        cargo.arg("--release");
+    }
+    if variant.test {
+        cargo.args(["--features", "test"]);
+    }
+    progress::run("Building the kernel", &mut cargo)?;
+    let profile = if variant.release { "release" } else { "debug" };
+    let built = workspace::target().join(KERNEL_TARGET).join(profile).join("kernel");
+    let folder = workspace::kept().join(variant.name());
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let kernel = Kernel {
+        elf: folder.join("kernel.elf"),
+        stripped: folder.join("kernel"),
+        symbols: folder.join("symbols"),
+        folder,
+    };
+    let about = fs::metadata(&built).with_context(|| format!("{} was not built", built.display()))?;
+    let key = format!("{} {} {}", about.len(), about.mtime(), about.mtime_nsec());
+    if !workspace::is_made_from(&kernel.stripped, &key) {
+        fs::copy(&built, &kernel.elf).with_context(|| format!("cannot copy {}", built.display()))?;
+        strip(&kernel.elf, &kernel.stripped, toolchain)?;
+        workspace::replace_file(&kernel.symbols, symbols(&kernel.elf, toolchain)?.as_bytes())?;
+        workspace::mark_made_from(&kernel.stripped, &key)?;
+    }
+    Ok(kernel)
+}
+
+fn strip(elf: &Path, stripped: &Path, toolchain: &Toolchain) -> Result<()> {
+    let part = stripped.with_extension("part");
+    let mut objcopy = Command::new(toolchain.llvm_tool("llvm-objcopy"));
+    progress::run("Stripping the kernel", objcopy.arg("--strip-all").arg(elf).arg(&part))?;
+    fs::rename(&part, stripped).with_context(|| format!("cannot write {}", stripped.display()))
+}
+
+fn symbols(elf: &Path, toolchain: &Toolchain) -> Result<String> {
+    let mut nm = Command::new(toolchain.llvm_tool("llvm-nm"));
+    let output = progress::run("Reading the symbols", nm.arg("--defined-only").arg(elf))?;
+    Ok(symbol_table(&String::from_utf8_lossy(&output)))
+}
+
+/// Turns the lines of `nm` (`address type name`) into the sorted table of functions.
+fn symbol_table(nm: &str) -> String {
+    let mut functions: Vec<(u64, String)> = nm
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let address = u64::from_str_radix(words.next()?, 16).ok()?;
+            let kind = words.next()?;
+            let name = words.next()?;
+            matches!(kind, "t" | "T" | "w" | "W").then(|| (address, format!("{:#}", rustc_demangle::demangle(name))))
+        })
+        .collect();
+    functions.sort();
+    functions.dedup_by_key(|function| function.0);
+    functions.iter().fold(String::new(), |mut table, (address, name)| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(table, "{address:x} {name}");
+        table
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_symbol_table_holds_functions_by_address_with_readable_names() {
+        let nm = "0000000000002000 t _ZN6kernel4main17h0123456789abcdefE\n\
+                  0000000000003000 D some_data\n\
+                  0000000000001000 T _start\n\
+                  0000000000001000 T an_alias\n";
+        assert_eq!(symbol_table(nm), "1000 _start\n2000 kernel::main\n");
+    }
+}

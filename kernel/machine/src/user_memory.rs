@@ -3,6 +3,8 @@
 //! A page that is missing is asked for through [`FAULTS`], and the copy goes on; if that fails, or the address is no
 //! user address, the copy ends with `EFAULT`. Never call these under a spinning lock: they can sleep.
 
+use crate::arch;
+use crate::paging::USER_END;
 use crate::sync::Hook;
 use alloc::vec::Vec;
 use base::Errno;
@@ -29,8 +31,9 @@ pub fn read(address: u64, out: &mut [u8]) -> Result<(), Errno> {
 
 /// Copies as much user memory into `out` as can be read; says how many bytes.
 pub fn read_partial(address: u64, out: &mut [u8]) -> usize {
-    let _ = (address, out);
-    todo!()
+    let length = within(address, out.len());
+    // SAFETY: `out` is ours to write, and the first `length` bytes at `address` are user addresses.
+    length - unsafe { arch::user_memory::copy_in(out.as_mut_ptr(), address, length) }
 }
 
 /// Copies `bytes` to user memory. On an error, part of it may have been written.
@@ -42,40 +45,60 @@ pub fn write(address: u64, bytes: &[u8]) -> Result<(), Errno> {
 
 /// Copies as much of `bytes` to user memory as can be written; says how many bytes.
 pub fn write_partial(address: u64, bytes: &[u8]) -> usize {
-    let _ = (address, bytes);
-    todo!()
+    let length = within(address, bytes.len());
+    // SAFETY: `bytes` is ours to read, and the first `length` bytes at `address` are user addresses.
+    length - unsafe { arch::user_memory::copy_out(address, bytes.as_ptr(), length) }
 }
 
 /// Sets `length` bytes of user memory to zero.
 ///
 /// Errors: `EFAULT`; part may have been set.
 pub fn zero(address: u64, length: usize) -> Result<(), Errno> {
-    let _ = (address, length);
-    todo!()
+    let within = within(address, length);
+    // SAFETY: the first `within` bytes at `address` are user addresses.
+    let left = unsafe { arch::user_memory::zero(address, within) };
+    if within == length && left == 0 { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
 /// The bytes up to the first NUL, which is not among them.
 ///
 /// Errors: `EFAULT`; `ENAMETOOLONG` no NUL among the first `max` bytes; `ENOMEM`.
 pub fn read_string(address: u64, max: usize) -> Result<Vec<u8>, Errno> {
-    let _ = (address, max);
-    todo!()
+    let mut string = Vec::new();
+    while string.len() < max {
+        // Up to the end of a page at a time: the next one need not be there.
+        let at = address.checked_add(string.len() as u64).ok_or(Errno::EFAULT)?;
+        let part = (STRING_PART - (at % STRING_PART as u64) as usize).min(max - string.len());
+        let mut buffer = [0; STRING_PART];
+        let buffer = &mut buffer[..part];
+        read(at, buffer)?;
+        let end = buffer.iter().position(|&byte| byte == 0);
+        let found = &buffer[..end.unwrap_or(part)];
+        string.try_reserve(found.len()).map_err(|_| Errno::ENOMEM)?;
+        string.extend_from_slice(found);
+        if end.is_some() {
+            return Ok(string);
+        }
+    }
+    Err(Errno::ENAMETOOLONG)
 }
 
 /// Loads an aligned word at once.
 ///
 /// Errors: `EFAULT`; `EINVAL` not aligned.
 pub fn load_u32(address: u64) -> Result<u32, Errno> {
-    let _ = address;
-    todo!()
+    check_word(address)?;
+    // SAFETY: an aligned word of user addresses.
+    unsafe { arch::user_memory::load_u32(address) }.ok_or(Errno::EFAULT)
 }
 
 /// Stores `new` in an aligned word if it is `old`, at once; gives the value that it found.
 ///
 /// Errors: `EFAULT`; `EINVAL` not aligned.
 pub fn compare_exchange_u32(address: u64, old: u32, new: u32) -> Result<u32, Errno> {
-    let _ = (address, old, new);
-    todo!()
+    check_word(address)?;
+    // SAFETY: an aligned word of user addresses.
+    unsafe { arch::user_memory::compare_exchange_u32(address, old, new) }.ok_or(Errno::EFAULT)
 }
 
 /// Replaces an aligned word by what `update` makes of it, at once; gives the value before.
@@ -90,4 +113,19 @@ pub fn fetch_update_u32(address: u64, mut update: impl FnMut(u32) -> u32) -> Res
         }
         old = found;
     }
+}
+
+/// How much of a string is read at once; divides the size of a page.
+const STRING_PART: usize = 256;
+
+/// How many of the bytes at `address` have user addresses.
+fn within(address: u64, length: usize) -> usize {
+    usize::try_from(USER_END.saturating_sub(address)).unwrap_or(usize::MAX).min(length)
+}
+
+fn check_word(address: u64) -> Result<(), Errno> {
+    if !address.is_multiple_of(4) {
+        return Err(Errno::EINVAL);
+    }
+    if within(address, 4) == 4 { Ok(()) } else { Err(Errno::EFAULT) }
 }

@@ -17,16 +17,33 @@ mod counted;
 mod metadata;
 
 pub use block::{Block, BlockList, BlockStack};
-pub use counted::Frame;
+pub use counted::{BorrowedFrame, Frame};
+#[cfg(not(target_os = "none"))]
+pub(crate) use metadata::blocks;
+#[cfg(target_os = "none")]
+pub(crate) use metadata::direct_map;
+pub(crate) use metadata::{Entry, FrameRange, initialize};
 pub use metadata::{FrameNumber, hand_out, limit};
 
 use crate::sync::Hook;
+use base::{Errno, NodeId};
 
 /// Bytes in a frame.
 pub const FRAME_SIZE: usize = 4096;
 
 /// The largest order of a [`Block`]: 2^10 frames, 4 MiB.
 pub const MAX_ORDER: u8 = 10;
+
+/// Gives frames for the machine's own needs: kernel stacks and the like.
+pub trait FrameSource: Sync {
+    /// 2^order frames in a row, on `node` if it has them, else on the nearest that has.
+    ///
+    /// Errors: `ENOMEM`.
+    fn block(&self, order: u8, node: Option<NodeId>) -> Result<Block, Errno>;
+}
+
+/// Who gives the machine frames; installed once at boot.
+pub static FRAME_SOURCE: Hook<dyn FrameSource> = Hook::new();
 
 /// Takes back frames that nobody refers to any longer: the frame allocator.
 pub trait FrameSink: Sync {

@@ -6,6 +6,8 @@ use base::{CpuId, MAX_CPUS, NodeId};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::{cell::Cell, sync::OnceLock};
 
+pub use super::frame::fresh as fresh_frames;
+pub use super::paging::flushed as flushed_pages;
 pub use super::parking::Parking;
 
 thread_local! {

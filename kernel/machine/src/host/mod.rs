@@ -3,8 +3,11 @@
 //! It makes the crates above compile and run under `cargo test`; it moves no hardware. What makes no sense on a
 //! host (user mode, a stack switch, power) panics with its name.
 
+pub mod frame;
 pub mod host;
+pub mod paging;
 pub mod parking;
+pub mod user_memory;
 
 pub mod boot {
     //! A host has no boot loader: no command line, no initramfs.

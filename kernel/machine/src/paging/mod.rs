@@ -3,28 +3,43 @@
 //! An entry owns one reference to its frame. Changes are made through an [`Editor`], of which there is one at a
 //! time for each [`PageTables`]; it keeps the frames that it unmaps until no CPU can reach them through its TLB.
 //!
+//! The tables have the hardware's form on the host too, so that host tests run this very code; what differs (the
+//! root register, TLBs) is in `x86/paging.rs` and `host/paging.rs`.
+//!
 //! Errors: everything that needs a table page can fail with `ENOMEM`.
 
 mod editor;
+mod table;
+#[cfg(test)]
+mod tests;
 
 pub use editor::{Editor, Mapping};
 
-use crate::frame::Block;
+#[cfg(not(target_os = "none"))]
+use crate::frame::Frame;
+use crate::frame::{Block, BlockStack};
+use crate::sync::{SpinLock, rank};
+use crate::{arch, cpu, interrupts};
 use alloc::sync::Arc;
-use base::{CpuSet, Errno};
+use base::{CpuId, CpuSet, Errno, MAX_CPUS};
 use bitflags::bitflags;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use table::Table;
 
 /// The first address that user mode can't have.
 pub const USER_END: u64 = 0x7fff_ffff_f000;
 
 bitflags! {
-    /// What user mode may do with a page besides reading it.
+    /// What user mode may do with a page. The hardware can't allow the other two without loading.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Permissions: u8 {
+        /// Load from it. Without this one, the entry keeps its frame, but nobody reaches it.
+        const READ = 1;
         /// Store to it.
-        const WRITE = 1;
+        const WRITE = 2;
         /// Run code in it.
-        const EXECUTE = 2;
+        const EXECUTE = 4;
     }
 }
 
@@ -51,6 +66,16 @@ pub struct PageCounts {
     pub shared: u64,
 }
 
+impl PageCounts {
+    fn add(&mut self, kind: PageKind) {
+        match kind {
+            PageKind::Anonymous => self.anonymous += 1,
+            PageKind::File => self.file += 1,
+            PageKind::Shared => self.shared += 1,
+        }
+    }
+}
+
 /// Gives frames for page tables.
 pub trait TableSource {
     /// One frame; its bytes may be anything. Called under the lock of the page tables.
@@ -60,9 +85,16 @@ pub trait TableSource {
 }
 
 /// The page tables of one address space.
-#[derive(Debug)]
 pub struct PageTables {
-    _root: u64,
+    /// The top-level table. Lives as long as this value.
+    root: Table,
+    /// CPUs whose root register names `root`. A CPU is a member before it loads the register, and until after it
+    /// has loaded another.
+    active: ActiveSet,
+    /// The number of table pages, written under `spare`'s lock.
+    pages: AtomicU64,
+    /// The right to change the tables, and emptied table pages for the next need.
+    spare: SpinLock<BlockStack>,
 }
 
 impl PageTables {
@@ -70,32 +102,129 @@ impl PageTables {
     ///
     /// Errors: `ENOMEM`.
     pub fn new(source: &dyn TableSource) -> Result<Arc<Self>, Errno> {
-        let _ = source;
-        todo!()
+        let mut root = source.table()?;
+        root.zero();
+        let root = Table::new(root);
+        arch::paging::fill_kernel_half(root.frame());
+        Ok(Arc::new(Self {
+            root,
+            active: ActiveSet::new(),
+            pages: AtomicU64::new(1),
+            spare: SpinLock::new(rank::PAGE_TABLE, BlockStack::new()),
+        }))
     }
 
-    /// Starts a change; waits (spinning) for the one who is at it.
+    /// Starts a change; waits (spinning) for the one who is at it. Interrupts must be on when the editor is dropped:
+    /// it may have to interrupt other CPUs.
+    #[track_caller]
     pub fn edit(&self) -> Editor<'_> {
-        todo!()
+        Editor::new(self, self.spare.lock())
+    }
+
+    /// Starts a change of tables that nobody else knows yet, while others are under change.
+    #[track_caller]
+    pub fn edit_nested(&self) -> Editor<'_> {
+        Editor::new(self, self.spare.lock_nested())
     }
 
     /// The number of table pages, the root included.
     pub fn table_pages(&self) -> u64 {
-        todo!()
+        self.pages.load(Relaxed)
     }
 
     /// Makes this the address space of the current CPU. The CPU keeps a reference until another one is activated.
     pub fn activate(self: &Arc<Self>) {
-        todo!()
+        if arch::paging::current() == Arc::as_ptr(self) {
+            return;
+        }
+        let off = interrupts::off();
+        let cpu = cpu::current();
+        self.active.insert(cpu);
+        // SAFETY: the kernel's half is complete (`fill_kernel_half`), and the user half refers to frames that its
+        // entries own. The reference put in the slot below keeps the tables while the register names them: it is
+        // taken out only after the register was loaded anew.
+        unsafe { arch::paging::load_root(self.root.frame()) };
+        leave(arch::paging::exchange_current(Arc::into_raw(self.clone())), cpu);
+        drop(off);
     }
 
     /// The CPUs on which it is the current one now.
     pub fn active_on(&self) -> CpuSet {
-        todo!()
+        self.active.get()
+    }
+}
+
+impl Drop for PageTables {
+    fn drop(&mut self) {
+        self.edit().unmap(0..USER_END);
+        // SAFETY: no CPU uses the tables, since each that does has a reference; they are empty, so only the root is
+        // left, and this value ends.
+        drop(unsafe { self.root.into_block() });
+    }
+}
+
+impl fmt::Debug for PageTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PageTables")
+            .field("root", &self.root.frame())
+            .field("active", &self.active.get().count())
+            .finish()
     }
 }
 
 /// Takes the current CPU out of any user address space.
 pub fn deactivate() {
-    todo!()
+    if arch::paging::current().is_null() {
+        return;
+    }
+    let off = interrupts::off();
+    // SAFETY: the kernel's own tables live for ever.
+    unsafe { arch::paging::load_kernel_root() };
+    leave(arch::paging::exchange_current(core::ptr::null()), cpu::current());
+    drop(off);
+}
+
+/// Gives up the reference that this CPU had while `old` was in its root register, which names another by now.
+fn leave(old: *const PageTables, cpu: CpuId) {
+    if !old.is_null() {
+        // SAFETY: the pointer was made by `Arc::into_raw` in `activate`, and has just been taken out of the slot.
+        let old = unsafe { Arc::from_raw(old) };
+        old.active.remove(cpu);
+    }
+}
+
+/// The page at `address` of the address space that is active on this CPU, if user mode may use it so: what the
+/// hardware would find. For user copies on the host.
+#[cfg(not(target_os = "none"))]
+pub(crate) fn look_up_current(address: u64, write: bool) -> Option<Frame> {
+    let current = arch::paging::current();
+    if current.is_null() {
+        return None;
+    }
+    // SAFETY: the slot of this thread holds a reference until it is exchanged, by this thread.
+    let tables = unsafe { &*current };
+    tables.edit().touch(address, write)
+}
+
+/// A set of CPUs that each of them enters and leaves by itself.
+struct ActiveSet([AtomicU64; MAX_CPUS / 64]);
+
+impl ActiveSet {
+    const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; MAX_CPUS / 64])
+    }
+
+    // SeqCst: whoever changes an entry and then reads the set sees this CPU in it, or this CPU, which reads its
+    // tables after entering, sees the changed entry.
+    fn insert(&self, cpu: CpuId) {
+        self.0[cpu.index() / 64].fetch_or(1 << (cpu.index() % 64), SeqCst);
+    }
+
+    fn remove(&self, cpu: CpuId) {
+        self.0[cpu.index() / 64].fetch_and(!(1 << (cpu.index() % 64)), SeqCst);
+    }
+
+    fn get(&self) -> CpuSet {
+        CpuSet::from_words(core::array::from_fn(|word| self.0[word].load(SeqCst)))
+    }
 }

@@ -1,7 +1,11 @@
 //! The real machine: x86-64.
 
 pub mod cpu;
+pub mod frame;
 pub mod interrupts;
+pub mod paging;
+mod smap;
+pub mod user_memory;
 
 // The shape only, until the machine's own files land.
 #[allow(missing_docs)]
@@ -44,4 +48,13 @@ pub mod user {
             todo!()
         }
     }
+}
+#[allow(missing_docs)]
+pub mod ipi {
+    pub fn call(_cpus: &base::CpuSet, _f: &(dyn Fn() + Sync)) {
+        todo!()
+    }
+}
+pub(crate) fn kernel_root() -> u64 {
+    todo!()
 }

@@ -1,0 +1,179 @@
+//! One table of 512 entries, and the form of an entry.
+
+use super::{PageKind, Permissions};
+use crate::frame::{Block, BorrowedFrame, Frame, FrameNumber};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The level of the tables whose entries are pages.
+pub(super) const LEAF: u32 = 1;
+/// The level of the root.
+pub(super) const ROOT: u32 = 4;
+
+/// Bytes that one entry of a table of this level spans.
+pub(super) const fn span(level: u32) -> u64 {
+    1 << (12 + 9 * (level - 1))
+}
+
+/// Where in a table of this level the address is looked up.
+pub(super) const fn index(address: u64, level: u32) -> usize {
+    (address / span(level) % 512) as usize
+}
+
+/// A page table, alive as long as an entry above it or the root field of a `PageTables` names it.
+///
+/// Invariant: the frame was a [`Block`]'s and is a table's now; its counter is the number of entries in use.
+#[derive(Clone, Copy)]
+pub(super) struct Table(FrameNumber);
+
+impl Table {
+    /// A table of a frame full of zeros.
+    pub(super) fn new(zeroed: Block) -> Self {
+        assert!(zeroed.order() == 0, "a table has one frame");
+        let number = zeroed.into_number();
+        Block::counter(number).store(0, Relaxed);
+        Self(number)
+    }
+
+    pub(super) fn frame(self) -> FrameNumber {
+        self.0
+    }
+
+    /// The table's frame as a block.
+    ///
+    /// # Safety
+    /// No entry names the table any longer, and no CPU will walk it.
+    pub(super) unsafe fn into_block(self) -> Block {
+        // SAFETY: by the invariant the frame was given up for its number; the caller ends its life as a table.
+        unsafe { Block::new(self.0, 0) }
+    }
+
+    pub(super) fn entry(&self, index: usize) -> &AtomicU64 {
+        assert!(index < 512);
+        // SAFETY: the frame is mapped, aligned, and a table's by the invariant; entries are only ever used as atomics,
+        // also by the hardware.
+        unsafe { AtomicU64::from_ptr(self.0.bytes().cast::<u64>().add(index)) }
+    }
+
+    pub(super) fn load(&self, index: usize) -> Entry {
+        Entry(self.entry(index).load(Relaxed))
+    }
+
+    pub(super) fn store(&self, index: usize, entry: Entry) {
+        self.entry(index).store(entry.0, Relaxed);
+    }
+
+    /// The table that the entry names, if it names one.
+    pub(super) fn child(&self, index: usize) -> Option<Table> {
+        let entry = self.load(index);
+        // SAFETY: above the leaf level, a present entry has the number of a table's frame (`Editor::make_child`).
+        (entry.0 & Entry::PRESENT != 0).then(|| Table(unsafe { entry.number() }))
+    }
+
+    /// The number of entries in use.
+    pub(super) fn used(&self) -> u32 {
+        Block::counter(self.0).load(Relaxed)
+    }
+
+    /// Counts entries that came into use. Under the lock of the tables, like all changes.
+    pub(super) fn add_used(&self, entries: u32) {
+        let counter = Block::counter(self.0);
+        counter.store(counter.load(Relaxed) + entries, Relaxed);
+    }
+
+    /// Counts entries that went out of use.
+    pub(super) fn remove_used(&self, entries: u32) {
+        let counter = Block::counter(self.0);
+        counter.store(counter.load(Relaxed) - entries, Relaxed);
+    }
+}
+
+/// An entry. In use if it is not 0; then, in a leaf table, it owns a reference to its frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry(pub(super) u64);
+
+impl Entry {
+    pub(super) const EMPTY: Self = Self(0);
+    pub(super) const PRESENT: u64 = 1;
+    pub(super) const WRITE: u64 = 1 << 1;
+    const USER: u64 = 1 << 2;
+    pub(super) const ACCESSED: u64 = 1 << 5;
+    pub(super) const DIRTY: u64 = 1 << 6;
+    /// Ours: the frame is kept, but the entry is not present.
+    const HIDDEN: u64 = 1 << 8;
+    /// Ours, two bits: the kind.
+    const KIND_SHIFT: u32 = 9;
+    const NO_EXECUTE: u64 = 1 << 63;
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+    /// An entry above the leaf level.
+    pub(super) fn table(child: Table) -> Self {
+        Self(child.frame().address() | Self::PRESENT | Self::WRITE | Self::USER | Self::ACCESSED)
+    }
+
+    /// A leaf entry that takes over the reference. The accessed bit is set: whoever maps a page is about to use it.
+    pub(super) fn page(frame: Frame, permissions: Permissions, kind: PageKind) -> Self {
+        let kept = frame.into_number().address() | (kind as u64) << Self::KIND_SHIFT | Self::ACCESSED;
+        Self(kept | Self::permission_bits(permissions))
+    }
+
+    fn permission_bits(permissions: Permissions) -> u64 {
+        if permissions.is_empty() {
+            return Self::HIDDEN | Self::NO_EXECUTE;
+        }
+        let write = if permissions.contains(Permissions::WRITE) { Self::WRITE } else { 0 };
+        let no_execute = if permissions.contains(Permissions::EXECUTE) { 0 } else { Self::NO_EXECUTE };
+        Self::PRESENT | Self::USER | write | no_execute
+    }
+
+    pub(super) fn with_permissions(self, permissions: Permissions) -> Self {
+        let changed = Self::PRESENT | Self::USER | Self::WRITE | Self::HIDDEN | Self::NO_EXECUTE;
+        Self(self.0 & !changed | Self::permission_bits(permissions))
+    }
+
+    pub(super) fn permissions(self) -> Permissions {
+        if self.0 & Self::PRESENT == 0 {
+            return Permissions::empty();
+        }
+        let mut permissions = Permissions::READ;
+        permissions.set(Permissions::WRITE, self.0 & Self::WRITE != 0);
+        permissions.set(Permissions::EXECUTE, self.0 & Self::NO_EXECUTE == 0);
+        permissions
+    }
+
+    pub(super) fn kind(self) -> PageKind {
+        match self.0 >> Self::KIND_SHIFT & 3 {
+            0 => PageKind::Anonymous,
+            1 => PageKind::File,
+            _ => PageKind::Shared,
+        }
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// # Safety
+    /// The entry is in use.
+    unsafe fn number(self) -> FrameNumber {
+        // SAFETY: an entry in use was made of a `FrameNumber`'s address.
+        unsafe { FrameNumber::new_unchecked((self.0 & Self::ADDRESS) >> 12) }
+    }
+
+    /// The frame, for as long as the entry stays as it is.
+    ///
+    /// # Safety
+    /// A leaf entry in use that stays so for `'a`.
+    pub(super) unsafe fn borrow<'a>(self) -> BorrowedFrame<'a> {
+        // SAFETY: the entry owns a reference, as long as the caller says.
+        unsafe { BorrowedFrame::new(self.number()) }
+    }
+
+    /// The reference that the entry owned.
+    ///
+    /// # Safety
+    /// A leaf entry that was in use and has just been taken out of its table.
+    pub(super) unsafe fn into_frame(self) -> Frame {
+        // SAFETY: the reference was the entry's, and the entry is gone.
+        unsafe { Frame::from_number(self.number()) }
+    }
+}

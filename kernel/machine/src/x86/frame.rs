@@ -1,0 +1,81 @@
+//! Where frames and their metadata lie on the real machine, and how their bytes are copied.
+
+use crate::frame::{Entry, FRAME_SIZE, FrameRange, initialize};
+use alloc::vec::Vec;
+use core::arch::asm;
+
+/// Sets up the metadata of all frames, in memory that it takes from the ranges: 16 bytes for each frame up to the
+/// last. Ranges so far up that the metadata would take more than an eighth of all memory are left alone; says how
+/// many frames that were.
+///
+/// # Safety
+/// Called once, on the boot CPU, before anything of `machine::frame`. The ranges are usable memory that nothing uses,
+/// without overlap; all usable memory is mapped writable, at `direct_map` + physical address, for ever.
+pub(crate) unsafe fn start(mut ranges: Vec<FrameRange>, direct_map: u64) -> u64 {
+    ranges.sort_unstable_by_key(|range| range.first);
+    let entry_bytes = size_of::<Entry>() as u64;
+    let all: u64 = ranges.iter().map(|range| range.end - range.first).sum();
+    let mut left = 0;
+    while let Some(last) = ranges.last()
+        && last.end * entry_bytes > all * FRAME_SIZE as u64 / 8
+    {
+        left += last.end - last.first;
+        ranges.pop();
+    }
+    let limit = ranges.last().map_or(0, |range| range.end);
+    let frames = (limit * entry_bytes).div_ceil(FRAME_SIZE as u64);
+    // From the end of a range, so that low memory stays for those who need it.
+    let home = ranges.iter_mut().rev().find(|range| range.end - range.first > frames);
+    let home = home.expect("no range of memory is large enough for the frames' metadata");
+    home.end -= frames;
+    let address = (direct_map + home.end * FRAME_SIZE as u64) as *mut Entry;
+    // SAFETY: the bytes were just taken out of a usable range, so they are mapped and nobody's; zero is a valid entry.
+    let entries = unsafe {
+        zero(address.cast(), frames as usize * FRAME_SIZE);
+        core::slice::from_raw_parts(address, limit as usize)
+    };
+    // SAFETY: the caller's promises, and the metadata's own frames are no longer in a range.
+    unsafe { initialize(entries, direct_map as *mut u8, ranges) };
+    left
+}
+
+/// Copies bytes that others may read and write meanwhile.
+///
+/// # Safety
+/// Both ranges are mapped, and nobody has a Rust reference that this access would break.
+pub unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
+    // SAFETY: the caller answers for the ranges. Assembly, because the compiler may assume nothing about bytes that
+    // user mode or another CPU changes; the direction flag is clear by the calling convention.
+    unsafe {
+        asm!(
+            "rep movsq",
+            "mov ecx, {rest:e}",
+            "rep movsb",
+            rest = in(reg) length % 8,
+            inout("rcx") length / 8 => _,
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Sets bytes to zero that others may read and write meanwhile.
+///
+/// # Safety
+/// As for [`copy`].
+pub unsafe fn zero(to: *mut u8, length: usize) {
+    // SAFETY: as in `copy`.
+    unsafe {
+        asm!(
+            "rep stosq",
+            "mov ecx, {rest:e}",
+            "rep stosb",
+            rest = in(reg) length % 8,
+            inout("rcx") length / 8 => _,
+            inout("rdi") to => _,
+            in("rax") 0u64,
+            options(nostack, preserves_flags)
+        );
+    }
+}

@@ -130,7 +130,7 @@ pub struct Timestamp {
 impl Timestamp {
     /// The time now.
     pub fn now() -> Self {
-        todo!()
+        Self::from_nanoseconds(machine::time::realtime())
     }
 
     /// From nanoseconds since the epoch.

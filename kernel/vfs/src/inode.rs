@@ -1,6 +1,5 @@
 //! The inode: something that a name can stand for. Every file system implements this trait.
 
-use crate::pending::PageSource;
 use crate::{
     DeviceNumber, FileKind, FileOps, Location, Metadata, MetadataChange, OpenFlags, Ownership, Permissions,
     lock::FileLocks,
@@ -9,6 +8,8 @@ use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid};
 use bitflags::bitflags;
 use core::any::Any;
+use machine::frame::Frame;
+use memory::PageUse;
 
 bitflags! {
     /// Flags of `renameat2(2)`.
@@ -92,6 +93,9 @@ pub trait Inode: Any + Send + Sync {
     /// What it is. Never changes.
     fn kind(&self) -> FileKind;
 
+    /// Its number in its file system. Never changes, costs nothing, takes no lock.
+    fn number(&self) -> u64;
+
     /// All that `stat` shows.
     fn metadata(&self) -> Metadata;
 
@@ -120,7 +124,7 @@ pub trait Inode: Any + Send + Sync {
     /// The name under which this directory holds `child`, for `getcwd`. `ENOENT` if it does not. The default looks
     /// through the entries for the inode's number.
     fn name_of(&self, child: &dyn Inode) -> Result<Vec<u8>, Errno> {
-        let number = child.metadata().inode;
+        let number = child.number();
         let mut found = None;
         self.read_directory(0, &mut |entry| {
             let hit = entry.inode == number && entry.name != b"." && entry.name != b"..";
@@ -177,6 +181,12 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EINVAL)
     }
 
+    /// How `/proc/<pid>/fd` shows an inode that no path leads to: `pipe:[7]`, `anon_inode:[eventfd]`. `None` for all
+    /// others.
+    fn label(&self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Hands the entries from position `from` on (0 is the start) to `each` until that says false. `.` and `..` are
     /// the first two entries and come from here. An entry that is there all the time is seen exactly once, whatever
     /// else comes and goes meanwhile. An entry for which `each` said false counts as not read.
@@ -195,9 +205,9 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EINVAL)
     }
 
-    /// The pages of this file for `mmap` and `exec`; `ENODEV` if it has none.
-    fn page_source(self: Arc<Self>) -> Result<Arc<dyn PageSource>, Errno> {
-        Err(Errno::ENODEV)
+    /// The page of this file with this index, for mappings; see [`memory::PageSource::page`].
+    fn page(&self, _index: u64, _usage: PageUse) -> Result<Frame, Errno> {
+        Err(Errno::EFAULT)
     }
 
     /// Where advisory locks on this inode are kept; `None` (the default) where none can be held (`ENOLCK`).

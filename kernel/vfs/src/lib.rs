@@ -11,7 +11,6 @@
 //! Not here: what shows the kernel as files (`filesystems`), and everything that knows of tasks (`process`).
 #![no_std]
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 
 extern crate alloc;
 #[cfg(test)]
@@ -26,26 +25,38 @@ mod file;
 mod filesystem;
 pub mod initramfs;
 mod inode;
-mod lock;
+pub mod lock;
 mod mount;
-mod pending;
+mod mount_text;
+mod pages;
+mod permission;
 pub mod pipe;
 mod poll;
 pub mod ramfs;
 pub mod socket;
 mod table;
 mod text;
+mod walk;
 
 pub use attributes::{DeviceNumber, FileKind, Metadata, MetadataChange, Ownership, Permissions, Timestamp};
-pub use caller::{Caller, Follow, Start};
+pub use caller::{Caller, Follow, Start, TimeChange};
 pub use context::FsContext;
 pub use epoll::{EpollChange, EpollEvent, PollRequest, epoll, epoll_control, epoll_wait, poll};
 pub use event::{Clock, TimerSetting, eventfd, timerfd, timerfd_get, timerfd_set};
-pub use file::{FileOps, Mapping, OpenFile, OpenFlags, SeekFrom};
+pub use file::{FileOps, MappedPages, Mapping, OpenFile, OpenFlags, SeekFrom};
 pub use filesystem::{DeviceDriver, FileSystem, FileSystemType, MountRequest, Registry, StatFs};
 pub use inode::{DirectoryEntry, Inode, Link, NewNode, NodeKind, OpenRequest, RenameFlags};
 pub use lock::FileLocks;
 pub use mount::{Location, Mount, MountFlags, Namespace};
+pub use permission::{EXECUTE, READ, WRITE, check as check_permission};
 pub use poll::{PollEvents, PollTable};
 pub use table::{Descriptor, FileTable, Slot};
 pub use text::{TextFile, TextSource};
+
+/// The errno of a wait that ended without what it waited for.
+pub(crate) fn interrupted(error: sched::WaitError) -> base::Errno {
+    match error {
+        sched::WaitError::Interrupted => base::Errno::EINTR,
+        sched::WaitError::TimedOut => base::Errno::EAGAIN,
+    }
+}

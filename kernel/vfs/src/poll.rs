@@ -1,8 +1,8 @@
 //! Readiness: the events of `poll(2)` and the table that a file uses to say which queues tell of a change.
 
-use crate::pending::WaitQueue;
+use alloc::{sync::Arc, vec::Vec};
 use bitflags::bitflags;
-use core::marker::PhantomData;
+use sched::{Observer, Registration, WaitQueue};
 
 bitflags! {
     /// Events of `poll(2)` and `epoll(7)`, which share their values.
@@ -44,18 +44,25 @@ impl PollEvents {
 
 /// Collects the queues that tell of a change of readiness, on behalf of a task in `poll` or an epoll file.
 pub struct PollTable<'a> {
-    waiter: PhantomData<&'a ()>,
+    watching: Option<(&'a Arc<dyn Observer>, &'a mut Vec<Registration>)>,
 }
 
-impl PollTable<'_> {
+impl<'a> PollTable<'a> {
     /// A table that watches nothing: the caller only wants to know what is ready now.
     pub const fn look() -> Self {
-        Self { waiter: PhantomData }
+        Self { watching: None }
+    }
+
+    /// A table that has `observer` told; the registrations end when `registrations` drops them.
+    pub const fn watch_for(observer: &'a Arc<dyn Observer>, registrations: &'a mut Vec<Registration>) -> Self {
+        Self { watching: Some((observer, registrations)) }
     }
 
     /// Has the caller told when `queue` is woken. A file watches first and looks at its state afterwards, so that no
-    /// change is missed; it names the same queues at every call.
-    pub fn watch(&mut self, _queue: &WaitQueue) {
-        todo!()
+    /// change is missed.
+    pub fn watch(&mut self, queue: &WaitQueue) {
+        if let Some((observer, registrations)) = &mut self.watching {
+            registrations.push(queue.register(observer.clone()));
+        }
     }
 }

@@ -1,0 +1,213 @@
+//! Operations that make, take away and change names.
+
+use super::{Caller, Follow, Start};
+use crate::{
+    FileKind, Inode, Location, NewNode, NodeKind, Permissions, RenameFlags, permission,
+    walk::{Dots, Last, Walk},
+};
+use alloc::{sync::Arc, vec::Vec};
+use base::{Capabilities, Errno};
+
+/// A name in a directory, the end of a walk.
+struct Entry {
+    directory: Location,
+    name: Vec<u8>,
+    slash: bool,
+}
+
+impl Entry {
+    fn lookup(&self) -> Result<Arc<dyn Inode>, Errno> {
+        self.directory.inode.lookup(&self.name)
+    }
+
+    /// `EBUSY` if something is mounted on `inode`, found under this name.
+    fn check_not_mounted(&self, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+        let location = Location { mount: self.directory.mount.clone(), inode: inode.clone() };
+        if location.is_mount_point() { Err(Errno::EBUSY) } else { Ok(()) }
+    }
+
+    fn check_same_file_system(&self, other: &Entry) -> Result<(), Errno> {
+        match (&self.directory.mount, &other.directory.mount) {
+            (Some(one), Some(two)) if Arc::ptr_eq(one, two) => Ok(()),
+            _ => Err(Errno::EXDEV),
+        }
+    }
+}
+
+impl Caller<'_> {
+    /// Walks to the last name of `path`. A path that ends without one gives what `dots` makes of it.
+    fn entry(&self, start: Start<'_>, path: &[u8], dots: impl FnOnce(Dots) -> Errno) -> Result<Entry, Errno> {
+        let mut walk = Walk::new(*self, start, path, false)?;
+        match walk.advance()? {
+            Last::Name { name, slash } => Ok(Entry { name: walk.name(&name).to_vec(), directory: walk.at, slash }),
+            Last::Here(which) => Err(dots(which)),
+        }
+    }
+
+    /// A new inode's owner and permissions, by the creator and the directory that it comes to lie in.
+    pub(super) fn new_node<'n>(&self, directory: &dyn Inode, kind: NodeKind<'n>, mode: Permissions) -> NewNode<'n> {
+        let holder = directory.ownership();
+        let inherits = holder.permissions.any(Permissions::SET_GID);
+        let mut permissions = match kind {
+            NodeKind::Symlink(_) => Permissions::new(0o777),
+            _ => mode.masked(self.context.umask()),
+        };
+        if inherits && kind == NodeKind::Directory {
+            permissions = permissions.with(Permissions::SET_GID);
+        }
+        let gid = if inherits { holder.gid } else { self.credentials.fsgid };
+        NewNode { kind, permissions, uid: self.credentials.fsuid, gid }
+    }
+
+    /// `mknodat`, `mkdirat`, `symlinkat`. `EEXIST`; `EPERM` a device without CAP_MKNOD; `EROFS`; `EACCES`.
+    pub fn make(&self, start: Start<'_>, path: &[u8], kind: NodeKind<'_>, mode: Permissions) -> Result<(), Errno> {
+        self.make_inode(start, path, kind, mode).map(|_| ())
+    }
+
+    /// [`Caller::make`], with the inode made and its mount.
+    pub(crate) fn make_inode(
+        &self,
+        start: Start<'_>,
+        path: &[u8],
+        kind: NodeKind<'_>,
+        mode: Permissions,
+    ) -> Result<Location, Errno> {
+        if matches!(kind, NodeKind::CharDevice(_) | NodeKind::BlockDevice(_))
+            && !self.credentials.has(Capabilities::MKNOD)
+        {
+            return Err(Errno::EPERM);
+        }
+        if kind == NodeKind::Symlink(b"") {
+            return Err(Errno::ENOENT);
+        }
+        let entry = self.entry(start, path, |_| Errno::EEXIST)?;
+        let directory = &entry.directory;
+        if entry.lookup().is_ok() {
+            return Err(Errno::EEXIST);
+        }
+        if entry.slash && kind != NodeKind::Directory {
+            return Err(Errno::ENOENT);
+        }
+        directory.check_writable()?;
+        permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;
+        let node = self.new_node(&*directory.inode, kind, mode);
+        let inode = directory.inode.create(&entry.name, &node)?;
+        Ok(Location { mount: directory.mount.clone(), inode })
+    }
+
+    /// `linkat(2)`. `EXDEV`, `EPERM` for a directory, `EEXIST`.
+    pub fn link(
+        &self,
+        start: Start<'_>,
+        path: &[u8],
+        new_start: Start<'_>,
+        new_path: &[u8],
+        follow: Follow,
+    ) -> Result<(), Errno> {
+        let source = self.resolve(start, path, follow)?;
+        let entry = self.entry(new_start, new_path, |_| Errno::EEXIST)?;
+        if entry.lookup().is_ok() {
+            return Err(Errno::EEXIST);
+        }
+        if entry.slash {
+            return Err(Errno::ENOENT);
+        }
+        let directory = &entry.directory;
+        directory.check_writable()?;
+        match (&source.mount, &directory.mount) {
+            (Some(one), Some(two)) if Arc::ptr_eq(one, two) => {}
+            _ => return Err(Errno::EXDEV),
+        }
+        permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;
+        if source.inode.kind() == FileKind::Directory {
+            return Err(Errno::EPERM);
+        }
+        directory.inode.link(&entry.name, &source.inode)
+    }
+
+    /// `unlinkat(2)` without `AT_REMOVEDIR`. `EISDIR`, `EBUSY` a mount point.
+    pub fn unlink(&self, start: Start<'_>, path: &[u8]) -> Result<(), Errno> {
+        let entry = self.entry(start, path, |_| Errno::EISDIR)?;
+        let victim = entry.lookup()?;
+        if entry.slash {
+            return Err(if victim.kind() == FileKind::Directory { Errno::EISDIR } else { Errno::ENOTDIR });
+        }
+        entry.directory.check_writable()?;
+        permission::check_removal(&*entry.directory.inode, &*victim, self.credentials)?;
+        if victim.kind() == FileKind::Directory {
+            return Err(Errno::EISDIR);
+        }
+        entry.check_not_mounted(&victim)?;
+        entry.directory.inode.unlink(&entry.name, &victim)
+    }
+
+    /// `rmdir(2)`. `ENOTDIR`, `ENOTEMPTY`, `EBUSY` a mount point, `EINVAL` the last component is `.`.
+    pub fn remove_directory(&self, start: Start<'_>, path: &[u8]) -> Result<(), Errno> {
+        let entry = self.entry(start, path, |dots| match dots {
+            Dots::Start => Errno::EBUSY,
+            Dots::One => Errno::EINVAL,
+            Dots::Two => Errno::ENOTEMPTY,
+        })?;
+        let victim = entry.lookup()?;
+        entry.directory.check_writable()?;
+        permission::check_removal(&*entry.directory.inode, &*victim, self.credentials)?;
+        if victim.kind() != FileKind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        entry.check_not_mounted(&victim)?;
+        entry.directory.inode.remove_directory(&entry.name, &victim)
+    }
+
+    /// `renameat2(2)`. `EXDEV`, `EBUSY`, `EINVAL`, and the file system's, see [`Inode::rename`].
+    pub fn rename(
+        &self,
+        start: Start<'_>,
+        path: &[u8],
+        new_start: Start<'_>,
+        new_path: &[u8],
+        flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        if flags.contains(RenameFlags::NO_REPLACE | RenameFlags::EXCHANGE) {
+            return Err(Errno::EINVAL);
+        }
+        let from = self.entry(start, path, |_| Errno::EBUSY)?;
+        let no_replace = flags.contains(RenameFlags::NO_REPLACE);
+        let to = self.entry(new_start, new_path, |_| if no_replace { Errno::EEXIST } else { Errno::EBUSY })?;
+        from.check_same_file_system(&to)?;
+        from.directory.check_writable()?;
+        let source = from.lookup()?;
+        let target = match to.lookup() {
+            Ok(target) => Some(target),
+            Err(Errno::ENOENT) => None,
+            Err(error) => return Err(error),
+        };
+        if target.is_some() && no_replace {
+            return Err(Errno::EEXIST);
+        }
+        let exchange = flags.contains(RenameFlags::EXCHANGE);
+        if exchange && target.is_none() {
+            return Err(Errno::ENOENT);
+        }
+        let directory = source.kind() == FileKind::Directory;
+        if !directory && (from.slash || (to.slash && !exchange)) {
+            return Err(Errno::ENOTDIR);
+        }
+        permission::check_removal(&*from.directory.inode, &*source, self.credentials)?;
+        let holder = &*to.directory.inode;
+        match &target {
+            Some(target) => {
+                permission::check_removal(holder, &**target, self.credentials)?;
+                match (directory, target.kind() == FileKind::Directory) {
+                    _ if exchange => {}
+                    (true, false) => return Err(Errno::ENOTDIR),
+                    (false, true) => return Err(Errno::EISDIR),
+                    _ => {}
+                }
+                to.check_not_mounted(target)?;
+            }
+            None => permission::check_inode(holder, self.credentials, permission::WRITE | permission::EXECUTE)?,
+        }
+        from.check_not_mounted(&source)?;
+        from.directory.inode.rename(&from.name, &source, &to.directory.inode, &to.name, flags)
+    }
+}

@@ -1,0 +1,205 @@
+//! Opening files by path.
+
+use super::{Caller, Follow, Start};
+use crate::{
+    FileKind, Inode, Location, MountFlags, NodeKind, OpenFile, OpenFlags, Permissions,
+    file::{DirectoryFile, Name, PathOnly},
+    inode::OpenRequest,
+    permission,
+    walk::{Last, Walk},
+};
+use alloc::sync::Arc;
+use base::Errno;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Reading and writing, by the access mode.
+    AsFlagsSay,
+    /// Exec.
+    Execute,
+}
+
+impl Caller<'_> {
+    /// `openat(2)`. `mode` is for a new file; the umask applies. Errors: those of every walk; `EACCES`, `EEXIST`,
+    /// `EISDIR` to write a directory, `ELOOP` a link with `O_NOFOLLOW`, `EROFS`, `ENXIO` no such device, `EINTR` a
+    /// FIFO, `EINVAL`, `EOPNOTSUPP` (`O_TMPFILE`).
+    pub fn open(
+        &self,
+        start: Start<'_>,
+        path: &[u8],
+        flags: OpenFlags,
+        mode: Permissions,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        self.open_for(start, path, flags, mode, Purpose::AsFlagsSay)
+    }
+
+    fn open_for(
+        &self,
+        start: Start<'_>,
+        path: &[u8],
+        flags: OpenFlags,
+        mode: Permissions,
+        purpose: Purpose,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        let path_only = flags.contains(OpenFlags::PATH);
+        let create = flags.contains(OpenFlags::CREATE) && !path_only;
+        if flags.contains(OpenFlags::TEMPORARY) && !path_only {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if create && flags.contains(OpenFlags::DIRECTORY) {
+            return Err(Errno::EINVAL);
+        }
+        let exclusive = create && flags.contains(OpenFlags::EXCLUSIVE);
+        let follow = !flags.contains(OpenFlags::NO_FOLLOW) && !exclusive;
+        let mut walk = Walk::new(*self, start, path, false)?;
+        loop {
+            let (name, slash) = match walk.advance()? {
+                Last::Name { name, slash } => (name, slash),
+                Last::Here(_) if exclusive => return Err(Errno::EEXIST),
+                Last::Here(_) if create && walk.at.inode.kind() == FileKind::Directory => return Err(Errno::EISDIR),
+                Last::Here(_) => return self.open_location(walk.at, None, flags, purpose),
+            };
+            let directory = walk.at.clone();
+            let found = directory.inode.lookup(walk.name(&name));
+            let inode = match found {
+                Err(Errno::ENOENT) if create => {
+                    if slash {
+                        return Err(Errno::EISDIR);
+                    }
+                    match self.create(&directory, walk.name(&name), mode) {
+                        // Somebody else was faster: then it is there.
+                        Err(Errno::EEXIST) if !exclusive => directory.inode.lookup(walk.name(&name))?,
+                        made => {
+                            let inode = made?;
+                            let location = Location { mount: directory.mount, inode };
+                            let name = Name { directory: directory.inode, name: walk.name(&name).into() };
+                            // The creator may write what it made, whatever the new mode says.
+                            return self.open_checked(location, Some(name), flags.difference(OpenFlags::TRUNCATE));
+                        }
+                    }
+                }
+                found => found?,
+            };
+            if exclusive {
+                return Err(Errno::EEXIST);
+            }
+            if create && slash {
+                return Err(Errno::EISDIR);
+            }
+            let entry = Name { directory: directory.inode, name: walk.name(&name).into() };
+            if walk.enter_last(inode, follow, slash)? {
+                continue;
+            }
+            if create && walk.at.inode.kind() == FileKind::Directory {
+                return Err(Errno::EISDIR);
+            }
+            return self.open_location(walk.at, Some(entry), flags, purpose);
+        }
+    }
+
+    /// Opens a program for exec: a regular file that the caller may execute, readable or not. `EACCES` otherwise;
+    /// `ELOOP` a link that is not to be followed.
+    pub fn open_program(&self, start: Start<'_>, path: &[u8], follow: Follow) -> Result<Arc<OpenFile>, Errno> {
+        if path.is_empty() && follow.allows_empty() {
+            let location = self.resolve(start, path, follow)?;
+            return self.open_location(location, None, OpenFlags::empty(), Purpose::Execute);
+        }
+        let flags = if follow.follows() { OpenFlags::empty() } else { OpenFlags::NO_FOLLOW };
+        self.open_for(start, path, flags, Permissions::default(), Purpose::Execute)
+    }
+
+    fn create(&self, directory: &Location, name: &[u8], mode: Permissions) -> Result<Arc<dyn Inode>, Errno> {
+        directory.check_writable()?;
+        permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;
+        let node = self.new_node(&*directory.inode, NodeKind::Regular, mode);
+        directory.inode.create(name, &node)
+    }
+
+    /// Opens what was found, after checking that the caller may.
+    fn open_location(
+        &self,
+        location: Location,
+        name: Option<Name>,
+        flags: OpenFlags,
+        purpose: Purpose,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        let kind = location.inode.kind();
+        if flags.contains(OpenFlags::DIRECTORY) && kind != FileKind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        match purpose {
+            Purpose::Execute => self.check_execute(&location, kind)?,
+            Purpose::AsFlagsSay if flags.contains(OpenFlags::PATH) => {}
+            Purpose::AsFlagsSay => self.check_open(&location, kind, flags)?,
+        }
+        self.open_checked(location, name, flags)
+    }
+
+    fn check_execute(&self, location: &Location, kind: FileKind) -> Result<(), Errno> {
+        match kind {
+            FileKind::Symlink => Err(Errno::ELOOP),
+            FileKind::Regular if !location.mount_flags().contains(MountFlags::NO_EXECUTE) => {
+                permission::check_inode(&*location.inode, self.credentials, permission::EXECUTE)
+            }
+            _ => Err(Errno::EACCES),
+        }
+    }
+
+    fn check_open(&self, location: &Location, kind: FileKind, flags: OpenFlags) -> Result<(), Errno> {
+        let writes = flags.writes() || flags.contains(OpenFlags::TRUNCATE);
+        match kind {
+            FileKind::Symlink => return Err(Errno::ELOOP),
+            FileKind::Directory if writes => return Err(Errno::EISDIR),
+            FileKind::CharDevice | FileKind::BlockDevice if location.mount_flags().contains(MountFlags::NO_DEVICES) => {
+                return Err(Errno::EACCES);
+            }
+            _ => {}
+        }
+        let ownership = location.inode.ownership();
+        let wanted = if flags.reads() { permission::READ } else { 0 } | if writes { permission::WRITE } else { 0 };
+        permission::check(ownership, kind, self.credentials, wanted)?;
+        if writes {
+            location.check_writable()?;
+        }
+        if flags.contains(OpenFlags::NO_ACCESS_TIME) && !permission::is_owner(ownership, self.credentials) {
+            return Err(Errno::EPERM);
+        }
+        Ok(())
+    }
+
+    /// Opens what the caller may open.
+    fn open_checked(&self, location: Location, name: Option<Name>, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
+        // These only say how to open; they are not seen by F_GETFL.
+        let kept = flags.difference(
+            OpenFlags::CREATE
+                | OpenFlags::EXCLUSIVE
+                | OpenFlags::TRUNCATE
+                | OpenFlags::CLOSE_ON_EXEC
+                | OpenFlags::NO_CONTROLLING_TERMINAL,
+        );
+        let inode = &location.inode;
+        if flags.contains(OpenFlags::PATH) {
+            return Ok(OpenFile::new(location, name, Arc::new(PathOnly), kept, self.credentials.clone()));
+        }
+        let request = OpenRequest { flags, credentials: self.credentials };
+        let operations = match inode.kind() {
+            FileKind::Directory => match inode.clone().open(&request) {
+                Err(Errno::ENXIO) => Arc::new(DirectoryFile),
+                opened => opened?,
+            },
+            kind @ (FileKind::CharDevice | FileKind::BlockDevice) => {
+                let number = inode.metadata().represents;
+                let driver = self.context.namespace().registry().find_driver(kind, number.major)?;
+                driver.open(number, inode, &request)?
+            }
+            FileKind::Socket => return Err(Errno::ENXIO),
+            _ => inode.clone().open(&request)?,
+        };
+        if flags.contains(OpenFlags::TRUNCATE) && inode.kind() == FileKind::Regular {
+            inode.truncate(0)?;
+            location.drop_set_id(self.credentials)?;
+        }
+        Ok(OpenFile::new(location, name, operations, kept, self.credentials.clone()))
+    }
+}

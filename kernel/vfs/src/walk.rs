@@ -1,0 +1,213 @@
+//! The walk along a path, one component at a time, without a cache of names.
+//!
+//! A walk goes up to the last component and stops before it ([`Walk::advance`]), because what happens there differs:
+//! it is looked up, created, removed, or followed as a symbolic link, which sends the walk on.
+
+use crate::{Caller, FileKind, Follow, Inode, Link, Location, Start, permission};
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
+use base::Errno;
+use core::ops::Range;
+
+/// The longest name of a file.
+pub const LONGEST_NAME: usize = 255;
+/// The longest path, without its NUL.
+pub const LONGEST_PATH: usize = 4095;
+/// Symbolic links that one walk follows.
+const MOST_LINKS: u32 = 40;
+
+/// The last component of a path.
+pub(crate) enum Last {
+    /// A name in the directory that the walk stands in.
+    Name {
+        /// The name; [`Walk::name`] has its bytes.
+        name: Range<usize>,
+        /// A slash followed it: it must be a directory.
+        slash: bool,
+    },
+    /// `.`, `..` or nothing but slashes: the walk stands on what the path means.
+    Here(Dots),
+}
+
+/// Which kind of path ended without a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dots {
+    /// `/`, or an empty path where that is allowed, or a jump by a link of `/proc`.
+    Start,
+    /// `.`
+    One,
+    /// `..`
+    Two,
+}
+
+/// A walk under way.
+pub(crate) struct Walk<'a> {
+    caller: Caller<'a>,
+    /// Where it stands.
+    pub at: Location,
+    path: Cow<'a, [u8]>,
+    next: usize,
+    links: u32,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk of `path` from `start`. `ENOENT` an empty path (unless `empty` allows it), `ENAMETOOLONG`, `EBADF`.
+    pub fn new(caller: Caller<'a>, start: Start<'_>, path: &'a [u8], empty: bool) -> Result<Self, Errno> {
+        if path.is_empty() && !empty {
+            return Err(Errno::ENOENT);
+        }
+        if path.len() > LONGEST_PATH {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let at = if path.first() == Some(&b'/') {
+            caller.context.root()
+        } else {
+            match start {
+                Start::WorkingDirectory => caller.context.working_directory(),
+                Start::File(file) => file.location(),
+            }
+        };
+        Ok(Self { caller, at, path: Cow::Borrowed(path), next: 0, links: 0 })
+    }
+
+    /// Goes on to the last component and stops before it. Errors: those of every walk, see [`Caller`].
+    pub fn advance(&mut self) -> Result<Last, Errno> {
+        let mut dots = Dots::Start;
+        loop {
+            let rest = &self.path[self.next..];
+            let begin = self.next + rest.iter().take_while(|&&byte| byte == b'/').count();
+            if begin == self.path.len() {
+                // Without a slash the walk ends on its start or on what a link jumped to, which may be anything.
+                if begin > self.next {
+                    self.demand_directory()?;
+                }
+                return Ok(Last::Here(dots));
+            }
+            let length = self.path[begin..].iter().take_while(|&&byte| byte != b'/').count();
+            let end = begin + length;
+            let slash = end < self.path.len();
+            let last = self.path[end..].iter().all(|&byte| byte == b'/');
+            self.demand_directory()?;
+            permission::check_inode(&*self.at.inode, self.caller.credentials, permission::EXECUTE)?;
+            if length > LONGEST_NAME {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            match &self.path[begin..end] {
+                b"." => dots = Dots::One,
+                b".." => {
+                    dots = Dots::Two;
+                    if !self.caller.context.is_root(&self.at)
+                        && let Some(parent) = self.at.parent()
+                    {
+                        self.at = parent;
+                    }
+                }
+                _ if last => {
+                    self.next = self.path.len();
+                    return Ok(Last::Name { name: begin..end, slash });
+                }
+                name => {
+                    let inode = self.at.inode.lookup(name)?;
+                    self.next = end;
+                    dots = Dots::Start;
+                    self.enter(inode, true)?;
+                    continue;
+                }
+            }
+            self.next = end;
+        }
+    }
+
+    fn demand_directory(&self) -> Result<(), Errno> {
+        if self.at.inode.kind() == FileKind::Directory { Ok(()) } else { Err(Errno::ENOTDIR) }
+    }
+
+    /// Steps onto `inode`, found in the directory where the walk stands, and onto what is mounted there. If it is a
+    /// symbolic link that is to be followed, the walk instead goes on along the link (true: call `advance` again).
+    pub fn enter(&mut self, inode: Arc<dyn Inode>, follow: bool) -> Result<bool, Errno> {
+        match inode.kind() {
+            FileKind::Symlink if follow => {
+                self.links += 1;
+                if self.links > MOST_LINKS {
+                    return Err(Errno::ELOOP);
+                }
+                match inode.follow()? {
+                    Link::Path(text) => self.follow(text)?,
+                    Link::Jump(location) => self.at = location,
+                }
+                Ok(true)
+            }
+            _ => {
+                let mounted = self.at.mount.as_ref().and_then(|mount| mount.child_at(&*inode));
+                match mounted {
+                    Some(child) => self.at = child.top().cross_mounts(),
+                    None => self.at.inode = inode,
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// The bytes of a last component.
+    pub fn name(&self, name: &Range<usize>) -> &[u8] {
+        &self.path[name.clone()]
+    }
+
+    /// Puts the text of a link before what is left of the path.
+    fn follow(&mut self, mut text: Vec<u8>) -> Result<(), Errno> {
+        if text.is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        if text.first() == Some(&b'/') {
+            self.at = self.caller.context.root();
+        }
+        text.extend_from_slice(&self.path[self.next..]);
+        if text.len() > LONGEST_PATH {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        self.path = Cow::Owned(text);
+        self.next = 0;
+        Ok(())
+    }
+
+    /// Goes to the end, following a link there or not.
+    pub fn finish(mut self, follow: bool) -> Result<Location, Errno> {
+        loop {
+            match self.advance()? {
+                Last::Here(_) => return Ok(self.at),
+                Last::Name { name, slash } => {
+                    let inode = self.at.inode.lookup(self.name(&name))?;
+                    if self.enter_last(inode, follow, slash)? {
+                        continue;
+                    }
+                    return Ok(self.at);
+                }
+            }
+        }
+    }
+
+    /// [`Walk::enter`] for the last component: a slash after it wants a directory and follows links.
+    pub fn enter_last(&mut self, inode: Arc<dyn Inode>, follow: bool, slash: bool) -> Result<bool, Errno> {
+        if slash && inode.kind() == FileKind::Symlink {
+            // The link's text takes the name's place, and its slash stays.
+            self.path = Cow::Borrowed(b"/");
+            self.next = 0;
+        }
+        let follows = self.enter(inode, follow || slash)?;
+        if !follows && slash {
+            self.demand_directory()?;
+        }
+        Ok(follows)
+    }
+}
+
+impl Follow {
+    /// Whether a link at the end is followed.
+    pub(crate) fn follows(self) -> bool {
+        matches!(self, Self::Yes | Self::YesOrEmpty)
+    }
+
+    /// Whether an empty path means the start.
+    pub(crate) fn allows_empty(self) -> bool {
+        matches!(self, Self::YesOrEmpty | Self::NoOrEmpty)
+    }
+}

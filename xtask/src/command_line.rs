@@ -22,6 +22,10 @@ pub struct CommandLine {
 pub enum Command {
     /// Boot the kernel in QEMU; the serial console is this terminal, Ctrl-A X leaves
     Qemu(Qemu),
+    /// Run the tests: on the host, in the kernel, in the shell
+    Test(Test),
+    /// Check formatting, clippy's lints, the documentation and the rules of the house
+    Lint,
     /// Say what was found on this host: toolchain, QEMU, firmware, accelerators
     Doctor,
     /// Start a program that ends with its parent
@@ -103,6 +107,66 @@ impl MachineOptions {
     /// The shape that the options describe.
     pub fn shape(&self) -> Shape {
         Shape { cpus: self.cpus, nodes: self.nodes, memory: self.memory, firmware: self.firmware }
+    }
+}
+
+/// Options of `test`.
+#[derive(Args)]
+pub struct Test {
+    /// Run only the tests whose names contain this
+    pub filter: Option<String>,
+    /// Run only one suite
+    #[arg(long, value_enum)]
+    pub suite: Option<Suite>,
+    /// CPUs of the virtual machine [default: 4, or what a scenario asks for]
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<u32>,
+    /// Memory nodes of the virtual machine [default: 2, or what a scenario asks for]
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<u32>,
+    /// Memory of the virtual machine [default: 512M, or what a scenario asks for]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// Firmware of the virtual machine [default: bios, or what a scenario asks for]
+    #[arg(long, value_enum)]
+    pub firmware: Option<Firmware>,
+    /// Who executes the guest
+    #[arg(long, value_enum, default_value_t)]
+    pub accel: Acceleration,
+    /// QEMU's name of the CPU model
+    #[arg(long, value_name = "MODEL", default_value = "max")]
+    pub cpu: String,
+    /// Build the kernel without optimisations, with overflow checks
+    #[arg(long)]
+    pub debug: bool,
+}
+
+impl Test {
+    /// Whether the machine is the person's choice, and not that of each scenario.
+    pub fn names_a_machine(&self) -> bool {
+        self.cpus.is_some() || self.nodes.is_some() || self.memory.is_some() || self.firmware.is_some()
+    }
+}
+
+/// The levels of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// Unit tests and models, by cargo test
+    Host,
+    /// Suites inside the test kernel
+    Kernel,
+    /// Scenarios typed into the shell
+    Shell,
+}
+
+impl Suite {
+    /// The word on the command line and in front of each result.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Kernel => "kernel",
+            Self::Shell => "shell",
+        }
     }
 }
 

@@ -8,11 +8,13 @@ mod emulator;
 mod images;
 mod initramfs;
 mod kernel;
+mod lint;
 mod mark;
 mod progress;
 mod qemu;
 mod setup;
 mod shape;
+mod test;
 mod tied;
 mod toolchain;
 mod userland;
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     let result = match &line.command {
         Command::Qemu(options) => qemu::run(options),
+        Command::Test(options) => test::run(options),
+        Command::Lint => lint::run(),
         Command::Doctor => doctor::run(),
         Command::Tied { parent, words } => tied::become_program(*parent, words).map(|()| 0),
     };

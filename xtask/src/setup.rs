@@ -28,6 +28,11 @@ pub fn for_building() -> Result<Toolchain> {
     with_parts(FOR_BUILDING)
 }
 
+/// Everything that building and the lints need.
+pub fn for_linting() -> Result<()> {
+    with_parts(&all_parts()).map(drop)
+}
+
 /// Every part of a toolchain that some command needs.
 pub fn all_parts() -> Vec<Part> {
     [FOR_BUILDING, FOR_LINTS].concat()

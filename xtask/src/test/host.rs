@@ -1,0 +1,141 @@
+//! Tests on the host: `cargo test` for every default member, then the models that run under loom.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::report::Report;
+use crate::tied::Tied;
+use crate::{setup, workspace};
+
+const SUITE: &str = "host";
+
+/// Crates with loom models, which all lie in modules named `loom`. They are built apart, with `--cfg loom`.
+const UNDER_LOOM: &[&str] = &["container", "machine"];
+
+/// Runs the tests whose names contain `filter`.
+pub fn run(filter: &str, report: &mut Report) -> Result<()> {
+    setup::for_building()?;
+    let mut cargo = crate::cargo();
+    cargo.args(["test", "--no-fail-fast", "--color", "never", "--", filter]);
+    cargo_test(&mut cargo, report)?;
+    for package in UNDER_LOOM {
+        let mut cargo = crate::cargo();
+        let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+        cargo.env("RUSTFLAGS", format!("{flags} --cfg loom").trim());
+        cargo.env("CARGO_TARGET_DIR", workspace::target().join("loom"));
+        cargo.args(["test", "--no-fail-fast", "--color", "never", "--release", "--lib", "--package", package]);
+        // Only the names with `loom` in them are models; a filter chooses among them afterwards.
+        cargo.args(["--", "loom::"]);
+        if !filter.is_empty() && !"loom::".contains(filter) {
+            continue;
+        }
+        cargo_test(&mut cargo, report)?;
+    }
+    Ok(())
+}
+
+/// Runs a `cargo test` and reports each test that it names.
+fn cargo_test(cargo: &mut Command, report: &mut Report) -> Result<()> {
+    // Both streams in one pipe keep the order: cargo names the crate on the one, the tests come on the other.
+    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+    cargo.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = Tied::new(cargo.spawn().context("cannot start cargo")?);
+    // The command keeps the pipe's other end open; without this the reader would wait for itself.
+    cargo.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut reading = Reading::default();
+    for line in BufReader::new(reader).split(b'\n') {
+        reading.line(&String::from_utf8_lossy(&line?), report);
+    }
+    let status = child.wait_until(None)?;
+    reading.end(status == Some(0), report);
+    Ok(())
+}
+
+/// What has been read of cargo's words so far.
+#[derive(Default)]
+struct Reading {
+    package: String,
+    failed: u32,
+    /// Everything since the crate was named that is no result: the reasons of failures.
+    rest: Vec<String>,
+}
+
+impl Reading {
+    fn line(&mut self, line: &str, report: &mut Report) {
+        if let Some(package) = package_named_by(line) {
+            self.package = package;
+            self.rest.clear();
+        } else if let Some((name, result)) = result_in(line) {
+            let name = format!("{}::{name}", self.package);
+            match result {
+                "ok" => report.passed(SUITE, &name, None),
+                "FAILED" => {
+                    self.failed += 1;
+                    report.failed(SUITE, &name, "see below");
+                }
+                _ => report.skipped(SUITE, &name, result),
+            }
+        } else if line.starts_with("test result: FAILED") {
+            report.heading(&self.rest.join("\n"));
+        } else {
+            self.rest.push(line.to_owned());
+        }
+    }
+
+    /// cargo has ended; an end that the tests do not explain (a crate that cannot be built, a crash) is a failure.
+    fn end(self, well: bool, report: &mut Report) {
+        if !well && self.failed == 0 {
+            report.failed(SUITE, &format!("{} (cargo test)", self.package), &self.rest.join("\n"));
+        }
+    }
+}
+
+/// `   Running unittests src/lib.rs (target/debug/deps/base-0123)` or `   Doc-tests base`.
+fn package_named_by(line: &str) -> Option<String> {
+    let line = line.trim_start();
+    if let Some(package) = line.strip_prefix("Doc-tests ") {
+        return Some(format!("{package} (doc)"));
+    }
+    let (_, program) = line.strip_prefix("Running ")?.rsplit_once('(')?;
+    let file = program.trim_end_matches(')').rsplit('/').next()?;
+    Some(file.rsplit_once('-').map_or(file, |(package, _)| package).to_owned())
+}
+
+/// `test NAME ... ok`, with the result apart.
+fn result_in(line: &str) -> Option<(&str, &str)> {
+    let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    // `ignored, reason` and doc tests' `- should panic` keep their words.
+    matches!(result.split([',', ' ']).next(), Some("ok" | "FAILED" | "ignored")).then_some((name, result.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_is_read_from_the_name_of_the_test_program() {
+        let line = "     Running unittests src/lib.rs (target/debug/deps/kernel_tests-0f1e2d3c4b5a6978)";
+        assert_eq!(package_named_by(line).as_deref(), Some("kernel_tests"));
+        assert_eq!(package_named_by("   Doc-tests base").as_deref(), Some("base (doc)"));
+        assert_eq!(package_named_by("running 3 tests"), None);
+    }
+
+    #[test]
+    fn only_lines_of_results_are_results() {
+        assert_eq!(result_in("test list::tests::a ... ok"), Some(("list::tests::a", "ok")));
+        assert_eq!(result_in("test a ... FAILED"), Some(("a", "FAILED")));
+        assert_eq!(result_in("test a ... ignored, slow"), Some(("a", "ignored, slow")));
+        assert_eq!(result_in("test result: ok. 3 passed; 0 failed"), None);
+    }
+
+    #[test]
+    fn a_crate_that_cannot_be_built_is_a_failure() {
+        let mut report = Report::to(std::io::sink());
+        let mut reading = Reading::default();
+        reading.line("error: cannot find value `x`", &mut report);
+        reading.end(false, &mut report);
+        assert_eq!(report.end(), 1);
+    }
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask test`: the tests of all three levels, one line each, and one line at the end that counts them.
+//!
+//! - [`host`]: `cargo test` for every crate that runs on the host, and the loom models.
+//! - [`in_kernel`]: suites compiled into the test kernel.
+//! - [`shell`]: scenarios, what a person types and reads ([`scenario`] is their language).
+
+mod console;
+mod host;
+mod in_kernel;
+mod report;
+mod scenario;
+mod shell;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::command_line::{Suite, Test};
+use crate::emulator::{Console, Machine};
+use crate::shape::{Shape, Size};
+use crate::workspace::{self, BuildLock, RunFolder};
+use crate::{acceleration, images, kernel, setup, userland};
+use report::Report;
+
+/// The machine of those who ask for nothing: several CPUs on two nodes.
+const USUAL: Shape = Shape { cpus: 4, nodes: 2, memory: Size::mebibytes(512), firmware: crate::shape::Firmware::Bios };
+
+/// Runs what was asked for. Status 1 if a test failed.
+pub fn run(options: &Test) -> Result<u8> {
+    let filter = options.filter.as_deref().unwrap_or_default();
+    let mut report = Report::to(std::io::stdout());
+    for suite in [Suite::Host, Suite::Kernel, Suite::Shell] {
+        if options.suite.is_some_and(|only| only != suite) {
+            continue;
+        }
+        let result = match suite {
+            Suite::Host => host::run(filter, &mut report),
+            Suite::Kernel => in_kernel::run(filter, options, &mut report),
+            Suite::Shell => shell::run(filter, options, &mut report),
+        };
+        // A suite that cannot be built is a failure like another; the others still run.
+        if let Err(error) = result {
+            report.failed(suite.name(), "(the suite itself)", &format!("{error:#}"));
+        }
+    }
+    Ok(report.end())
+}
+
+/// The shape that the options describe; what they leave open is as in `base`.
+fn shape(options: &Test, base: Shape) -> Shape {
+    Shape {
+        cpus: options.cpus.unwrap_or(base.cpus),
+        nodes: options.nodes.unwrap_or(base.nodes),
+        memory: options.memory.unwrap_or(base.memory),
+        firmware: options.firmware.unwrap_or(base.firmware),
+    }
+}
+
+/// Makes the machines of one suite from a kernel and an initramfs that are built once.
+struct Workshop {
+    run: RunFolder,
+    kernel: kernel::Kernel,
+    initramfs: PathBuf,
+    accelerator: crate::emulator::Accelerator,
+    cpu_model: String,
+}
+
+impl Workshop {
+    fn open(options: &Test, test_kernel: bool) -> Result<Self> {
+        let run = RunFolder::create()?;
+        let toolchain = setup::for_building()?;
+        setup::for_booting(shape(options, USUAL).firmware)?;
+        let _lock = BuildLock::take()?;
+        let kernel = kernel::build(kernel::Variant { release: !options.debug, test: test_kernel }, &toolchain)?;
+        let initramfs = userland::build(&[], &run)?;
+        let accelerator = acceleration::choose(options.accel, false, &run)?;
+        Ok(Self { run, kernel, initramfs, accelerator, cpu_model: options.cpu.clone() })
+    }
+
+    /// A machine of the given shape; its log goes to `target/xtask/logs/NAME.log`.
+    fn machine(&self, name: &str, shape: Shape, command_line: String) -> Result<Machine> {
+        setup::for_booting(shape.firmware)?;
+        let image = self.kernel.folder.join(format!("{}.img", shape.firmware.name()));
+        let lock = BuildLock::take()?;
+        images::build(&self.kernel.stripped, shape.firmware, None, &image)?;
+        drop(lock);
+        let logs = workspace::kept().join("logs");
+        std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        Ok(Machine {
+            shape,
+            accelerator: self.accelerator,
+            cpu_model: self.cpu_model.clone(),
+            icount: false,
+            image,
+            initramfs: self.initramfs.clone(),
+            symbols: self.kernel.symbols.clone(),
+            command_line,
+            console: Console::Plain,
+            log: logs.join(format!("{name}.log")),
+            gdb: false,
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! Scenarios: types each file of `tests/scenarios` into the guest's shell and compares what comes back.
+//!
+//! Scenarios that want the same machine share one boot, until one of them fails or ends the machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::console::{PROMPT, Session, Stop};
+use super::report::Report;
+use super::scenario::{self, End, Scenario, Step};
+use super::{USUAL, Workshop, shape};
+use crate::command_line::Test;
+use crate::emulator::{self, Ending};
+use crate::shape::Shape;
+use crate::workspace;
+
+const SUITE: &str = "shell";
+
+/// How long a step may take unless the scenario says otherwise: TCG on a busy host is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the scenarios whose names (the file's, and the title) contain `filter`.
+pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
+    let base = shape(options, USUAL);
+    // Somebody who names a machine wants that one; otherwise each scenario gets what it asks for.
+    let only_this_machine = options.names_a_machine();
+    let mut by_shape: BTreeMap<Shape, Vec<(String, Scenario)>> = BTreeMap::new();
+    for (name, scenario) in load(filter, report)? {
+        if only_this_machine && !scenario.wish.is_fulfilled_by(base) {
+            report.skipped(SUITE, &name, &format!("it wants another machine ({})", scenario.wish.shape(base)));
+        } else {
+            by_shape.entry(scenario.wish.shape(base)).or_default().push((name, scenario));
+        }
+    }
+    if by_shape.is_empty() {
+        return Ok(());
+    }
+    let workshop = Workshop::open(options, false)?;
+    for (shape, scenarios) in by_shape {
+        report.heading(&format!("Scenarios ({shape})"));
+        let mut shared = None;
+        for (name, scenario) in scenarios {
+            let started = Instant::now();
+            match run_one(&name, &scenario, shape, &workshop, &mut shared) {
+                Ok(()) => report.passed(SUITE, &described(&name, &scenario), Some(started.elapsed())),
+                Err(error) => report.failed(SUITE, &described(&name, &scenario), &format!("{error:#}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn described(name: &str, scenario: &Scenario) -> String {
+    format!("{name} ({})", scenario.title.trim_end_matches('.'))
+}
+
+/// The scenarios by name. A file that cannot be understood is a failure.
+fn load(filter: &str, report: &mut Report) -> Result<Vec<(String, Scenario)>> {
+    let folder = workspace::root().join("tests/scenarios");
+    let mut scenarios = Vec::new();
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "txt") {
+            continue;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        match scenario::parse(&text) {
+            Ok(scenario) if described(&name, &scenario).contains(filter) => scenarios.push((name, scenario)),
+            Ok(_) => {}
+            Err(error) => report.failed(SUITE, &name, &format!("{}: {error:#}", path.display())),
+        }
+    }
+    scenarios.sort_by(|(left, _), (right, _)| left.cmp(right));
+    Ok(scenarios)
+}
+
+/// Runs one scenario in the shared machine, if there is one and it may share; leaves the machine there if it is as
+/// good as new.
+fn run_one(
+    name: &str,
+    scenario: &Scenario,
+    shape: Shape,
+    workshop: &Workshop,
+    shared: &mut Option<Session>,
+) -> Result<()> {
+    let alone = scenario.wish.alone || !scenario.wish.append.is_empty();
+    let patience = scenario.wish.patience.unwrap_or(PATIENCE);
+    let mut session = match shared.take() {
+        Some(session) if !alone => session,
+        _ => boot(name, &scenario.wish.append, shape, workshop)?,
+    };
+    let mut ended = false;
+    for step in &scenario.steps {
+        ensure!(!ended, "line {}: the machine has ended before", step.line);
+        ended = run_step(step, &mut session, patience).with_context(|| format!("line {}", step.line))?;
+    }
+    if !alone && !ended {
+        *shared = Some(session);
+    }
+    Ok(())
+}
+
+fn boot(name: &str, append: &str, shape: Shape, workshop: &Workshop) -> Result<Session> {
+    let words = format!("log=ttyS1 TERM=dumb PS1={PROMPT} {append}");
+    let machine = workshop.machine(&format!("scenario-{name}"), shape, words)?;
+    let mut session = Session::start(machine, &workshop.run)?;
+    match session.read_until(PROMPT, PATIENCE) {
+        (_, Stop::Found) => Ok(session),
+        (output, stop) => {
+            session.guest.kill();
+            let log = &session.machine.log;
+            let tail = emulator::end_of_log(log, 40);
+            bail!("no prompt ({stop:?}); console:\n{output}\nthe end of {}:\n{tail}", log.display())
+        }
+    }
+}
+
+/// Does one step; says whether the machine has ended, as it should.
+fn run_step(step: &Step, session: &mut Session, patience: Duration) -> Result<bool> {
+    let log_before = fs::read(&session.machine.log).unwrap_or_default().len();
+    session.press(format!("{}\n", step.command).as_bytes())?;
+    if !step.keys.is_empty() {
+        press_keys(step, session, patience)?;
+    }
+    let (output, stop) = session.read_until(PROMPT, patience);
+    let output = without_echo(&output, &step.command);
+    let lines: Vec<&str> = output.lines().collect();
+    let ending = check_end(step, session, stop, patience)?;
+    if !scenario::agrees(&step.expected, &lines) {
+        let how = if stop == Stop::TimedOut { "no prompt came, and " } else { "" };
+        bail!("{how}expected:\n{}read:\n{output}", scenario::in_words(&step.expected));
+    }
+    ensure!(stop != Stop::TimedOut, "no prompt came within {} s", patience.as_secs());
+    let log = fs::read(&session.machine.log).unwrap_or_default();
+    let log = String::from_utf8_lossy(log.get(log_before..).unwrap_or_default()).into_owned();
+    for wanted in &step.log {
+        ensure!(log.lines().any(|line| wanted.is_match(line)), "no line of the log matches `{wanted}`:\n{log}");
+    }
+    Ok(ending)
+}
+
+/// Presses each key when its text has been read, after the echo of the command and after the key before.
+fn press_keys(step: &Step, session: &mut Session, patience: Duration) -> Result<()> {
+    let mut from = session.wait_for("\n", 0, patience).unwrap_or(0);
+    for key in &step.keys {
+        match session.wait_for(&key.when, from, patience) {
+            Ok(end) => from = end,
+            Err(stop) => bail!("{:?} was not read ({stop:?})", key.when),
+        }
+        session.press(&[key.byte])?;
+    }
+    Ok(())
+}
+
+/// Whether the machine ended, if that is what the step says; an end too many or too few is an error.
+fn check_end(step: &Step, session: &mut Session, stop: Stop, patience: Duration) -> Result<bool> {
+    let tail = |session: &Session| emulator::end_of_log(&session.machine.log, 40);
+    match (step.end, stop) {
+        (None, Stop::Ended) => {
+            session.guest.kill();
+            bail!("the machine ended; the end of its log:\n{}", tail(session))
+        }
+        (None, _) => Ok(false),
+        (Some(_), Stop::Found) => bail!("the machine goes on"),
+        (Some(wanted), _) => {
+            let log = session.machine.log.clone();
+            let ending = emulator::wait(&mut session.guest, &log, Some(Instant::now() + patience))?;
+            let right = match wanted {
+                End::Off => ending == Ending::Off,
+                End::Panic => ending == Ending::Panic,
+                End::Status(status) => ending == Ending::Status(status),
+            };
+            ensure!(right, "the machine should end {wanted:?}, and it ended {ending:?}:\n{}", tail(session));
+            Ok(true)
+        }
+    }
+}
+
+/// What was typed is echoed by the terminal; that is no output of the command.
+fn without_echo<'a>(output: &'a str, command: &str) -> &'a str {
+    match output.strip_prefix(command) {
+        Some(rest) => rest.strip_prefix('\n').unwrap_or(rest),
+        None => output,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_in_the_repository_can_be_understood() {
+        let mut report = Report::to(std::io::sink());
+        load("", &mut report).unwrap();
+        assert_eq!(report.end(), 0);
+    }
+
+    #[test]
+    fn only_the_echo_of_the_command_is_dropped() {
+        assert_eq!(without_echo("ls /\nbin\n", "ls /"), "bin\n");
+        assert_eq!(without_echo("bin\n", "ls /"), "bin\n");
+        assert_eq!(without_echo("true\n", "true"), "");
+    }
+}

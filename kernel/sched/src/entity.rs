@@ -1,5 +1,6 @@
 //! A task as the scheduler sees it.
 
+use crate::policy::Nice;
 use alloc::sync::Arc;
 use base::{CpuId, CpuSet, Errno};
 use core::any::Any;
@@ -12,22 +13,6 @@ pub trait Schedulable: Any + Send + Sync {
     /// The task has run on `cpu` for so many nanoseconds in user and in kernel mode. Called at each switch and tick
     /// on that CPU, interrupts off, the run queue locked: no sleeping, no allocation.
     fn charge_time(&self, cpu: CpuId, user: u64, system: u64);
-}
-
-/// A nice value, -20 (most) to 19 (least).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Nice(i8);
-
-impl Nice {
-    /// The nearest nice value to `raw`.
-    pub fn new(raw: i32) -> Self {
-        Self(raw.clamp(-20, 19) as i8)
-    }
-
-    /// The value, -20 to 19.
-    pub const fn raw(self) -> i32 {
-        self.0 as i32
-    }
 }
 
 /// What a task is doing, as `/proc/<pid>/stat` tells it.

@@ -29,5 +29,6 @@ mod wait;
 
 pub use entity::*;
 pub use observer::{Observer, Registration, Waiter};
+pub use policy::Nice;
 pub use timer::{Timer, TimerCall, sleep_until};
 pub use wait::{WaitError, WaitQueue};

@@ -40,6 +40,7 @@ pub mod context {
     use crate::interrupts::InterruptsOff;
     use base::Errno;
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::sync::Arc;
 
     /// What is kept of a task that does not run.
     #[derive(Debug, Default)]
@@ -74,6 +75,16 @@ pub mod context {
     /// Panics: a host thread is switched by the host.
     pub fn switch(_previous: &Context, _next: &Context, _off: &InterruptsOff) {
         panic!("context::switch: there are no contexts to switch between on the host");
+    }
+
+    /// Panics, as [`switch`].
+    pub fn switch_from_ended(_previous: Arc<Context>, _next: Arc<Context>, _off: InterruptsOff) -> ! {
+        panic!("context::switch_from_ended: there are no contexts to switch between on the host");
+    }
+
+    /// What [`switch_from_ended`] left: nothing.
+    pub fn take_ended() -> Option<(Arc<Context>, Arc<Context>)> {
+        None
     }
 }
 

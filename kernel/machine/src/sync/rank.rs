@@ -111,6 +111,8 @@ ranks! {
     KERNEL_MAPPINGS = 790;
     /// The kernel heap; it takes page frames.
     HEAP = 800;
+    /// What a CPU's scheduler keeps about the running task and the switch under way.
+    CPU_STATE = 760;
     /// Page frames of a node.
     FRAMES = 810;
     /// A leaf for small things, under which nothing is taken.

@@ -1,1 +1,28 @@
 //! The decisions of the scheduler as pure values: no clock, no lock, no CPU of their own.
+//!
+//! [`Queue`] orders the runnable tasks of one CPU, [`placement`] says where a task goes that wakes up or is new,
+//! [`balance`] which CPU may take a task from which other. The scheduler proper calls them under its locks; the
+//! simulator at the end of this folder calls the same functions for thousands of tasks.
+
+pub mod balance;
+pub mod placement;
+mod queue;
+#[cfg(test)]
+mod simulation;
+mod weight;
+
+pub use queue::{Queue, Standing};
+pub use weight::{Nice, Weight};
+
+/// The span in which each runnable task of a CPU should run once, while there are few of them.
+pub const LATENCY: u64 = 12_000_000;
+/// The least that a task runs before another takes its turn.
+pub const GRANULARITY: u64 = 1_500_000;
+/// How far a waking task must be behind the running one to take its place at once.
+pub const WAKE_UP_GRANULARITY: u64 = 1_000_000;
+/// How much a task that has slept may be behind those that ran meanwhile.
+pub const SLEEPER_CREDIT: u64 = 3_000_000;
+/// How often a CPU with work looks whether another has more.
+pub const BALANCE_INTERVAL: u64 = 16_000_000;
+/// Every how many looks at other CPUs equal tasks may change places.
+pub const ROTATION: u64 = 8;

@@ -11,6 +11,8 @@
 //! Unsafe code is only in [`heap`].
 #![no_std]
 #![deny(unsafe_code)]
+// For `Box::try_new` and `Arc::try_new`.
+#![feature(allocator_api)]
 
 extern crate alloc;
 #[cfg(test)]
@@ -33,4 +35,14 @@ pub use space::{Access, AddressSpace, Advice, FaultError, Limits, MapRequest, Pl
 pub fn init() {
     frames::init();
     heap::init();
+    frames::start_caches();
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    /// Starts the frame allocator for the tests of this process.
+    pub(crate) fn start() {
+        static STARTED: std::sync::Once = std::sync::Once::new();
+        STARTED.call_once(crate::init);
+    }
 }

@@ -104,11 +104,6 @@ static UNCLAIMED: SpinLock<Vec<FrameRange>> = SpinLock::new(rank::PAGE_TABLE, Ve
 /// and of every other frame that has an entry and lies in usable memory, are mapped writable at `base` + physical
 /// address for ever; nothing else uses the ranges' bytes.
 pub(crate) unsafe fn initialize(entries: &'static [Entry], base: *mut u8, ranges: Vec<FrameRange>) {
-    for range in &ranges {
-        for entry in &entries[range.first as usize..range.end as usize] {
-            entry.info.store(range.node.raw(), Relaxed);
-        }
-    }
     ENTRIES.store(entries.as_ptr().cast_mut(), Relaxed);
     BASE.store(base, Relaxed);
     LIMIT.store(entries.len() as u32, Relaxed);
@@ -144,6 +139,9 @@ pub(crate) unsafe fn blocks(range: FrameRange, take: &mut dyn FnMut(Block)) {
         let fits = (range.end - at).ilog2();
         let order = aligned.min(fits) as u8;
         let Some(first) = FrameNumber::new(at) else { return };
+        (at..at + (1 << order)).filter_map(FrameNumber::new).for_each(|number| {
+            number.entry().info.store(range.node.raw(), Relaxed);
+        });
         // SAFETY: the caller gives these frames, and each is in one block only; the order fits alignment and range.
         take(unsafe { Block::new(first, order) });
         at += 1 << order;

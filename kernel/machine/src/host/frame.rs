@@ -1,4 +1,4 @@
-//! The host's frames: a large arena of which the host's system commits only what is touched. Two nodes; a third of
+//! The host's frames: a large arena of which the host's system commits only what is touched. Two nodes; most of
 //! the arena is kept for tests that want frames of their own.
 
 use crate::frame::{Block, Entry, FRAME_SIZE, FrameRange, MAX_ORDER, blocks, initialize};
@@ -9,8 +9,8 @@ use std::sync::Once;
 
 /// Frames of each of the two nodes: 256 MiB.
 const NODE_FRAMES: u64 = 1 << 16;
-/// Frames for [`fresh`]: 256 MiB.
-const FRESH_FRAMES: u64 = 1 << 16;
+/// Frames for [`fresh`]: 2 GiB.
+const FRESH_FRAMES: u64 = 1 << 19;
 const FRAMES: u64 = 2 * NODE_FRAMES + FRESH_FRAMES;
 
 /// Makes the arena, once.

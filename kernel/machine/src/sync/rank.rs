@@ -107,12 +107,16 @@ ranks! {
     TASK_STATE = 740;
     /// A run queue. Two by CPU number.
     RUN_QUEUE = 750;
-    /// Kernel address space for stacks and mappings.
-    KERNEL_MAPPINGS = 790;
-    /// The kernel heap; it takes page frames.
-    HEAP = 800;
     /// What a CPU's scheduler keeps about the running task and the switch under way.
     CPU_STATE = 760;
+    /// Kernel address space for stacks and mappings.
+    KERNEL_MAPPINGS = 790;
+    /// Free objects of the kernel heap that a CPU keeps for itself.
+    HEAP_CACHE = 800;
+    /// A size class of the kernel heap; it takes page frames.
+    HEAP = 804;
+    /// Page frames that a CPU keeps for itself.
+    FRAME_CACHE = 806;
     /// Page frames of a node.
     FRAMES = 810;
     /// A leaf for small things, under which nothing is taken.

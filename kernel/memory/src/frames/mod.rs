@@ -1,8 +1,24 @@
 //! The frame allocator: the free frames of each node, with caches for each CPU.
+//!
+//! A frame comes from the cache of the current CPU; an empty cache takes a batch from its node's blocks (`buddy`), a
+//! full one gives a batch back. If the first node has none, the others follow by distance, inside the nodes that the
+//! [`Placement`] allows. Before anything is refused, the caches of all CPUs are emptied. Pages of user programs leave
+//! the last frames of a node alone, so that memory that one program fills does not stop the kernel.
+
+mod buddy;
+mod cache;
 
 use crate::Placement;
-use base::{Errno, NodeId};
-use machine::frame::{Block, Frame};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use base::{Errno, MAX_NODES, NodeId};
+use buddy::Buddy;
+use cache::{CpuCache, Found};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use machine::cpu::PerCpu;
+use machine::frame::{self, Block, FRAME_SINK, FRAME_SOURCE, Frame, FrameSink, FrameSource};
+use machine::sync::{Hook, IrqLock, rank};
+use machine::topology::{self, Topology};
 
 /// The frames of one node, exact when nobody allocates at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -13,41 +29,343 @@ pub struct NodeStatistics {
     pub free: u64,
 }
 
+/// Who wants frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    /// A page of a program: may not take the node's last frames.
+    User,
+    /// The kernel's own need.
+    Kernel,
+}
+
+/// All free frames of a machine.
+pub struct FrameAllocator {
+    nodes: [NodeFrames; MAX_NODES],
+    /// What needs the heap and the topology; until it is there, frames come from the nodes in their order.
+    caches: Hook<Caches>,
+}
+
+struct NodeFrames {
+    buddy: IrqLock<Buddy>,
+    total: AtomicU64,
+}
+
+struct Caches {
+    cpus: PerCpu<IrqLock<CpuCache>>,
+    /// For each node, all nodes, nearest first.
+    nearest: Vec<Vec<NodeId>>,
+}
+
+/// The frames of this machine.
+static ALLOCATOR: FrameAllocator = FrameAllocator::new();
+
+impl FrameAllocator {
+    /// An allocator without frames.
+    pub const fn new() -> Self {
+        Self {
+            nodes: [const { NodeFrames { buddy: IrqLock::new(rank::FRAMES, Buddy::new()), total: AtomicU64::new(0) } };
+                MAX_NODES],
+            caches: Hook::new(),
+        }
+    }
+
+    /// Gives the allocator frames that it has not had before.
+    pub fn add(&self, block: Block) {
+        let node = &self.nodes[block.node().index()];
+        node.total.fetch_add(block.frames(), Relaxed);
+        node.buddy.lock().give(block);
+    }
+
+    /// Starts the caches of the CPUs. Called once.
+    pub fn start_caches(&self, topology: &Topology) {
+        let nodes = topology.nodes.len().max(1);
+        let caches = Caches {
+            cpus: PerCpu::new(|cpu| IrqLock::new(rank::FRAME_CACHE, CpuCache::new(topology.node_of(cpu), nodes))),
+            nearest: (0..nodes).map(|node| nearest(topology, NodeId::new(node as u32))).collect(),
+        };
+        self.caches.install(Box::leak(Box::new(caches)));
+    }
+
+    /// The counts of one node.
+    pub fn statistics(&self, node: NodeId) -> NodeStatistics {
+        let Some(frames) = self.nodes.get(node.index()) else { return NodeStatistics::default() };
+        let cached = self
+            .caches
+            .get()
+            .map_or(0, |caches| caches.cpus.iter().map(|(_, cache)| cache.lock().len(node) as u64).sum());
+        NodeStatistics { total: frames.total.load(Relaxed), free: frames.buddy.lock().free() + cached }
+    }
+
+    /// Takes one frame; whether its bytes are zero is told.
+    fn take(&self, placement: &Placement, purpose: Purpose, zeroed: bool) -> Result<Found, Errno> {
+        let Some(caches) = self.caches.get() else {
+            return self.take_block(0, placement).map(|block| Found { block, zeroed: false });
+        };
+        let take = |node: NodeId| {
+            let mut cache = caches.cpus.here().lock();
+            if let Some(found) = cache.take(node, zeroed) {
+                return Some(found);
+            }
+            let frames = &self.nodes[node.index()];
+            cache.refill(node, &mut frames.buddy.lock(), frames.reserve(purpose));
+            cache.take(node, zeroed)
+        };
+        let local = caches.cpus.here().lock().node;
+        caches
+            .order(placement, local)
+            .find_map(take)
+            .or_else(|| {
+                self.empty_caches(caches);
+                caches.order(placement, local).find_map(take)
+            })
+            .ok_or(Errno::ENOMEM)
+    }
+
+    /// Takes 2^order frames in a row, for the kernel.
+    fn take_block(&self, order: u8, placement: &Placement) -> Result<Block, Errno> {
+        let take = |node: NodeId| self.nodes.get(node.index())?.buddy.lock().take(order);
+        let Some(caches) = self.caches.get() else {
+            return placement.allowed.iter().find_map(take).ok_or(Errno::ENOMEM);
+        };
+        let local = caches.cpus.here().lock().node;
+        caches
+            .order(placement, local)
+            .find_map(take)
+            .or_else(|| {
+                self.empty_caches(caches);
+                caches.order(placement, local).find_map(take)
+            })
+            .ok_or(Errno::ENOMEM)
+    }
+
+    /// Takes back a block of any order.
+    fn give(&self, block: Block) {
+        let node = block.node();
+        let frames = &self.nodes[node.index()];
+        match self.caches.get() {
+            Some(caches) if block.order() == 0 && node.index() < caches.nearest.len() => {
+                let mut cache = caches.cpus.here().lock();
+                if cache.give(block) {
+                    cache.drain(node, &mut frames.buddy.lock());
+                }
+            }
+            _ => frames.buddy.lock().give(block),
+        }
+    }
+
+    fn empty_caches(&self, caches: &Caches) {
+        for (_, cache) in caches.cpus.iter() {
+            let mut cache = cache.lock();
+            for (node, frames) in self.nodes.iter().enumerate().take(caches.nearest.len()) {
+                let node = NodeId::new(node as u32);
+                if cache.len(node) > 0 {
+                    cache.empty(node, &mut frames.buddy.lock());
+                }
+            }
+        }
+    }
+
+    /// Zeroes one frame ahead of need; `false`: there are enough.
+    fn zero_ahead(&self) -> bool {
+        let Some(caches) = self.caches.get() else { return false };
+        let Some(mut block) = caches.cpus.here().lock().take_to_zero() else { return false };
+        block.zero();
+        caches.cpus.here().lock().give_zeroed(block);
+        true
+    }
+}
+
+impl Default for FrameAllocator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl NodeFrames {
+    /// Frames that must stay.
+    fn reserve(&self, purpose: Purpose) -> u64 {
+        match purpose {
+            Purpose::User => (self.total.load(Relaxed) / 64).min(1024),
+            Purpose::Kernel => 0,
+        }
+    }
+}
+
+impl Caches {
+    /// The allowed nodes in the order in which they are tried.
+    fn order<'a>(&'a self, placement: &'a Placement, local: NodeId) -> impl Iterator<Item = NodeId> + 'a {
+        let origin = placement.preferred.filter(|node| placement.allowed.contains(*node)).unwrap_or(local);
+        let nearest = self.nearest.get(origin.index()).or(self.nearest.first());
+        nearest.into_iter().flatten().copied().filter(|node| placement.allowed.contains(*node))
+    }
+}
+
+fn nearest(topology: &Topology, from: NodeId) -> Vec<NodeId> {
+    let mut nodes: Vec<NodeId> = (0..topology.nodes.len().max(1)).map(|node| NodeId::new(node as u32)).collect();
+    nodes.sort_by_key(|&node| (topology.distance(from, node), node != from));
+    nodes
+}
+
+impl FrameSink for FrameAllocator {
+    fn take(&self, block: Block) {
+        self.give(block);
+    }
+}
+
+impl FrameSource for FrameAllocator {
+    fn block(&self, order: u8, node: Option<NodeId>) -> Result<Block, Errno> {
+        self.take_block(order, &Placement { preferred: node, ..Placement::ANY })
+    }
+}
+
 /// A frame whose bytes may be anything, on the best node that `placement` allows.
 ///
 /// Errors: `ENOMEM` no allowed node has one to spare (some are kept back for the kernel's own needs).
 pub fn allocate(placement: &Placement) -> Result<Frame, Errno> {
-    let _ = placement;
-    todo!()
+    Ok(ALLOCATOR.take(placement, Purpose::User, false)?.block.into_frame())
 }
 
 /// A frame of zero bytes; else like [`allocate`].
 ///
 /// Errors: `ENOMEM`.
 pub fn allocate_zeroed(placement: &Placement) -> Result<Frame, Errno> {
-    let _ = placement;
-    todo!()
+    let Found { mut block, zeroed } = ALLOCATOR.take(placement, Purpose::User, true)?;
+    if !zeroed {
+        block.zero();
+    }
+    Ok(block.into_frame())
+}
+
+/// One frame for the kernel's own use, of any bytes; may use up what is kept back.
+///
+/// Errors: `ENOMEM`.
+pub fn allocate_kernel(placement: &Placement) -> Result<Block, Errno> {
+    Ok(ALLOCATOR.take(placement, Purpose::Kernel, false)?.block)
 }
 
 /// 2^order frames in a row for the kernel's own use; may use up what is kept back.
 ///
 /// Errors: `ENOMEM`.
 pub fn allocate_block(order: u8, placement: &Placement) -> Result<Block, Errno> {
-    let _ = (order, placement);
-    todo!()
+    ALLOCATOR.take_block(order, placement)
 }
 
 /// The counts of one node; zero for a node that has no memory.
 pub fn statistics(node: NodeId) -> NodeStatistics {
-    let _ = node;
-    todo!()
+    ALLOCATOR.statistics(node)
 }
 
 /// The counts of all nodes together.
 pub fn total() -> NodeStatistics {
-    todo!()
+    let nodes = (0..MAX_NODES as u32).map(|node| statistics(NodeId::new(node)));
+    nodes.fold(NodeStatistics::default(), |sum, node| NodeStatistics {
+        total: sum.total + node.total,
+        free: sum.free + node.free,
+    })
 }
 
+/// Zeroes one free frame of the current CPU ahead of need: work for an idle CPU. `false`: nothing is left to do.
+pub fn zero_ahead() -> bool {
+    ALLOCATOR.zero_ahead()
+}
+
+/// Takes all frames that boot left, and becomes the one that gives and takes frames.
 pub(crate) fn init() {
-    todo!()
+    frame::hand_out(&mut |block| ALLOCATOR.add(block));
+    FRAME_SINK.install(&ALLOCATOR);
+    FRAME_SOURCE.install(&ALLOCATOR);
+}
+
+/// Starts the CPUs' caches, when there is a heap to hold them.
+pub(crate) fn start_caches() {
+    ALLOCATOR.start_caches(topology::get());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{CpuId, NodeSet};
+    use machine::host::{even_topology, fresh_frames, set_cpu};
+    use proptest::prelude::*;
+
+    const NODES: u32 = 3;
+    const FRAMES: u64 = 128;
+
+    fn allocator() -> FrameAllocator {
+        let allocator = FrameAllocator::new();
+        for node in 0..NODES {
+            fresh_frames(FRAMES, NodeId::new(node)).into_iter().for_each(|block| allocator.add(block));
+        }
+        allocator.start_caches(&even_topology(4, NODES));
+        allocator
+    }
+
+    fn nodes(numbers: &[u32]) -> NodeSet {
+        numbers.iter().map(|&node| NodeId::new(node)).collect()
+    }
+
+    fn fill(allocator: &FrameAllocator, placement: &Placement, purpose: Purpose) -> Vec<Block> {
+        core::iter::from_fn(|| allocator.take(placement, purpose, false).ok().map(|found| found.block)).collect()
+    }
+
+    #[test]
+    fn the_nearest_allowed_node_comes_first_and_no_other_is_used() {
+        let allocator = allocator();
+        set_cpu(CpuId::new(0));
+        let placement = Placement { allowed: nodes(&[1, 2]), preferred: Some(NodeId::new(2)) };
+        let all = fill(&allocator, &placement, Purpose::Kernel);
+        let order: Vec<u32> = all.iter().map(|block| block.node().raw()).collect();
+        assert_eq!(order, [[2; FRAMES as usize], [1; FRAMES as usize]].concat());
+        assert_eq!(allocator.statistics(NodeId::new(0)), NodeStatistics { total: FRAMES, free: FRAMES });
+        all.into_iter().for_each(|block| allocator.give(block));
+    }
+
+    #[test]
+    fn programs_leave_the_last_frames_to_the_kernel() {
+        let allocator = allocator();
+        let pages = fill(&allocator, &Placement::ANY, Purpose::User);
+        assert_eq!(pages.len() as u64, u64::from(NODES) * (FRAMES - FRAMES / 64));
+        let rest = fill(&allocator, &Placement::ANY, Purpose::Kernel);
+        assert_eq!(rest.len() as u64, u64::from(NODES) * FRAMES / 64);
+        pages.into_iter().chain(rest).for_each(|block| allocator.give(block));
+    }
+
+    #[test]
+    fn frames_in_the_caches_of_other_cpus_are_found_before_anything_is_refused() {
+        let allocator = allocator();
+        set_cpu(CpuId::new(3));
+        let all = fill(&allocator, &Placement::ANY, Purpose::Kernel);
+        let mut all = all.into_iter();
+        all.by_ref().take(20).for_each(|block| allocator.give(block));
+        set_cpu(CpuId::new(0));
+        let found = fill(&allocator, &Placement::ANY, Purpose::Kernel);
+        assert_eq!(found.len(), 20);
+        found.into_iter().chain(all).for_each(|block| allocator.give(block));
+    }
+
+    proptest! {
+        #[test]
+        fn counts_are_exact_whatever_was_taken_where(
+            steps in prop::collection::vec((0..4u8, 0..4u32, 0..4u8, any::<prop::sample::Index>()), 1..300)
+        ) {
+            let allocator = allocator();
+            let mut taken: Vec<Block> = Vec::new();
+            for (what, cpu, order, which) in steps {
+                set_cpu(CpuId::new(cpu));
+                let placement = Placement { allowed: nodes(&[u32::from(order) % NODES, 1]), preferred: None };
+                match what {
+                    0 => taken.extend(allocator.take(&placement, Purpose::User, true).ok().map(|found| found.block)),
+                    1 => taken.extend(allocator.take_block(order, &placement).ok()),
+                    2 => prop_assert!(allocator.zero_ahead() || allocator.statistics(NodeId::new(0)).total == FRAMES),
+                    _ if taken.is_empty() => {}
+                    _ => allocator.give(taken.swap_remove(which.index(taken.len()))),
+                }
+                for node in 0..NODES {
+                    let out: u64 = taken.iter().filter(|block| block.node().raw() == node).map(Block::frames).sum();
+                    prop_assert_eq!(allocator.statistics(NodeId::new(node)).free, FRAMES - out);
+                }
+            }
+            taken.into_iter().for_each(|block| allocator.give(block));
+        }
+    }
 }

@@ -1,0 +1,432 @@
+//! The heap over the frame allocator: slabs of equal objects, and frames in a row.
+//!
+//! A slab is a block of frames, aligned to its size; its header lies at its start, so the slab of an object is found
+//! from the object's address. A class knows the slabs that have free objects; each CPU keeps a list of free objects
+//! for each class, and exchanges batches with the class. A slab none of whose objects is in use goes back to the frame
+//! allocator, except for the last one.
+
+use super::HeapStatistics;
+use super::classes::{CLASSES, SIZES, Size, size_for, slab_order};
+use crate::Placement;
+use crate::frames;
+use base::MAX_CPUS;
+use core::alloc::Layout;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use machine::cpu;
+use machine::frame::{Block, FRAME_SIZE};
+use machine::sync::{IrqLock, rank};
+
+/// A heap.
+pub struct Heap {
+    cpus: [Cache; MAX_CPUS],
+    classes: [IrqLock<Class>; CLASSES],
+    /// Frames of large objects.
+    large: AtomicU64,
+}
+
+/// What a CPU keeps for itself.
+#[repr(align(128))]
+struct Cache(IrqLock<[FreeList; CLASSES]>);
+
+/// Free objects of one class, each of which holds the address of the next.
+///
+/// Invariant: they are not in use, and in no other list.
+struct FreeList {
+    first: Option<NonNull<Object>>,
+    length: usize,
+}
+
+struct Object {
+    next: Option<NonNull<Object>>,
+}
+
+/// The slabs of a class that have free objects, linked both ways.
+///
+/// Invariant: they are blocks of the class's order that were given up for their address; their headers and their free
+/// lists are only reached under the class's lock.
+struct Class {
+    number: usize,
+    partial: Option<NonNull<Slab>>,
+    /// All slabs, the full ones included.
+    slabs: usize,
+    /// Slabs without any object in use.
+    empty: usize,
+    /// Free objects in all slabs.
+    free: usize,
+}
+
+/// The header of a slab.
+struct Slab {
+    next: Option<NonNull<Slab>>,
+    previous: Option<NonNull<Slab>>,
+    free: FreeList,
+}
+
+// SAFETY: a list owns its free objects, which no CPU has a claim on; whoever has the list may use them.
+unsafe impl Send for FreeList {}
+// SAFETY: a class owns its slabs; whoever has the class may use them.
+unsafe impl Send for Class {}
+
+impl Heap {
+    /// A heap that holds nothing.
+    pub const fn new() -> Self {
+        let mut classes = [const { IrqLock::new(rank::HEAP, Class::new(0)) }; CLASSES];
+        let mut number = 0;
+        while number < CLASSES {
+            classes[number] = IrqLock::new(rank::HEAP, Class::new(number));
+            number += 1;
+        }
+        Self {
+            cpus: [const { Cache(IrqLock::new(rank::HEAP_CACHE, [const { FreeList::EMPTY }; CLASSES])) }; MAX_CPUS],
+            classes,
+            large: AtomicU64::new(0),
+        }
+    }
+
+    /// Memory for a layout, or null.
+    pub fn allocate(&self, layout: Layout) -> *mut u8 {
+        match size_for(layout) {
+            Size::Small(class) => {
+                let mut cache = self.cpus[cpu::current().index()].0.lock();
+                let list = &mut cache[class];
+                if list.first.is_none() {
+                    self.classes[class].lock().refill(list);
+                }
+                list.pop().map_or(null_mut(), |object| object.as_ptr().cast())
+            }
+            Size::Frames { count, order } => self.allocate_frames(count, order),
+            Size::TooLarge => null_mut(),
+        }
+    }
+
+    /// Gives memory back.
+    ///
+    /// # Safety
+    /// `pointer` came from [`Heap::allocate`] of this heap with the same layout, and is not used any longer.
+    pub unsafe fn free(&self, pointer: *mut u8, layout: Layout) {
+        match size_for(layout) {
+            Size::Small(class) => {
+                let Some(object) = NonNull::new(pointer.cast::<Object>()) else { return };
+                let mut cache = self.cpus[cpu::current().index()].0.lock();
+                let list = &mut cache[class];
+                // SAFETY: the object is of this class, since the layout is the one it was allocated with, and the
+                // caller has given it up.
+                unsafe { list.push(object) };
+                if list.length > 2 * batch(class) {
+                    self.classes[class].lock().drain(list, batch(class));
+                }
+            }
+            Size::Frames { count, .. } => {
+                self.large.fetch_sub(count as u64, Relaxed);
+                // SAFETY: `allocate_frames` gave these frames, all `count` of them, and the caller has given them up.
+                unsafe { free_frames(pointer, count) };
+            }
+            Size::TooLarge => {}
+        }
+    }
+
+    /// How much it holds.
+    pub fn statistics(&self) -> HeapStatistics {
+        let mut frames = self.large.load(Relaxed);
+        let mut used_bytes = frames * FRAME_SIZE as u64;
+        let mut cached = [0; CLASSES];
+        for cpu in &self.cpus {
+            let lists = cpu.0.lock();
+            cached.iter_mut().zip(lists.iter()).for_each(|(sum, list)| *sum += list.length);
+        }
+        for (number, class) in self.classes.iter().enumerate() {
+            let class = class.lock();
+            frames += (class.slabs << slab_order(number)) as u64;
+            let used = (class.slabs * capacity(number)).saturating_sub(class.free + cached[number]);
+            used_bytes += (used * SIZES[number]) as u64;
+        }
+        HeapStatistics { frames, used_bytes }
+    }
+
+    /// Gives back what holds nothing.
+    pub fn trim(&self) {
+        for cpu in &self.cpus {
+            let mut lists = cpu.0.lock();
+            for (number, list) in lists.iter_mut().enumerate() {
+                if list.length > 0 {
+                    self.classes[number].lock().drain(list, usize::MAX);
+                }
+            }
+        }
+        for class in &self.classes {
+            class.lock().release_empty();
+        }
+    }
+
+    fn allocate_frames(&self, count: usize, order: u8) -> *mut u8 {
+        let Ok(block) = frames::allocate_block(order, &Placement::ANY) else { return null_mut() };
+        self.large.fetch_add(count as u64, Relaxed);
+        let address = block.into_address();
+        // What is more than asked for goes back, from the end in blocks as large as their alignment allows.
+        let mut end = 1 << order;
+        while end > count {
+            let order = (end - count).ilog2().min(end.trailing_zeros());
+            end -= 1 << order;
+            // SAFETY: the frames belong to the block that was just given up, lie behind the part that is handed out,
+            // and start at a multiple of their number in the block and so in memory.
+            drop(unsafe { Block::from_address(address.wrapping_add(end * FRAME_SIZE), order as u8) });
+        }
+        address
+    }
+}
+
+impl Default for Heap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Gives `count` frames in a row back, which start at a multiple of at least their number.
+///
+/// # Safety
+/// They are what `allocate_frames` gave, and not used any longer.
+unsafe fn free_frames(address: *mut u8, count: usize) {
+    let mut start = 0;
+    while start < count {
+        // The largest blocks first: each starts at a multiple of its size.
+        let order = (count - start).ilog2();
+        // SAFETY: as the caller says.
+        drop(unsafe { Block::from_address(address.wrapping_add(start * FRAME_SIZE), order as u8) });
+        start += 1 << order;
+    }
+}
+
+/// Objects that go between a CPU and a class at once: about half a frame of them.
+const fn batch(class: usize) -> usize {
+    let objects = FRAME_SIZE / 2 / SIZES[class];
+    if objects > 32 {
+        32
+    } else if objects < 4 {
+        4
+    } else {
+        objects
+    }
+}
+
+const fn slab_bytes(class: usize) -> usize {
+    FRAME_SIZE << slab_order(class)
+}
+
+/// Where the first object of a slab lies: behind the header, at a multiple of what the class's objects are aligned to.
+const fn first_offset(class: usize) -> usize {
+    let align = 1 << SIZES[class].trailing_zeros();
+    size_of::<Slab>().next_multiple_of(align)
+}
+
+/// Objects in a slab.
+const fn capacity(class: usize) -> usize {
+    (slab_bytes(class) - first_offset(class)) / SIZES[class]
+}
+
+impl FreeList {
+    const EMPTY: Self = Self { first: None, length: 0 };
+
+    /// # Safety
+    /// The object is large enough for a link, in use by nobody, and becomes the list's.
+    unsafe fn push(&mut self, object: NonNull<Object>) {
+        // SAFETY: as the caller says.
+        unsafe { object.write(Object { next: self.first }) };
+        self.first = Some(object);
+        self.length += 1;
+    }
+
+    fn pop(&mut self) -> Option<NonNull<Object>> {
+        let object = self.first?;
+        // SAFETY: the list owns the object, and `push` wrote the link.
+        self.first = unsafe { object.read() }.next;
+        self.length -= 1;
+        Some(object)
+    }
+}
+
+impl Class {
+    const fn new(number: usize) -> Self {
+        Self { number, partial: None, slabs: 0, empty: 0, free: 0 }
+    }
+
+    /// Moves a batch of free objects to `list`; fewer, or none, if memory runs out.
+    fn refill(&mut self, list: &mut FreeList) {
+        for _ in 0..batch(self.number) {
+            let Some(slab) = self.partial.or_else(|| self.grow()) else { return };
+            // SAFETY: a slab of this class, which is borrowed.
+            let header = unsafe { &mut *slab.as_ptr() };
+            let Some(object) = header.free.pop() else { return };
+            if header.free.length + 1 == capacity(self.number) {
+                self.empty -= 1;
+            }
+            self.free -= 1;
+            if header.free.first.is_none() {
+                self.unlink(slab);
+            }
+            // SAFETY: it was free, and has just left the slab's list.
+            unsafe { list.push(object) };
+        }
+    }
+
+    /// Takes up to `most` objects of `list` back into their slabs.
+    fn drain(&mut self, list: &mut FreeList, most: usize) {
+        for _ in 0..most {
+            let Some(object) = list.pop() else { break };
+            let start = object.addr().get() & !(slab_bytes(self.number) - 1);
+            let Some(slab) = NonNull::new(object.as_ptr().cast::<u8>().with_addr(start).cast::<Slab>()) else { break };
+            // SAFETY: objects of this class lie in its slabs, which are aligned to their size.
+            let header = unsafe { &mut *slab.as_ptr() };
+            let was_full = header.free.first.is_none();
+            // SAFETY: it was free, and has just left the other list.
+            unsafe { header.free.push(object) };
+            let is_empty = header.free.length == capacity(self.number);
+            self.free += 1;
+            if was_full {
+                self.link(slab);
+            }
+            if is_empty {
+                self.empty += 1;
+                if self.empty > 1 {
+                    self.release(slab);
+                }
+            }
+        }
+    }
+
+    /// Makes a new slab, whose objects are all free.
+    fn grow(&mut self) -> Option<NonNull<Slab>> {
+        let block = frames::allocate_block(slab_order(self.number), &Placement::ANY).ok()?;
+        let start = block.into_address();
+        let slab = NonNull::new(start.cast::<Slab>())?;
+        // SAFETY: the block's bytes are the class's now, aligned to more than the header needs.
+        unsafe { slab.write(Slab { next: None, previous: None, free: FreeList::EMPTY }) };
+        // SAFETY: just written, and nobody else knows it.
+        let header = unsafe { &mut *slab.as_ptr() };
+        for index in (0..capacity(self.number)).rev() {
+            let object = start.wrapping_add(first_offset(self.number) + index * SIZES[self.number]);
+            // SAFETY: inside the block, behind the header, and no two overlap.
+            NonNull::new(object.cast()).into_iter().for_each(|object| unsafe { header.free.push(object) });
+        }
+        self.slabs += 1;
+        self.empty += 1;
+        self.free += capacity(self.number);
+        self.link(slab);
+        Some(slab)
+    }
+
+    /// Gives all slabs back none of whose objects is in use.
+    fn release_empty(&mut self) {
+        let mut at = self.partial;
+        while let Some(slab) = at
+            && self.empty > 0
+        {
+            // SAFETY: a slab of this class, which is borrowed.
+            let header = unsafe { slab.as_ref() };
+            at = header.next;
+            if header.free.length == capacity(self.number) {
+                self.release(slab);
+            }
+        }
+    }
+
+    /// Gives a slab back none of whose objects is in use, and that is counted so.
+    fn release(&mut self, slab: NonNull<Slab>) {
+        self.unlink(slab);
+        self.empty -= 1;
+        self.slabs -= 1;
+        self.free -= capacity(self.number);
+        // SAFETY: the block was given up in `grow`; no object of it is in use or in another list, and the class has
+        // forgotten it.
+        drop(unsafe { Block::from_address(slab.as_ptr().cast(), slab_order(self.number)) });
+    }
+
+    /// Puts a slab in front of the list.
+    fn link(&mut self, slab: NonNull<Slab>) {
+        let next = self.partial.replace(slab);
+        // SAFETY: slabs of this class, which is borrowed; one at a time.
+        unsafe {
+            (*slab.as_ptr()).next = next;
+            (*slab.as_ptr()).previous = None;
+            if let Some(next) = next {
+                (*next.as_ptr()).previous = Some(slab);
+            }
+        }
+    }
+
+    /// Takes a slab out of the list.
+    fn unlink(&mut self, slab: NonNull<Slab>) {
+        // SAFETY: slabs of this class, which is borrowed; one at a time.
+        unsafe {
+            let (next, previous) = ((*slab.as_ptr()).next, (*slab.as_ptr()).previous);
+            match previous {
+                Some(previous) => (*previous.as_ptr()).next = next,
+                None => self.partial = next,
+            }
+            if let Some(next) = next {
+                (*next.as_ptr()).previous = previous;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::CpuId;
+    use machine::host::set_cpu;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    struct Allocation {
+        pointer: *mut u8,
+        layout: Layout,
+        mark: u8,
+    }
+
+    impl Allocation {
+        fn new(heap: &Heap, layout: Layout, mark: u8) -> Self {
+            let pointer = heap.allocate(layout);
+            assert!(!pointer.is_null() && pointer.addr().is_multiple_of(layout.align()));
+            // SAFETY: the heap gave this many bytes.
+            unsafe { pointer.write_bytes(mark, layout.size()) };
+            Self { pointer, layout, mark }
+        }
+
+        fn free(self, heap: &Heap) -> bool {
+            // SAFETY: all bytes were written in `new`, and the memory is given up after.
+            let bytes = unsafe { core::slice::from_raw_parts(self.pointer, self.layout.size()) };
+            let intact = bytes.iter().all(|&byte| byte == self.mark);
+            // SAFETY: it came from this heap with this layout.
+            unsafe { heap.free(self.pointer, self.layout) };
+            intact
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn objects_keep_their_bytes_and_nothing_is_left_behind(
+            steps in prop::collection::vec((any::<bool>(), 0..4u32, 0..14u32, any::<u16>(), 0..8u32, any::<prop::sample::Index>()), 1..400)
+        ) {
+            crate::tests::start();
+            let heap = Heap::new();
+            let mut live = Vec::new();
+            for (index, (make, cpu, bits, size, align, which)) in steps.into_iter().enumerate() {
+                set_cpu(CpuId::new(cpu));
+                if make {
+                    let size = usize::from(size) % (1 << bits);
+                    live.push(Allocation::new(&heap, Layout::from_size_align(size, 1 << align).unwrap(), index as u8));
+                } else if !live.is_empty() {
+                    prop_assert!(live.swap_remove(which.index(live.len())).free(&heap));
+                }
+            }
+            for allocation in live {
+                prop_assert!(allocation.free(&heap));
+            }
+            prop_assert_eq!(heap.statistics().used_bytes, 0);
+            heap.trim();
+            prop_assert_eq!(heap.statistics(), HeapStatistics::default());
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What the boot loader and the firmware hand over.
 
-pub use crate::arch::boot::info;
+pub use crate::arch::boot::*;
 
 /// What is known from boot on; filled before the kernel's main function runs.
 #[derive(Clone, Copy, Debug)]

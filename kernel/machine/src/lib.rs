@@ -15,6 +15,10 @@ mod arch;
 #[path = "host/mod.rs"]
 mod arch;
 
+// The decoders are tested on the host and used on the machine.
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
+mod firmware;
+
 pub mod boot;
 pub mod cpu;
 pub mod frame;
@@ -27,8 +31,11 @@ pub mod topology;
 pub mod user;
 pub mod user_memory;
 
-#[cfg(not(target_os = "none"))]
 pub use arch::{console, context, fpu, ipi, power, random, timer};
+
+/// The report of a kernel panic.
+#[cfg(target_os = "none")]
+pub use arch::panic;
 
 /// What only host tests use: setting this thread's CPU, clock and topology.
 #[cfg(not(target_os = "none"))]

@@ -1,7 +1,27 @@
-//! The interrupt flag.
+//! The interrupt flag, the numbers of interrupts, and what is done when one arrives.
 
+use super::{console, cpu, ipi};
+use crate::interrupts::HANDLERS;
 use core::marker::PhantomData;
 use x86_64::instructions::interrupts;
+
+/// Numbers of interrupts in the descriptor table; the local APIC serves higher numbers first.
+pub(super) mod vector {
+    /// Serial line COM2.
+    pub const SERIAL_2: u8 = 0x23;
+    /// Serial line COM1.
+    pub const SERIAL_1: u8 = 0x24;
+    /// The local APIC's timer.
+    pub const TIMER: u8 = 0xec;
+    /// Another CPU wants this one to look at its run queue.
+    pub const RESCHEDULE: u8 = 0xfb;
+    /// Another CPU wants a function called.
+    pub const CALL: u8 = 0xfd;
+    /// The local APIC found an error.
+    pub const ERROR: u8 = 0xfe;
+    /// An interrupt that went away before it was served.
+    pub const SPURIOUS: u8 = 0xff;
+}
 
 /// Keeps interrupts off until dropped, then sets them as they were.
 #[derive(Debug)]
@@ -11,21 +31,65 @@ pub struct InterruptsOff {
 }
 
 /// Turns interrupts off on this CPU.
+#[inline]
 pub fn off() -> InterruptsOff {
     let were_on = interrupts::are_enabled();
-    interrupts::disable();
+    if were_on {
+        interrupts::disable();
+    }
     InterruptsOff { were_on, not_send: PhantomData }
 }
 
 /// Whether interrupts are on.
+#[inline]
 pub fn enabled() -> bool {
     interrupts::are_enabled()
 }
 
+impl InterruptsOff {
+    /// Ends the guard without touching the flag: the caller turns interrupts on itself.
+    pub(super) fn forget(self) {
+        core::mem::forget(self);
+    }
+}
+
 impl Drop for InterruptsOff {
+    #[inline]
     fn drop(&mut self) {
         if self.were_on {
             interrupts::enable();
         }
+    }
+}
+
+/// Serves interrupt `number`, interrupts off, on the stack of whatever it interrupted.
+pub(super) fn serve(number: u8) {
+    let here = cpu::here();
+    here.interrupted.set(true);
+    match number {
+        vector::SPURIOUS => return, // none is in service: no end of interrupt
+        vector::ERROR => {
+            let flags = here.local_apic.errors();
+            here.local_apic.end_of_interrupt();
+            crate::log!("apic: CPU {} reports error {flags:#x}", here.id.get());
+            return;
+        }
+        _ => here.local_apic.end_of_interrupt(),
+    }
+    match number {
+        vector::TIMER => {
+            if let Some(handlers) = HANDLERS.get() {
+                handlers.timer();
+            }
+        }
+        vector::RESCHEDULE => {
+            if let Some(handlers) = HANDLERS.get() {
+                handlers.reschedule();
+            }
+        }
+        vector::CALL => ipi::serve_calls(),
+        vector::SERIAL_1 => console::receive(0),
+        vector::SERIAL_2 => console::receive(1),
+        other => crate::log!("interrupts: number {other:#x} came and nobody asked for it"),
     }
 }

@@ -1,60 +1,46 @@
 //! The real machine: x86-64.
+//!
+//! | files | what |
+//! |---|---|
+//! | `boot`, `fw_cfg`, `acpi`, `topology` | from the boot loader to `main`, what the firmware says |
+//! | `physical`, `kernel_map`, `stack` | physical memory, the kernel's half of the address space, kernel stacks |
+//! | `frame`, `paging`, `user_memory` | frames, user page tables, copies from and to user memory |
+//! | `descriptors`, `traps`, `interrupts`, `smap` | entry from the processor and what is done then |
+//! | `cpu`, `smp`, `local_apic`, `io_apic`, `ipi` | CPUs, starting them, interrupts between them |
+//! | `time`, `timer`, `calendar`, `random` | clocks and chance |
+//! | `context`, `fpu`, `user` | tasks: switching, FPU state, user mode |
+//! | `console`, `log`, `panic`, `power` | serial ports, the log, and the ways to end |
 
+pub mod boot;
+pub mod console;
+pub mod context;
 pub mod cpu;
+pub mod fpu;
 pub mod frame;
 pub mod interrupts;
+pub mod ipi;
+pub mod log;
 pub mod paging;
-mod smap;
+pub mod panic;
+pub mod power;
+pub mod random;
+pub mod time;
+pub mod timer;
+pub mod topology;
+pub mod user;
 pub mod user_memory;
 
-// The shape only, until the machine's own files land.
-#[allow(missing_docs)]
-pub mod boot {
-    pub fn info() -> &'static crate::boot::BootInfo {
-        todo!()
-    }
-}
-#[allow(missing_docs)]
-pub mod time {
-    pub fn now() -> u64 {
-        todo!()
-    }
-    pub fn realtime() -> u64 {
-        todo!()
-    }
-    pub fn cycles_per_second() -> u64 {
-        todo!()
-    }
-}
-#[allow(missing_docs)]
-pub mod topology {
-    pub fn get() -> &'static crate::topology::Topology {
-        todo!()
-    }
-}
-#[allow(missing_docs)]
-pub mod log {
-    pub fn write(_line: core::fmt::Arguments<'_>) {
-        todo!()
-    }
-}
-#[allow(missing_docs)]
-pub mod user {
-    pub struct UserContext {
-        pub registers: crate::user::Registers,
-    }
-    impl UserContext {
-        pub fn run(&mut self) -> crate::user::Exit {
-            todo!()
-        }
-    }
-}
-#[allow(missing_docs)]
-pub mod ipi {
-    pub fn call(_cpus: &base::CpuSet, _f: &(dyn Fn() + Sync)) {
-        todo!()
-    }
-}
-pub(crate) fn kernel_root() -> u64 {
-    todo!()
-}
+mod acpi;
+mod calendar;
+mod descriptors;
+mod fw_cfg;
+mod io_apic;
+pub(crate) mod kernel_map;
+mod local_apic;
+pub(crate) mod physical;
+pub(crate) mod smap;
+mod smp;
+mod stack;
+mod traps;
+
+pub(crate) use kernel_map::kernel_root;

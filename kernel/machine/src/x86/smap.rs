@@ -4,6 +4,8 @@
 //! of the same length and is listed in the section `smap_sites`; boot turns the NOPs into the instruction
 //! before the kernel's code becomes read-only for good.
 
+use core::ptr::addr_of;
+
 /// For `asm!` and `concat!`: allow access to user pages until [`clac!`].
 macro_rules! stac {
     () => {
@@ -19,3 +21,39 @@ macro_rules! clac {
 }
 
 pub(crate) use {clac, stac};
+
+/// A place for an instruction: the distance from this field to it, and its three bytes.
+#[repr(C)]
+struct Site {
+    distance: i32,
+    instruction: [u8; 4],
+}
+
+unsafe extern "C" {
+    #[link_name = "__start_smap_sites"]
+    static FIRST: Site;
+    #[link_name = "__stop_smap_sites"]
+    static END: Site;
+}
+
+/// Puts the instructions in if this processor has them. On the boot CPU, before the others start and before
+/// the first `clac` matters.
+pub(super) fn patch() {
+    if !super::cpu::features().smap {
+        return;
+    }
+    let (first, end) = (addr_of!(FIRST), addr_of!(END));
+    // SAFETY: the linker makes the two symbols bound the section, which holds only whole `Site`s (the macros
+    // above write them) and is never written.
+    let sites = unsafe { core::slice::from_raw_parts(first, end.offset_from_unsigned(first)) };
+    super::kernel_map::with_writable_text(|| {
+        for site in sites {
+            let target = core::ptr::from_ref(&site.distance).cast::<u8>();
+            let target = target.wrapping_offset(site.distance as isize).cast_mut();
+            let [a, b, c, _] = site.instruction;
+            // SAFETY: the three bytes at `target` are the NOP that the macro put there. Write protection is off
+            // (`with_writable_text`), no other CPU runs, and this code is not among the places changed.
+            unsafe { target.cast::<[u8; 3]>().write_volatile([a, b, c]) };
+        }
+    });
+}

@@ -1,0 +1,199 @@
+//! Contexts: what a CPU must remember of a task that does not run, and switching between two.
+//!
+//! Callee-saved registers stay on the task's kernel stack. FPU state lies at the top of that stack, so that a
+//! new task costs one piece of memory. FS and GS bases are kept here: programs change them only by asking the
+//! kernel (FSGSBASE is off).
+
+use super::interrupts::InterruptsOff;
+use super::stack::Stack;
+use super::{cpu, fpu};
+use alloc::sync::Arc;
+use base::Errno;
+use core::arch::naked_asm;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use x86_64::VirtAddr;
+use x86_64::registers::model_specific::{FsBase, KernelGsBase};
+
+/// A kernel stack and the state of what runs on it.
+#[derive(Debug)]
+pub struct Context {
+    /// The stack; `None` for a context that adopted the one it ran on.
+    stack: Option<Stack>,
+    /// The stack pointer while it does not run. For the CPU that has set `running`, and for the switch away.
+    stack_pointer: UnsafeCell<u64>,
+    /// Whether a CPU runs it, or is still saving it.
+    running: AtomicBool,
+    fs_base: AtomicU64,
+    gs_base: AtomicU64,
+}
+
+// SAFETY: the stack pointer is read and written only in `switch`, by the CPU that took `running`; clearing it
+// (release) hands the pointer on. The rest is atomic or does not change.
+unsafe impl Sync for Context {}
+
+impl Context {
+    /// A context that will begin with `entry`, interrupts on, in the state of a new program.
+    ///
+    /// Errors: `ENOMEM`.
+    pub fn new(entry: fn() -> !) -> Result<Self, Errno> {
+        let stack = Stack::new()?;
+        let area = area_of(&stack);
+        // SAFETY: the stack is new and ours; its top has room for the state and, below it, for what `begin` and
+        // `switch_stacks` pop: six callee-saved registers (`entry` in rbx), the address of `begin`, and a zero as
+        // the end of backtraces. The area is on 64 bytes, so the ABI's alignment holds in `begin`.
+        let pointer = unsafe {
+            fpu::write_initial(area);
+            let words: [u64; 8] = [0, 0, 0, 0, entry as usize as u64, 0, begin as *const () as u64, 0];
+            let place = area.cast::<[u64; 8]>().sub(1);
+            place.write(words);
+            place.expose_provenance() as u64
+        };
+        Ok(Self {
+            stack: Some(stack),
+            stack_pointer: UnsafeCell::new(pointer),
+            running: AtomicBool::new(false),
+            fs_base: AtomicU64::new(0),
+            gs_base: AtomicU64::new(0),
+        })
+    }
+
+    /// The context of what runs on this CPU now, on whatever stack: it becomes the CPU's idle task. It has no
+    /// user state.
+    pub fn adopt_current() -> Self {
+        Self {
+            stack: None,
+            stack_pointer: UnsafeCell::new(0),
+            running: AtomicBool::new(true),
+            fs_base: AtomicU64::new(0),
+            gs_base: AtomicU64::new(0),
+        }
+    }
+
+    /// Gives the program's FS and GS bases. For the current task's own context they take effect at once.
+    /// The caller has checked that they are user addresses.
+    pub fn set_user_bases(&self, fs: u64, gs: u64, current: bool) {
+        self.fs_base.store(fs, Ordering::Relaxed);
+        self.gs_base.store(gs, Ordering::Relaxed);
+        if current {
+            self.load_bases();
+        }
+    }
+
+    /// The program's FS and GS bases.
+    pub fn user_bases(&self) -> (u64, u64) {
+        (self.fs_base.load(Ordering::Relaxed), self.gs_base.load(Ordering::Relaxed))
+    }
+
+    /// Gives this context, which has not run yet, the current task's FPU state: the child of a fork.
+    pub fn inherit_fpu(&self) {
+        assert!(!self.running.load(Ordering::Acquire), "a context's FPU state is set while it runs");
+        if let Some(stack) = &self.stack {
+            // SAFETY: the area belongs to this context, which no CPU runs.
+            unsafe { fpu::save(area_of(stack)) };
+        }
+    }
+
+    fn load_bases(&self) {
+        FsBase::write(VirtAddr::new_truncate(self.fs_base.load(Ordering::Relaxed)));
+        // In kernel mode the program's GS base waits in the other register.
+        KernelGsBase::write(VirtAddr::new_truncate(self.gs_base.load(Ordering::Relaxed)));
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        assert!(!*self.running.get_mut() || self.stack.is_none(), "a context is dropped while a CPU runs it");
+    }
+}
+
+/// Where the FPU state lies.
+fn area_of(stack: &Stack) -> *mut u8 {
+    stack.top().wrapping_sub(fpu::area_size())
+}
+
+/// Leaves `previous`, which runs now, for `next`; returns when something switches back to `previous`, perhaps on
+/// another CPU. Interrupts stay off; the other side finds them off.
+///
+/// If another CPU is still about to leave `next`, this waits for it. Panics if it never does: one context would
+/// run on two CPUs.
+pub fn switch(previous: &Context, next: &Context, _off: &InterruptsOff) {
+    let mut patience = 1_000_000_000u64;
+    while next.running.swap(true, Ordering::Acquire) {
+        patience -= 1;
+        assert!(patience > 0, "a switch to a context that another CPU runs");
+        core::hint::spin_loop();
+    }
+    if let Some(stack) = &previous.stack {
+        // SAFETY: the area belongs to `previous`, which this CPU runs.
+        unsafe { fpu::save(area_of(stack)) };
+    }
+    if let Some(stack) = &next.stack {
+        next.load_bases();
+        // SAFETY: the area belongs to `next`, which is now this CPU's; `new`, `inherit_fpu` or the last switch
+        // away from it filled it.
+        unsafe { fpu::load(area_of(stack)) };
+    }
+    // SAFETY: `previous` runs on this CPU (its `running` is set, or the stack pointers below are wrong for
+    // everybody, which the swap above of whoever wants it would show), so its pointer is ours to write until
+    // `running` is cleared; `next`'s was stored by `new` or by the switch away from it, whose clearing of
+    // `running` the swap above has seen. Both outlive the switch: the callers keep the tasks alive.
+    unsafe { switch_stacks(previous.stack_pointer.get(), *next.stack_pointer.get(), previous.running.as_ptr()) };
+}
+
+/// Leaves `previous`, whose task has ended, for `next`, for ever. The stack that this runs on keeps nothing
+/// alive: both contexts wait for [`take_ended`] on the other side.
+///
+/// Panics if what was left there by an earlier call on this CPU was not taken.
+pub fn switch_from_ended(previous: Arc<Context>, next: Arc<Context>, off: InterruptsOff) -> ! {
+    let (from, to) = (Arc::as_ptr(&previous), Arc::as_ptr(&next));
+    let untaken = cpu::here().ended.replace(Some((previous, next)));
+    assert!(untaken.is_none(), "a task ends before the last one that ended on this CPU was taken");
+    // SAFETY: the per-CPU slot holds a reference to each until `take_ended`, which runs on the other side of the
+    // switch, when neither of these is used any longer.
+    let (from, to) = unsafe { (&*from, &*to) };
+    switch(from, to, &off);
+    unreachable!("an ended task runs again")
+}
+
+/// The contexts of the last [`switch_from_ended`] on this CPU: the ended one and the one that it left for. Asked
+/// after each switch, interrupts off; to be dropped with interrupts on.
+pub fn take_ended() -> Option<(Arc<Context>, Arc<Context>)> {
+    cpu::here().ended.take()
+}
+
+/// Pushes what the ABI says a function keeps, stores the stack pointer at `save`, takes the other stack, says
+/// that the old one may be run by others, and pops.
+///
+/// # Safety
+/// `next` was stored by this function or laid out by `Context::new`, and only this CPU uses it.
+#[unsafe(naked)]
+unsafe extern "C" fn switch_stacks(save: *mut u64, next: u64, running: *mut bool) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov [rdi], rsp",
+        "mov rsp, rsi",
+        "mov byte ptr [rdx], 0", // stores are seen in order: whoever sees this sees the stack too
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
+}
+
+/// The first code of a new context: `entry` is in rbx.
+///
+/// # Safety
+/// For `switch_stacks` only, with the stack that `Context::new` laid out.
+#[unsafe(naked)]
+unsafe extern "C" fn begin() {
+    naked_asm!("sti", "call rbx", "ud2")
+}

@@ -1,0 +1,229 @@
+//! The state of FPU, SSE and AVX. The kernel uses none of these registers, so they hold what the current task
+//! put there; [`super::context::switch`] saves and loads them with the task.
+
+use super::cpu::{self, cpuid};
+use alloc::vec::Vec;
+use base::Errno;
+use core::arch::asm;
+use spin::Once;
+use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
+
+/// The classic area: FPU and SSE.
+const LEGACY: usize = 512;
+/// What follows it where there is XSAVE: says which parts are in use.
+const HEADER: usize = 64;
+/// Where the SSE control word is.
+const MXCSR: usize = 24;
+const MXCSR_DEFAULT: u32 = 0x1f80;
+const CONTROL_WORD_DEFAULT: u16 = 0x37f;
+
+/// How this machine saves state.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    /// Parts that are saved (XCR0), 0 without XSAVE.
+    parts: u64,
+    /// Bytes of the area.
+    size: usize,
+    /// Bits of MXCSR that may be set.
+    mxcsr_mask: u32,
+}
+
+static LAYOUT: Once<Layout> = Once::new();
+
+fn layout() -> &'static Layout {
+    LAYOUT.get().expect("the FPU is set up before the first task")
+}
+
+/// Switches the FPU's parts on. Once on each CPU; the first fixes what is saved.
+pub(super) fn init() {
+    let mut parts = 0;
+    if cpu::features().xsave {
+        let has = cpuid(0xd, 0).eax;
+        let avx512 = XCr0Flags::OPMASK | XCr0Flags::ZMM_HI256 | XCr0Flags::HI16_ZMM;
+        let mut wanted = XCr0Flags::X87 | XCr0Flags::SSE;
+        if has & XCr0Flags::AVX.bits() as u32 != 0 {
+            wanted |= XCr0Flags::AVX;
+            if has & avx512.bits() as u32 == avx512.bits() as u32 {
+                wanted |= avx512;
+            }
+        }
+        // SAFETY: only parts that the processor says it has, in a combination that it allows; the saved area is
+        // sized for them below.
+        unsafe { XCr0::write(wanted) };
+        parts = wanted.bits();
+    }
+    LAYOUT.call_once(|| {
+        let size = if parts != 0 { cpuid(0xd, 0).ebx as usize } else { LEGACY };
+        let mut area = Area::zeroed(size);
+        // SAFETY: `area` has the 512 bytes that the instruction writes, aligned.
+        unsafe { asm!("fxsave64 [{}]", in(reg) area.bytes_mut().as_mut_ptr(), options(nostack)) };
+        let mask = u32::from_le_bytes([area.bytes()[28], area.bytes()[29], area.bytes()[30], area.bytes()[31]]);
+        Layout { parts, size, mxcsr_mask: if mask == 0 { 0xffbf } else { mask } }
+    });
+    reset_current();
+}
+
+/// Bytes that a saved state takes; the area wants to be on 64 bytes.
+pub(super) fn area_size() -> usize {
+    layout().size.next_multiple_of(64)
+}
+
+/// Saves the registers.
+///
+/// # Safety
+/// `area` has [`area_size`] bytes, on 64 bytes, that are the caller's to write.
+#[inline]
+pub(super) unsafe fn save(area: *mut u8) {
+    let features = cpu::features();
+    // SAFETY: the caller gives the room; the instruction is one that the processor has, and asks for the parts
+    // that `init` switched on.
+    unsafe {
+        if features.xsaveopt {
+            asm!("xsaveopt64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
+        } else if features.xsave {
+            asm!("xsave64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
+        } else {
+            asm!("fxsave64 [{}]", in(reg) area, options(nostack));
+        }
+    }
+}
+
+/// Loads the registers.
+///
+/// # Safety
+/// `area` has [`area_size`] bytes, on 64 bytes, that [`save`], [`write_initial`] or [`FpuState::from_bytes`]
+/// filled: others could make the instruction fault.
+#[inline]
+pub(super) unsafe fn load(area: *const u8) {
+    // SAFETY: the caller's promise; the kernel keeps nothing in these registers.
+    unsafe {
+        if cpu::features().xsave {
+            asm!("xrstor64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
+        } else {
+            asm!("fxrstor64 [{}]", in(reg) area, options(nostack));
+        }
+    }
+}
+
+/// Writes the state of a new program.
+///
+/// # Safety
+/// As for [`save`].
+pub(super) unsafe fn write_initial(area: *mut u8) {
+    // SAFETY: the caller gives the room. The parts' header says "nothing in use", which means initial values;
+    // the two control words are read in any case.
+    unsafe {
+        area.write_bytes(0, LEGACY + HEADER);
+        area.cast::<u16>().write(CONTROL_WORD_DEFAULT);
+        area.add(MXCSR).cast::<u32>().write(MXCSR_DEFAULT);
+    }
+}
+
+/// Saved registers, in the format that the processor defines and signal frames show: the FXSAVE area, then, on
+/// machines with XSAVE, the XSAVE header and the rest.
+#[derive(Clone, Debug)]
+pub struct FpuState(Area);
+
+/// Memory on 64 bytes.
+#[derive(Clone, Debug)]
+struct Area(Vec<Line>);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+impl Area {
+    fn zeroed(size: usize) -> Self {
+        Self(alloc::vec![Line([0; 64]); size.div_ceil(64).max((LEGACY + HEADER) / 64)])
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.as_flattened_lines()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        let length = self.0.len() * 64;
+        // SAFETY: `Line` is 64 plain bytes without padding, so a row of them is `length` bytes.
+        unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), length) }
+    }
+}
+
+/// Lines as bytes.
+trait Flatten {
+    fn as_flattened_lines(&self) -> &[u8];
+}
+
+impl Flatten for Vec<Line> {
+    fn as_flattened_lines(&self) -> &[u8] {
+        // SAFETY: `Line` is 64 plain bytes without padding.
+        unsafe { core::slice::from_raw_parts(self.as_ptr().cast(), self.len() * 64) }
+    }
+}
+
+impl FpuState {
+    /// The bytes, [`state_size`] of them.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes()[..layout().size]
+    }
+
+    /// A state from bytes that a program may have changed.
+    ///
+    /// Errors: `EINVAL` the length is not [`state_size`], or the processor would refuse the contents.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Errno> {
+        let layout = layout();
+        if bytes.len() != layout.size {
+            return Err(Errno::EINVAL);
+        }
+        let mut area = Area::zeroed(layout.size);
+        area.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        let word = |at: usize| {
+            bytes.get(at..at + 4).map_or(0, |word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+        };
+        if word(MXCSR) & !layout.mxcsr_mask != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if layout.parts != 0 {
+            // XSTATE_BV may name only parts that are on; the compact format and reserved bytes must be unused.
+            let used = u64::from(word(LEGACY)) | u64::from(word(LEGACY + 4)) << 32;
+            let reserved = &bytes[LEGACY + 8..LEGACY + HEADER];
+            if used & !layout.parts != 0 || reserved.iter().any(|&byte| byte != 0) {
+                return Err(Errno::EINVAL);
+            }
+        }
+        Ok(Self(area))
+    }
+}
+
+/// Bytes of a saved state on this machine.
+pub fn state_size() -> usize {
+    layout().size
+}
+
+/// The parts that a saved state has (the XCR0 of signal frames); 0 on machines without XSAVE.
+pub fn state_parts() -> u64 {
+    layout().parts
+}
+
+/// A copy of the current task's registers.
+pub fn save_current() -> FpuState {
+    let mut area = Area::zeroed(layout().size);
+    // SAFETY: the area is large enough, aligned by `Line`, and ours.
+    unsafe { save(area.bytes_mut().as_mut_ptr()) };
+    FpuState(area)
+}
+
+/// Gives the current task these registers.
+pub fn load_current(state: &FpuState) {
+    // SAFETY: an `FpuState` holds what `save` wrote or `from_bytes` checked.
+    unsafe { load(state.0.bytes().as_ptr()) };
+}
+
+/// Gives the current task the registers of a new program.
+pub fn reset_current() {
+    let mut area = Area::zeroed(layout().size);
+    // SAFETY: the area is large enough, aligned by `Line`, ours, and filled before it is loaded.
+    unsafe {
+        write_initial(area.bytes_mut().as_mut_ptr());
+        load(area.bytes().as_ptr());
+    }
+}

@@ -1,0 +1,71 @@
+//! Where lines of the kernel log go.
+//!
+//! `log=ttyS0`, `log=ttyS1` or `log=both` on the command line chooses; until that is read, and without it, the
+//! log goes to COM1. A line is written in one piece: two CPUs never mix theirs.
+
+use super::{console, interrupts, panic};
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU8, Ordering};
+use spin::Mutex;
+
+/// Bit *n*: port *n* shows the log.
+static TARGETS: AtomicU8 = AtomicU8::new(1);
+static LINE: Mutex<()> = Mutex::new(());
+
+/// Chooses the ports that the command line names.
+pub(super) fn choose(command_line: &str) {
+    let wanted = command_line.split_ascii_whitespace().filter_map(|word| word.strip_prefix("log=")).next_back();
+    let targets = match wanted {
+        Some("ttyS1") => 2,
+        Some("both") => 3,
+        _ => 1,
+    };
+    let present = (0..2).filter(|&port| console::has_port(port)).fold(0, |all, port| all | 1 << port);
+    TARGETS.store(if targets & present != 0 { targets & present } else { 1 }, Ordering::Relaxed);
+}
+
+/// The port on which a person or a tool reads the log (the last, if there are two).
+pub(super) struct Output {
+    panicking: bool,
+}
+
+impl Output {
+    /// For one who panics: takes no locks that others may hold for ever.
+    pub(super) fn in_panic() -> Self {
+        Self { panicking: true }
+    }
+}
+
+impl Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let targets = TARGETS.load(Ordering::Relaxed);
+        let put = if self.panicking { console::write_in_panic } else { console::write };
+        for port in (0..2).filter(|port| targets & 1 << port != 0) {
+            if port == 0 {
+                // a terminal in raw mode needs the carriage back
+                for part in text.split_inclusive('\n') {
+                    match part.strip_suffix('\n') {
+                        Some(line) => {
+                            put(port, line.as_bytes());
+                            put(port, b"\r\n");
+                        }
+                        None => put(port, part.as_bytes()),
+                    }
+                }
+            } else {
+                put(port, text.as_bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a line that has its newline already.
+pub fn write(line: fmt::Arguments<'_>) {
+    // Another CPU panics: it owns the ports now, and this one is about to be stopped.
+    panic::halt_if_stopping();
+    let _off = interrupts::off();
+    let _line = LINE.lock();
+    // The output can't fail, and a value that fails to format itself is no reason to stop here.
+    let _ = Output { panicking: false }.write_fmt(line);
+}

@@ -11,6 +11,10 @@ pub(super) mod vector {
     pub const SERIAL_2: u8 = 0x23;
     /// Serial line COM1.
     pub const SERIAL_1: u8 = 0x24;
+    /// The first of 16 numbers of the PC's old interrupt controllers, which are masked.
+    pub const OLD_CONTROLLERS: u8 = 0x30;
+    /// The last of them.
+    pub const OLD_CONTROLLERS_LAST: u8 = OLD_CONTROLLERS + 15;
     /// The local APIC's timer.
     pub const TIMER: u8 = 0xec;
     /// Another CPU wants this one to look at its run queue.
@@ -67,7 +71,8 @@ pub(super) fn serve(number: u8) {
     let here = cpu::here();
     here.interrupted.set(true);
     match number {
-        vector::SPURIOUS => return, // none is in service: no end of interrupt
+        // Spurious: none is in service, so none is ended.
+        vector::SPURIOUS | vector::OLD_CONTROLLERS..=vector::OLD_CONTROLLERS_LAST => return,
         vector::ERROR => {
             let flags = here.local_apic.errors();
             here.local_apic.end_of_interrupt();

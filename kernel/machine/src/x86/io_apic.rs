@@ -1,6 +1,7 @@
 //! The I/O APICs: which CPU hears a device's interrupt line, and as what.
 
 use super::acpi::{Firmware, LineOverride};
+use super::interrupts::vector;
 use super::{cpu, kernel_map};
 use crate::sync::{IrqLock, rank};
 use alloc::vec::Vec;
@@ -22,11 +23,7 @@ static LINES: IrqLock<Lines> = IrqLock::new(rank::LEAF, Lines { controllers: Vec
 
 /// Takes the controllers that the firmware names, all lines masked, and silences the old interrupt controller.
 pub(super) fn init(firmware: &Firmware) {
-    let masked = [0x21u16, 0xa1];
-    for port in masked {
-        // SAFETY: the mask registers of the PC's two 8259s: all lines off. The kernel uses none of them.
-        unsafe { Port::new(port).write(0xffu8) };
-    }
+    silence_old_controllers();
     let mut lines = LINES.lock();
     lines.overrides = firmware.overrides.clone();
     for described in &firmware.io_apics {
@@ -47,6 +44,22 @@ pub(super) fn init(firmware: &Firmware) {
             described.first_line + count - 1
         );
         lines.controllers.push(Controller { first: described.first_line, lines: count, apic });
+    }
+}
+
+/// Masks the PC's two 8259s. What they still have in flight ends as a spurious interrupt of the numbers given to
+/// them here, where it disturbs nobody; the firmware left them at numbers of exceptions.
+fn silence_old_controllers() {
+    const FIRST: u8 = vector::OLD_CONTROLLERS;
+    for (command, first, cascade) in [(0x20u16, FIRST, 4u8), (0xa0, FIRST + 8, 2)] {
+        // Initialise (four words follow the command), the first number, the line between the two, 8086 mode, then
+        // the mask.
+        for (port, value) in
+            [(command, 0x11), (command + 1, first), (command + 1, cascade), (command + 1, 1), (command + 1, 0xff)]
+        {
+            // SAFETY: the controllers' own ports; they reach no memory, and the kernel uses none of their lines.
+            unsafe { Port::new(port).write(value) };
+        }
     }
 }
 

@@ -85,7 +85,6 @@ fn backtrace(out: &mut dyn Write) {
             frames[count].address = address;
             count += 1;
         }
-        count < MOST_FRAMES
     };
     let origin = ORIGIN.load(Ordering::Relaxed);
     if origin != 0 {
@@ -94,13 +93,17 @@ fn backtrace(out: &mut dyn Write) {
     let mut frame: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
-    while frame != 0 && frame.is_multiple_of(8) && is_stack(frame) {
-        let words: *const [u64; 2] = core::ptr::with_exposed_provenance(frame as usize);
-        // SAFETY: aligned, and in a page of a stack that is mapped (`is_stack` asks the page tables); the frame
-        // pointers of all code chain through there.
-        let [next, address] = unsafe { words.read_volatile() };
-        if address < kernel_map::KERNEL_IMAGE || !add(address) || next <= frame {
+    // The chain may lead from an emergency stack to the one before: only its length is sure to end it.
+    for _ in 0..2 * MOST_FRAMES {
+        if frame == 0 || !frame.is_multiple_of(8) || !is_stack(frame) {
             break;
+        }
+        let words: *const [u64; 2] = core::ptr::with_exposed_provenance(frame as usize);
+        // SAFETY: aligned, and in a page that is mapped (`is_stack` asks the page tables); the frame pointers of
+        // all code chain through there.
+        let [next, address] = unsafe { words.read_volatile() };
+        if address >= kernel_map::KERNEL_IMAGE {
+            add(address);
         }
         frame = next;
     }

@@ -2,7 +2,7 @@
 //!
 //! A CPU that gets INIT and then SIPI begins in real mode at a page below 1 MiB. The code there turns on long
 //! mode in one step, with page tables that map this page to itself besides the kernel's half, takes a stack and
-//! its block of per-CPU data from a slot in the same page, says that it has them, and jumps into the kernel.
+//! its block of per-CPU data from a slot in the same page, jumps into the kernel and reports itself online.
 //! CPUs are reset all at once, because they need time for that, and started one by one, because of the slot.
 
 use super::cpu::{self, CpuLocal};
@@ -14,7 +14,6 @@ use base::CpuId;
 use core::arch::global_asm;
 use core::mem::ManuallyDrop;
 use core::ptr::addr_of;
-use core::sync::atomic::{AtomicU32, Ordering};
 use spin::Once;
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
@@ -34,8 +33,6 @@ struct Slot {
     stack_top: u64,
     local: *const CpuLocal,
     enter: extern "C" fn(&'static CpuLocal) -> !,
-    taken: AtomicU32,
-    reserved: u32,
     /// Null, 64-bit code.
     table: [u64; 2],
 }
@@ -75,7 +72,6 @@ global_asm!(
     "mov rsp, [rbx + {stack_top}]",
     "mov rdi, [rbx + {local}]",
     "mov rax, [rbx + {enter}]",
-    "mov dword ptr [rbx + {taken}], 1",
     "xor ebp, ebp",
     "push rbp", // no return address
     "jmp rax",
@@ -89,7 +85,6 @@ global_asm!(
     stack_top = const core::mem::offset_of!(Slot, stack_top),
     local = const core::mem::offset_of!(Slot, local),
     enter = const core::mem::offset_of!(Slot, enter),
-    taken = const core::mem::offset_of!(Slot, taken),
 );
 
 unsafe extern "C" {
@@ -168,19 +163,17 @@ fn start(local: &'static CpuLocal, slot: *mut Slot, page: u64) -> bool {
             return false;
         }
     };
-    // SAFETY: the slot is ours while no CPU is being started: the one before has taken its values, or was given
-    // up and reset.
-    let taken = unsafe {
+    // SAFETY: the slot is ours while no CPU is being started: the one before is online and so has taken its
+    // values, or was given up and reset.
+    unsafe {
         (&raw mut (*slot).stack_top).write(stack.top().expose_provenance() as u64);
         (&raw mut (*slot).local).write(local);
-        (*slot).taken.store(0, Ordering::Release);
-        &(*slot).taken
-    };
+    }
     for _ in 0..ATTEMPTS {
         local_apic::send_start_up(&interrupts::off(), local.apic_id.get(), page);
         let end = time::now() + PATIENCE;
         while time::now() < end {
-            if taken.load(Ordering::Acquire) != 0 && cpu::online().contains(id) {
+            if cpu::online().contains(id) {
                 return true;
             }
             core::hint::spin_loop();

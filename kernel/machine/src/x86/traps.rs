@@ -240,8 +240,12 @@ extern "C" fn paranoid_trap(frame: &mut KernelFrame) {
 }
 
 fn fatal(frame: &KernelFrame, address: Option<u64>) -> ! {
+    const DOUBLE_FAULT: u64 = 8;
     panic::set_origin(frame.rip);
     let (name, rip, rsp, code) = (name(frame.vector), frame.rip, frame.rsp, frame.error_code);
+    // The first fault of a double one is mostly a page fault that found no room on the stack.
+    let overflow = frame.vector == DOUBLE_FAULT;
+    let address = address.or_else(|| overflow.then(x86_64::registers::control::Cr2::read_raw));
     match address {
         Some(address) => {
             let guard = if super::stack::is_guard(address) { " (the guard page of a kernel stack)" } else { "" };

@@ -60,8 +60,11 @@ pub mod context {
             Self::default()
         }
 
+        /// Takes over nothing: a host has no floating-point state of tasks.
+        pub fn inherit_fpu(&self) {}
+
         /// Sets the bases of the FS and GS segments in user mode.
-        pub fn set_user_bases(&self, fs: u64, gs: u64) {
+        pub fn set_user_bases(&self, fs: u64, gs: u64, _current: bool) {
             self.fs.store(fs, Relaxed);
             self.gs.store(gs, Relaxed);
         }
@@ -109,6 +112,11 @@ pub mod cpu {
         possible()
     }
 
+    /// The processor's feature word for programs: none.
+    pub fn capability_word() -> u32 {
+        0
+    }
+
     /// The user-mode cycles that the test has set, once.
     pub fn take_user_cycles() -> u64 {
         USER_CYCLES.with(|cycles| cycles.replace(0))
@@ -126,6 +134,7 @@ pub mod cpu {
 
 pub mod fpu {
     //! Floating-point state: bytes that nobody interprets.
+    use base::Errno;
 
     /// The state of the floating-point and vector registers.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,12 +145,30 @@ pub mod fpu {
         pub fn bytes(&self) -> &[u8] {
             &self.0
         }
+
+        /// A state from bytes. `EINVAL` unless there are [`state_size`] of them.
+        pub fn from_bytes(bytes: &[u8]) -> Result<Self, Errno> {
+            if bytes.len() == state_size() { Ok(Self(bytes.to_vec())) } else { Err(Errno::EINVAL) }
+        }
     }
 
-    /// The state of the current task: empty.
-    pub fn save_current() -> FpuState {
-        FpuState::default()
+    /// Bytes of a state: those of FXSAVE.
+    pub fn state_size() -> usize {
+        512
     }
+
+    /// The parts of a state: none besides FXSAVE's.
+    pub fn state_parts() -> u64 {
+        0
+    }
+
+    /// The state of the current task: zeroes.
+    pub fn save_current() -> FpuState {
+        FpuState(vec![0; state_size()])
+    }
+
+    /// Gives the task the state of a new program: nothing to do.
+    pub fn reset_current() {}
 
     /// Takes over a state: nothing to do.
     pub fn load_current(_state: &FpuState) {}

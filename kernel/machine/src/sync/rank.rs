@@ -83,7 +83,9 @@ ranks! {
     FILE_STATE = 350;
     /// A pipe's or socket's buffer.
     BUFFER = 360;
-    /// Signal handlers and pending signals of a process.
+    /// What is done about each signal; shared by processes made with CLONE_SIGHAND.
+    SIGNAL_ACTIONS = 365;
+    /// The signals that wait for one task, and its alternate stack.
     SIGNALS = 370;
     /// Futex queues, by address.
     FUTEX = 380;
@@ -97,6 +99,8 @@ ranks! {
     // Locks that interrupt handlers take too.
     /// A serial line's received bytes.
     CONSOLE_INPUT = 700;
+    /// Processes whose timers have struck.
+    STRUCK_TIMERS = 705;
     /// The tasks and observers that wait for an event.
     WAIT_QUEUE = 710;
     /// What an observer of a wait queue keeps (the ready list of an epoll file).

@@ -238,6 +238,11 @@ impl CpuIdResult {
     }
 }
 
+/// The processor's feature word that programs get as `AT_HWCAP`: CPUID leaf 1, EDX.
+pub fn capability_word() -> u32 {
+    cpuid(1, 0).edx
+}
+
 pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> CpuIdResult {
     let result = core::arch::x86_64::__cpuid_count(leaf, subleaf);
     CpuIdResult { eax: result.eax, ebx: result.ebx, ecx: result.ecx, edx: result.edx }

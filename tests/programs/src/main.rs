@@ -1,0 +1,39 @@
+//! probe: a program for the scenarios, which does on purpose what no program should.
+//!
+//! It runs on Linux too, so that what a scenario expects can be compared with the original. It is the one program of
+//! ours in user space that needs unsafe code: a bad pointer can't be passed in any other way.
+
+mod faults;
+mod hog;
+mod pointers;
+mod soak;
+
+use std::process::ExitCode;
+
+const HELP: &str = "usage: probe COMMAND
+  pointers          bad addresses in every system call that takes one
+  fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical, breakpoint
+  survive           each kind of fault in a child of its own; says by which signal each died
+  memory            touches memory until there is none
+  forks COUNT       starts COUNT sleeping children; says how many there were and why no more
+  soak SECONDS DIR  storms of fork, exec, exit, move, mount and umount, mounting below DIR
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let fine = match words[..] {
+        ["pointers"] => pointers::run(),
+        ["fault", kind] => faults::run(kind),
+        ["survive"] => faults::survive(),
+        ["memory"] => hog::memory(),
+        ["forks", count] => count.parse().is_ok_and(hog::forks),
+        ["soak", seconds, directory] => seconds.parse().is_ok_and(|seconds| soak::run(seconds, directory)),
+        ["nothing"] => true,
+        _ => {
+            eprint!("{HELP}");
+            false
+        }
+    };
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

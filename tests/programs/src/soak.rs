@@ -1,0 +1,140 @@
+//! A storm: eight workers that fork, run programs, move between containers, mount and unmount, for some time.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A generator of choices: xorshift, seeded by the worker's number, so that a run can be told from its number.
+struct Choices(u64);
+
+impl Choices {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    forks: AtomicU64,
+    moves: AtomicU64,
+    mounts: AtomicU64,
+    refused: AtomicU64,
+}
+
+fn write(path: &Path, text: &str) -> bool {
+    fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes())).is_ok()
+}
+
+fn mount(options: &str, directory: &Path) -> bool {
+    let text = |text: &str| std::ffi::CString::new(text).unwrap_or_default();
+    let (source, target, kind, data) =
+        (text("soak"), text(&directory.to_string_lossy()), text("container"), text(options));
+    // SAFETY: four strings that live until the call is over.
+    unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, data.as_ptr().cast()) == 0 }
+}
+
+fn umount(directory: &Path) -> bool {
+    let target = std::ffi::CString::new(directory.to_string_lossy().as_bytes()).unwrap_or_default();
+    // SAFETY: a string that lives until the call is over.
+    unsafe { libc::umount2(target.as_ptr(), 0) == 0 }
+}
+
+fn work(number: u64, tree: &Path, own: &Path, end: Instant, stop: &AtomicBool, counts: &Counts) {
+    let mut choices = Choices(0x9e37_79b9_7f4a_7c15 ^ (number + 1));
+    let container = tree.join(format!("worker{number}"));
+    while Instant::now() < end && !stop.load(Relaxed) {
+        match choices.below(8) {
+            0..4 => {
+                let child = Command::new("/bin/true").stdin(Stdio::null()).spawn();
+                let Ok(mut child) = child else {
+                    counts.refused.fetch_add(1, Relaxed);
+                    continue;
+                };
+                write(&container.join("tasks"), &child.id().to_string());
+                let _ = child.wait();
+                counts.forks.fetch_add(1, Relaxed);
+            }
+            4 | 5 => {
+                let target = if choices.below(2) == 0 { tree } else { &container };
+                // The number 0 is the writing thread itself.
+                if write(&target.join("tasks"), "0") {
+                    counts.moves.fetch_add(1, Relaxed);
+                }
+            }
+            6 => {
+                let child = container.join(format!("child{}", choices.below(4)));
+                let _ = fs::create_dir(&child);
+                let _ = fs::remove_dir(&child);
+            }
+            _ => {
+                if mount("cpuacct", own) {
+                    counts.mounts.fetch_add(1, Relaxed);
+                    let _ = fs::create_dir(own.join("there"));
+                    let _ = fs::remove_dir(own.join("there"));
+                    umount(own);
+                }
+            }
+        }
+    }
+    write(&tree.join("tasks"), "0");
+}
+
+/// Runs the storm and undoes all of it; whether that was possible.
+pub fn run(seconds: u64, directory: &str) -> bool {
+    const WORKERS: u64 = 8;
+    let tree = PathBuf::from(directory).join("tree");
+    let _ = fs::create_dir_all(&tree);
+    if !mount("cpuset,numtasks", &tree) {
+        println!("mount: {}", std::io::Error::last_os_error());
+        return false;
+    }
+    let (stop, counts) = (AtomicBool::new(false), Counts::default());
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let cpus = fs::read_to_string(tree.join("cpus")).unwrap_or_default();
+    let mems = fs::read_to_string(tree.join("mems")).unwrap_or_default();
+    let mut failed = Vec::new();
+    thread::scope(|scope| {
+        for number in 0..WORKERS {
+            let container = tree.join(format!("worker{number}"));
+            let own = PathBuf::from(directory).join(format!("own{number}"));
+            let _ = fs::create_dir_all(&own);
+            let _ = fs::create_dir(&container);
+            write(&container.join("cpus"), &cpus);
+            write(&container.join("mems"), &mems);
+            let (tree, counts, stop) = (&tree, &counts, &stop);
+            scope.spawn(move || work(number, tree, &own, end, stop, counts));
+        }
+    });
+    for number in 0..WORKERS {
+        let container = tree.join(format!("worker{number}"));
+        if let Err(error) = fs::remove_dir(&container) {
+            failed.push(format!("{}: {error}", container.display()));
+        }
+        let _ = fs::remove_dir(PathBuf::from(directory).join(format!("own{number}")));
+    }
+    if !umount(&tree) {
+        println!("umount: {}", std::io::Error::last_os_error());
+        return false;
+    }
+    let _ = fs::remove_dir(&tree);
+    let load = |count: &AtomicU64| count.load(Relaxed);
+    println!(
+        "{} forks, {} moves, {} mounts, {} forks refused",
+        load(&counts.forks),
+        load(&counts.moves),
+        load(&counts.mounts),
+        load(&counts.refused)
+    );
+
+    failed.iter().for_each(|line| println!("{line}"));
+    failed.is_empty()
+}

@@ -1,7 +1,7 @@
 //! The CPUs: the block of data that each has for itself, what the processor can do, who is online.
 
 use super::context::Context;
-use super::descriptors::{EMERGENCY_STACK_SIZE, SegmentTable};
+use super::descriptors::{EMERGENCY_STACK_SIZE, EMERGENCY_STACKS, SegmentTable};
 use super::interrupts::InterruptsOff;
 use super::ipi::Mailbox;
 use super::local_apic::LocalApicCell;
@@ -44,14 +44,9 @@ pub(crate) struct CpuLocal {
     pub(super) mailbox: Mailbox,
     pub(super) task_state: UnsafeCell<TaskStateSegment>,
     pub(super) segments: UnsafeCell<SegmentTable>,
-    pub(super) emergency_stacks: [UnsafeCell<EmergencyStackSpace>; 3],
+    /// The ends of its emergency stacks.
+    pub(super) emergency_stacks: Cell<[u64; EMERGENCY_STACKS]>,
 }
-
-/// Room for a stack; the ABI wants tops on 16 bytes.
-#[repr(align(16))]
-pub(super) struct EmergencyStackSpace(
-    #[expect(dead_code, reason = "the processor uses it")] [u8; EMERGENCY_STACK_SIZE],
-);
 
 // SAFETY: blocks are shared so that other CPUs can reach `mailbox`, which is made of atomics. All else is for
 // the owner alone: `here()` is the only way to the cells, gives a CPU its own block, and the block's reference
@@ -77,8 +72,13 @@ impl CpuLocal {
             mailbox: Mailbox::new(),
             task_state: UnsafeCell::new(TaskStateSegment::new()),
             segments: UnsafeCell::new([0; 10]),
-            emergency_stacks: [const { UnsafeCell::new(EmergencyStackSpace([0; EMERGENCY_STACK_SIZE])) }; 3],
+            emergency_stacks: Cell::new([0; EMERGENCY_STACKS]),
         }
+    }
+
+    /// Gives the CPU its emergency stacks, which lie one after the other from `first` on.
+    fn set_emergency_stacks(&self, first: u64) {
+        self.emergency_stacks.set(core::array::from_fn(|stack| first + ((stack + 1) * EMERGENCY_STACK_SIZE) as u64));
     }
 
     /// Makes this the block of the CPU that runs this: segments, traps, GS. Once on each CPU, interrupts off.
@@ -92,12 +92,21 @@ impl CpuLocal {
     }
 }
 
+/// Room for stacks; the ABI wants their ends on 16 bytes. Only the processor touches it.
+#[repr(align(16))]
+struct StackSpace(UnsafeCell<[u8; EMERGENCY_STACK_SIZE * EMERGENCY_STACKS]>);
+
+// SAFETY: no code refers to the bytes; the boot CPU's traps use them as stacks.
+unsafe impl Sync for StackSpace {}
+
+static BOOT_STACKS: StackSpace = StackSpace(UnsafeCell::new([0; EMERGENCY_STACK_SIZE * EMERGENCY_STACKS]));
 static BOOT_CPU: CpuLocal = CpuLocal::new();
 static ALL: Once<Box<[&'static CpuLocal]>> = Once::new();
 static ONLINE: [AtomicU64; MAX_CPUS / 64] = [const { AtomicU64::new(0) }; MAX_CPUS / 64];
 
 /// Gives the boot CPU its block. The first thing that the kernel does; `current()` works from then on.
 pub(super) fn init_boot_cpu() {
+    BOOT_CPU.set_emergency_stacks(BOOT_STACKS.0.get().expose_provenance() as u64);
     BOOT_CPU.adopt();
     set_online(CpuId::new(0));
 }
@@ -115,6 +124,8 @@ pub(super) fn init_all(apic_ids: &[u32]) {
                 place.write(CpuLocal::new());
                 &*place
             };
+            let stacks = physical::early_frames((EMERGENCY_STACK_SIZE * EMERGENCY_STACKS) as u64 / physical::PAGE_SIZE);
+            local.set_emergency_stacks(physical::to_virtual(stacks).expose_provenance() as u64);
             local.id.set(id as u32);
             local.apic_id.set(apic_id);
             local

@@ -35,6 +35,8 @@ pub(super) enum EmergencyStack {
     MachineCheck = 2,
 }
 
+/// How many there are.
+pub(super) const EMERGENCY_STACKS: usize = 3;
 /// Bytes of one emergency stack: enough for a panic with its backtrace.
 pub(super) const EMERGENCY_STACK_SIZE: usize = 16 * 1024;
 
@@ -87,9 +89,8 @@ pub(super) unsafe fn load(local: &'static CpuLocal) {
     // CPU, before traps (which only the processor itself serves from them) can arrive.
     let (task_state, table) = unsafe { (&mut *task_state, &mut *local.segments.get()) };
     *task_state = TaskStateSegment::new();
-    for (index, stack) in local.emergency_stacks.iter().enumerate() {
-        let top = stack.get().addr() as u64 + EMERGENCY_STACK_SIZE as u64;
-        task_state.interrupt_stack_table[index] = VirtAddr::new(top);
+    for (index, end) in local.emergency_stacks.get().into_iter().enumerate() {
+        task_state.interrupt_stack_table[index] = VirtAddr::new(end);
     }
     let state_address = core::ptr::from_ref(task_state).expose_provenance() as u64;
     let limit = size_of::<TaskStateSegment>() as u64 - 1;

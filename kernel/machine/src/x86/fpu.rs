@@ -65,7 +65,7 @@ pub(super) fn init() {
 
 /// Bytes that a saved state takes; the area wants to be on 64 bytes.
 pub(super) fn area_size() -> usize {
-    layout().size.next_multiple_of(64)
+    layout().size.max(LEGACY + HEADER).next_multiple_of(64)
 }
 
 /// Saves the registers.

@@ -24,8 +24,7 @@ static LINES: IrqLock<Lines> = IrqLock::new(rank::LEAF, Lines { controllers: Vec
 /// Takes the controllers that the firmware names, all lines masked, and silences the old interrupt controller.
 pub(super) fn init(firmware: &Firmware) {
     silence_old_controllers();
-    let mut lines = LINES.lock();
-    lines.overrides = firmware.overrides.clone();
+    let mut lines = Lines { controllers: Vec::new(), overrides: firmware.overrides.clone() };
     for described in &firmware.io_apics {
         let registers = kernel_map::map_device(described.address, 0x20);
         // SAFETY: the firmware says that an I/O APIC's registers are there; they are mapped for ever, uncached,
@@ -45,6 +44,7 @@ pub(super) fn init(firmware: &Firmware) {
         );
         lines.controllers.push(Controller { first: described.first_line, lines: count, apic });
     }
+    *LINES.lock() = lines;
 }
 
 /// Masks the PC's two 8259s. What they still have in flight ends as a spurious interrupt of the numbers given to

@@ -9,14 +9,14 @@ use core::ptr::addr_of;
 /// For `asm!` and `concat!`: allow access to user pages until [`clac!`].
 macro_rules! stac {
     () => {
-        "997: .byte 0x0f, 0x1f, 0x00\n.pushsection smap_sites,\"aR\",@progbits\n.long 997b - .\n.long 0xcb010f\n.popsection\n"
+        "997: .byte 0x0f, 0x1f, 0x00\n.pushsection smap_sites,\"aR\",@progbits\n.p2align 2\n.long 997b - .\n.long 0xcb010f\n.popsection\n"
     };
 }
 
 /// For `asm!` and `concat!`: forbid access to user pages.
 macro_rules! clac {
     () => {
-        "998: .byte 0x0f, 0x1f, 0x00\n.pushsection smap_sites,\"aR\",@progbits\n.long 998b - .\n.long 0xca010f\n.popsection\n"
+        "998: .byte 0x0f, 0x1f, 0x00\n.pushsection smap_sites,\"aR\",@progbits\n.p2align 2\n.long 998b - .\n.long 0xca010f\n.popsection\n"
     };
 }
 

@@ -13,7 +13,7 @@ use core::ptr::{addr_of, from_ref};
 macro_rules! fixup {
     ($faulting:literal, $fixup:literal) => {
         concat!(
-            ".pushsection extable,\"aR\",@progbits\n.long ",
+            ".pushsection extable,\"aR\",@progbits\n.p2align 2\n.long ",
             $faulting,
             " - .\n.long ",
             $fixup,

@@ -8,8 +8,10 @@
 
 extern crate alloc;
 
+mod machine;
+
+use ::machine::{boot, cpu, log, power, time, topology};
 use alloc::vec::Vec;
-use machine::{boot, cpu, log, power, time, topology};
 
 /// A test.
 pub struct KernelTest {
@@ -36,7 +38,7 @@ impl KernelTest {
 }
 
 /// All suites.
-const SUITES: &[&[KernelTest]] = &[];
+const SUITES: &[&[KernelTest]] = &[machine::TESTS];
 
 /// The words of the kernel's command line that choose tests.
 struct Choice<'a> {

@@ -52,11 +52,6 @@ const USER_FLAGS: u64 = RFlags::CARRY_FLAG.bits()
 const FIXED_FLAGS: u64 = 1 << 1 | RFlags::INTERRUPT_FLAG.bits();
 
 impl UserContext {
-    /// A program that starts at `rip` with stack pointer `rsp` and all other registers zero.
-    pub fn new(rip: u64, rsp: u64) -> Self {
-        Self { registers: Registers { rip, rsp, rflags: FIXED_FLAGS, ..Registers::default() } }
-    }
-
     /// Runs the program until it makes a system call, causes an exception or is interrupted. Interrupts are on
     /// afterwards.
     ///

@@ -125,9 +125,8 @@ fn memory(address: u64, length: u64) -> &'static [u8] {
 }
 
 fn check(address: u64, length: u64) {
-    const ALWAYS_MAPPED: u64 = 1 << 32;
     let end = address.saturating_add(length);
-    assert!(end <= physical::end().max(ALWAYS_MAPPED), "a firmware table lies outside memory, at {address:#x}");
+    assert!(end <= physical::end(), "a firmware table lies outside memory, at {address:#x}");
 }
 
 fn read_madt(tables: &AcpiTables<DirectMap>, firmware: &mut Firmware) {

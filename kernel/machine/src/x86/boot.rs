@@ -1,7 +1,8 @@
 //! From the boot loader to the kernel's main function, on the boot CPU.
 
 use super::{
-    acpi, console, cpu, fpu, fw_cfg, io_apic, kernel_map, log, physical, power, smap, smp, time, topology, user,
+    acpi, console, cpu, direct_map, fpu, fw_cfg, io_apic, kernel_map, log, physical, power, smap, smp, time, topology,
+    user,
 };
 use crate::boot::BootInfo;
 use alloc::string::String;
@@ -17,7 +18,7 @@ use spin::Once;
 pub const CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.kernel_stack_size = 64 * 1024;
-    config.mappings.physical_memory = Some(Mapping::FixedAddress(physical::DIRECT_MAP));
+    config.mappings.page_table_recursive = Some(Mapping::FixedAddress(direct_map::RECURSIVE));
     config.mappings.kernel_base = Mapping::FixedAddress(kernel_map::KERNEL_IMAGE);
     config.mappings.dynamic_range_start = Some(kernel_map::LOADER);
     config.mappings.dynamic_range_end = Some(kernel_map::LOADER_END - 1);
@@ -41,7 +42,7 @@ pub fn start(loader: &'static mut LoaderInfo, main: fn() -> !) -> ! {
     cpu::init_boot_cpu(); // traps are caught, locks know their CPU
     cpu::protect();
     crate::sync::order::start_checking();
-    physical::init(&loader.memory_regions);
+    physical::init(&loader.memory_regions, loader.recursive_index.into_option()); // the direct map
     kernel_map::init(); // write or execute, never both
     smap::patch();
     fpu::init();

@@ -207,6 +207,7 @@ pub(crate) struct Features {
     pub rdrand: bool,
     pub tsc_deadline: bool,
     pub invariant_tsc: bool,
+    pub gigabyte_pages: bool,
 }
 
 static FEATURES: Once<Features> = Once::new();
@@ -219,6 +220,7 @@ pub(crate) fn features() -> &'static Features {
         let basic = cpuid(1, 0).ecx;
         let seven = if highest >= 7 { cpuid(7, 0) } else { cpuid(0xffff_ffff, 0).none() };
         let saves = if highest >= 0xd { cpuid(0xd, 1).eax } else { 0 };
+        let extended = cpuid(0x8000_0001, 0).edx;
         let power = if highest_extended >= 0x8000_0007 { cpuid(0x8000_0007, 0).edx } else { 0 };
         let xsave = basic & 1 << 26 != 0;
         Features {
@@ -229,6 +231,7 @@ pub(crate) fn features() -> &'static Features {
             xsaveopt: xsave && saves & 1 != 0,
             rdrand: basic & 1 << 30 != 0,
             tsc_deadline: basic & 1 << 24 != 0,
+            gigabyte_pages: extended & 1 << 26 != 0,
             invariant_tsc: power & 1 << 8 != 0,
         }
     })

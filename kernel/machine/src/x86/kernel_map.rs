@@ -2,7 +2,7 @@
 //!
 //! | top-level entry of | what | made by |
 //! |---|---|---|
-//! | `DIRECT_MAP` | all physical memory, writable, not executable | boot loader |
+//! | `DIRECT_MAP` | all physical memory, writable, not executable | `direct_map` |
 //! | `STACKS` | kernel stacks with their guard pages | here |
 //! | `DEVICES` | registers of devices, uncached | here |
 //! | from `LOADER` on | boot information, the boot CPU's stack, the ramdisk | boot loader |
@@ -11,6 +11,7 @@
 //! The top-level entries are complete after [`init`] and never change, so each address space has copies of
 //! them and sees every later change below them.
 
+use super::direct_map::RECURSIVE;
 use super::physical::{self, DIRECT_MAP, PAGE_SIZE, to_virtual};
 use crate::sync::{IrqLock, rank};
 use base::Errno;
@@ -67,7 +68,7 @@ fn index(address: u64, level: u32) -> usize {
     (address >> (12 + 9 * (level - 1)) & 0x1ff) as usize
 }
 
-/// Takes over the boot loader's tables: drops the lower half (its own identity maps), makes the kernel's pages
+/// Takes over the boot loader's tables: drops its identity maps in the lower half and its recursive entry, makes the kernel's pages
 /// global, checks every one of them for write-or-execute, and prepares the regions of this module. Boot CPU,
 /// once. Panics if a page is both writable and executable or open to user mode.
 pub(super) fn init() {
@@ -79,8 +80,8 @@ pub(super) fn init() {
         // SAFETY: a fresh zeroed table: it maps nothing yet.
         unsafe { write(root, index(region, 4), table | (Flags::PRESENT | Flags::WRITABLE).bits()) };
     }
-    for slot in 0..ENTRIES / 2 {
-        // SAFETY: nothing of the kernel lies in the lower half: descriptor tables, stack and code were moved or
+    for slot in (0..ENTRIES / 2).chain([index(RECURSIVE, 4)]) {
+        // SAFETY: the recursive entry has done its duty, and nothing of the kernel lies in the lower half: descriptor tables, stack and code were moved or
         // asked for in the upper half (`boot::CONFIG`, `cpu::init_boot_cpu` came before).
         unsafe { write(root, slot, 0) };
     }

@@ -3,7 +3,7 @@
 //! | files | what |
 //! |---|---|
 //! | `boot`, `fw_cfg`, `acpi`, `topology` | from the boot loader to `main`, what the firmware says |
-//! | `physical`, `kernel_map`, `stack` | physical memory, the kernel's half of the address space, kernel stacks |
+//! | `physical`, `direct_map`, `kernel_map`, `stack` | physical memory, the kernel's half of the address space, kernel stacks |
 //! | `frame`, `paging`, `user_memory` | frames, user page tables, copies from and to user memory |
 //! | `descriptors`, `traps`, `interrupts`, `smap` | entry from the processor and what is done then |
 //! | `cpu`, `smp`, `local_apic`, `io_apic`, `ipi` | CPUs, starting them, interrupts between them |
@@ -33,6 +33,7 @@ pub mod user_memory;
 mod acpi;
 mod calendar;
 mod descriptors;
+mod direct_map;
 mod fw_cfg;
 mod io_apic;
 pub(crate) mod kernel_map;

@@ -1,9 +1,9 @@
 //! Physical memory as the kernel sees it: the direct map, what RAM is free, and single frames for early boot.
 //!
-//! The boot loader maps all physical memory (at least 4 GiB) at [`DIRECT_MAP`], writable and not executable.
-//! Until [`hand_out`] is called, boot takes frames from the end of the largest free range; from then on the
+//! All physical memory (at least 4 GiB) is mapped at [`DIRECT_MAP`], writable and not executable. Until [`hand_out`] is called, boot takes frames from the end of the largest free range; from then on the
 //! frames belong to the allocator of `memory`.
 
+use super::direct_map;
 use crate::firmware::memory_map::{self, Range};
 use crate::frame::{FRAME_SOURCE, FrameRange};
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ use base::{Errno, NodeId};
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use spin::{Mutex, Once};
 
-/// Where physical address 0 is mapped. Asked of the boot loader in [`super::boot::CONFIG`].
+/// Where physical address 0 is mapped.
 pub(crate) const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 
 /// Bytes of a page and of a frame.
@@ -20,6 +20,9 @@ pub(crate) const PAGE_SIZE: u64 = 4096;
 /// Physical memory below this is never handed out: the CPUs' start-up code needs pages there, and firmware
 /// keeps things in it that its memory map does not tell.
 const LOW_MEMORY_END: u64 = 0x10_0000;
+
+/// The direct map has this much in any case: firmware keeps its tables there.
+const ALWAYS_MAPPED: u64 = 1 << 32;
 
 /// What boot still may take, and the whole map.
 struct Early {
@@ -45,8 +48,9 @@ pub(crate) fn to_physical(pointer: *const u8) -> u64 {
     pointer.expose_provenance() as u64 - DIRECT_MAP
 }
 
-/// Reads the boot loader's map. Called once, first thing at boot.
-pub(super) fn init(regions: &[MemoryRegion]) {
+/// Reads the boot loader's map of memory and makes the direct map. Called once, first thing at boot.
+pub(super) fn init(regions: &[MemoryRegion], recursive_index: Option<u16>) {
+    assert!(recursive_index.is_some(), "the boot loader did not give access to its page tables");
     let of_kind = |usable: bool| {
         regions
             .iter()
@@ -59,7 +63,7 @@ pub(super) fn init(regions: &[MemoryRegion]) {
     if let Some(page) = low.filter(|&page| page >= PAGE_SIZE).max() {
         START_UP_PAGE.call_once(|| page);
     }
-    let free: Vec<Range> = all
+    let mut free: Vec<Range> = all
         .into_iter()
         .map(|range| Range { start: range.start.max(LOW_MEMORY_END), ..range })
         .filter(|range| range.start < range.end)
@@ -68,11 +72,16 @@ pub(super) fn init(regions: &[MemoryRegion]) {
     let rank = |&index: &usize| (free[index].end <= 1 << 32, free[index].end - free[index].start);
     let source = (0..free.len()).max_by_key(rank);
     let source = source.expect("the firmware's memory map has no usable memory above 1 MiB");
-    END.call_once(|| free.iter().map(|range| range.end).max().unwrap_or(0));
+    let end = free.iter().map(|range| range.end).max().unwrap_or(0).max(ALWAYS_MAPPED);
+    END.call_once(|| end);
+    direct_map::build(end, &mut || {
+        free[source].end -= PAGE_SIZE;
+        free[source].end
+    });
     *EARLY.lock() = Some(Early { free, source });
 }
 
-/// The first address after all usable memory.
+/// The end of what the direct map maps: at least all usable memory and the lower 4 GiB.
 pub(crate) fn end() -> u64 {
     END.get().copied().unwrap_or(0)
 }

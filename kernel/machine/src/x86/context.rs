@@ -20,6 +20,8 @@ use x86_64::registers::model_specific::{FsBase, KernelGsBase};
 pub struct Context {
     /// The stack; `None` for a context that adopted the one it ran on.
     stack: Option<Stack>,
+    /// Where the FPU state lies on that stack; null without one.
+    area: *mut u8,
     /// The stack pointer while it does not run. For the CPU that has set `running`, and for the switch away.
     stack_pointer: UnsafeCell<u64>,
     /// Whether a CPU runs it, or is still saving it.
@@ -28,9 +30,12 @@ pub struct Context {
     gs_base: AtomicU64,
 }
 
-// SAFETY: the stack pointer is read and written only in `switch`, by the CPU that took `running`; clearing it
-// (release) hands the pointer on. The rest is atomic or does not change.
+// SAFETY: the stack pointer and the FPU area are read and written only in `switch`, by the CPU that took `running`
+// (or by the only owner, before the context has run); clearing it hands both on, with all that was stored before.
+// The rest is atomic or does not change.
 unsafe impl Sync for Context {}
+// SAFETY: as above; nothing in it belongs to a CPU.
+unsafe impl Send for Context {}
 
 impl Context {
     /// A context that will begin with `entry`, interrupts on, in the state of a new program.
@@ -38,7 +43,7 @@ impl Context {
     /// Errors: `ENOMEM`.
     pub fn new(entry: fn() -> !) -> Result<Self, Errno> {
         let stack = Stack::new()?;
-        let area = area_of(&stack);
+        let area = stack.top().wrapping_sub(fpu::area_size());
         // SAFETY: the stack is new and ours; its top has room for the state and, below it, for what `begin` and
         // `switch_stacks` pop: six callee-saved registers (`entry` in rbx), the address of `begin`, and a zero as
         // the end of backtraces. The area is on 64 bytes, so the ABI's alignment holds in `begin`.
@@ -51,6 +56,7 @@ impl Context {
         };
         Ok(Self {
             stack: Some(stack),
+            area,
             stack_pointer: UnsafeCell::new(pointer),
             running: AtomicBool::new(false),
             fs_base: AtomicU64::new(0),
@@ -63,6 +69,7 @@ impl Context {
     pub fn adopt_current() -> Self {
         Self {
             stack: None,
+            area: core::ptr::null_mut(),
             stack_pointer: UnsafeCell::new(0),
             running: AtomicBool::new(true),
             fs_base: AtomicU64::new(0),
@@ -88,9 +95,9 @@ impl Context {
     /// Gives this context, which has not run yet, the current task's FPU state: the child of a fork.
     pub fn inherit_fpu(&self) {
         assert!(!self.running.load(Ordering::Acquire), "a context's FPU state is set while it runs");
-        if let Some(stack) = &self.stack {
+        if !self.area.is_null() {
             // SAFETY: the area belongs to this context, which no CPU runs.
-            unsafe { fpu::save(area_of(stack)) };
+            unsafe { fpu::save(self.area) };
         }
     }
 
@@ -107,38 +114,42 @@ impl Drop for Context {
     }
 }
 
-/// Where the FPU state lies.
-fn area_of(stack: &Stack) -> *mut u8 {
-    stack.top().wrapping_sub(fpu::area_size())
-}
-
 /// Leaves `previous`, which runs now, for `next`; returns when something switches back to `previous`, perhaps on
 /// another CPU. Interrupts stay off; the other side finds them off.
 ///
 /// If another CPU is still about to leave `next`, this waits for it. Panics if it never does: one context would
 /// run on two CPUs.
 pub fn switch(previous: &Context, next: &Context, _off: &InterruptsOff) {
-    let mut patience = 1_000_000_000u64;
-    while next.running.swap(true, Ordering::Acquire) {
-        patience -= 1;
-        assert!(patience > 0, "a switch to a context that another CPU runs");
-        core::hint::spin_loop();
+    if next.running.swap(true, Ordering::Acquire) {
+        wait_for(next);
     }
-    if let Some(stack) = &previous.stack {
-        // SAFETY: the area belongs to `previous`, which this CPU runs.
-        unsafe { fpu::save(area_of(stack)) };
+    if !previous.area.is_null() {
+        // SAFETY: the area belongs to `previous`, which this CPU runs: nobody writes there from its last switch to
+        // it until this one.
+        unsafe { fpu::save_again(previous.area) };
     }
-    if let Some(stack) = &next.stack {
+    if !next.area.is_null() {
         next.load_bases();
         // SAFETY: the area belongs to `next`, which is now this CPU's; `new`, `inherit_fpu` or the last switch
         // away from it filled it.
-        unsafe { fpu::load(area_of(stack)) };
+        unsafe { fpu::load(next.area) };
     }
     // SAFETY: `previous` runs on this CPU (its `running` is set, or the stack pointers below are wrong for
     // everybody, which the swap above of whoever wants it would show), so its pointer is ours to write until
     // `running` is cleared; `next`'s was stored by `new` or by the switch away from it, whose clearing of
     // `running` the swap above has seen. Both outlive the switch: the callers keep the tasks alive.
     unsafe { switch_stacks(previous.stack_pointer.get(), *next.stack_pointer.get(), previous.running.as_ptr()) };
+}
+
+/// Waits until the CPU that is leaving `next` has left, and takes it.
+#[cold]
+fn wait_for(next: &Context) {
+    let mut patience = 1_000_000_000u64;
+    while next.running.swap(true, Ordering::Acquire) {
+        patience -= 1;
+        assert!(patience > 0, "a switch to a context that another CPU runs");
+        core::hint::spin_loop();
+    }
 }
 
 /// Leaves `previous`, whose task has ended, for `next`, for ever. The stack that this runs on keeps nothing

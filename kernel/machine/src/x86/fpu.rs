@@ -72,19 +72,31 @@ pub(super) fn area_size() -> usize {
 ///
 /// # Safety
 /// `area` has [`area_size`] bytes, on 64 bytes, that are the caller's to write.
-#[inline]
 pub(super) unsafe fn save(area: *mut u8) {
-    let features = cpu::features();
     // SAFETY: the caller gives the room; the instruction is one that the processor has, and asks for the parts
     // that `init` switched on.
     unsafe {
-        if features.xsaveopt {
-            asm!("xsaveopt64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
-        } else if features.xsave {
+        if cpu::features().xsave {
             asm!("xsave64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
         } else {
             asm!("fxsave64 [{}]", in(reg) area, options(nostack));
         }
+    }
+}
+
+/// Saves the registers into the area that they were loaded from when their task was switched to; parts that have
+/// not changed since may be skipped by the processor.
+///
+/// # Safety
+/// As for [`save`]. If the last [`load`] on this CPU was from `area`, nothing has written to it since.
+#[inline]
+pub(super) unsafe fn save_again(area: *mut u8) {
+    if cpu::features().xsaveopt {
+        // SAFETY: as in `save`; what is skipped is still in the area, by the caller's second promise.
+        unsafe { asm!("xsaveopt64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack)) };
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { save(area) };
     }
 }
 
@@ -110,10 +122,14 @@ pub(super) unsafe fn load(area: *const u8) {
 /// # Safety
 /// As for [`save`].
 pub(super) unsafe fn write_initial(area: *mut u8) {
-    // SAFETY: the caller gives the room. The parts' header says "nothing in use", which means initial values;
-    // the two control words are read in any case.
+    // SAFETY: the caller gives the room. With XSAVE the parts' header says "nothing in use", which means initial
+    // values, and only SSE's control word is read besides; without it all of the classic area is.
     unsafe {
-        area.write_bytes(0, LEGACY + HEADER);
+        if cpu::features().xsave {
+            area.add(LEGACY).write_bytes(0, HEADER);
+        } else {
+            area.write_bytes(0, LEGACY);
+        }
         area.cast::<u16>().write(CONTROL_WORD_DEFAULT);
         area.add(MXCSR).cast::<u32>().write(MXCSR_DEFAULT);
     }

@@ -6,6 +6,7 @@
 use super::interrupts::{InterruptsOff, vector};
 use super::{cpu, kernel_map};
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
 use spin::Once;
 use x2apic::lapic::{LocalApic, LocalApicBuilder, TimerDivide, TimerMode};
 use x86_64::registers::model_specific::Msr;
@@ -18,6 +19,8 @@ const TSC_DEADLINE: u32 = 0x6e0;
 const TIMER_DIVIDE: TimerDivide = TimerDivide::Div16;
 
 static REGISTERS: Once<u64> = Once::new();
+/// The same on all CPUs.
+static X2APIC: AtomicBool = AtomicBool::new(false);
 
 /// A CPU's own local APIC, in its block. Each method is for the CPU that owns the block, interrupts off.
 pub(super) struct LocalApicCell(UnsafeCell<Option<LocalApic>>);
@@ -60,6 +63,9 @@ impl LocalApicCell {
             apic.enable();
             *self.0.get() = Some(apic);
         }
+        // SAFETY: every x86-64 processor has this register.
+        let enabled = unsafe { Msr::new(APIC_BASE).read() & X2APIC_ENABLED != 0 };
+        X2APIC.store(enabled, Ordering::Relaxed);
     }
 
     /// Says that the interrupt being served is done with.
@@ -88,10 +94,10 @@ impl LocalApicCell {
     }
 }
 
-/// Whether this CPU's APIC is an x2APIC by now.
+/// Whether the APICs are x2APICs. After the boot CPU's [`LocalApicCell::init`].
+#[inline]
 pub(super) fn is_x2apic() -> bool {
-    // SAFETY: every x86-64 processor has this register.
-    unsafe { Msr::new(APIC_BASE).read() & X2APIC_ENABLED != 0 }
+    X2APIC.load(Ordering::Relaxed)
 }
 
 /// Sets the absolute deadline of this CPU's timer, in TSC cycles; 0 stops it. Only with that feature.

@@ -1,0 +1,152 @@
+//! What Tab offers: commands, the words of our commands, and files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use brush_core::escape::{QuoteMode, quote_if_needed};
+
+use super::words::{Kind, pieces};
+use crate::builtins;
+use crate::commands;
+use crate::session::Shell;
+
+/// What the shell knows at the moment of the prompt.
+#[derive(Default)]
+pub struct Knowledge {
+    /// The names of all commands: builtins, functions, aliases, programs.
+    commands: BTreeSet<String>,
+    /// The shell's directory.
+    directory: PathBuf,
+}
+
+/// One completion.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// What the word becomes.
+    pub text: String,
+    /// Whether the word is complete with it.
+    pub finished: bool,
+}
+
+impl Knowledge {
+    /// Asks the shell.
+    pub fn of(shell: &Shell) -> Self {
+        let mut commands: BTreeSet<String> = builtins::names(shell).into_iter().map(str::to_owned).collect();
+        commands.extend(shell.funcs().iter().map(|(name, _)| name.clone()));
+        commands.extend(shell.aliases().keys().cloned());
+        let path = shell.env_str("PATH").unwrap_or_default();
+        for directory in path.split(':') {
+            commands.extend(entries(Path::new(directory)).into_iter().map(|(name, _)| name));
+        }
+        Self { commands, directory: shell.working_dir().to_owned() }
+    }
+
+    /// Whether a word in the place of a command can be run.
+    pub fn is_command(&self, word: &str) -> bool {
+        self.commands.contains(word) || word.contains('/') && self.directory.join(word).is_file()
+    }
+
+    /// What the word before byte `position` of `line` can become, and where that word begins.
+    pub fn complete(&self, line: &str, position: usize) -> (usize, Vec<Candidate>) {
+        let before = line.get(..position).unwrap_or(line);
+        let mut all = pieces(before);
+        let (kind, start) = match all.pop() {
+            Some(piece) if matches!(piece.kind, Kind::Command | Kind::Word) => (piece.kind, piece.range.start),
+            Some(piece) => {
+                // A new word: what it would be is what a letter here would be.
+                let kind = pieces(&format!("{before}x")).pop().map_or(Kind::Word, |next| next.kind);
+                all.push(piece);
+                (kind, before.len())
+            }
+            None => (Kind::Command, before.len()),
+        };
+        let word = &before[start..];
+        if kind == Kind::Comment {
+            return (start, Vec::new());
+        }
+        if kind == Kind::Command && !word.contains('/') {
+            let known = self.commands.iter().filter(|name| name.starts_with(word));
+            return (start, known.map(|name| Candidate { text: name.clone(), finished: true }).collect());
+        }
+        let command =
+            all.iter().rev().find(|piece| piece.kind == Kind::Command).map(|piece| &before[piece.range.clone()]);
+        let mut candidates = self.words(command.unwrap_or_default(), word);
+        candidates.extend(self.files(word));
+        (start, candidates)
+    }
+
+    /// Words that can follow one of our commands.
+    fn words(&self, command: &str, word: &str) -> Vec<Candidate> {
+        let words: Vec<&str> = match command {
+            "help" | "type" | "command" => self.commands.iter().map(String::as_str).collect(),
+            _ => commands::find(command).map_or(Vec::new(), |command| command.words.to_vec()),
+        };
+        let fitting = words.into_iter().filter(|known| known.starts_with(word));
+        fitting.map(|known| Candidate { text: known.to_owned(), finished: true }).collect()
+    }
+
+    fn files(&self, word: &str) -> Vec<Candidate> {
+        let plain = word.replace('\\', "");
+        let (parent, name) =
+            plain.rsplit_once('/').map_or(("", plain.as_str()), |(_, name)| (&plain[..plain.len() - name.len()], name));
+        let fitting = entries(&self.directory.join(parent))
+            .into_iter()
+            .filter(|(entry, _)| entry.starts_with(name) && (name.starts_with('.') || !entry.starts_with('.')));
+        fitting
+            .map(|(entry, is_directory)| {
+                let path = format!("{parent}{entry}{}", if is_directory { "/" } else { "" });
+                Candidate {
+                    text: quote_if_needed(&path, QuoteMode::BackslashEscape).into_owned(),
+                    finished: !is_directory,
+                }
+            })
+            .collect()
+    }
+}
+
+/// The names in a directory, in order, and whether each is a directory; none if it can't be read.
+fn entries(directory: &Path) -> Vec<(String, bool)> {
+    let mut entries: Vec<(String, bool)> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path().is_dir())))
+        .collect();
+    entries.sort_unstable();
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn knowledge() -> Knowledge {
+        let commands = ["echo", "eval", "spin", "container"].map(str::to_owned).into_iter().collect();
+        Knowledge { commands, directory: PathBuf::from("/") }
+    }
+
+    fn texts(line: &str) -> (usize, Vec<String>) {
+        let (start, candidates) = knowledge().complete(line, line.len());
+        (start, candidates.into_iter().map(|candidate| candidate.text).collect())
+    }
+
+    #[test]
+    fn commands_are_offered_where_commands_stand() {
+        assert_eq!(texts("e"), (0, vec!["echo".to_owned(), "eval".to_owned()]));
+        assert_eq!(texts("spin | ec"), (7, vec!["echo".to_owned()]));
+        assert_eq!(texts("true;").1.len(), 4);
+    }
+
+    #[test]
+    fn our_commands_have_words() {
+        assert_eq!(texts("container cr"), (10, vec!["create".to_owned()]));
+        assert_eq!(texts("help sp").1, ["spin"]);
+    }
+
+    #[test]
+    fn files_are_offered_elsewhere() {
+        assert_eq!(texts("cat /pro"), (4, vec!["/proc/".to_owned()]));
+        assert_eq!(texts("echo >pro"), (6, vec!["proc/".to_owned()]));
+        assert!(texts("echo # pro").1.is_empty());
+    }
+}

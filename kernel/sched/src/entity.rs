@@ -1,18 +1,33 @@
 //! A task as the scheduler sees it.
 
-use crate::policy::Nice;
+use crate::policy::{Nice, Standing};
 use alloc::sync::Arc;
-use base::{CpuId, CpuSet, Errno};
-use core::any::Any;
-use machine::context::Context;
+use base::{CpuId, CpuSet, Errno, MAX_CPUS};
+use core::{
+    any::Any,
+    sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
+};
+use machine::{
+    context::Context,
+    sync::{IrqGuard, IrqLock, rank},
+    time,
+};
 
 /// A task: what the scheduler asks of it.
 pub trait Schedulable: Any + Send + Sync {
     /// The scheduler's part of the task.
     fn entity(&self) -> &Entity;
+
     /// The task has run on `cpu` for so many nanoseconds in user and in kernel mode. Called at each switch and tick
     /// on that CPU, interrupts off, the run queue locked: no sleeping, no allocation.
     fn charge_time(&self, cpu: CpuId, user: u64, system: u64);
+
+    /// The CPU that this is called on is about to run the task: its address space must be the active one from here on.
+    /// Interrupts are off, no lock is held.
+    fn switched_in(&self) {}
 }
 
 /// What a task is doing, as `/proc/<pid>/stat` tells it.
@@ -30,13 +45,53 @@ pub enum Activity {
 
 /// The scheduler's part of a task: its kernel stack, where it may run, how much it has run.
 pub struct Entity {
-    context: Context,
+    context: Arc<Context>,
+    entry: fn() -> !,
+    run: IrqLock<RunState>,
+    /// [`Activity`]. The task itself says that it will sleep; who wakes it says that it runs, under `run`.
+    activity: AtomicU8,
+    interrupted: AtomicBool,
+    cpu: AtomicU32,
+    /// A copy of `run`'s set, for looks under a run queue's lock.
+    allowed_hint: [AtomicU64; MAX_CPUS / 64],
+    /// Whether the nice value is above 0, for looks under a run queue's lock.
+    is_nice: AtomicBool,
+    pub(crate) user: AtomicU64,
+    pub(crate) system: AtomicU64,
+    pub(crate) voluntary: AtomicU64,
+    pub(crate) involuntary: AtomicU64,
+    started_at: u64,
+}
+
+/// Where a task may run and whether it does. Every change of a run queue's members is made under this lock of the
+/// member, the queue's own inside it.
+pub(crate) struct RunState {
+    pub(crate) allowed: CpuSet,
+    pub(crate) nice: Nice,
+    /// In a run queue, running or waiting, or on the way from one to another.
+    pub(crate) queued: bool,
+    pub(crate) standing: Standing,
 }
 
 impl Entity {
     /// A task that will begin in `entry`, with interrupts on, once [`start`](crate::start) has been called. `ENOMEM`.
-    pub fn new(_entry: fn() -> !, _allowed: CpuSet, _nice: Nice) -> Result<Self, Errno> {
-        todo!()
+    pub fn new(entry: fn() -> !, allowed: CpuSet, nice: Nice) -> Result<Self, Errno> {
+        let standing = Standing::new_task(nice.weight());
+        Ok(Self {
+            context: Arc::new(Context::new(crate::cpu::first_run)?),
+            entry,
+            run: IrqLock::new(rank::TASK_STATE, RunState { allowed, nice, queued: false, standing }),
+            activity: AtomicU8::new(Activity::Runnable as u8),
+            interrupted: AtomicBool::new(false),
+            cpu: AtomicU32::new(machine::cpu::current().raw()),
+            allowed_hint: allowed.words().map(AtomicU64::new),
+            is_nice: AtomicBool::new(nice > Nice::default()),
+            user: AtomicU64::new(0),
+            system: AtomicU64::new(0),
+            voluntary: AtomicU64::new(0),
+            involuntary: AtomicU64::new(0),
+            started_at: time::now(),
+        })
     }
 
     /// The kernel stack and what is saved of the task while it doesn't run.
@@ -44,173 +99,104 @@ impl Entity {
         &self.context
     }
 
+    pub(crate) fn shared_context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    pub(crate) fn entry(&self) -> fn() -> ! {
+        self.entry
+    }
+
+    #[track_caller]
+    pub(crate) fn lock(&self) -> IrqGuard<'_, RunState> {
+        self.run.lock()
+    }
+
+    pub(crate) fn store_allowed(&self, state: &mut RunState, allowed: CpuSet) {
+        state.allowed = allowed;
+        for (hint, word) in self.allowed_hint.iter().zip(allowed.words()) {
+            hint.store(*word, Relaxed);
+        }
+    }
+
+    /// Whether the task might be allowed on `cpu`; only its lock tells for sure.
+    pub(crate) fn seems_allowed(&self, cpu: CpuId) -> bool {
+        self.allowed_hint[cpu.index() / 64].load(Relaxed) & (1 << (cpu.index() % 64)) != 0
+    }
+
     /// The CPUs that the task may use.
     pub fn allowed(&self) -> CpuSet {
-        todo!()
+        self.run.lock().allowed
     }
 
     /// The CPU that it runs on or last ran on.
     pub fn cpu(&self) -> CpuId {
-        todo!()
+        CpuId::new(self.cpu.load(Relaxed))
+    }
+
+    pub(crate) fn set_cpu(&self, cpu: CpuId) {
+        self.cpu.store(cpu.raw(), Relaxed);
     }
 
     /// Its nice value.
     pub fn nice(&self) -> Nice {
-        todo!()
+        self.run.lock().nice
+    }
+
+    pub(crate) fn store_nice(&self, state: &mut RunState, nice: Nice) {
+        state.nice = nice;
+        self.is_nice.store(nice > Nice::default(), Relaxed);
+    }
+
+    pub(crate) fn is_nice(&self) -> bool {
+        self.is_nice.load(Relaxed)
     }
 
     /// What it is doing.
     pub fn activity(&self) -> Activity {
-        todo!()
+        match self.activity.load(SeqCst) {
+            0 => Activity::Runnable,
+            1 => Activity::Sleeping,
+            2 => Activity::Uninterruptible,
+            _ => Activity::Dead,
+        }
+    }
+
+    pub(crate) fn set_activity(&self, activity: Activity) {
+        self.activity.store(activity as u8, SeqCst);
     }
 
     /// Nanoseconds spent in user mode, up to the last switch or tick.
     pub fn user_ns(&self) -> u64 {
-        todo!()
+        self.user.load(Relaxed)
     }
 
     /// Nanoseconds spent in kernel mode, up to the last switch or tick.
     pub fn system_ns(&self) -> u64 {
-        todo!()
+        self.system.load(Relaxed)
     }
 
     /// Nanoseconds since boot at which the task was made.
     pub fn started_at(&self) -> u64 {
-        todo!()
+        self.started_at
     }
 
     /// How often it gave its CPU away by itself (blocked), and how often it was made to.
     pub fn switches(&self) -> (u64, u64) {
-        todo!()
+        (self.voluntary.load(Relaxed), self.involuntary.load(Relaxed))
     }
 
     /// Whether it was interrupted (see [`interrupt`](crate::interrupt)) and that has not been cleared.
     pub fn interrupt_pending(&self) -> bool {
-        todo!()
+        self.interrupted.load(SeqCst)
+    }
+
+    pub(crate) fn mark_interrupted(&self) {
+        self.interrupted.store(true, SeqCst);
     }
 
     /// Clears the mark of [`interrupt`](crate::interrupt).
     pub fn clear_interrupt(&self) {
-        todo!()
+        self.interrupted.store(false, SeqCst);
     }
-}
-
-/// First queueing of a new task, after everything about it is visible to others. It may run on another CPU before
-/// this returns.
-pub fn start(_task: Arc<dyn Schedulable>) {
-    todo!()
-}
-
-/// The running task; none in an idle CPU's own loop or before the scheduler runs.
-pub fn current() -> Option<Arc<dyn Schedulable>> {
-    todo!()
-}
-
-/// The running task, if it is a `T`.
-pub fn current_as<T: Schedulable>() -> Option<Arc<T>> {
-    todo!()
-}
-
-/// Calls `f` with the running task, without counting a reference.
-pub fn with_current<R>(_f: impl FnOnce(&Arc<dyn Schedulable>) -> R) -> Option<R> {
-    todo!()
-}
-
-/// Marks the task as interrupted and wakes it if it sleeps interruptibly; from then on such sleeps end at once, until
-/// [`Entity::clear_interrupt`]. Signals do this. May be called from interrupts.
-pub fn interrupt(_task: &Arc<dyn Schedulable>) {
-    todo!()
-}
-
-/// Whether this CPU should be given to another task at the next chance.
-pub fn need_resched() -> bool {
-    todo!()
-}
-
-/// Gives the CPU to the next task in turn; the caller stays runnable. Returns when it is its turn again. Not under a
-/// spinning lock, nor in an interrupt.
-pub fn schedule() {
-    todo!()
-}
-
-/// [`schedule`] if [`need_resched`]: for long loops in the kernel.
-pub fn give_way() {
-    todo!()
-}
-
-/// `sched_yield(2)`: lets every other runnable task of this CPU run first.
-pub fn sched_yield() {
-    todo!()
-}
-
-/// Ends the running task. The scheduler's reference to it is dropped by the next task on this CPU.
-pub fn exit_current() -> ! {
-    todo!()
-}
-
-/// Sets the CPUs that the task may use. On return it runs only inside: if it ran outside, it has been pushed off by
-/// an interrupt. A set without an online CPU means every online CPU. Not under a spinning lock.
-pub fn set_allowed(_task: &Arc<dyn Schedulable>, _allowed: &CpuSet) {
-    todo!()
-}
-
-/// Sets the task's nice value.
-pub fn set_nice(_task: &Arc<dyn Schedulable>, _nice: Nice) {
-    todo!()
-}
-
-/// Makes the scheduler for the CPUs of this machine and installs what sleeping locks sleep by. Once, on the boot CPU.
-pub fn initialize() {
-    todo!()
-}
-
-/// Turns the calling CPU over to the scheduler: it runs tasks, and halts when there is none.
-pub fn run_this_cpu() -> ! {
-    todo!()
-}
-
-/// Called by the timer interrupt.
-pub fn on_timer() {
-    todo!()
-}
-
-/// Called by the reschedule interrupt.
-pub fn on_reschedule() {
-    todo!()
-}
-
-/// Gives `value` to the scheduler to drop where dropping may take locks and sleep: for references that may turn out
-/// to be the last in an interrupt or under a spinning lock.
-pub fn drop_later(_value: Arc<dyn Any + Send + Sync>) {
-    todo!()
-}
-
-/// What a CPU has done since boot, in nanoseconds and counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CpuStatistics {
-    /// User mode of tasks whose nice value is 0 or less.
-    pub user: u64,
-    /// User mode of tasks with a nice value above 0.
-    pub nice: u64,
-    /// Kernel mode.
-    pub system: u64,
-    /// Idle.
-    pub idle: u64,
-    /// Task switches.
-    pub switches: u64,
-}
-
-/// What `cpu` has done since boot.
-pub fn statistics(_cpu: CpuId) -> CpuStatistics {
-    todo!()
-}
-
-/// The load averages over 1, 5 and 15 minutes, in units of 1/2048.
-pub fn load_averages() -> [u64; 3] {
-    todo!()
-}
-
-/// How many tasks run or wait for a CPU.
-pub fn runnable_count() -> usize {
-    todo!()
 }

@@ -21,14 +21,45 @@ extern crate alloc;
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+mod clock;
+mod cpu;
 mod entity;
 mod observer;
+mod park;
 pub mod policy;
 mod timer;
 mod wait;
+mod wake;
 
-pub use entity::*;
+pub use clock::load_averages;
+pub use cpu::{CpuStatistics, account, initialize, on_reschedule, on_timer, run_this_cpu};
+pub use entity::{Activity, Entity, Schedulable};
 pub use observer::{Observer, Registration, Waiter};
 pub use policy::Nice;
 pub use timer::{Timer, TimerCall, sleep_until};
 pub use wait::{WaitError, WaitQueue};
+pub use wake::{
+    current, current_as, exit_current, give_way, interrupt, need_resched, sched_yield, schedule, set_allowed, set_nice,
+    start, with_current,
+};
+
+use alloc::sync::Arc;
+use base::CpuId;
+
+/// What `cpu` has done since boot.
+pub fn statistics(cpu: CpuId) -> CpuStatistics {
+    cpu::get(cpu).map_or_else(CpuStatistics::default, cpu::Cpu::statistics)
+}
+
+/// How many tasks run or wait for a CPU.
+pub fn runnable_count() -> usize {
+    cpu::runnable()
+}
+
+/// Gives `value` to the scheduler to drop where dropping may take locks and sleep: for references that may turn out
+/// to be the last in an interrupt or under a spinning lock.
+pub fn drop_later(value: Arc<dyn core::any::Any + Send + Sync>) {
+    if let Some(cpu) = cpu::here() {
+        cpu.drop_later(value);
+    }
+}

@@ -1,7 +1,20 @@
-//! Being told of events without sleeping for each: what poll and epoll are made of.
+//! Being told of events without sleeping on one queue: observers, and a task that waits for several queues.
 
-use crate::WaitError;
-use alloc::sync::Arc;
+use crate::{
+    WaitError,
+    cpu::TaskRef,
+    wait::{self, Alarm, Kind},
+    wake,
+};
+use alloc::{
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use core::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+use machine::sync::{IrqLock, rank};
 
 /// Who wants to know when a [`WaitQueue`](crate::WaitQueue) is woken.
 pub trait Observer: Send + Sync {
@@ -10,28 +23,92 @@ pub trait Observer: Send + Sync {
     fn notify(&self);
 }
 
+/// The observers of a queue.
+pub(crate) struct Observers {
+    list: IrqLock<Vec<(u64, Arc<dyn Observer>)>>,
+}
+
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
+impl Observers {
+    pub(crate) fn new() -> Self {
+        Self { list: IrqLock::new(rank::WAIT_QUEUE, Vec::new()) }
+    }
+
+    pub(crate) fn register(self: &Arc<Self>, observer: Arc<dyn Observer>) -> Registration {
+        let number = NUMBERS.fetch_add(1, Relaxed);
+        self.list.lock().push((number, observer));
+        Registration { list: Arc::downgrade(self), number }
+    }
+
+    pub(crate) fn notify(&self) {
+        // Called without the lock: an observer may wake other queues.
+        let mut index = 0;
+        loop {
+            let next = self.list.lock().get(index).map(|(_, observer)| observer.clone());
+            let Some(observer) = next else { return };
+            observer.notify();
+            drop_reference(observer);
+            index += 1;
+        }
+    }
+}
+
+struct Holder(#[allow(dead_code)] Arc<dyn Observer>);
+
+/// Drops a reference where it may be the last one and dropping may sleep.
+fn drop_reference(observer: Arc<dyn Observer>) {
+    if Arc::strong_count(&observer) == 1 {
+        crate::drop_later(Arc::new(Holder(observer)));
+    }
+}
+
 /// Keeps an observer at a queue; dropping it ends that. It may outlive the queue.
-pub struct Registration {}
+pub struct Registration {
+    list: Weak<Observers>,
+    number: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(list) = self.list.upgrade() {
+            let mut entries = list.list.lock();
+            let found = entries.iter().position(|(number, _)| *number == self.number);
+            let removed = found.map(|index| entries.swap_remove(index));
+            drop(entries);
+            drop(removed);
+        }
+    }
+}
 
 /// A task that waits for several queues at once: register it at each, look whether anything is ready, then
 /// [`wait`](Self::wait), and look again.
-pub struct Waiter {}
+pub struct Waiter {
+    task: Option<TaskRef>,
+    woken: AtomicBool,
+}
 
 impl Waiter {
     /// A waiter for the running task.
     pub fn new() -> Arc<Self> {
-        todo!()
+        Arc::new(Self { task: wake::current(), woken: AtomicBool::new(false) })
     }
 
     /// Sleeps until one of the queues has been woken since the last call (or since it was made), the task is
     /// interrupted, or the deadline has passed.
-    pub fn wait(&self, _deadline: Option<u64>) -> Result<(), WaitError> {
-        todo!()
+    pub fn wait(&self, deadline: Option<u64>) -> Result<(), WaitError> {
+        let mut alarm = Alarm::new(deadline);
+        wait::sleep_loop(self.task.as_ref(), Kind::Interruptible, &mut alarm, || {
+            self.woken.swap(false, SeqCst).then_some(())
+        })
     }
 }
 
 impl Observer for Waiter {
     fn notify(&self) {
-        todo!()
+        self.woken.store(true, SeqCst);
+        if let Some(task) = &self.task {
+            wake::wake(task);
+        }
     }
 }

@@ -1,7 +1,23 @@
-//! Sleeping until something has happened.
+//! Wait queues: sleeping until something has happened.
+//!
+//! The protocol between a sleeper and its waker: the sleeper enters the queue, says that it will sleep, and then looks
+//! at the condition once more; the waker makes the condition true first and then takes the sleeper from the queue and
+//! wakes it. Whichever comes second sees the other.
 
-use crate::{Observer, Registration};
-use alloc::sync::Arc;
+use crate::{
+    Activity, Observer, Registration, Timer, TimerCall,
+    cpu::{self, Reason, TaskRef},
+    observer::Observers,
+    wake,
+};
+use alloc::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+};
+use machine::{
+    sync::{IrqLock, rank},
+    time,
+};
 
 /// Why a wait ended without what was waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,52 +28,222 @@ pub enum WaitError {
     TimedOut,
 }
 
+/// Whether signals end a sleep.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Interruptible,
+    Uninterruptible,
+}
+
 /// Tasks that wait for an event, and observers of it.
 ///
 /// Who makes a condition true does so first and wakes after; who waits gives the condition as a closure. No wake-up is
 /// lost between its check and the sleep. Waking is allowed from interrupts and under any lock that ranks below
 /// `WAIT_QUEUE`. The closure may take such locks too, but must not sleep.
-pub struct WaitQueue {}
+pub struct WaitQueue {
+    inner: IrqLock<Inner>,
+}
+
+struct Inner {
+    sleepers: VecDeque<TaskRef>,
+    observers: Option<Arc<Observers>>,
+}
 
 impl WaitQueue {
     /// A queue where nobody waits.
     pub const fn new() -> Self {
-        Self {}
+        Self { inner: IrqLock::new(rank::WAIT_QUEUE, Inner { sleepers: VecDeque::new(), observers: None }) }
     }
 
     /// Sleeps until `condition` gives a value; signals don't end it.
-    pub fn wait_until<R>(&self, _condition: impl FnMut() -> Option<R>) -> R {
-        todo!()
+    pub fn wait_until<R>(&self, condition: impl FnMut() -> Option<R>) -> R {
+        match self.wait(Kind::Uninterruptible, None, condition) {
+            Ok(value) => value,
+            Err(error) => panic!("sched: a wait without end ended: {error:?}"),
+        }
     }
 
     /// Sleeps until `condition` gives a value, the task is interrupted, or `deadline` (nanoseconds since boot) has
     /// passed. A condition that is true wins over both.
     pub fn wait_until_interruptible<R>(
         &self,
-        _condition: impl FnMut() -> Option<R>,
-        _deadline: Option<u64>,
+        condition: impl FnMut() -> Option<R>,
+        deadline: Option<u64>,
     ) -> Result<R, WaitError> {
-        todo!()
+        self.wait(Kind::Interruptible, deadline, condition)
+    }
+
+    fn wait<R>(
+        &self,
+        kind: Kind,
+        deadline: Option<u64>,
+        mut condition: impl FnMut() -> Option<R>,
+    ) -> Result<R, WaitError> {
+        if let Some(value) = condition() {
+            return Ok(value);
+        }
+        let task = wake::current();
+        let mut alarm = Alarm::new(deadline);
+        let result = sleep_loop(task.as_ref(), kind, &mut alarm, || {
+            if let Some(task) = &task {
+                self.enter(task);
+            }
+            condition()
+        });
+        if let Some(task) = &task {
+            let was_there = self.leave(task);
+            if !was_there && result.is_err() {
+                // Somebody chose this task and woke it; it leaves for another reason, so the next one is due.
+                self.wake_one();
+            }
+        }
+        result
+    }
+
+    /// Enters the queue, unless the task is there already.
+    fn enter(&self, task: &TaskRef) {
+        let mut inner = self.inner.lock();
+        if !inner.sleepers.iter().any(|sleeper| Arc::ptr_eq(sleeper, task)) {
+            inner.sleepers.push_back(task.clone());
+        }
+    }
+
+    fn leave(&self, task: &TaskRef) -> bool {
+        let mut inner = self.inner.lock();
+        let found = inner.sleepers.iter().position(|sleeper| Arc::ptr_eq(sleeper, task));
+        found.and_then(|index| inner.sleepers.remove(index)).is_some()
     }
 
     /// Wakes the task that has waited longest, and tells all observers.
     pub fn wake_one(&self) {
-        todo!()
+        self.wake(1);
     }
 
     /// Wakes all tasks that wait, and tells all observers.
     pub fn wake_all(&self) {
-        todo!()
+        self.wake(usize::MAX);
+    }
+
+    fn wake(&self, most: usize) {
+        let mut inner = self.inner.lock();
+        let observers = inner.observers.clone();
+        for _ in 0..most.min(inner.sleepers.len()) {
+            if let Some(task) = inner.sleepers.pop_front() {
+                wake::wake(&task);
+                // The task itself has a reference until it has run; this is never the last one.
+                drop(task);
+            }
+        }
+        drop(inner);
+        if let Some(observers) = observers {
+            observers.notify();
+        }
     }
 
     /// Has `observer` told at each wake-up until the registration is dropped.
-    pub fn register(&self, _observer: Arc<dyn Observer>) -> Registration {
-        todo!()
+    pub fn register(&self, observer: Arc<dyn Observer>) -> Registration {
+        let new = Arc::new(Observers::new());
+        let observers = self.inner.lock().observers.get_or_insert(new).clone();
+        observers.register(observer)
     }
 }
 
 impl Default for WaitQueue {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Sleeps until `condition` gives a value. Where no task runs (before the scheduler, on the host) it looks again and
+/// again.
+pub(crate) fn sleep_loop<R>(
+    task: Option<&TaskRef>,
+    kind: Kind,
+    alarm: &mut Alarm,
+    mut condition: impl FnMut() -> Option<R>,
+) -> Result<R, WaitError> {
+    loop {
+        let Some(task) = task else {
+            if let Some(value) = condition() {
+                return Ok(value);
+            }
+            if alarm.has_passed() {
+                return Err(WaitError::TimedOut);
+            }
+            poll_pause();
+            continue;
+        };
+        let entity = task.entity();
+        let sleep = match kind {
+            Kind::Interruptible => Activity::Sleeping,
+            Kind::Uninterruptible => Activity::Uninterruptible,
+        };
+        entity.set_activity(sleep);
+        let found = condition();
+        let error = if kind == Kind::Interruptible && entity.interrupt_pending() {
+            Some(WaitError::Interrupted)
+        } else if alarm.has_passed() {
+            Some(WaitError::TimedOut)
+        } else {
+            None
+        };
+        if found.is_some() || error.is_some() {
+            entity.set_activity(Activity::Runnable);
+        }
+        match (found, error) {
+            (Some(value), _) => return Ok(value),
+            (None, Some(error)) => return Err(error),
+            (None, None) => {
+                alarm.start(task);
+                cpu::reschedule(Reason::Blocks);
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "none")]
+fn poll_pause() {
+    core::hint::spin_loop();
+}
+
+#[cfg(not(target_os = "none"))]
+fn poll_pause() {
+    std::thread::yield_now();
+}
+
+/// The deadline of a sleep; the timer is made when it is first needed.
+pub(crate) struct Alarm {
+    deadline: Option<u64>,
+    running: Option<(Timer, Arc<Wakeup>)>,
+}
+
+struct Wakeup {
+    task: TaskRef,
+}
+
+impl TimerCall for Wakeup {
+    fn expired(&self) {
+        wake::wake(&self.task);
+    }
+}
+
+impl Alarm {
+    pub(crate) fn new(deadline: Option<u64>) -> Self {
+        Self { deadline, running: None }
+    }
+
+    fn has_passed(&self) -> bool {
+        self.deadline.is_some_and(|deadline| time::now() >= deadline)
+    }
+
+    fn start(&mut self, task: &TaskRef) {
+        if let (Some(deadline), None) = (self.deadline, &self.running) {
+            let wakeup = Arc::new(Wakeup { task: task.clone() });
+            let target: Arc<dyn TimerCall> = wakeup.clone();
+            let target: Weak<dyn TimerCall> = Arc::downgrade(&target);
+            let timer = Timer::new(target);
+            timer.set(deadline);
+            self.running = Some((timer, wakeup));
+        }
     }
 }

@@ -60,6 +60,11 @@ pub mod context {
             Self::default()
         }
 
+        /// Nothing runs on a host's contexts.
+        pub fn is_running(&self) -> bool {
+            false
+        }
+
         /// Takes over nothing: a host has no floating-point state of tasks.
         pub fn inherit_fpu(&self) {}
 

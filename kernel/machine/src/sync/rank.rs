@@ -105,8 +105,10 @@ ranks! {
     WAIT_QUEUE = 710;
     /// What an observer of a wait queue keeps (the ready list of an epoll file).
     OBSERVER = 720;
-    /// The timers of a CPU.
+    /// Where a timer waits.
     TIMERS = 730;
+    /// The timers of a CPU.
+    TIMER_QUEUE = 735;
     /// Where a task may run and whether it does.
     TASK_STATE = 740;
     /// A run queue. Two by CPU number.

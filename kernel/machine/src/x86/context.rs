@@ -101,6 +101,11 @@ impl Context {
         }
     }
 
+    /// Whether a CPU runs it, or is still saving it.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
     fn load_bases(&self) {
         FsBase::write(VirtAddr::new_truncate(self.fs_base.load(Ordering::Relaxed)));
         // In kernel mode the program's GS base waits in the other register.

@@ -1,0 +1,499 @@
+//! The CPUs: the run queue of each, switching between tasks, the idle loop, the timer interrupt.
+//!
+//! A task in the queue of a CPU is either saved or is still being saved by that same CPU; so a CPU that picks a task
+//! never waits for another one. Who moves a task to another queue sees to it: [`wake`](crate::wake) leaves a task
+//! that is still being saved where it is, stealing skips it, and a task that must leave its own CPU is handed on by
+//! whoever runs there next ([`finish_switch`]).
+
+use crate::{
+    Activity, Schedulable, clock,
+    policy::{BALANCE_INTERVAL, Queue, ROTATION, balance, balance::CpuState},
+    timer::{self, TimerQueue},
+};
+use alloc::{sync::Arc, vec::Vec};
+use base::{CpuId, CpuSet};
+use core::{
+    any::Any,
+    sync::atomic::{
+        AtomicBool, AtomicU64, AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+    },
+};
+use machine::{
+    context::{self, Context},
+    cpu::PerCpu,
+    interrupts::{self, InterruptsOff},
+    ipi,
+    sync::{Hook, IrqLock, order, rank},
+    time::{self, CycleClock},
+};
+
+/// The longest that a running task's figures lag behind.
+pub(crate) const TICK: u64 = 10_000_000;
+
+/// A reference to a task.
+pub(crate) type TaskRef = Arc<dyn Schedulable>;
+
+/// What a CPU has done since boot, in nanoseconds and counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuStatistics {
+    /// User mode of tasks whose nice value is 0 or less.
+    pub user: u64,
+    /// User mode of tasks with a nice value above 0.
+    pub nice: u64,
+    /// Kernel mode.
+    pub system: u64,
+    /// Idle.
+    pub idle: u64,
+    /// Task switches.
+    pub switches: u64,
+}
+
+/// One CPU.
+pub(crate) struct Cpu {
+    pub(crate) number: CpuId,
+    pub(crate) queue: IrqLock<RunQueue>,
+    /// The task that runs; the same as the queue's current one, but never taken away by others.
+    running: IrqLock<Option<TaskRef>>,
+    pub(crate) resched: AtomicBool,
+    weight: AtomicU64,
+    tasks: AtomicUsize,
+    /// What the switch that is under way leaves for the other side of it.
+    left: IrqLock<Left>,
+    /// References that somebody could not drop where it was.
+    later: IrqLock<Vec<Arc<dyn Any + Send + Sync>>>,
+    has_later: AtomicBool,
+    idle: IrqLock<Option<Arc<Context>>>,
+    pub(crate) timers: TimerQueue,
+    /// When the queue wants a timer interrupt; `u64::MAX` is never.
+    tick_at: AtomicU64,
+}
+
+/// The members of a CPU's queue and their accounts.
+pub(crate) struct RunQueue {
+    pub(crate) members: Queue<TaskRef>,
+    accounted_at: u64,
+    user_clock: CycleClock,
+    statistics: CpuStatistics,
+    balance_at: u64,
+    looks: u64,
+}
+
+#[derive(Default)]
+struct Left {
+    /// A task that may not stay on this CPU.
+    moving: Option<TaskRef>,
+    /// A task that has ended.
+    ended: Option<TaskRef>,
+}
+
+/// Why a CPU is given away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Its turn is over, or another goes first.
+    Preempted,
+    /// `sched_yield`.
+    Yields,
+    /// It sleeps, if it has not been woken meanwhile.
+    Blocks,
+    /// It has ended.
+    Ends,
+}
+
+static CPUS: Hook<PerCpu<Cpu>> = Hook::new();
+
+/// The CPUs, once [`initialize`](crate::initialize) has run.
+pub(crate) fn all() -> Option<&'static PerCpu<Cpu>> {
+    CPUS.get()
+}
+
+/// One CPU; `None` before [`initialize`](crate::initialize).
+pub(crate) fn get(cpu: CpuId) -> Option<&'static Cpu> {
+    all().map(|cpus| cpus.get(cpu))
+}
+
+/// The CPU that this runs on.
+pub(crate) fn here() -> Option<&'static Cpu> {
+    all().map(|cpus| cpus.here())
+}
+
+pub(crate) fn install(cpus: &'static PerCpu<Cpu>) {
+    CPUS.install(cpus);
+}
+
+/// What is seen of a CPU without its lock.
+pub(crate) fn state(cpu: CpuId) -> CpuState {
+    get(cpu).map_or_else(CpuState::default, |cpu| CpuState {
+        weight: cpu.weight.load(Relaxed),
+        tasks: cpu.tasks.load(Relaxed),
+    })
+}
+
+impl Cpu {
+    pub(crate) fn new(number: CpuId) -> Self {
+        Self {
+            number,
+            queue: IrqLock::new(
+                rank::RUN_QUEUE,
+                RunQueue {
+                    members: Queue::default(),
+                    accounted_at: time::now(),
+                    user_clock: CycleClock::new(),
+                    statistics: CpuStatistics::default(),
+                    balance_at: 0,
+                    looks: u64::from(number.raw()),
+                },
+            ),
+            running: IrqLock::new(rank::LEAF, None),
+            resched: AtomicBool::new(false),
+            weight: AtomicU64::new(0),
+            tasks: AtomicUsize::new(0),
+            left: IrqLock::new(rank::LEAF, Left::default()),
+            later: IrqLock::new(rank::TIMERS, Vec::new()),
+            has_later: AtomicBool::new(false),
+            idle: IrqLock::new(rank::LEAF, None),
+            timers: TimerQueue::new(),
+            tick_at: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// The task that runs.
+    pub(crate) fn running(&self) -> Option<TaskRef> {
+        self.running.lock().clone()
+    }
+
+    /// Tells others what the queue holds now; called at each change, under its lock.
+    pub(crate) fn publish(&self, queue: &RunQueue) {
+        self.weight.store(queue.members.weight(), Relaxed);
+        self.tasks.store(queue.members.len(), Relaxed);
+    }
+
+    pub(crate) fn drop_later(&self, value: Arc<dyn Any + Send + Sync>) {
+        self.later.lock().push(value);
+        self.has_later.store(true, SeqCst);
+    }
+
+    fn drop_what_was_left(&self) {
+        while self.has_later.swap(false, SeqCst) {
+            let values = core::mem::take(&mut *self.later.lock());
+            drop(values);
+        }
+    }
+
+    /// Makes the CPU choose again as soon as it can. A CPU that halts is woken.
+    pub(crate) fn kick(&self) {
+        self.resched.store(true, SeqCst);
+        if self.number != machine::cpu::current() {
+            ipi::reschedule(self.number);
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> CpuStatistics {
+        let mut queue = self.queue.lock();
+        if self.number == machine::cpu::current() {
+            queue.account(self.number);
+        } else if queue.members.current().is_none() {
+            // An idle CPU's clock stands still until it looks; nothing else can be running there.
+            let mut statistics = queue.statistics;
+            statistics.idle += time::now().saturating_sub(queue.accounted_at);
+            return statistics;
+        }
+        queue.statistics
+    }
+
+    /// Asks for a timer interrupt when the turn of the running task ends, or the tick is due.
+    fn plan(&self, queue: &RunQueue) {
+        let at = match queue.members.current() {
+            None => u64::MAX,
+            Some(_) => queue.accounted_at + queue.members.left_of_turn().map_or(TICK, |left| left.clamp(100_000, TICK)),
+        };
+        self.tick_at.store(at, Relaxed);
+        self.arm();
+    }
+
+    /// Sets this CPU's timer to the nearest of what is wanted. Interrupts are off.
+    pub(crate) fn arm(&self) {
+        let at = self.tick_at.load(Relaxed).min(self.timers.first());
+        machine::timer::set((at != u64::MAX).then_some(at));
+    }
+
+    /// Takes tasks from CPUs that have more to do. Returns whether anything came.
+    fn pull(&'static self, rotate: bool) -> bool {
+        let mut candidates = machine::cpu::online();
+        let mut any = false;
+        while let Some(source) = balance::busiest(self.number, &candidates, state).and_then(get) {
+            let (from, to) = (state(source.number).weight, state(self.number).weight);
+            let mut queue = source.queue.lock();
+            let stolen = queue.members.steal(source.number.index(), |task, weight| {
+                let entity = task.entity();
+                entity.seems_allowed(self.number)
+                    && !entity.context().is_running()
+                    && balance::may_move(weight, from, to, rotate)
+            });
+            source.publish(&queue);
+            drop(queue);
+            match stolen {
+                Some((task, standing)) => {
+                    let mut state = task.entity().lock();
+                    state.standing = standing;
+                    let target =
+                        if state.allowed.contains(self.number) { self } else { crate::wake::place(&task, &state) };
+                    crate::wake::enqueue_on(target, &task, &mut state);
+                    any = true;
+                }
+                None => candidates.remove(source.number),
+            }
+        }
+        any
+    }
+}
+
+impl RunQueue {
+    /// Charges the time since the last call to the running task, or to nobody.
+    pub(crate) fn account(&mut self, cpu: CpuId) {
+        let now = time::now();
+        let total = now.saturating_sub(self.accounted_at);
+        self.accounted_at = now;
+        let user = self.user_clock.advance(machine::cpu::take_user_cycles()).min(total);
+        let system = total - user;
+        let Some(task) = self.members.current() else {
+            self.statistics.idle += total;
+            return;
+        };
+        let entity = task.entity();
+        // Only this CPU adds while the task runs here.
+        entity.user.store(entity.user.load(Relaxed) + user, Relaxed);
+        entity.system.store(entity.system.load(Relaxed) + system, Relaxed);
+        let of_kind = if entity.is_nice() { &mut self.statistics.nice } else { &mut self.statistics.user };
+        *of_kind += user;
+        self.statistics.system += system;
+        task.charge_time(cpu, user, system);
+        self.members.charge(total);
+    }
+
+    /// Nanoseconds since the running task was last charged.
+    pub(crate) fn unaccounted(&self) -> u64 {
+        time::now().saturating_sub(self.accounted_at)
+    }
+}
+
+/// Gives the CPU away. Returns when it is the caller's turn again.
+pub(crate) fn reschedule(reason: Reason) {
+    let off = interrupts::off();
+    let Some(cpu) = here() else { return };
+    cpu.resched.store(false, SeqCst);
+    let previous = cpu.running();
+    release(cpu, previous.as_ref(), reason);
+    let next = next(cpu);
+    if let (Some(previous), Some(next)) = (&previous, &next)
+        && Arc::ptr_eq(previous, next)
+    {
+        drop(off);
+        return;
+    }
+    if previous.is_none() && next.is_none() {
+        return;
+    }
+    switch_to(cpu, previous, next, off, reason);
+}
+
+/// Takes the caller out of the run queue or puts it back, as `reason` says.
+fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
+    let Some(task) = previous else {
+        cpu.queue.lock().account(cpu.number);
+        return;
+    };
+    let number = cpu.number.index();
+    let entity = task.entity();
+    let mut state = entity.lock();
+    let mut queue = cpu.queue.lock();
+    queue.account(cpu.number);
+    let stays = match reason {
+        Reason::Ends => false,
+        Reason::Blocks => entity.activity() == Activity::Runnable,
+        Reason::Preempted | Reason::Yields => true,
+    };
+    if stays && state.allowed.contains(cpu.number) {
+        match reason {
+            Reason::Yields => queue.members.put_back_yielding(),
+            _ => queue.members.put_back(),
+        }
+    } else if let Some((_, standing)) = queue.members.take_current(number) {
+        state.standing = standing;
+        // A task that moves counts as queued all the while: who wakes it has nothing to do.
+        state.queued = stays;
+        if stays {
+            cpu.left.lock().moving = Some(task.clone());
+        }
+    }
+    cpu.publish(&queue);
+    let count = if reason == Reason::Blocks { &entity.voluntary } else { &entity.involuntary };
+    count.fetch_add(1, Relaxed);
+}
+
+/// The next task of this CPU, from its own queue or another's; `None` to idle.
+fn next(cpu: &'static Cpu) -> Option<TaskRef> {
+    let mut queue = cpu.queue.lock();
+    if queue.members.waiting() == 0 {
+        drop(queue);
+        cpu.pull(false);
+        queue = cpu.queue.lock();
+    }
+    let next = queue.members.pick().cloned();
+    cpu.publish(&queue);
+    cpu.plan(&queue);
+    next
+}
+
+fn switch_to(cpu: &'static Cpu, previous: Option<TaskRef>, next: Option<TaskRef>, off: InterruptsOff, reason: Reason) {
+    let idle = cpu.idle.lock().clone();
+    let to = match (&next, idle.as_ref()) {
+        (Some(next), _) => next.entity().shared_context().clone(),
+        (None, Some(idle)) => idle.clone(),
+        (None, None) => panic!("sched: CPU {} has nothing to run and no idle loop", cpu.number),
+    };
+    let from = match (&previous, idle) {
+        (Some(previous), _) => previous.entity().shared_context().clone(),
+        (None, Some(idle)) => idle,
+        (None, None) => panic!("sched: CPU {} leaves an idle loop that it does not have", cpu.number),
+    };
+    if let Some(next) = &next {
+        next.switched_in();
+    }
+    *cpu.running.lock() = next;
+    cpu.queue.lock().statistics.switches += 1;
+    let held = order::save();
+    if reason == Reason::Ends {
+        // Nothing may be left on this stack: it is never returned to.
+        cpu.left.lock().ended = previous;
+        context::switch_from_ended(from, to, off);
+    }
+    context::switch(&from, &to, &off);
+    order::restore(held);
+    finish_switch(off);
+    drop((from, to, previous));
+}
+
+/// What is done first after a switch, on the stack of who runs now.
+fn finish_switch(off: InterruptsOff) {
+    let Some(cpu) = here() else { return };
+    let Left { moving, ended } = core::mem::take(&mut *cpu.left.lock());
+    if let Some(task) = moving {
+        let mut state = task.entity().lock();
+        crate::wake::enqueue_on(crate::wake::place(&task, &state), &task, &mut state);
+    }
+    let contexts = context::take_ended();
+    drop(off);
+    drop((ended, contexts));
+    cpu.drop_what_was_left();
+}
+
+/// The first function of every task, on its own stack.
+pub(crate) fn first_run() -> ! {
+    let off = interrupts::off();
+    order::restore(order::HeldLocks::default());
+    finish_switch(off);
+    let entry = here().and_then(Cpu::running).map(|task| task.entity().entry());
+    match entry {
+        Some(entry) => entry(),
+        None => panic!("sched: a task runs that no CPU knows"),
+    }
+}
+
+/// Turns the calling CPU over to the scheduler: it runs tasks, and halts when there is none.
+pub fn run_this_cpu() -> ! {
+    let Some(cpu) = here() else { panic!("sched: a CPU came before the run queues were made") };
+    *cpu.idle.lock() = Some(Arc::new(Context::adopt_current()));
+    loop {
+        let off = interrupts::off();
+        if cpu.resched.load(SeqCst) || cpu.tasks.load(SeqCst) > 0 || cpu.pull(false) {
+            drop(off);
+            reschedule(Reason::Preempted);
+        } else if cpu.has_later.load(SeqCst) {
+            drop(off);
+            cpu.drop_what_was_left();
+        } else {
+            cpu.queue.lock().account(cpu.number);
+            cpu.tick_at.store(u64::MAX, Relaxed);
+            cpu.arm();
+            machine::cpu::halt_until_interrupt(off);
+        }
+    }
+}
+
+/// Called by the timer interrupt.
+pub fn on_timer() {
+    let Some(cpu) = here() else { return };
+    timer::run_expired(cpu);
+    let mut queue = cpu.queue.lock();
+    queue.account(cpu.number);
+    if queue.members.current().is_none() {
+        drop(queue);
+        cpu.arm();
+        return;
+    }
+    if queue.members.left_of_turn() == Some(0) {
+        cpu.resched.store(true, SeqCst);
+    }
+    let balance = queue.accounted_at >= queue.balance_at;
+    let rotate = queue.looks.is_multiple_of(ROTATION);
+    if balance {
+        queue.balance_at = queue.accounted_at + BALANCE_INTERVAL;
+        queue.looks += 1;
+    }
+    let crowded = queue.members.waiting() > 0;
+    drop(queue);
+    if balance {
+        cpu.pull(rotate);
+        if crowded {
+            call_idle(cpu.number);
+        }
+    }
+    cpu.plan(&cpu.queue.lock());
+}
+
+/// Has the nearest CPU that idles look whether it can take a task from here: it has no timer to make it look.
+fn call_idle(here: CpuId) {
+    let topology = machine::topology::get();
+    let node = topology.node_of(here);
+    let online = machine::cpu::online();
+    let idle = online.iter().filter(|&cpu| state(cpu).is_idle());
+    let nearest = idle.min_by_key(|&cpu| topology.distance(node, topology.node_of(cpu)));
+    if let Some(cpu) = nearest.and_then(get) {
+        cpu.kick();
+    }
+}
+
+/// Called by the reschedule interrupt. The mark is set already; a new task may want a turn soon.
+pub fn on_reschedule() {
+    if let Some(cpu) = here() {
+        cpu.plan(&cpu.queue.lock());
+    }
+}
+
+/// The sum of the tasks that run or wait.
+pub(crate) fn runnable() -> usize {
+    all().map_or(0, |cpus| cpus.iter().map(|(_, cpu)| cpu.tasks.load(Relaxed)).sum())
+}
+
+/// Charges the running task's time up to now, so that its own figures are exact.
+pub fn account() {
+    if let Some(cpu) = here() {
+        cpu.queue.lock().account(cpu.number);
+    }
+}
+
+/// Makes the scheduler for the CPUs of this machine and installs what sleeping locks sleep by. Once, on the boot CPU.
+pub fn initialize() {
+    let cpus: &'static PerCpu<Cpu> = alloc::boxed::Box::leak(alloc::boxed::Box::new(PerCpu::new(Cpu::new)));
+    install(cpus);
+    crate::park::install();
+    clock::start();
+}
+
+/// All CPUs that are online and in `allowed`, or all that are online if that leaves none.
+pub(crate) fn usable(allowed: &CpuSet) -> CpuSet {
+    let online = machine::cpu::online();
+    let usable = allowed.and(&online);
+    if usable.is_empty() { online } else { usable }
+}

@@ -1,0 +1,229 @@
+//! Waking, placing and moving tasks.
+
+use crate::{
+    Activity, Nice, Schedulable,
+    cpu::{self, Cpu, Reason, TaskRef},
+    entity::RunState,
+    policy::placement,
+};
+use alloc::sync::Arc;
+use base::CpuSet;
+use core::sync::atomic::Ordering::SeqCst;
+use machine::topology;
+
+/// The CPU on which a task that belongs nowhere should go on.
+pub(crate) fn place(task: &TaskRef, state: &RunState) -> &'static Cpu {
+    let allowed = cpu::usable(&state.allowed);
+    let here = machine::cpu::current();
+    let chosen = placement::wake_up(&allowed, task.entity().cpu(), here, topology::get(), cpu::state).unwrap_or(here);
+    known(chosen)
+}
+
+fn known(number: base::CpuId) -> &'static Cpu {
+    match cpu::get(number) {
+        Some(cpu) => cpu,
+        None => panic!("sched: CPU {number} has no run queue"),
+    }
+}
+
+/// Puts a task, whose state is locked, into the queue of `target`, and has that CPU look if the task goes before what
+/// runs there.
+pub(crate) fn enqueue_on(target: &'static Cpu, task: &TaskRef, state: &mut RunState) {
+    let number = target.number;
+    let mut queue = target.queue.lock();
+    queue.members.add(number.index(), task.clone(), state.nice.weight(), state.standing);
+    state.queued = true;
+    task.entity().set_cpu(number);
+    target.publish(&queue);
+    let goes_first = queue.members.wake_up_preempts(queue.unaccounted());
+    // The first that waits beside a running task: that CPU must plan the end of the turn.
+    let first_rival = queue.members.waiting() == 1 && queue.members.current().is_some();
+    drop(queue);
+    if goes_first {
+        target.kick();
+    } else if first_rival {
+        if number == machine::cpu::current() { cpu::on_reschedule() } else { machine::ipi::reschedule(number) }
+    }
+}
+
+/// Wakes `task` if it sleeps as `wanted` says. Whether it did.
+fn wake_if(task: &TaskRef, wanted: impl Fn(Activity) -> bool) -> bool {
+    let entity = task.entity();
+    if !wanted(entity.activity()) {
+        return false;
+    }
+    let mut state = entity.lock();
+    if !wanted(entity.activity()) {
+        return false;
+    }
+    entity.set_activity(Activity::Runnable);
+    if state.queued {
+        // It has said that it will sleep but is still on its CPU: it stays there.
+        return true;
+    }
+    let last = entity.cpu();
+    let target = if entity.context().is_running() && cpu::usable(&state.allowed).contains(last) {
+        known(last)
+    } else {
+        while entity.context().is_running() {
+            core::hint::spin_loop();
+        }
+        place(task, &state)
+    };
+    enqueue_on(target, task, &mut state);
+    true
+}
+
+/// Wakes a task that sleeps, in whatever way.
+pub(crate) fn wake(task: &TaskRef) -> bool {
+    wake_if(task, |activity| matches!(activity, Activity::Sleeping | Activity::Uninterruptible))
+}
+
+/// Marks the task as interrupted and wakes it if it sleeps interruptibly; from then on such sleeps end at once, until
+/// [`Entity::clear_interrupt`](crate::Entity::clear_interrupt). Signals do this. May be called from interrupts.
+pub fn interrupt(task: &TaskRef) {
+    task.entity().mark_interrupted();
+    if !wake_if(task, |activity| activity == Activity::Sleeping) {
+        // If it is in user mode on another CPU, this brings it out.
+        let number = task.entity().cpu();
+        if number != machine::cpu::current() && task.entity().activity() == Activity::Runnable {
+            machine::ipi::reschedule(number);
+        }
+    }
+}
+
+/// First queueing of a new task, after everything about it is visible to others. It may run on another CPU before
+/// this returns.
+pub fn start(task: TaskRef) {
+    let mut state = task.entity().lock();
+    let here = machine::cpu::current();
+    let allowed = cpu::usable(&state.allowed);
+    let chosen = placement::new_task(&allowed, here, topology::get(), cpu::state).unwrap_or(here);
+    enqueue_on(known(chosen), &task, &mut state);
+}
+
+/// Where a queued task was found.
+enum Found {
+    /// It runs on that CPU.
+    Running(&'static Cpu),
+    /// It waited and has been taken out.
+    Taken,
+    /// It is on the way from one queue to another.
+    Moving,
+}
+
+fn take_waiting(task: &TaskRef, state: &mut RunState) -> Found {
+    let cpu = known(task.entity().cpu());
+    let mut queue = cpu.queue.lock();
+    if queue.members.current().is_some_and(|current| Arc::ptr_eq(current, task)) {
+        return Found::Running(cpu);
+    }
+    match queue.members.remove(cpu.number.index(), |member| Arc::ptr_eq(member, task)) {
+        Some((_, standing)) => {
+            cpu.publish(&queue);
+            state.standing = standing;
+            Found::Taken
+        }
+        None => Found::Moving,
+    }
+}
+
+/// Sets the CPUs that the task may use. On return it runs only inside: if it ran outside, it has been pushed off by
+/// an interrupt. A set without an online CPU means every online CPU. Not under a spinning lock.
+pub fn set_allowed(task: &TaskRef, allowed: &CpuSet) {
+    let entity = task.entity();
+    let wanted = cpu::usable(allowed);
+    let mut state = entity.lock();
+    entity.store_allowed(&mut state, if allowed.intersects(&wanted) { *allowed } else { wanted });
+    loop {
+        if !state.queued || cpu::get(entity.cpu()).is_none() || state.allowed.contains(entity.cpu()) {
+            return;
+        }
+        match take_waiting(task, &mut state) {
+            Found::Taken if !entity.context().is_running() => {
+                enqueue_on(place(task, &state), task, &mut state);
+                return;
+            }
+            Found::Taken => {
+                // Still being saved on that CPU: put back, to be taken when that is over.
+                enqueue_on(known(entity.cpu()), task, &mut state);
+            }
+            Found::Running(cpu) => {
+                cpu.kick();
+                drop(state);
+                if cpu.number == machine::cpu::current() {
+                    crate::schedule();
+                }
+                core::hint::spin_loop();
+                state = entity.lock();
+                continue;
+            }
+            Found::Moving => {}
+        }
+        drop(state);
+        core::hint::spin_loop();
+        state = entity.lock();
+    }
+}
+
+/// Sets the task's nice value.
+pub fn set_nice(task: &TaskRef, nice: Nice) {
+    let entity = task.entity();
+    let mut state = entity.lock();
+    entity.store_nice(&mut state, nice);
+    if state.queued
+        && let Some(cpu) = cpu::get(entity.cpu())
+    {
+        let mut queue = cpu.queue.lock();
+        queue.members.set_weight(nice.weight(), |member| Arc::ptr_eq(member, task));
+        cpu.publish(&queue);
+    }
+}
+
+/// The running task; none in an idle CPU's own loop or before the scheduler runs.
+pub fn current() -> Option<TaskRef> {
+    cpu::here().and_then(Cpu::running)
+}
+
+/// The running task, if it is a `T`.
+pub fn current_as<T: Schedulable>() -> Option<Arc<T>> {
+    let any: Arc<dyn core::any::Any + Send + Sync> = current()?;
+    any.downcast().ok()
+}
+
+/// Calls `f` with the running task.
+pub fn with_current<R>(f: impl FnOnce(&TaskRef) -> R) -> Option<R> {
+    current().as_ref().map(f)
+}
+
+/// Whether this CPU should be given to another task at the next chance.
+pub fn need_resched() -> bool {
+    cpu::here().is_some_and(|cpu| cpu.resched.load(SeqCst))
+}
+
+/// Gives the CPU to the next task in turn; the caller stays runnable. Returns when it is its turn again. Not under a
+/// spinning lock, nor in an interrupt.
+pub fn schedule() {
+    cpu::reschedule(Reason::Preempted);
+}
+
+/// [`schedule`] if [`need_resched`]: for long loops in the kernel.
+pub fn give_way() {
+    if need_resched() {
+        schedule();
+    }
+}
+
+/// `sched_yield(2)`: lets every other runnable task of this CPU run first.
+pub fn sched_yield() {
+    cpu::reschedule(Reason::Yields);
+}
+
+/// Ends the running task. The scheduler's reference to it is dropped by the next task on this CPU.
+pub fn exit_current() -> ! {
+    if let Some(task) = current() {
+        task.entity().set_activity(Activity::Dead);
+    }
+    cpu::reschedule(Reason::Ends);
+    panic!("sched: a task goes on that has ended");
+}

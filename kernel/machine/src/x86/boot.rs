@@ -32,6 +32,11 @@ pub fn info() -> &'static BootInfo {
     INFO.get().expect("boot information is asked for before boot has read it")
 }
 
+/// The command line, if it has been read by now.
+pub(super) fn command_line() -> Option<&'static str> {
+    INFO.get().map(|info| info.command_line)
+}
+
 /// Brings the machine up and calls `main`; [`crate::entry!`] makes the boot loader call this.
 ///
 /// `main` runs on the boot CPU, interrupts off: traps, memory protection, topology, local APIC, timer and serial
@@ -50,6 +55,10 @@ pub fn start(loader: &'static mut LoaderInfo, main: fn() -> !) -> ! {
     hand_over(loader);
     log::choose(info().command_line);
     crate::log!("boot: command line: {}", info().command_line);
+    match info().initramfs {
+        Some(bytes) => crate::log!("boot: initramfs of {} KiB", bytes.len().div_ceil(1024)),
+        None => crate::log!("boot: no initramfs was handed over"),
+    }
     let firmware = acpi::read(loader.rsdp_addr.into_option());
     power::init(firmware.power);
     let topology = topology::init(&firmware, most_cpus());
@@ -81,10 +90,11 @@ fn hand_over(loader: &LoaderInfo) {
     if initramfs.is_none()
         && let Some(&address) = loader.ramdisk_addr.as_ref()
     {
-        let start: *const u8 = core::ptr::with_exposed_provenance(address as usize);
-        // SAFETY: the boot loader mapped the ramdisk there, in memory that its map does not call usable, and
-        // nobody writes to it.
-        initramfs = Some(unsafe { core::slice::from_raw_parts(start, loader.ramdisk_len as usize) });
+        let place = kernel_map::translate(address).expect("the boot loader maps the ramdisk that it names");
+        // SAFETY: the boot loader put the ramdisk there in one piece, in memory that its map does not call usable, and
+        // nobody writes to it; the direct map shows it.
+        let bytes = unsafe { core::slice::from_raw_parts(physical::to_virtual(place), loader.ramdisk_len as usize) };
+        initramfs = Some(bytes);
     }
     INFO.call_once(|| BootInfo { command_line: command_line.leak(), initramfs });
 }

@@ -132,22 +132,24 @@ fn check(table: u64, slot: usize, level: u32, counts: &mut Counts) {
     unsafe { write(table, slot, value | Flags::GLOBAL.bits()) };
 }
 
-/// Whether there is a page of the kernel's half at `address`.
-pub(super) fn is_mapped(address: u64) -> bool {
-    let Some(&root) = ROOT.get().filter(|_| address >= DIRECT_MAP) else { return false };
+/// The physical address that `address` of the kernel's half is mapped to.
+pub(super) fn translate(address: u64) -> Option<u64> {
+    let &root = ROOT.get().filter(|_| address >= DIRECT_MAP)?;
     let mut table = root;
     for level in [4, 3, 2, 1] {
         let value = read(table, index(address, level));
         let flags = Flags::from_bits_truncate(value);
         if !flags.contains(Flags::PRESENT) {
-            return false;
+            return None;
         }
-        if level < 4 && flags.contains(Flags::HUGE_PAGE) {
-            return true;
+        let offset_bits = 12 + 9 * (level - 1);
+        if level == 1 || (level < 4 && flags.contains(Flags::HUGE_PAGE)) {
+            let offset = address & ((1 << offset_bits) - 1);
+            return Some((value & ADDRESS_BITS) >> offset_bits << offset_bits | offset);
         }
         table = value & ADDRESS_BITS;
     }
-    true
+    None
 }
 
 /// The table of `level - 1` that the entry for `address` leads to; made if it is not there.

@@ -66,6 +66,8 @@ impl LocalApicCell {
         // SAFETY: every x86-64 processor has this register.
         let enabled = unsafe { Msr::new(APIC_BASE).read() & X2APIC_ENABLED != 0 };
         X2APIC.store(enabled, Ordering::Relaxed);
+        // The timer's mode was set through memory, and a deadline goes to a register: the order must be kept.
+        core::sync::atomic::fence(Ordering::SeqCst);
     }
 
     /// Says that the interrupt being served is done with.

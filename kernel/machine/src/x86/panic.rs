@@ -53,7 +53,9 @@ pub(super) fn stop_others() {
     (0..100_000).for_each(|_| core::hint::spin_loop());
 }
 
-/// Reports a panic on the log ports and ends the machine. For the kernel's panic handler.
+/// Reports a panic on the log ports and ends QEMU with status 101. For the kernel's panic handler. On a machine that
+/// is not QEMU, or has no `isa-debug-exit` device, `panic=SECONDS` on the command line says when to reset; without
+/// it the machine stands still.
 ///
 /// `describe` adds what the floors above know: the task, its containers. It may panic itself; then the report
 /// goes on without it.
@@ -73,7 +75,18 @@ pub fn report(info: &PanicInfo<'_>, describe: impl FnOnce(&mut dyn Write)) -> ! 
     if depth <= 1 {
         backtrace(&mut out);
     }
-    power::exit_qemu(PANIC_CODE)
+    power::leave_qemu(PANIC_CODE);
+    if let Some(seconds @ 1..) = reset_after() {
+        super::time::spin(seconds * 1_000_000_000);
+        power::reset();
+    }
+    power::stand_still()
+}
+
+/// `panic=SECONDS` of the command line: 0, or nothing, is for ever, so that a person can read what is on the screen.
+fn reset_after() -> Option<u64> {
+    let words = super::boot::command_line()?.split_ascii_whitespace();
+    words.filter_map(|word| word.strip_prefix("panic=")?.parse().ok()).next_back()
 }
 
 /// Writes the chain of callers, one a line: number, address, function if the symbols are there.
@@ -116,7 +129,7 @@ fn backtrace(out: &mut dyn Write) {
 
 /// Whether 16 bytes at `address` can be read.
 fn is_stack(address: u64) -> bool {
-    kernel_map::is_mapped(address) && kernel_map::is_mapped(address + 15)
+    kernel_map::translate(address).is_some() && kernel_map::translate(address + 15).is_some()
 }
 
 /// An address and the function that it lies in.

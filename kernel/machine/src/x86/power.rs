@@ -55,10 +55,15 @@ pub fn reset() -> ! {
 
 /// Ends QEMU with status `code * 2 + 1`, if it has an `isa-debug-exit` device; else switches off.
 pub fn exit_qemu(code: u8) -> ! {
+    leave_qemu(code);
+    off()
+}
+
+/// Ends QEMU with status `code * 2 + 1`. Returns if this is not QEMU or has no `isa-debug-exit` device.
+pub(super) fn leave_qemu(code: u8) {
     // SAFETY: the device ends QEMU; where there is none, nobody listens at this port.
     unsafe { Port::new(DEBUG_EXIT).write(u32::from(code)) };
     wait();
-    off()
 }
 
 /// Stops all CPUs for ever.

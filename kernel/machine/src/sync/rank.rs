@@ -89,10 +89,18 @@ ranks! {
     SIGNALS = 370;
     /// Futex queues, by address.
     FUTEX = 380;
+    /// The container framework's table of active hierarchies.
+    HIERARCHIES = 385;
+    /// One bucket of the table of container sets.
+    SET_TABLE = 390;
+    /// A container's lists of children and of sets.
+    CONTAINER_LISTS = 395;
     /// A container set: task lists and populated counts. Two by serial number.
     SET = 400;
     /// A controller's own.
     CONTROLLER = 410;
+    /// Containers that wait for their release agent; names and small texts of containers.
+    CONTAINER_TEXTS = 415;
     /// Pages of one address space's tables.
     PAGE_TABLE = 420;
 

@@ -1,0 +1,210 @@
+//! One container: a directory of a hierarchy.
+
+use crate::{
+    hierarchy::Hierarchy,
+    set::ContainerSet,
+    state::{Place, State, drop_upwards},
+    subsystem::MAX_SUBSYSTEMS,
+};
+use alloc::{collections::BTreeMap, vec::Vec};
+use base::{Gid, Uid};
+use machine::sync::{
+    Arc, Mutex, SpinLock,
+    atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+    rank,
+};
+
+/// A container. It is reachable as long as somebody holds it; once removed it only refuses.
+pub struct Container {
+    serial: u64,
+    hierarchy: Arc<Hierarchy>,
+    parent: Option<Arc<Container>>,
+    pub(crate) place: Arc<Place>,
+    pub(crate) states: [Option<Arc<State>>; MAX_SUBSYSTEMS],
+
+    /// The container's lock: held to make or remove a child, to be removed, to take tasks in, and by the files
+    /// that ask for it.
+    pub(crate) lock: Mutex<()>,
+    /// Written with `lock` held; set once.
+    pub(crate) removed: AtomicBool,
+    pub(crate) lists: SpinLock<Lists>,
+    /// As many as `lists.children`; readable under the lock of a set.
+    pub(crate) child_count: AtomicUsize,
+
+    /// Sets with live tasks that name this container. Goes up only while something keeps the container from being
+    /// removed: its lock, or a task that is inside already.
+    live_sets: AtomicUsize,
+    /// The same, plus children that are populated. May be off in the middle of a change, never at rest.
+    populated: AtomicI64,
+
+    pub(crate) notify_on_release: AtomicBool,
+    /// Whether the container waits for its release agent already.
+    pub(crate) release_pending: AtomicBool,
+    pub(crate) attributes: SpinLock<AllAttributes>,
+}
+
+/// What a container lists.
+#[derive(Default)]
+pub(crate) struct Lists {
+    /// Children by serial number, that is in order of mkdir.
+    pub(crate) children: BTreeMap<u64, Arc<Container>>,
+    /// Their serial numbers by name.
+    pub(crate) names: BTreeMap<Vec<u8>, u64>,
+    /// The sets that name this container. Kept only for containers that are not roots.
+    pub(crate) sets: Vec<Arc<ContainerSet>>,
+}
+
+/// Mode, owner and times of a directory or a control file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attributes {
+    /// The permission bits.
+    pub mode: u16,
+    /// The owner.
+    pub uid: Uid,
+    /// The group.
+    pub gid: Gid,
+    /// Last access, modification and change, in ns since the epoch.
+    pub times: [u64; 3],
+}
+
+/// The attributes of a container's directory, and of those files for which they were changed.
+pub(crate) struct AllAttributes {
+    pub(crate) directory: Attributes,
+    /// Owner, group and times that every file starts with.
+    pub(crate) created: Attributes,
+    pub(crate) files: BTreeMap<usize, Attributes>,
+}
+
+impl Container {
+    pub(crate) fn new(
+        serial: u64,
+        hierarchy: Arc<Hierarchy>,
+        parent: Option<Arc<Container>>,
+        place: Arc<Place>,
+        states: [Option<Arc<State>>; MAX_SUBSYSTEMS],
+        attributes: Attributes,
+    ) -> Self {
+        let notify = parent.as_ref().is_some_and(|parent| parent.notify_on_release.load(Relaxed));
+        Self {
+            serial,
+            hierarchy,
+            parent,
+            place,
+            states,
+            lock: Mutex::new(rank::CONTAINER, ()),
+            removed: AtomicBool::new(false),
+            lists: SpinLock::new(rank::CONTAINER_LISTS, Lists::default()),
+            child_count: AtomicUsize::new(0),
+            live_sets: AtomicUsize::new(0),
+            populated: AtomicI64::new(0),
+            notify_on_release: AtomicBool::new(notify),
+            release_pending: AtomicBool::new(false),
+            attributes: SpinLock::new(
+                rank::CONTAINER_TEXTS,
+                AllAttributes { directory: attributes, created: attributes, files: BTreeMap::new() },
+            ),
+        }
+    }
+
+    /// The number of this container, used for no other since boot.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// The hierarchy that it belongs to.
+    pub fn hierarchy(&self) -> &Arc<Hierarchy> {
+        &self.hierarchy
+    }
+
+    /// The container above; none for a root.
+    pub fn parent(&self) -> Option<&Arc<Container>> {
+        self.parent.as_ref()
+    }
+
+    /// Whether it is the root of its hierarchy.
+    pub fn is_root(&self) -> bool {
+        self.parent.is_none()
+    }
+
+    /// Whether it was removed, or its hierarchy dissolved.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(SeqCst)
+    }
+
+    /// Its name in the parent; empty for a root.
+    pub fn name(&self) -> Vec<u8> {
+        self.place.name()
+    }
+
+    /// The path from the root of the hierarchy: `/`, or `/a/b`.
+    pub fn path(&self) -> Vec<u8> {
+        self.place.path()
+    }
+
+    /// The number of child containers.
+    pub fn child_count(&self) -> usize {
+        self.child_count.load(SeqCst)
+    }
+
+    /// The child containers in order of mkdir.
+    pub fn children(&self) -> Vec<Arc<Container>> {
+        self.lists.lock().children.values().cloned().collect()
+    }
+
+    /// The first child made after the one with serial number `after`, for a directory that is read piece by piece.
+    pub fn child_after(&self, after: u64) -> Option<Arc<Container>> {
+        self.lists.lock().children.range(after + 1..).next().map(|(_, child)| child.clone())
+    }
+
+    /// The child of this name.
+    pub fn child(&self, name: &[u8]) -> Option<Arc<Container>> {
+        let lists = self.lists.lock();
+        lists.names.get(name).and_then(|serial| lists.children.get(serial)).cloned()
+    }
+
+    /// Whether a live task is in this container itself. Not known for roots, which always have some.
+    pub(crate) fn has_live_tasks(&self) -> bool {
+        self.live_sets.load(SeqCst) > 0
+    }
+
+    /// Whether a live task is in this container or below.
+    pub fn is_populated(&self) -> bool {
+        self.is_root() || self.populated.load(SeqCst) > 0
+    }
+
+    /// Whether there is neither a live task nor a child container.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.has_live_tasks() && self.child_count() == 0
+    }
+
+    /// A set that names this container got its first task.
+    pub(crate) fn enter(&self) {
+        self.live_sets.fetch_add(1, SeqCst);
+        self.add_populated(1);
+    }
+
+    /// A set that names this container lost its last task. True if the container has none left.
+    pub(crate) fn leave(&self) -> bool {
+        self.add_populated(-1);
+        self.live_sets.fetch_sub(1, SeqCst) == 1
+    }
+
+    fn add_populated(&self, change: i64) {
+        // Crossing between 0 and 1 is what the parent counts. Two changes that overtake each other on the way up
+        // cross the same number of times both ways, so the sum is right at rest.
+        let crossing = if change > 0 { 0 } else { 1 };
+        let mut container = Some(self);
+        while let Some(this) = container {
+            if this.populated.fetch_add(change, SeqCst) != crossing {
+                return;
+            }
+            container = this.parent.as_deref();
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        drop_upwards(self.parent.take(), |container| container.parent.take());
+    }
+}

@@ -1,0 +1,324 @@
+//! The control files of a container: which there are, and what every one of them has in common when it is read or
+//! written. Rule: interfaces.md, sections 3 to 5.
+
+use crate::{
+    container::{Attributes, Container},
+    control::{MAX_WRITE, Placement},
+    framework::Framework,
+    hierarchy::{Dialect, Subsystems},
+    member::Member,
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use base::{Capabilities, Credentials, Errno, number};
+use machine::sync::{Arc, atomic::Ordering::SeqCst};
+
+/// One control file of a hierarchy; the same in all its containers. They sort in the order of a directory.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct File(usize);
+
+/// Who writes to a control file.
+pub struct Writer<'a> {
+    /// The task that writes: number 0 in `tasks` and `procs`.
+    pub task: &'a Arc<dyn Member>,
+    /// The credentials with which the file was opened.
+    pub opener: &'a Credentials,
+}
+
+/// The files of a hierarchy in the order in which they are made.
+#[derive(Default)]
+pub(crate) struct FileTable {
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    name: String,
+    source: Source,
+    readable: bool,
+    writable: bool,
+    placement: Placement,
+    max_write: usize,
+    managed: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Generic(Generic),
+    Subsystem { index: usize, file: usize },
+}
+
+/// The files that need no subsystem.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Generic {
+    NotifyOnRelease,
+    Tasks,
+    Processes,
+    ReleaseAgent,
+}
+
+/// The generic files by dialect, in order.
+const fn generic(dialect: Dialect) -> &'static [(&'static str, Generic)] {
+    match dialect {
+        Dialect::Container => &[
+            ("notify_on_release", Generic::NotifyOnRelease),
+            ("tasks", Generic::Tasks),
+            ("procs", Generic::Processes),
+            ("cgroup.procs", Generic::Processes),
+            ("release_agent", Generic::ReleaseAgent),
+        ],
+        Dialect::Cgroup => &[
+            ("cgroup.procs", Generic::Processes),
+            ("tasks", Generic::Tasks),
+            ("notify_on_release", Generic::NotifyOnRelease),
+            ("release_agent", Generic::ReleaseAgent),
+        ],
+    }
+}
+
+impl FileTable {
+    pub(crate) fn new(framework: &Framework, dialect: Dialect, subsystems: Subsystems, no_prefix: bool) -> Self {
+        let mut entries: Vec<_> =
+            generic(dialect).iter().map(|&(name, generic)| Entry::generic(name, generic)).collect();
+        for index in subsystems.iter() {
+            let subsystem = framework.subsystem(index);
+            let bare = subsystem.bare_names() && (no_prefix || dialect == Dialect::Container);
+            entries.extend(subsystem.files().into_iter().enumerate().map(|(file, traits)| Entry {
+                name: if bare { traits.name.into() } else { format!("{}.{}", subsystem.name(), traits.name) },
+                source: Source::Subsystem { index, file },
+                readable: traits.readable,
+                writable: traits.writable,
+                placement: traits.placement,
+                max_write: traits.max_write,
+                managed: traits.managed,
+            }));
+        }
+        Self { entries }
+    }
+
+    /// The file of this name in the container.
+    pub(crate) fn find(&self, container: &Container, name: &[u8]) -> Option<File> {
+        let here = |entry: &Entry| entry.name.as_bytes() == name && entry.is_in(container);
+        self.entries.iter().position(here).map(File)
+    }
+}
+
+impl Entry {
+    fn generic(name: &str, generic: Generic) -> Self {
+        Self {
+            name: name.into(),
+            source: Source::Generic(generic),
+            readable: true,
+            writable: true,
+            placement: if generic == Generic::ReleaseAgent { Placement::OnlyOnRoot } else { Placement::Everywhere },
+            max_write: if generic == Generic::ReleaseAgent { MAX_WRITE - 1 } else { MAX_WRITE },
+            managed: false,
+        }
+    }
+
+    fn is_in(&self, container: &Container) -> bool {
+        match self.placement {
+            Placement::Everywhere => true,
+            Placement::OnlyOnRoot => container.is_root(),
+            Placement::NotOnRoot => !container.is_root(),
+        }
+    }
+
+    const fn mode(&self) -> u16 {
+        match (self.readable, self.writable) {
+            (true, true) => 0o644,
+            (true, false) => 0o444,
+            (false, _) => 0o200,
+        }
+    }
+}
+
+impl Container {
+    /// The control file of this name.
+    pub fn file(&self, name: &[u8]) -> Option<File> {
+        self.hierarchy().files.find(self, name)
+    }
+
+    /// The control files in the order of a directory, from `start` on (`None`: all).
+    pub fn files(&self, start: Option<File>) -> impl Iterator<Item = (File, &str)> {
+        let first = start.map_or(0, |file| file.0);
+        let entries = self.hierarchy().files.entries.iter().enumerate().skip(first);
+        entries.filter(|(_, entry)| entry.is_in(self)).map(|(index, entry)| (File(index), entry.name.as_str()))
+    }
+
+    /// Mode, owner and times of the directory.
+    pub fn attributes(&self) -> Attributes {
+        self.attributes.lock().directory
+    }
+
+    /// Changes them; they last until the container is removed.
+    pub fn set_attributes(&self, attributes: Attributes) {
+        self.attributes.lock().directory = attributes;
+    }
+
+    /// Mode, owner and times of a control file.
+    pub fn file_attributes(&self, file: File) -> Attributes {
+        let all = self.attributes.lock();
+        let initial = || Attributes { mode: self.hierarchy().files.entries[file.0].mode(), ..all.created };
+        all.files.get(&file.0).copied().unwrap_or_else(initial)
+    }
+
+    /// Changes them; they last until the container is removed.
+    pub fn set_file_attributes(&self, file: File, attributes: Attributes) {
+        self.attributes.lock().files.insert(file.0, attributes);
+    }
+}
+
+impl File {
+    /// The place in the order of all files of the hierarchy.
+    pub const fn index(self) -> usize {
+        self.0
+    }
+
+    /// The file at this place, as [`index`](Self::index) gave it.
+    pub const fn from_index(index: usize) -> Self {
+        Self(index)
+    }
+}
+
+impl Framework {
+    /// Makes the text of a control file.
+    ///
+    /// Errors: `ENODEV` the container is removed; `EINVAL` the file has no reader.
+    /// Locks: those of the file; call with none of the framework's held.
+    pub fn read_file(&self, container: &Arc<Container>, file: File) -> Result<Vec<u8>, Errno> {
+        let entry = &container.hierarchy().files.entries[file.0];
+        if container.is_removed() {
+            return Err(Errno::ENODEV);
+        }
+        if !entry.readable {
+            return Err(Errno::EINVAL);
+        }
+        let text = match entry.source {
+            Source::Generic(generic) => self.show(container, generic),
+            Source::Subsystem { index, file } => self.subsystem(index).show(file, self, container)?.into_bytes(),
+        };
+        // Removed meanwhile: what was read may be of a container half taken apart.
+        if container.is_removed() { Err(Errno::ENODEV) } else { Ok(text) }
+    }
+
+    /// Does what the text written to a control file asks for. An error has changed nothing; a text of no bytes does
+    /// nothing.
+    ///
+    /// Errors, in this order: `E2BIG`; `ENODEV` the container is removed; `EINVAL` the file has no writer; what
+    /// the text or the file says. Locks: those of the file; call with none of the framework's held.
+    pub fn write_file(
+        &self,
+        container: &Arc<Container>,
+        file: File,
+        text: &[u8],
+        writer: &Writer<'_>,
+    ) -> Result<(), Errno> {
+        let entry = &container.hierarchy().files.entries[file.0];
+        if text.is_empty() {
+            return Ok(());
+        }
+        if text.len() > entry.max_write {
+            return Err(Errno::E2BIG);
+        }
+        if container.is_removed() {
+            return Err(Errno::ENODEV);
+        }
+        if !entry.writable {
+            return Err(Errno::EINVAL);
+        }
+        let text = stripped(text);
+        match entry.source {
+            Source::Generic(Generic::ReleaseAgent) => store_agent(container, text, writer),
+            Source::Generic(generic) => self.store(container, generic, as_text(text)?, writer),
+            Source::Subsystem { index, file } => {
+                let text = as_text(text)?;
+                if !entry.managed {
+                    return self.subsystem(index).store(file, self, container, text);
+                }
+                let _manage = self.manage.read();
+                let _container = container.lock.lock();
+                if container.is_removed() {
+                    return Err(Errno::ENODEV);
+                }
+                self.subsystem(index).store(file, self, container, text)
+            }
+        }
+    }
+
+    fn show(&self, container: &Arc<Container>, generic: Generic) -> Vec<u8> {
+        match generic {
+            Generic::NotifyOnRelease => {
+                if container.notify_on_release.load(SeqCst) {
+                    b"1\n".to_vec()
+                } else {
+                    b"0\n".to_vec()
+                }
+            }
+            Generic::Tasks => lines(self.tasks_of(container).iter().map(|task| task.tid().raw()).collect()),
+            Generic::Processes => lines(self.tasks_of(container).iter().map(|task| task.process_id().raw()).collect()),
+            Generic::ReleaseAgent => [container.hierarchy().agent(), b"\n".to_vec()].concat(),
+        }
+    }
+
+    fn store(
+        &self,
+        container: &Arc<Container>,
+        generic: Generic,
+        text: &str,
+        writer: &Writer<'_>,
+    ) -> Result<(), Errno> {
+        match generic {
+            Generic::NotifyOnRelease => container.notify_on_release.store(number::parse_flag(text)?, SeqCst),
+            Generic::Tasks => self.move_by_text(container, text, writer, false)?,
+            Generic::Processes => self.move_by_text(container, text, writer, true)?,
+            Generic::ReleaseAgent => return Err(Errno::EINVAL),
+        }
+        Ok(())
+    }
+}
+
+fn store_agent(container: &Container, text: &[u8], writer: &Writer<'_>) -> Result<(), Errno> {
+    if !writer.opener.has(Capabilities::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    *container.hierarchy().agent.lock() = text.to_vec();
+    Ok(())
+}
+
+/// The text before the first NUL byte, without white space at both ends.
+fn stripped(text: &[u8]) -> &[u8] {
+    let white = |byte: u8| byte.is_ascii_whitespace() || byte == b'\x0b';
+    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+    let mut text = &text[..end];
+    while let [first, rest @ ..] = text
+        && white(*first)
+    {
+        text = rest;
+    }
+    while let [rest @ .., last] = text
+        && white(*last)
+    {
+        text = rest;
+    }
+    text
+}
+
+/// Every file but the agent's takes ASCII; whatever else is no number, list or word.
+fn as_text(text: &[u8]) -> Result<&str, Errno> {
+    str::from_utf8(text).map_err(|_| Errno::EINVAL)
+}
+
+/// Numbers ascending, each once, one a line.
+fn lines(mut numbers: Vec<i32>) -> Vec<u8> {
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut text = Vec::with_capacity(numbers.len() * 8);
+    for number in numbers {
+        text.extend_from_slice(number.to_string().as_bytes());
+        text.push(b'\n');
+    }
+    text
+}

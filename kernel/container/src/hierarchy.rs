@@ -1,0 +1,131 @@
+//! One hierarchy: what was fixed by the mount that made it, and the agent.
+
+use crate::{files::FileTable, subsystem::MAX_SUBSYSTEMS};
+use alloc::{string::String, vec::Vec};
+use machine::sync::{
+    SpinLock,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+    rank,
+};
+
+/// The two sets of file names. Nothing else differs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// That of 2006.
+    Container,
+    /// That of cgroup v1.
+    Cgroup,
+}
+
+impl Dialect {
+    /// The name of the file system type.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
+/// A set of subsystems by index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Subsystems(u32);
+
+impl Subsystems {
+    /// No subsystem.
+    pub const EMPTY: Self = Self(0);
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the subsystem of this index is in it.
+    pub const fn contains(self, index: usize) -> bool {
+        self.0 & (1 << index) != 0
+    }
+
+    /// Adds one.
+    pub const fn insert(&mut self, index: usize) {
+        self.0 |= 1 << index;
+    }
+
+    /// The indices in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
+        (0..MAX_SUBSYSTEMS).filter(move |&index| self.contains(index))
+    }
+
+    /// Bit *i* for index *i*.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+/// A hierarchy. Everything but the agent and the counts is fixed when it is made.
+pub struct Hierarchy {
+    pub(crate) number: usize,
+    pub(crate) dialect: Dialect,
+    pub(crate) subsystems: Subsystems,
+    pub(crate) name: Option<String>,
+    pub(crate) no_prefix: bool,
+    pub(crate) files: FileTable,
+    pub(crate) agent: SpinLock<Vec<u8>>,
+    /// Mounts of this hierarchy. Written with *manage* held exclusively.
+    pub(crate) mounts: AtomicUsize,
+    /// Containers with the root.
+    pub(crate) containers: AtomicUsize,
+}
+
+impl Hierarchy {
+    pub(crate) fn new(
+        number: usize,
+        dialect: Dialect,
+        subsystems: Subsystems,
+        name: Option<String>,
+        no_prefix: bool,
+        files: FileTable,
+        agent: Vec<u8>,
+    ) -> Self {
+        Self {
+            number,
+            dialect,
+            subsystems,
+            name,
+            no_prefix,
+            files,
+            agent: SpinLock::new(rank::CONTAINER_TEXTS, agent),
+            mounts: AtomicUsize::new(0),
+            containers: AtomicUsize::new(1),
+        }
+    }
+
+    /// Its number; 0 is the dummy.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Which names its files have.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The subsystems that are bound to it.
+    pub fn subsystems(&self) -> Subsystems {
+        self.subsystems
+    }
+
+    /// The name of `name=`.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The number of its containers, the root included.
+    pub fn container_count(&self) -> usize {
+        self.containers.load(Relaxed)
+    }
+
+    /// The path of the release agent; empty if there is none.
+    pub fn agent(&self) -> Vec<u8> {
+        self.agent.lock().clone()
+    }
+}

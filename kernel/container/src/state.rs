@@ -1,0 +1,170 @@
+//! What a subsystem keeps for one container, and the way from there up to the root.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::{any::Any, marker::PhantomData};
+use machine::sync::{Arc, SpinLock, rank};
+
+/// The name of a container and those above it. Shared by a container and its states, so that a state that outlives
+/// its container can still say where it was.
+pub(crate) struct Place {
+    name: SpinLock<Vec<u8>>,
+    parent: Option<Arc<Place>>,
+}
+
+impl Place {
+    pub(crate) fn root() -> Arc<Self> {
+        Arc::new(Self { name: SpinLock::new(rank::CONTAINER_TEXTS, Vec::new()), parent: None })
+    }
+
+    pub(crate) fn below(parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
+        Arc::new(Self { name: SpinLock::new(rank::CONTAINER_TEXTS, name.to_vec()), parent: Some(parent.clone()) })
+    }
+
+    pub(crate) fn name(&self) -> Vec<u8> {
+        self.name.lock().clone()
+    }
+
+    pub(crate) fn rename(&self, name: &[u8]) {
+        let name = name.to_vec();
+        *self.name.lock() = name;
+    }
+
+    /// The path from the root of the hierarchy: `/`, or `/a/b`.
+    pub(crate) fn path(&self) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut place = self;
+        while let Some(parent) = &place.parent {
+            names.push(place.name());
+            place = parent;
+        }
+        if names.is_empty() {
+            return b"/".to_vec();
+        }
+        names.iter().rev().flat_map(|name| core::iter::once(b'/').chain(name.iter().copied())).collect()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop_upwards(self.parent.take(), |place| place.parent.take());
+    }
+}
+
+/// Lets go of a chain of parents one after another: nested drops could need more stack than there is.
+pub(crate) fn drop_upwards<T>(first: Option<Arc<T>>, mut parent: impl FnMut(&mut T) -> Option<Arc<T>>) {
+    let mut next = first;
+    while let Some(mut last) = next.and_then(Arc::into_inner) {
+        next = parent(&mut last);
+    }
+}
+
+/// What one subsystem keeps for one container. Counted: it lives on after its container as long as somebody, a
+/// charge or a zombie, holds it. Holds its parent.
+pub struct State {
+    value: Box<dyn Any + Send + Sync>,
+    parent: Option<Arc<State>>,
+    depth: usize,
+    serial: u64,
+    place: Arc<Place>,
+}
+
+impl State {
+    pub(crate) fn new(
+        value: Box<dyn Any + Send + Sync>,
+        parent: Option<Arc<State>>,
+        serial: u64,
+        place: Arc<Place>,
+    ) -> Self {
+        let depth = parent.as_ref().map_or(0, |parent| parent.depth + 1);
+        Self { value, parent, depth, serial, place }
+    }
+
+    /// The controller's own value. Panics if it belongs to another controller.
+    pub(crate) fn value<S: 'static>(&self) -> &S {
+        match self.value.downcast_ref() {
+            Some(value) => value,
+            None => panic!("the state with serial number {} belongs to another subsystem", self.serial),
+        }
+    }
+
+    /// The number of this state, used for no other since boot.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        drop_upwards(self.parent.take(), |state| state.parent.take());
+    }
+}
+
+/// A state of subsystem `S` with all those above it. Walking it takes no lock.
+pub struct Lineage<'a, S> {
+    state: &'a State,
+    subsystem: PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for Lineage<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Lineage<'_, S> {}
+
+impl<'a, S: 'static> Lineage<'a, S> {
+    pub(crate) fn new(state: &'a State) -> Self {
+        Self { state, subsystem: PhantomData }
+    }
+
+    /// The state itself.
+    pub fn own(self) -> &'a S {
+        self.state.value()
+    }
+
+    /// The state, then its parent, up to the root.
+    pub fn upwards(self) -> impl Iterator<Item = Lineage<'a, S>> {
+        core::iter::successors(Some(self), |lower| lower.state.parent.as_deref().map(Self::new))
+    }
+
+    /// Whether it is the root's.
+    pub fn is_root(self) -> bool {
+        self.state.parent.is_none()
+    }
+
+    /// The path of the container, for the log.
+    pub fn path(self) -> String {
+        String::from_utf8_lossy(&self.state.place.path()).into_owned()
+    }
+
+    /// Takes from every level, or from none: where `take` refuses, what the levels below it gave is given back.
+    /// The error is the level that refused.
+    pub fn charge(self, take: impl Fn(&S) -> bool, give_back: impl Fn(&S)) -> Result<(), Lineage<'a, S>> {
+        for level in self.upwards() {
+            if !take(level.own()) {
+                self.below(level).for_each(&give_back);
+                return Err(level);
+            }
+        }
+        Ok(())
+    }
+
+    /// The levels from this one up to, but without, `ancestor`.
+    pub fn below(self, ancestor: Lineage<'a, S>) -> impl Iterator<Item = &'a S> {
+        self.upwards().take_while(move |level| !core::ptr::eq(level.state, ancestor.state)).map(Self::own)
+    }
+
+    /// The nearest level that is above both, or one of them. Both belong to one tree.
+    pub fn common_with(self, other: Lineage<'a, S>) -> Lineage<'a, S> {
+        let (mut left, mut right) = (self.state, other.state);
+        while !core::ptr::eq(left, right) {
+            let deeper = if left.depth >= right.depth { &mut left } else { &mut right };
+            match &deeper.parent {
+                Some(parent) => *deeper = parent,
+                None => break,
+            }
+        }
+        Self::new(left)
+    }
+}

@@ -1,0 +1,266 @@
+//! The contract that a controller signs, and how the framework calls a controller without knowing its type.
+//!
+//! Rule: interfaces.md, section 22: when each callback runs, what is held, whether it may sleep or fail.
+
+use crate::{
+    container::Container,
+    control::{ControlFile, Placement, Show, Store},
+    framework::Framework,
+    hierarchy::Hierarchy,
+    member::Member,
+    moves::{Move, Moving},
+    state::{Lineage, State},
+    tree::Node,
+};
+use alloc::{boxed::Box, string::String, vec::Vec};
+use base::{CpuId, Errno};
+use bitflags::bitflags;
+use core::{any::Any, marker::PhantomData};
+use machine::sync::Arc;
+
+/// How many indices there are for subsystems. The index of each is fixed, also in a build that lacks some.
+pub const MAX_SUBSYSTEMS: usize = 10;
+
+bitflags! {
+    /// The callbacks on the paths of tasks that a subsystem asks for. What nobody asks for costs nothing.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Callbacks: u32 {
+        /// [`Subsystem::can_attach`] and [`Subsystem::cancel_attach`].
+        const CAN_ATTACH = 1 << 0;
+        /// [`Subsystem::attach`].
+        const ATTACH = 1 << 1;
+        /// [`Subsystem::post_attach`].
+        const POST_ATTACH = 1 << 2;
+        /// [`Subsystem::can_fork`] and [`Subsystem::cancel_fork`].
+        const CAN_FORK = 1 << 3;
+        /// [`Subsystem::fork`].
+        const FORK = 1 << 4;
+        /// [`Subsystem::exit`].
+        const EXIT = 1 << 5;
+        /// [`Subsystem::release`].
+        const RELEASE = 1 << 6;
+        /// [`Subsystem::charge_time`].
+        const CHARGE_TIME = 1 << 7;
+    }
+}
+
+/// A controller. The type is what it keeps for one container; a container's state is made from its parent's, and
+/// the root's is handed to [`subsystem`]. Dropping a state is the callback *destroy*: the last reference is gone,
+/// no lock is held.
+pub trait Subsystem: Sized + Send + Sync + 'static {
+    /// 1 to 32 characters of `a-z0-9_`; the word for `mount -o`, and the prefix of its files.
+    const NAME: &'static str;
+    /// Its fixed index, below [`MAX_SUBSYSTEMS`]. All orders are index order.
+    const INDEX: usize;
+    /// What it asks for.
+    const CALLBACKS: Callbacks = Callbacks::empty();
+    /// Whether its files have no prefix in the container dialect and under `noprefix`.
+    const BARE_NAMES: bool = false;
+    /// Its control files, in the order in which a directory lists them.
+    const FILES: &'static [ControlFile<Self>];
+
+    /// Makes the state of a new container. Held: *manage*, the parent's lock.
+    fn create(parent: &Self) -> Result<Self, Errno>;
+    /// After all states of a container are made, before its files appear. An error undoes the mkdir.
+    fn online(_node: &Node<'_, Self>) -> Result<(), Errno> {
+        Ok(())
+    }
+    /// After a container is closed for good, before it disappears from its parent: hand over what is held.
+    fn offline(_node: &Node<'_, Self>) {}
+    /// The root state was moved to a hierarchy, or back to hierarchy 0. Held: *manage*, exclusive.
+    fn bind(&self, _hierarchy: &Hierarchy) {}
+
+    /// Before a move, with all tasks of it. May reserve. Held: *manage*, the target's lock, the gate.
+    fn can_attach(_change: &Move<'_, Self>) -> Result<(), Errno> {
+        Ok(())
+    }
+    /// Another subsystem refused after this one had agreed, or nobody was left to move.
+    fn cancel_attach(_change: &Move<'_, Self>) {}
+    /// The task's set has just been switched. Must not sleep or allocate. Held: the locks of both sets too.
+    fn attach(_task: &dyn Member, _from: Lineage<'_, Self>, _to: Lineage<'_, Self>) {}
+    /// After the switch of all tasks. Held: *manage*, the target's lock, the gate.
+    fn post_attach(_change: &Move<'_, Self>) {}
+
+    /// Before a child is visible: checks and charges in one step. Must not sleep. Held: the gate.
+    fn can_fork(_parent: Lineage<'_, Self>) -> Result<(), Errno> {
+        Ok(())
+    }
+    /// The fork failed after `can_fork` had agreed: undoes it.
+    fn cancel_fork(_parent: Lineage<'_, Self>) {}
+    /// The child is visible and has not run. Must not sleep or allocate. Held: the gate.
+    fn fork(_child: &dyn Member, _place: Lineage<'_, Self>) {}
+    /// The task exits: no move takes it any more, and it is still in its set. Must not sleep or allocate.
+    fn exit(_task: &dyn Member, _place: Lineage<'_, Self>) {}
+    /// A zombie was reaped: gives back what it held in the containers that it left.
+    fn release(_place: Lineage<'_, Self>) {}
+    /// A task of this container ran on `cpu`, so many ns in user mode and in the kernel. Called by that CPU with
+    /// its run queue locked: must take no lock and not allocate.
+    fn charge_time(&self, _cpu: CpuId, _user: u64, _system: u64) {}
+}
+
+/// A subsystem whose type the framework need not know; made by [`subsystem`].
+pub struct AnySubsystem(pub(crate) Box<dyn Erased>);
+
+/// Wraps a controller with the state of its root container for [`Framework::new`].
+pub fn subsystem<S: Subsystem>(root: S) -> AnySubsystem {
+    AnySubsystem(Box::new(Adapter { root: Some(root) }))
+}
+
+/// What the framework needs to know of one control file.
+pub(crate) struct FileTraits {
+    pub(crate) name: &'static str,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    pub(crate) placement: Placement,
+    pub(crate) max_write: usize,
+    pub(crate) managed: bool,
+}
+
+/// What the typed callbacks of a move are made from.
+pub(crate) struct MoveContext<'a> {
+    pub(crate) framework: &'a Framework,
+    pub(crate) target: &'a Arc<Container>,
+    pub(crate) tasks: &'a [Moving],
+    pub(crate) writer: &'a base::Credentials,
+}
+
+/// [`Subsystem`] with the types taken off. Each method calls its namesake.
+pub(crate) trait Erased: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn index(&self) -> usize;
+    fn callbacks(&self) -> Callbacks;
+    fn bare_names(&self) -> bool;
+    fn files(&self) -> Vec<FileTraits>;
+    fn take_root(&mut self) -> Option<Box<dyn Any + Send + Sync>>;
+    fn create(&self, parent: &State) -> Result<Box<dyn Any + Send + Sync>, Errno>;
+    fn online(&self, framework: &Framework, container: &Arc<Container>) -> Result<(), Errno>;
+    fn offline(&self, framework: &Framework, container: &Arc<Container>);
+    fn bind(&self, root: &State, hierarchy: &Hierarchy);
+    fn can_attach(&self, change: &MoveContext<'_>) -> Result<(), Errno>;
+    fn cancel_attach(&self, change: &MoveContext<'_>);
+    fn attach(&self, task: &dyn Member, from: &State, to: &State);
+    fn post_attach(&self, change: &MoveContext<'_>);
+    fn can_fork(&self, parent: &State) -> Result<(), Errno>;
+    fn cancel_fork(&self, parent: &State);
+    fn fork(&self, child: &dyn Member, place: &State);
+    fn exit(&self, task: &dyn Member, place: &State);
+    fn release(&self, place: &State);
+    fn charge_time(&self, state: &State, cpu: CpuId, user: u64, system: u64);
+    fn show(&self, file: usize, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
+    fn store(&self, file: usize, framework: &Framework, container: &Arc<Container>, text: &str) -> Result<(), Errno>;
+}
+
+struct Adapter<S> {
+    root: Option<S>,
+}
+
+impl<S: Subsystem> Erased for Adapter<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn index(&self) -> usize {
+        S::INDEX
+    }
+
+    fn callbacks(&self) -> Callbacks {
+        S::CALLBACKS
+    }
+
+    fn bare_names(&self) -> bool {
+        S::BARE_NAMES
+    }
+
+    fn files(&self) -> Vec<FileTraits> {
+        let traits = |file: &ControlFile<S>| FileTraits {
+            name: file.name,
+            readable: !matches!(file.show, Show::Not),
+            writable: !matches!(file.store, Store::Not),
+            placement: file.placement,
+            max_write: file.max_write,
+            managed: file.managed,
+        };
+        S::FILES.iter().map(traits).collect()
+    }
+
+    fn take_root(&mut self) -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new(self.root.take()?))
+    }
+
+    fn create(&self, parent: &State) -> Result<Box<dyn Any + Send + Sync>, Errno> {
+        Ok(Box::new(S::create(parent.value())?))
+    }
+
+    fn online(&self, framework: &Framework, container: &Arc<Container>) -> Result<(), Errno> {
+        S::online(&Node::new(framework, container.clone()))
+    }
+
+    fn offline(&self, framework: &Framework, container: &Arc<Container>) {
+        S::offline(&Node::new(framework, container.clone()));
+    }
+
+    fn bind(&self, root: &State, hierarchy: &Hierarchy) {
+        root.value::<S>().bind(hierarchy);
+    }
+
+    fn can_attach(&self, change: &MoveContext<'_>) -> Result<(), Errno> {
+        S::can_attach(&Move { context: change, subsystem: PhantomData })
+    }
+
+    fn cancel_attach(&self, change: &MoveContext<'_>) {
+        S::cancel_attach(&Move { context: change, subsystem: PhantomData });
+    }
+
+    fn attach(&self, task: &dyn Member, from: &State, to: &State) {
+        S::attach(task, Lineage::new(from), Lineage::new(to));
+    }
+
+    fn post_attach(&self, change: &MoveContext<'_>) {
+        S::post_attach(&Move { context: change, subsystem: PhantomData });
+    }
+
+    fn can_fork(&self, parent: &State) -> Result<(), Errno> {
+        S::can_fork(Lineage::new(parent))
+    }
+
+    fn cancel_fork(&self, parent: &State) {
+        S::cancel_fork(Lineage::new(parent));
+    }
+
+    fn fork(&self, child: &dyn Member, place: &State) {
+        S::fork(child, Lineage::new(place));
+    }
+
+    fn exit(&self, task: &dyn Member, place: &State) {
+        S::exit(task, Lineage::new(place));
+    }
+
+    fn release(&self, place: &State) {
+        S::release(Lineage::new(place));
+    }
+
+    fn charge_time(&self, state: &State, cpu: CpuId, user: u64, system: u64) {
+        state.value::<S>().charge_time(cpu, user, system);
+    }
+
+    fn show(&self, file: usize, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno> {
+        let mut text = String::new();
+        let node = Node::<S>::new(framework, container.clone());
+        match S::FILES[file].show {
+            Show::Not => return Err(Errno::EINVAL),
+            Show::State(show) => show(node.state(), &mut text),
+            Show::Node(show) => show(&node, &mut text),
+        }
+        .map_err(|_| Errno::ENOMEM)?;
+        Ok(text)
+    }
+
+    fn store(&self, file: usize, framework: &Framework, container: &Arc<Container>, text: &str) -> Result<(), Errno> {
+        let node = Node::<S>::new(framework, container.clone());
+        match S::FILES[file].store {
+            Store::Not => Err(Errno::EINVAL),
+            Store::State(store) => store(node.state(), text),
+            Store::Node(store) => store(&node, text),
+        }
+    }
+}

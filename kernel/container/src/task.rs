@@ -1,0 +1,180 @@
+//! The life of a task in its containers: fork, exit, the reaping, and the time that it runs.
+
+use crate::{
+    framework::Framework,
+    member::{Member, Phase},
+    set::{ContainerSet, SetReference},
+    subsystem::MAX_SUBSYSTEMS,
+};
+use base::{CpuId, Errno};
+use machine::sync::{Arc, ReadGuard};
+
+/// The permission to make one task visible. Dropped unused, it gives back what the subsystems charged.
+#[must_use = "dropping it is a failed fork"]
+pub struct Admission<'a> {
+    framework: &'a Framework,
+    set: SetReference,
+    /// How many of the subsystems that have `can_fork` agreed. 0 again once the child keeps the charges.
+    agreed: usize,
+    words: [u64; MAX_SUBSYSTEMS],
+    // Dropped last: until then no move of the process comes in between.
+    _gate: Option<ReadGuard<'a, ()>>,
+}
+
+impl Framework {
+    /// Asks every subsystem that wants it whether `parent` may have one more child, which will be born in the
+    /// containers of `parent`. Until the result is used or dropped, no move of the parent's process goes on; so
+    /// nothing that waits long, user memory least of all, belongs in between.
+    ///
+    /// Errors: that of the first subsystem that refuses; then nothing is charged. Locks: takes the gate; call with
+    /// no spinning lock held.
+    pub fn can_fork<'a>(&'a self, parent: &'a dyn Member) -> Result<Admission<'a>, Errno> {
+        let gate = parent.gate().fork();
+        // A parent that was never admitted is the kernel itself, whose children begin in the roots.
+        let set = parent.membership().set().unwrap_or_else(|| self.root_set.clone());
+        self.ask(set, parent.membership().words(), Some(gate))
+    }
+
+    /// The same for a task without a parent, which begins in the root of every hierarchy: the first task, threads
+    /// of the kernel, release agents.
+    pub fn can_start(&self) -> Result<Admission<'_>, Errno> {
+        self.ask(self.root_set.clone(), [0; MAX_SUBSYSTEMS], None)
+    }
+
+    fn ask<'a>(
+        &'a self,
+        set: SetReference,
+        words: [u64; MAX_SUBSYSTEMS],
+        gate: Option<ReadGuard<'a, ()>>,
+    ) -> Result<Admission<'a>, Errno> {
+        let mut admission = Admission { framework: self, set, agreed: 0, words, _gate: gate };
+        for &index in &self.callbacks.can_fork {
+            self.subsystem(index).can_fork(admission.set.state(index))?;
+            admission.agreed += 1;
+        }
+        Ok(admission)
+    }
+
+    /// Takes an exiting task out of its containers. Afterwards it is in no `tasks` file and in no count, but `pids`
+    /// and the accounts still know where it was, until [`release`](Self::release).
+    ///
+    /// Call it once, before `wait4` can report the task. Locks: sets; call with no lock of rank `SET` or higher.
+    pub fn exit(&self, task: &dyn Member) {
+        if !self.callbacks.exit.is_empty() {
+            let Some(set) = self.with_own_set_locked(task, |set, _| {
+                task.membership().with_place(|place| {
+                    place.phase = Phase::Exiting;
+                    debug_assert!(place.set.as_ref().is_some_and(|own| own.is(set)));
+                });
+            }) else {
+                return;
+            };
+            for &index in &self.callbacks.exit {
+                self.subsystem(index).exit(task, set.state(index));
+            }
+        }
+        let mut own = None;
+        let mut last = false;
+        let left = self.with_own_set_locked(task, |_, tasks| {
+            let index = task.membership().with_place(|place| {
+                place.phase = Phase::Left;
+                place.index
+            });
+            own = Some(take_out(tasks, index));
+            last = tasks.is_empty();
+        });
+        if last && let Some(set) = left {
+            self.set_emptied(&set);
+        }
+        // Here, without a lock: it may be the last reference to the task.
+        drop(own);
+    }
+
+    /// Forgets a task that was reaped: the subsystems give back what they held for a zombie. Call it after
+    /// [`exit`](Self::exit), once. Locks: set table; call with no spinning lock held.
+    pub fn release(&self, task: &dyn Member) {
+        let Some(set) = task.membership().with_place(|place| place.set.take()) else {
+            return;
+        };
+        for &index in &self.callbacks.release {
+            self.subsystem(index).release(set.state(index));
+        }
+    }
+
+    /// Accounts that the task ran on `cpu`, so many ns in user mode and in the kernel. Called by that CPU at a
+    /// switch or tick, with the run queue locked.
+    pub fn charge_time(&self, task: &dyn Member, cpu: CpuId, user: u64, system: u64) {
+        for &index in &self.callbacks.charge_time {
+            task.membership().with_set(|set| self.subsystem(index).charge_time(set.state(index), cpu, user, system));
+        }
+    }
+
+    /// Calls `f` with the task's set and its list of tasks locked. `None` if the task is in no set.
+    fn with_own_set_locked(
+        &self,
+        task: &dyn Member,
+        mut f: impl FnMut(&ContainerSet, &mut alloc::vec::Vec<Arc<dyn Member>>),
+    ) -> Option<SetReference> {
+        loop {
+            let set = task.membership().set()?;
+            let mut tasks = set.tasks();
+            // A move may have switched the set between the look and the lock.
+            if task.membership().with_place(|place| place.set.as_ref().is_some_and(|now| now.is(&set))) {
+                f(&set, &mut tasks);
+                drop(tasks);
+                return Some(set);
+            }
+        }
+    }
+
+    /// The last task left a set: its containers may have become empty.
+    pub(crate) fn set_emptied(&self, set: &ContainerSet) {
+        for container in set.places() {
+            if container.leave() {
+                self.may_be_empty(container);
+            }
+        }
+    }
+}
+
+impl Admission<'_> {
+    /// Makes the child a live task of its parent's containers, in all hierarchies at once. It must not run before.
+    /// Locks: a set; may be called with locks of lower rank held.
+    pub fn admit(mut self, child: &Arc<dyn Member>) {
+        let membership = child.membership();
+        membership.set_words(&self.words);
+        self.agreed = 0;
+        {
+            let mut tasks = self.set.tasks();
+            membership.with_place(|place| {
+                place.set = Some(self.set.clone());
+                place.index = tasks.len();
+                place.phase = Phase::Live;
+            });
+            tasks.push(child.clone());
+            if tasks.len() == 1 {
+                self.set.places().for_each(|container| container.enter());
+            }
+        }
+        for &index in &self.framework.callbacks.fork {
+            self.framework.subsystem(index).fork(&**child, self.set.state(index));
+        }
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        for &index in self.framework.callbacks.can_fork[..self.agreed].iter().rev() {
+            self.framework.subsystem(index).cancel_fork(self.set.state(index));
+        }
+    }
+}
+
+/// Takes the task at `index` out of the list of a set; the last one moves into its place.
+pub(crate) fn take_out(tasks: &mut alloc::vec::Vec<Arc<dyn Member>>, index: usize) -> Arc<dyn Member> {
+    let task = tasks.swap_remove(index);
+    if let Some(moved) = tasks.get(index) {
+        moved.membership().with_place(|place| place.index = index);
+    }
+    task
+}

@@ -1,5 +1,64 @@
-//! process
+//! process: the life of a task, from fork to the reaping.
+//!
+//! | type | what |
+//! |---|---|
+//! | [`Task`] | a thread: owns one part from each floor below (`sched::Entity`, `container::Membership`, address space, files) |
+//! | [`Process`] | a thread group: what its threads share, and what its parent learns |
+//! | [`Population`] | all tasks: numbers, relations, futex queues, the container framework |
+//! | [`tree::Tree`], [`identity`], [`signals`], [`exec::image`], [`futex`] … | the rules, plain data without tasks, tested on the host |
+//!
+//! A task's kernel stack runs [`run`]'s loop: user mode, the reason for coming back, what there is to do before going
+//! there again. System calls come through the hook [`SYSTEM_CALLS`]; their decoded forms are the functions here, which
+//! take the calling task and typed arguments. Below: `base`, `machine`, `memory`, `sched`, `vfs`, `container`. Not here:
+//! numbers and layouts of system calls (`syscall`), what shows tasks as files and terminals (`filesystems`), policy of
+//! controllers.
+//!
+//! Locks: the tree (rank `TASK_TABLE`), then a process, then a task's belongings, signal actions, a task's signals. A
+//! process lock is never held while another is taken.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod accounts;
+mod bases;
+pub mod clocks;
+pub mod clone;
+pub mod credentials;
+pub mod exec;
+pub mod exit;
+pub mod faults;
+pub mod futex;
+pub mod futex_calls;
+pub mod identity;
+pub mod limits;
+mod names;
+mod placement;
+mod population;
+pub mod power;
+pub mod prctl;
+mod process;
+pub mod run;
+pub mod scheduling;
+pub mod session;
+pub mod signals;
+mod sleep;
+pub mod spawn;
+pub mod status;
+mod task;
+pub mod terminal;
+pub mod timers;
+pub mod tree;
+pub mod usage_calls;
+pub mod wait;
+
+pub use limits::{Limit, Limits, Resource};
+pub use names::{MACHINE, Names, RELEASE, SYSTEM, VERSION};
+pub use placement::TaskPlacement;
+pub use population::{LARGEST_PID, POPULATION, Population, TaskTree};
+pub use power::off as power_off;
+pub use process::{Process, Program, SharedActions};
+pub use run::{SYSTEM_CALLS, SystemCalls};
+pub use task::{Completion, NAME_MAX, Name, NumberedSpace, Task, current};

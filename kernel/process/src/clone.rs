@@ -1,0 +1,335 @@
+//! fork, vfork, clone and clone3: how a task makes another.
+//!
+//! The order is that of the life of a task (docs, "the life of a task"): the parent's gate and the controllers' consent,
+//! then everything that can fail, then the number, the containers, the tree, and last the run queue. A refused child
+//! has left no trace.
+
+use crate::{
+    bases,
+    limits::Resource,
+    process::{Process, ProcessStart, shared_actions},
+    signals::{AlternateStack, Signal},
+    sleep,
+    task::{Belongings, Completion, NumberedSpace, Start, Task, TaskParts},
+    tree::Kinship,
+};
+use alloc::{boxed::Box, sync::Arc};
+use base::{Capabilities, Errno, Pid, Uid};
+use bitflags::bitflags;
+use container::Member;
+use core::sync::atomic::Ordering::Relaxed;
+use machine::{user::UserContext, user_memory};
+use sched::{Entity, Schedulable};
+
+bitflags! {
+    /// The flags of `clone(2)`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct CloneFlags: u64 {
+        /// Share the address space.
+        const VM = 0x100;
+        /// Share root, working directory and umask.
+        const FS = 0x200;
+        /// Share open files.
+        const FILES = 0x400;
+        /// Share signal actions.
+        const SIGHAND = 0x800;
+        /// Store a file descriptor of the child at `parent_tid`.
+        const PIDFD = 0x1000;
+        /// Traced children are not supported; the flag does nothing, as without a tracer.
+        const PTRACE = 0x2000;
+        /// The caller sleeps until the child no longer uses its memory.
+        const VFORK = 0x4000;
+        /// The child's parent is the caller's.
+        const PARENT = 0x8000;
+        /// A thread of the same process.
+        const THREAD = 0x1_0000;
+        /// Share System V semaphore adjustments.
+        const SYSVSEM = 0x4_0000;
+        /// Set the thread pointer.
+        const SETTLS = 0x8_0000;
+        /// Store the child's number in the parent.
+        const PARENT_SETTID = 0x10_0000;
+        /// Clear the child's number and wake a futex when it ends.
+        const CHILD_CLEARTID = 0x20_0000;
+        /// Long without effect.
+        const DETACHED = 0x40_0000;
+        /// Forbids tracing, which there is not.
+        const UNTRACED = 0x80_0000;
+        /// Store the child's number in the child.
+        const CHILD_SETTID = 0x100_0000;
+        /// Share the I/O context, of which there is none.
+        const IO = 0x8000_0000;
+        /// All caught signals are back at their default in the child (clone3 only).
+        const CLEAR_SIGHAND = 0x1_0000_0000;
+    }
+}
+
+/// What `clone` and its like ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct CloneRequest {
+    /// The flags.
+    pub flags: CloneFlags,
+    /// The signal that the parent gets at the end; none for no signal.
+    pub exit_signal: Option<Signal>,
+    /// The child's stack pointer; 0 is the parent's.
+    pub stack: u64,
+    /// Where the child's number goes in the parent.
+    pub parent_tid: u64,
+    /// Where the child's number goes in the child, and what is cleared at its end.
+    pub child_tid: u64,
+    /// The child's thread pointer.
+    pub thread_pointer: u64,
+}
+
+impl CloneRequest {
+    /// What `fork(2)` asks for.
+    pub const FORK: Self = Self {
+        flags: CloneFlags::empty(),
+        exit_signal: Some(Signal::CHLD),
+        stack: 0,
+        parent_tid: 0,
+        child_tid: 0,
+        thread_pointer: 0,
+    };
+
+    /// What `vfork(2)` asks for.
+    pub const VFORK: Self = Self { flags: CloneFlags::VM.union(CloneFlags::VFORK), ..Self::FORK };
+
+    /// What `clone(2)` asks for: the exit signal is in the low byte of `flags`. `EINVAL` for flags that there are not,
+    /// namespaces among them.
+    pub fn for_clone(flags: u64, stack: u64, parent_tid: u64, child_tid: u64, tls: u64) -> Result<Self, Errno> {
+        let exit_signal = signal_or_none(flags & 0xff)?;
+        // Only the low 32 bits are clone's; it has always ignored the rest.
+        let flags = CloneFlags::from_bits(flags & 0xffff_ff00).ok_or(Errno::EINVAL)?;
+        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls })
+    }
+
+    /// What `clone3(2)` asks for, with the words of `struct clone_args` in order. `EINVAL`: flags that there are not, a
+    /// stack without size or the other way round, an exit signal for a thread, fields of flags that are not given.
+    pub fn for_clone3(words: &[u64; 11]) -> Result<Self, Errno> {
+        let [flags, _pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _cgroup] =
+            *words;
+        let known = CloneFlags::from_bits(flags).filter(|flags| !flags.contains(CloneFlags::DETACHED));
+        let flags = known.ok_or(Errno::EINVAL)?;
+        let exit_signal = signal_or_none(exit_signal)?;
+        let stack_is_whole = (stack == 0) == (stack_size == 0);
+        let silent = exit_signal.is_none() || !flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT);
+        if !stack_is_whole || !silent || set_tid != 0 || set_tid_size != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let stack = if stack == 0 { 0 } else { stack.checked_add(stack_size).ok_or(Errno::EINVAL)? };
+        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls })
+    }
+
+    /// The rules between flags, in Linux's order. `EINVAL`.
+    fn check(&self, parent: &Process) -> Result<(), Errno> {
+        let has = |flag| self.flags.contains(flag);
+        let bad = has(CloneFlags::THREAD) && !has(CloneFlags::SIGHAND)
+            || has(CloneFlags::SIGHAND) && !has(CloneFlags::VM)
+            || has(CloneFlags::PARENT) && parent.is_init()
+            || has(CloneFlags::CLEAR_SIGHAND) && has(CloneFlags::SIGHAND)
+            || has(CloneFlags::PIDFD);
+        if bad { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+}
+
+fn signal_or_none(number: u64) -> Result<Option<Signal>, Errno> {
+    match number {
+        0 => Ok(None),
+        number => i32::try_from(number).map_err(|_| Errno::EINVAL).and_then(Signal::new).map(Some),
+    }
+}
+
+/// Makes a task as `request` says; it starts with the registers of `parent`, but 0 in `rax`. Returns its number.
+///
+/// `EINVAL` flags that contradict each other; `EPERM` a thread pointer that is no user address; `EAGAIN` too many tasks (limit of the user, of the machine, of a
+/// container, or no number left); `ENOMEM`; or what a controller says. Locks: none may be held.
+pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) -> Result<Pid, Errno> {
+    request.check(parent.process())?;
+    if request.flags.contains(CloneFlags::SETTLS) {
+        bases::check(request.thread_pointer)?;
+    }
+    let population = parent.population();
+    let flags = request.flags;
+    if population.task_count() as u64 >= population.most_tasks() {
+        return Err(Errno::EAGAIN);
+    }
+    check_user_limit(parent)?;
+    let admission = population.framework().can_fork(&**parent)?;
+
+    let space = if flags.contains(CloneFlags::VM) {
+        parent.numbered_space()?
+    } else {
+        NumberedSpace { space: parent.space()?.fork()?, number: population.next_space_number() }
+    };
+    let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Completion::new()));
+    let entity = Entity::new(crate::run::begin, parent.entity().allowed(), parent.entity().nice())?;
+    let (fs_base, gs_base) = parent.entity().context().user_bases();
+    let fs_base = if flags.contains(CloneFlags::SETTLS) { request.thread_pointer } else { fs_base };
+    entity.context().inherit_fpu();
+    entity.context().set_user_bases(fs_base, gs_base, false);
+    let belongings = inherit(parent, flags)?;
+    let number = population.reserve()?;
+    let process = if flags.contains(CloneFlags::THREAD) {
+        parent.process().clone()
+    } else {
+        new_process(parent, request, number.pid())
+    };
+    let mut start = Box::new(UserContext { registers: context.registers });
+    start.registers.rax = 0;
+    if request.stack != 0 {
+        start.registers.rsp = request.stack;
+    }
+    let shares_stack = flags.contains(CloneFlags::VM) && !flags.contains(CloneFlags::VFORK);
+    let child = Task::new(TaskParts {
+        tid: number.pid(),
+        process,
+        kernel: false,
+        entity,
+        space: Some(space),
+        belongings,
+        start: Start::User(start),
+        mask: parent.mask(),
+        stack: if shares_stack { AlternateStack::NONE } else { parent.signals.lock().stack },
+        clear_child_tid: if flags.contains(CloneFlags::CHILD_CLEARTID) { request.child_tid } else { 0 },
+        set_child_tid: if flags.contains(CloneFlags::CHILD_SETTID) { request.child_tid } else { 0 },
+        vfork: vfork.clone(),
+        allowed_nodes: parent.allowed_nodes(),
+        affinity: parent.affinity(),
+        policy: parent.policy() as i32,
+    });
+
+    let tid = number.pid();
+    let member: Arc<dyn Member> = child.clone();
+    admission.admit(&member);
+    drop(member);
+    register(&child);
+    number.keep();
+    population.count_fork();
+    if flags.contains(CloneFlags::PARENT_SETTID) {
+        // The child exists: an address that can't be written is the caller's loss, as on Linux.
+        let _ = user_memory::write(request.parent_tid, &tid.raw().to_le_bytes());
+    }
+    sched::start(child as Arc<dyn Schedulable>);
+    if let Some(done) = vfork {
+        // Killed while waiting: the child goes on alone.
+        let _ = sleep::until_killed_or(parent, done.queue(), || done.is_done().then_some(()), None);
+    }
+    Ok(tid)
+}
+
+/// `RLIMIT_NPROC`: `EAGAIN` if the user has as many tasks; the superuser and the privileged are not counted out.
+fn check_user_limit(parent: &Task) -> Result<(), Errno> {
+    let limit = parent.process().limit(Resource::Processes);
+    let credentials = parent.credentials();
+    let free = credentials.uid == Uid::ROOT
+        || credentials.has(Capabilities::SYS_RESOURCE)
+        || credentials.has(Capabilities::SYS_ADMIN);
+    let tasks = parent.with_belongings(|own| own.share.as_ref().map_or(0, |share| share.account().tasks()));
+    if !free && tasks >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
+}
+
+/// What the child has of its parent's belongings, shared or copied.
+fn inherit(parent: &Task, flags: CloneFlags) -> Result<Belongings, Errno> {
+    let (files, context) = (parent.files()?, parent.context()?);
+    let files = if flags.contains(CloneFlags::FILES) { files } else { files.fork()? };
+    let context = if flags.contains(CloneFlags::FS) { context } else { context.fork() };
+    Ok(parent.with_belongings(|own| Belongings {
+        credentials: own.credentials.clone(),
+        secure_bits: own.secure_bits,
+        no_new_privileges: own.no_new_privileges,
+        share: own.share.as_ref().map(|share| share.another()),
+        files: Some(files),
+        context: Some(context),
+        name: own.name,
+    }))
+}
+
+fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> {
+    let own = parent.process();
+    let kinship = own.kinship();
+    let flags = request.flags;
+    let (ancestor, exit_signal) = if flags.contains(CloneFlags::PARENT) {
+        (kinship.parent(), own.state().exit_signal)
+    } else {
+        (own.pid(), request.exit_signal)
+    };
+    let start = Kinship::new(pid, ancestor, kinship.group(), kinship.session());
+    start.detached.store(kinship.detached.load(Relaxed), Relaxed);
+    let actions = own.state().actions.clone();
+    let actions = if flags.contains(CloneFlags::SIGHAND) {
+        actions
+    } else {
+        let table = actions.lock();
+        let copy = if flags.contains(CloneFlags::CLEAR_SIGHAND) { table.cleared() } else { table.clone() };
+        drop(table);
+        shared_actions(copy)
+    };
+    let start = ProcessStart {
+        kinship: start,
+        actions,
+        exit_signal,
+        limits: own.limits(),
+        program: own.program(),
+        dumpable: own.dumpable.load(Relaxed),
+    };
+    let process = Process::new(own.population(), start);
+    // A limit of CPU time is inherited, timers are not.
+    process.timers.watch();
+    process
+}
+
+/// Enters a task into its process and the tree. A thread that comes while its process ends, stops or executes another
+/// program finds that out before its first instruction.
+pub(crate) fn register(child: &Arc<Task>) {
+    let process = child.process();
+    let mut tree = child.population().tree();
+    tree.add_task(child.tid(), child.clone());
+    let mut state = process.state();
+    let is_first = state.threads.is_empty();
+    if let Some(stop) = &mut state.stop {
+        stop.running += 1;
+    }
+    if state.exit.is_some() || state.stop.is_some() || state.executing.is_some() {
+        child.note_attention();
+    }
+    state.threads.push(child.clone());
+    drop(state);
+    if is_first {
+        tree.add_process(process.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clone3_refuses_what_does_not_fit_together() {
+        let mut words = [0u64; 11];
+        assert!(CloneRequest::for_clone3(&words).is_ok());
+        words[5] = 0x1000;
+        assert!(CloneRequest::for_clone3(&words).is_err(), "a stack without size");
+        words[6] = 0x2000;
+        assert_eq!(CloneRequest::for_clone3(&words).map(|request| request.stack), Ok(0x3000));
+        words[6] = u64::MAX;
+        assert!(CloneRequest::for_clone3(&words).is_err(), "a stack that wraps");
+        let mut words = [0u64; 11];
+        words[4] = 65;
+        assert!(CloneRequest::for_clone3(&words).is_err(), "no such signal");
+        words[4] = 17;
+        words[0] = 0x10000;
+        assert!(CloneRequest::for_clone3(&words).is_err(), "a thread with an exit signal");
+        words[0] = 0x2000_0000;
+        assert!(CloneRequest::for_clone3(&words).is_err(), "a namespace");
+    }
+
+    #[test]
+    fn clone_takes_the_signal_from_the_low_byte() {
+        let request = CloneRequest::for_clone(0x4111, 0, 0, 0, 0).unwrap();
+        assert_eq!(request.exit_signal, Some(Signal::CHLD));
+        assert_eq!(request.flags, CloneFlags::VM | CloneFlags::VFORK);
+        assert_eq!(CloneRequest::for_clone(0x2000_0011, 0, 0, 0, 0).map(|_| ()), Err(Errno::EINVAL));
+        assert_eq!(CloneRequest::for_clone(0x41, 0, 0, 0, 0).map(|_| ()), Err(Errno::EINVAL));
+    }
+}

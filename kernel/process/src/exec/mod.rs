@@ -1,0 +1,222 @@
+//! `execve(2)`: a new program for the calling task.
+//!
+//! Everything that can fail happens before the point of no return, in a new address space that nobody runs in yet;
+//! then the other threads end, and the task becomes what the program wants. [`image`] checks ELF files, [`script`]
+//! reads `#!` lines, [`stack`] lays out the first stack, `load` fills the address space.
+
+pub mod image;
+mod load;
+pub mod script;
+pub mod stack;
+
+use crate::{
+    identity::{self, ExecutedFile},
+    process::{Program, shared_actions},
+    signals::{AlternateStack, Signal},
+    sleep,
+    task::{Name, NumberedSpace, Task},
+};
+use alloc::{sync::Arc, vec, vec::Vec};
+use base::{Credentials, Errno};
+use core::sync::atomic::Ordering::Relaxed;
+use machine::{fpu, user::UserContext};
+use script::Script;
+use vfs::{Caller, FileTable, Follow, MountFlags, OpenFile, Permissions, Start};
+
+/// What `execve` and `execveat` are asked for.
+pub struct ExecRequest<'a> {
+    /// Where a relative path starts.
+    pub start: Start<'a>,
+    /// The file.
+    pub path: &'a [u8],
+    /// Whether a symbolic link at the end is followed, and an empty path means the start.
+    pub follow: Follow,
+    /// How a script's interpreter and `AT_EXECFN` name the file: the path, or `/dev/fd/N`.
+    pub name: &'a [u8],
+    /// The arguments.
+    pub arguments: Vec<Vec<u8>>,
+    /// The environment.
+    pub environment: Vec<Vec<u8>>,
+}
+
+/// The file that is loaded in the end, after scripts have named their interpreters.
+struct Found {
+    file: Arc<OpenFile>,
+    arguments: Vec<Vec<u8>>,
+}
+
+/// Makes `task`, the current one, run another program; on success `context` holds its first registers.
+///
+/// Errors, nothing changed: those of opening the file; `EACCES` it may not be executed; `ENOEXEC` it is no program for
+/// this machine; `E2BIG` arguments and environment; `ELOOP` too many scripts; `ENOMEM`; `EINTR` the process is ending.
+/// Locks: none may be held.
+pub fn execute(task: &Arc<Task>, context: &mut UserContext, request: ExecRequest<'_>) -> Result<(), Errno> {
+    let old = task.credentials();
+    let files = task.context()?;
+    let caller = Caller { context: &files, credentials: &old };
+    let stack_limit = task.process().limit(crate::limits::Resource::Stack);
+    let mut arguments = request.arguments;
+    if arguments.is_empty() {
+        arguments.push(Vec::new());
+    }
+    stack::check_size(arguments.iter().chain(&request.environment), stack_limit)?;
+    let file = caller.open_program(request.start, request.path, request.follow)?;
+    let found = find(&caller, file, request.name, arguments)?;
+    stack::check_size(found.arguments.iter().chain(&request.environment), stack_limit)?;
+    let (bits, no_new_privileges) = task.with_belongings(|own| (own.secure_bits, own.no_new_privileges));
+    let (credentials, secure) = identity::execute(&old, bits, no_new_privileges, set_ids(&found.file));
+    let plan = load::Plan {
+        caller: &caller,
+        file: &found.file,
+        name: request.name,
+        arguments: &found.arguments,
+        environment: &request.environment,
+        credentials: &credentials,
+        secure,
+        limits: task.process().memory_limits(),
+    };
+    let loaded = load::load(&plan)?;
+    let table = private_files(task)?;
+
+    become_only_thread(task)?;
+    // From here on nothing fails.
+    let space = NumberedSpace { space: loaded.space, number: task.population().next_space_number() };
+    space.space.activate();
+    let previous = task.replace_space(Some(space));
+    task.finish_vfork();
+    drop(previous);
+    table.close_on_exec();
+    task.with_belongings(|own| own.files = Some(table));
+    let program = Program {
+        file: found.file,
+        arguments: loaded.arguments,
+        environment: loaded.environment,
+        stack: loaded.pointer,
+        vector: loaded.vector,
+    };
+    reset(task, request.name, program, credentials, secure);
+    *context = UserContext::default();
+    context.registers.rip = loaded.entry;
+    context.registers.rsp = loaded.pointer;
+    fpu::reset_current();
+    task.entity().context().set_user_bases(0, 0, true);
+    Ok(())
+}
+
+/// Follows `#!` lines until a file is no script. `ELOOP` after [`script::MAX_DEPTH`] of them.
+fn find(
+    caller: &Caller<'_>,
+    mut file: Arc<OpenFile>,
+    name: &[u8],
+    mut arguments: Vec<Vec<u8>>,
+) -> Result<Found, Errno> {
+    let mut name = name.to_vec();
+    for _ in 0..=script::MAX_DEPTH {
+        let mut start = vec![0; script::LINE_MAX];
+        let length = file.read_program(&mut start, 0)?;
+        let Some(script) = Script::parse(&start[..length]) else { return Ok(Found { file, arguments }) };
+        let script = script?;
+        arguments = script.arguments(&name, &arguments);
+        file = caller.open_program(Start::WorkingDirectory, &script.interpreter, Follow::Yes)?;
+        name = script.interpreter;
+    }
+    Err(Errno::ELOOP)
+}
+
+/// Set-user-ID and set-group-ID of a file, where its mount lets them count.
+fn set_ids(file: &OpenFile) -> ExecutedFile {
+    if file.mount_flags().contains(MountFlags::NO_SET_ID) {
+        return ExecutedFile::default();
+    }
+    let owner = file.inode().ownership();
+    let has = |bits| owner.permissions.any(bits);
+    ExecutedFile {
+        set_uid: has(Permissions::SET_UID).then_some(owner.uid),
+        // Without group execution the bit means something else (mandatory locking, once).
+        set_gid: (has(Permissions::SET_GID) && has(0o010)).then_some(owner.gid),
+    }
+}
+
+/// The task's table of descriptors, or a copy if others share it that are not threads of its process: exec closes
+/// descriptors in its own only.
+fn private_files(task: &Task) -> Result<Arc<FileTable>, Errno> {
+    let files = task.files()?;
+    let threads = task.process().threads();
+    let tables = threads.iter().filter_map(|thread| thread.files().ok());
+    let shared_by_threads = tables.filter(|table| Arc::ptr_eq(table, &files)).count();
+    // Each thread's own reference, and the one in `files`.
+    if Arc::strong_count(&files) > shared_by_threads + 1 { files.fork() } else { Ok(files) }
+}
+
+/// Ends all other threads of the process and takes over its number. `EINTR` if the process is ending anyway.
+fn become_only_thread(task: &Arc<Task>) -> Result<(), Errno> {
+    let process = task.process();
+    {
+        let mut state = process.state();
+        if state.exit.is_some() || state.executing.is_some() {
+            return Err(Errno::EINTR);
+        }
+        if state.threads.len() == 1 && state.departing == 0 && task.is_leader() {
+            return Ok(());
+        }
+        state.executing = Some(task.tid());
+        let others = state.threads.iter().filter(|thread| !Arc::ptr_eq(thread, task));
+        others.for_each(|thread| thread.call_attention());
+    }
+    let alone = || {
+        let state = process.state();
+        (state.threads.len() == 1 && state.departing == 0).then_some(())
+    };
+    sleep::until_killed_or(task, &process.news, alone, None)?;
+    let mut old_leader = None;
+    if !task.is_leader() {
+        let mut tree = task.population().tree();
+        old_leader = tree.remove_task(process.pid());
+        tree.add_task(process.pid(), task.clone());
+        let own = tree.remove_task(task.tid());
+        task.become_leader();
+        drop(tree);
+        drop(own);
+    }
+    {
+        let mut state = process.state();
+        state.executing = None;
+        state.leader_end = None;
+    }
+    crate::exit::released(old_leader);
+    Ok(())
+}
+
+/// What a new program starts with besides memory: default handlers, no alternate stack, name, credentials.
+fn reset(task: &Arc<Task>, name: &[u8], program: Program, credentials: Credentials, secure: bool) {
+    let process = task.process();
+    {
+        let mut state = process.state();
+        let mut table = state.actions.lock().clone();
+        table.reset_handlers();
+        if Arc::strong_count(&state.actions) > 1 {
+            state.actions = shared_actions(table);
+        } else {
+            *state.actions.lock() = table;
+        }
+        state.exit_signal = state.exit_signal.map(|_| Signal::CHLD);
+    }
+    {
+        let mut signals = task.signals.lock();
+        signals.stack = AlternateStack::NONE;
+        signals.saved_mask = None;
+    }
+    process.timers.forget_posix();
+    task.set_clear_child_tid(0);
+    task.forget_robust_list();
+    let start = name.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    task.set_name(Name::new(&name[start..]));
+    process.set_program(Arc::new(program));
+    process.kinship().executed.store(true, Relaxed);
+    process.dumpable.store(!secure, Relaxed);
+    if secure {
+        task.parent_death_signal.store(0, Relaxed);
+    }
+    task.set_credentials(credentials);
+    task.with_belongings(|own| own.secure_bits.remove(identity::SecureBits::KEEP_CAPS));
+}

@@ -1,0 +1,230 @@
+//! The end of a task and of a process: what it gives back, who is told, what is left to reap.
+
+use crate::{
+    futex_calls,
+    process::Process,
+    signals::{Signal, SignalInfo, send},
+    status::{Change, End},
+    task::Task,
+    terminal,
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// `exit(2)`: the calling task ends before it goes back to user mode.
+pub fn exit(task: &Task, code: i32) {
+    task.leave(code as u8);
+}
+
+/// `exit_group(2)`: all threads of the process end.
+pub fn exit_group(task: &Task, code: i32) {
+    let process = task.process();
+    send::end_group(process, &mut process.state(), End::Exited(code as u8));
+    task.note_attention();
+}
+
+/// The last that a task does, on its own stack.
+pub(crate) fn finish(task: Arc<Task>) -> ! {
+    leave(&task);
+    drop(task);
+    sched::exit_current()
+}
+
+/// Ends `task`, the current one, in the order that Linux has: its memory, its files, its containers, its relatives.
+pub(crate) fn leave(task: &Arc<Task>) {
+    let process = task.process();
+    task.mark_exiting();
+    if process.is_init() && process.thread_count() == 1 {
+        last_of_init(task);
+    }
+    futex_calls::exit(task);
+    leave_memory(task);
+    let (files, context, share) = task.with_belongings(|own| (own.files.take(), own.context.take(), own.share.take()));
+    drop((files, context));
+    let last = take_out_of_process(task);
+    if last {
+        process.timers.stop();
+        process.forget_program();
+        terminal::leave_session(process);
+    }
+    task.population().framework().exit(&**task);
+    if task.is_leader() {
+        // The user's count keeps a zombie until it is reaped.
+        task.with_belongings(|own| own.share = share);
+    } else {
+        let gone = task.population().tree().remove_task(task.tid());
+        task.population().framework().release(&**task);
+        drop((gone, share));
+    }
+    process.state().departing -= 1;
+    if last {
+        notify(process);
+    } else {
+        // A thread that executes a program waits here for the others.
+        process.news.wake_all();
+    }
+}
+
+/// Lets go of the address space; a parent in vfork goes on.
+pub(crate) fn leave_memory(task: &Arc<Task>) {
+    if let Some(space) = task.replace_space(None) {
+        task.process().note_resident(space.space.resident().peak * 4);
+        machine::paging::deactivate();
+        drop(space);
+    }
+    task.finish_vfork();
+}
+
+/// Takes the task out of its process's threads and says whether it was the last.
+fn take_out_of_process(task: &Arc<Task>) -> bool {
+    let process = task.process();
+    sched::account();
+    let usage = task.usage();
+    let mut state = process.state();
+    state.threads.retain(|thread| !Arc::ptr_eq(thread, task));
+    state.ended_threads.add(&usage);
+    let own_end = task.leaving().unwrap_or(End::Exited(0));
+    if task.is_leader() {
+        state.leader_end = Some(own_end);
+    }
+    let mut stopped = None;
+    if let Some(stop) = &mut state.stop
+        && !task.counted_stopped.load(Relaxed)
+        && stop.running > 0
+    {
+        stop.running -= 1;
+        if stop.running == 0 && !state.threads.is_empty() {
+            stopped = state.stop.map(|stop| Change::Stopped(stop.signal));
+            state.change = stopped;
+        }
+    }
+    // Signals for the whole process that this thread was to take are another's now.
+    if !state.pending.set().is_empty()
+        && let Some(other) = state.threads.first()
+    {
+        other.call_attention();
+    }
+    let last = state.threads.is_empty();
+    state.departing += 1;
+    drop(state);
+    if let Some(change) = stopped {
+        send::tell_parent(process, change);
+    }
+    last
+}
+
+/// The process has no threads any more: children go to who adopts them, the parent is told.
+fn notify(process: &Arc<Process>) {
+    let population = process.population();
+    let mut tree = population.tree();
+    process.kinship().exiting.store(true, Relaxed);
+    // Stopped groups that nobody in their session could start again get SIGHUP and SIGCONT (POSIX).
+    let mut orphaned = Vec::new();
+    let own_group = process.kinship().group();
+    let parent_elsewhere = tree.process(process.kinship().parent()).is_some_and(|parent| {
+        parent.kinship().group() != own_group && parent.kinship().session() == process.kinship().session()
+    });
+    if parent_elsewhere && tree.is_orphaned(own_group, Some(process.pid())) {
+        orphaned.push(own_group);
+    }
+    let adopted = tree.orphan(process.pid());
+    for (child, _) in &adopted {
+        let group = child.kinship().group();
+        let was_held = group != own_group && child.kinship().session() == process.kinship().session();
+        if was_held && !orphaned.contains(&group) && tree.is_orphaned(group, None) {
+            orphaned.push(group);
+        }
+    }
+    orphaned
+        .retain(|&group| tree.group(group).iter().any(|member| member.pid() != process.pid() && member.is_stopped()));
+    let (end, exit_signal) = {
+        let mut state = process.state();
+        let end = state.exit.or(state.leader_end).unwrap_or(End::Exited(0));
+        state.zombie = Some(end);
+        (end, state.exit_signal)
+    };
+    let parent = tree.process(process.kinship().parent()).cloned();
+    drop(tree);
+
+    for group in orphaned {
+        send::to_group(population, group, Signal::HUP);
+        send::to_group(population, group, Signal::CONT);
+    }
+    for (child, parent) in adopted {
+        adopt(&child, &parent);
+    }
+    tell_end(process, parent, end, exit_signal);
+}
+
+/// A child has a new parent because its old one ended.
+fn adopt(child: &Arc<Process>, parent: &Arc<Process>) {
+    for thread in child.threads() {
+        let wish = thread.parent_death_signal.load(Relaxed) as i32;
+        if let Ok(signal) = Signal::new(wish) {
+            // The kernel's own signals are never refused.
+            let _ = send::to_process(child, SignalInfo::kernel(signal));
+        }
+    }
+    let ended = {
+        let mut state = child.state();
+        // Whoever adopts learns of the end by SIGCHLD, whatever the first parent wanted.
+        state.exit_signal = Some(Signal::CHLD);
+        state.zombie
+    };
+    if let Some(end) = ended {
+        tell_end(child, Some(parent.clone()), end, Some(Signal::CHLD));
+    }
+}
+
+/// Tells a parent of the end of `child`; if it does not want to know, the child is reaped at once.
+fn tell_end(child: &Arc<Process>, parent: Option<Arc<Process>>, end: End, exit_signal: Option<Signal>) {
+    let Some(parent) = parent else {
+        // A thread of the kernel, or pid 1 itself: nobody waits for it.
+        reap(child);
+        return;
+    };
+    let reaps = exit_signal == Some(Signal::CHLD) && parent.state().actions.lock().reaps_children();
+    if let Some(signal) = exit_signal {
+        let ignored = reaps && parent.state().actions.lock().ignores(signal);
+        if !ignored {
+            // The kernel's own signals are never refused.
+            let _ = send::to_process(&parent, send::child_info(child, signal, Change::Ended(end)));
+        }
+    }
+    if reaps {
+        reap(child);
+    }
+    parent.news.wake_all();
+}
+
+/// Takes a zombie out of the system; its number is free afterwards.
+pub(crate) fn reap(process: &Arc<Process>) {
+    let population = process.population();
+    let (leader, gone) = {
+        let mut tree = population.tree();
+        // Its parent may have been faster, and the number may be another's by now.
+        if !tree.process(process.pid()).is_some_and(|known| Arc::ptr_eq(known, process)) {
+            return;
+        }
+        (tree.remove_task(process.pid()), tree.remove_process(process.pid()))
+    };
+    released(leader);
+    drop(gone);
+}
+
+/// What follows the removal of a zombie from the tree, without its lock.
+pub(crate) fn released(leader: Option<Arc<Task>>) {
+    if let Some(leader) = leader {
+        let share = leader.with_belongings(|own| own.share.take());
+        leader.population().framework().release(&*leader);
+        drop(share);
+    }
+}
+
+/// Pid 1 ends: the machine is switched off. Its own status is logged.
+fn last_of_init(task: &Arc<Task>) {
+    let process = task.process();
+    let end = process.state().exit.or(task.leaving()).unwrap_or(End::Exited(0));
+    machine::log!("process: pid 1 ended ({end}); powering off");
+    crate::power::off()
+}

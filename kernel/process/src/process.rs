@@ -1,0 +1,267 @@
+//! A process: the threads that share a number, children, limits and the signals that are sent to all of them.
+
+use crate::{
+    limits::{Limit, Limits, Resource},
+    population::Population,
+    signals::{ActionTable, Signal, SignalQueue},
+    status::{Change, End, Usage},
+    task::Task,
+    timers::ProcessTimers,
+    tree::{Kin, Kinship},
+};
+use alloc::{sync::Arc, vec::Vec};
+use base::{Credentials, Errno, Pid};
+use container::Gate;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use machine::sync::{SpinGuard, SpinLock, rank};
+use sched::WaitQueue;
+use vfs::OpenFile;
+
+/// The table of signal actions as processes share it (`CLONE_SIGHAND`).
+pub type SharedActions = Arc<SpinLock<ActionTable>>;
+
+/// A new table of signal actions.
+pub(crate) fn shared_actions(table: ActionTable) -> SharedActions {
+    Arc::new(SpinLock::new(rank::SIGNAL_ACTIONS, table))
+}
+
+/// A process (thread group).
+pub struct Process {
+    kinship: Kinship,
+    population: &'static Population,
+    /// Keeps forks and moves between containers apart.
+    pub gate: Gate,
+    state: SpinLock<ProcessState>,
+    limits: SpinLock<Limits>,
+    /// Woken when a child has something to tell to `wait4`, and when a thread ends while another wants to exec.
+    pub news: WaitQueue,
+    /// Stopped threads sleep here.
+    pub(crate) stopped: WaitQueue,
+    /// Interval timers and POSIX timers.
+    pub timers: ProcessTimers,
+    program: SpinLock<Option<Arc<Program>>>,
+    max_resident: AtomicU64,
+    /// `PR_SET_DUMPABLE`.
+    pub dumpable: AtomicBool,
+}
+
+/// The program that a process runs, for /proc.
+pub struct Program {
+    /// The file, `/proc/PID/exe`.
+    pub file: Arc<OpenFile>,
+    /// Where the argument strings lie: first byte, first byte behind.
+    pub arguments: (u64, u64),
+    /// Where the environment strings lie.
+    pub environment: (u64, u64),
+    /// The first stack pointer.
+    pub stack: u64,
+    /// The auxiliary vector as bytes.
+    pub vector: Vec<u8>,
+}
+
+/// A stop of the whole process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stop {
+    /// The signal that asked for it.
+    pub(crate) signal: Signal,
+    /// How many threads still run.
+    pub(crate) running: usize,
+}
+
+/// What the process lock guards.
+pub(crate) struct ProcessState {
+    /// Threads that have not ended.
+    pub(crate) threads: Vec<Arc<Task>>,
+    /// Signals for any thread.
+    pub(crate) pending: SignalQueue,
+    /// What is done about signals.
+    pub(crate) actions: SharedActions,
+    /// Set once: all threads are to end, and the process with this.
+    pub(crate) exit: Option<End>,
+    /// Threads that have left the list and still give back what they had.
+    pub(crate) departing: usize,
+    /// The thread that executes a program and waits for the others to end.
+    pub(crate) executing: Option<Pid>,
+    /// A stop under way or complete.
+    pub(crate) stop: Option<Stop>,
+    /// A stop or continuation that no wait has seen yet.
+    pub(crate) change: Option<Change>,
+    /// All threads have ended: what there is to reap.
+    pub(crate) zombie: Option<End>,
+    /// How the leader ended, if it ended before others.
+    pub(crate) leader_end: Option<End>,
+    /// The signal that the parent gets at the end; none for a child made without one.
+    pub(crate) exit_signal: Option<Signal>,
+    /// What threads have used that ended.
+    pub(crate) ended_threads: Usage,
+    /// What children have used that were waited for.
+    pub(crate) children: Usage,
+}
+
+/// What a new process begins with.
+pub(crate) struct ProcessStart {
+    pub(crate) kinship: Kinship,
+    pub(crate) actions: SharedActions,
+    pub(crate) exit_signal: Option<Signal>,
+    pub(crate) limits: Limits,
+    pub(crate) program: Option<Arc<Program>>,
+    pub(crate) dumpable: bool,
+}
+
+impl Process {
+    pub(crate) fn new(population: &'static Population, start: ProcessStart) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            kinship: start.kinship,
+            population,
+            gate: Gate::new(),
+            state: SpinLock::new(
+                rank::PROCESS,
+                ProcessState {
+                    threads: Vec::new(),
+                    pending: SignalQueue::new(),
+                    actions: start.actions,
+                    exit: None,
+                    departing: 0,
+                    executing: None,
+                    stop: None,
+                    change: None,
+                    zombie: None,
+                    leader_end: None,
+                    exit_signal: start.exit_signal,
+                    ended_threads: Usage::default(),
+                    children: Usage::default(),
+                },
+            ),
+            limits: SpinLock::new(rank::TASK, start.limits),
+            news: WaitQueue::new(),
+            stopped: WaitQueue::new(),
+            timers: ProcessTimers::new(this.clone()),
+            program: SpinLock::new(rank::TASK, start.program),
+            max_resident: AtomicU64::new(0),
+            dumpable: AtomicBool::new(start.dumpable),
+        })
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> Pid {
+        self.kinship.pid()
+    }
+
+    /// Parent, group, session and what belongs to them.
+    pub fn kinship(&self) -> &Kinship {
+        &self.kinship
+    }
+
+    /// The population that it is part of.
+    pub fn population(&self) -> &'static Population {
+        self.population
+    }
+
+    /// Whether it is the first process, which unwanted signals don't end.
+    pub fn is_init(&self) -> bool {
+        self.pid().raw() == 1
+    }
+
+    pub(crate) fn state(&self) -> SpinGuard<'_, ProcessState> {
+        self.state.lock()
+    }
+
+    /// Threads that have not ended.
+    pub fn threads(&self) -> Vec<Arc<Task>> {
+        self.state.lock().threads.clone()
+    }
+
+    /// How many threads have not ended.
+    pub fn thread_count(&self) -> usize {
+        self.state.lock().threads.len()
+    }
+
+    /// The task whose number is the process's, as long as it was not reaped.
+    pub fn leader(&self) -> Option<Arc<Task>> {
+        self.population.task(self.pid())
+    }
+
+    /// Whether all threads have ended and nobody has waited for it yet.
+    pub fn is_zombie(&self) -> bool {
+        self.state.lock().zombie.is_some()
+    }
+
+    /// Whether a stop signal has stopped every thread.
+    pub fn is_stopped(&self) -> bool {
+        self.state.lock().stop.is_some_and(|stop| stop.running == 0)
+    }
+
+    /// The status word of a zombie, for the `exit_code` field of /proc.
+    pub fn exit_status(&self) -> i32 {
+        self.state.lock().zombie.map_or(0, |end| Change::Ended(end).wait_status())
+    }
+
+    /// A copy of the limits.
+    pub fn limits(&self) -> Limits {
+        self.limits.lock().clone()
+    }
+
+    /// The value of a limit that holds now.
+    pub fn limit(&self, resource: Resource) -> u64 {
+        self.limits.lock().soft(resource)
+    }
+
+    /// Sets a limit, `who` being the one who asks, and returns the old one. Errors as [`Limits::set`].
+    pub fn set_limit(&self, resource: Resource, limit: Limit, who: &Credentials) -> Result<Limit, Errno> {
+        let old = self.limits.lock().set(resource, limit, who)?;
+        if resource == Resource::CpuTime {
+            self.timers.watch();
+        }
+        Ok(old)
+    }
+
+    /// The limits that address spaces obey.
+    pub fn memory_limits(&self) -> memory::Limits {
+        let limits = self.limits.lock();
+        memory::Limits {
+            address_space: limits.soft(Resource::AddressSpace),
+            data: limits.soft(Resource::Data),
+            stack: limits.soft(Resource::Stack),
+        }
+    }
+
+    /// The program that it runs; none for a thread of the kernel.
+    pub fn program(&self) -> Option<Arc<Program>> {
+        self.program.lock().clone()
+    }
+
+    pub(crate) fn set_program(&self, program: Arc<Program>) {
+        let old = self.program.lock().replace(program);
+        drop(old);
+    }
+
+    /// Lets go of the program's file when the last thread ends.
+    pub(crate) fn forget_program(&self) {
+        let old = self.program.lock().take();
+        drop(old);
+    }
+
+    pub(crate) fn note_resident(&self, kibibytes: u64) {
+        self.max_resident.fetch_max(kibibytes, Relaxed);
+    }
+
+    /// What its threads have used, those that ended included.
+    pub fn usage(&self) -> Usage {
+        let state = self.state.lock();
+        let mut usage = state.ended_threads;
+        state.threads.iter().for_each(|thread| usage.add(&thread.usage()));
+        usage.max_resident = usage.max_resident.max(self.max_resident.load(Relaxed));
+        usage
+    }
+
+    /// What children have used that were waited for.
+    pub fn children_usage(&self) -> Usage {
+        self.state.lock().children
+    }
+}
+
+impl Kin for Arc<Process> {
+    fn kinship(&self) -> &Kinship {
+        &self.kinship
+    }
+}

@@ -1,0 +1,96 @@
+//! The main loop of a task: user mode, what made it come back, what there is to do before it goes there again.
+
+use crate::{
+    exit, faults,
+    signals::deliver::{self, Fate, InterruptedCall},
+    spawn,
+    task::{Start, Task, current},
+};
+use alloc::{boxed::Box, sync::Arc};
+use base::Errno;
+use linux_raw_sys::general as number;
+use machine::{
+    sync::Hook,
+    user::{Exit, UserContext},
+    user_memory,
+};
+
+/// The system calls; filled by `kernel/syscall`.
+pub trait SystemCalls: Sync {
+    /// Does the call that `context`'s registers describe for `task`, the current one, and puts the result into `rax`.
+    /// A blocking call that a signal ended puts `-EINTR` there; whether it is started again is decided afterwards.
+    fn dispatch(&self, task: &Arc<Task>, context: &mut UserContext);
+}
+
+/// Installed once at boot.
+pub static SYSTEM_CALLS: Hook<dyn SystemCalls> = Hook::new();
+
+/// The first function on the kernel stack of every task.
+pub(crate) fn begin() -> ! {
+    let Some(task) = current() else {
+        // The scheduler has just switched to the task, so it is the current one.
+        panic!("process: a task began that the scheduler does not know");
+    };
+    match task.take_start() {
+        Some(Start::User(context)) => {
+            let address = task.take_set_child_tid();
+            if address != 0 {
+                // As on Linux, an address that can't be written is not an error.
+                let _ = user_memory::write(address, &task.tid().raw().to_le_bytes());
+            }
+            user_loop(&task, context);
+        }
+        Some(Start::Program(program)) => {
+            let context = spawn::execute_first(&task, &program);
+            drop(program);
+            if let Some(context) = context {
+                user_loop(&task, context);
+            }
+        }
+        Some(Start::Kernel(function)) => function(),
+        None => {}
+    }
+    exit::finish(task)
+}
+
+/// Runs user mode until the task is to end. A signal that comes after the look at `needs_attention` interrupts this CPU,
+/// and [`UserContext::run`] then comes back without having run the program.
+fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
+    let mut interrupted = None;
+    let mut restarting = false;
+    loop {
+        if task.needs_attention() || interrupted.is_some() {
+            let fate = deliver::before_user_mode(task, &mut context, interrupted.take(), &mut restarting);
+            if fate == Fate::Ends {
+                return;
+            }
+        }
+        if sched::need_resched() {
+            sched::schedule();
+            // Others ran meanwhile and may have sent something.
+            continue;
+        }
+        match context.run() {
+            Exit::SystemCall => {
+                if !core::mem::take(&mut restarting) {
+                    task.forget_deadline();
+                }
+                interrupted = call(task, &mut context);
+            }
+            Exit::Fault(fault) => faults::handle(task, &mut context, fault),
+            Exit::Interrupt => {}
+        }
+    }
+}
+
+/// Does a system call; names it if it ended with `EINTR` and may be started again.
+fn call(task: &Arc<Task>, context: &mut UserContext) -> InterruptedCall {
+    let call = context.registers.rax;
+    match SYSTEM_CALLS.get() {
+        Some(calls) => calls.dispatch(task, context),
+        None => context.registers.rax = (-i64::from(Errno::ENOSYS as i32)) as u64,
+    }
+    let is_interrupted = context.registers.rax as i64 == -i64::from(Errno::EINTR as i32);
+    // sigreturn puts back a result of long ago, which may be EINTR too.
+    (is_interrupted && call != u64::from(number::__NR_rt_sigreturn)).then_some(call)
+}

@@ -1,0 +1,169 @@
+//! Where tasks run and with which weight: affinity, nice values and policies.
+
+use crate::{limits::Resource, task::Task};
+use alloc::{sync::Arc, vec::Vec};
+use base::{Capabilities, CpuSet, Errno, Pid, Uid};
+use core::sync::atomic::Ordering::Relaxed;
+use sched::Nice;
+
+/// The scheduling policies that programs may ask for. All are run by virtual time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    /// `SCHED_OTHER`.
+    Other = 0,
+    /// `SCHED_BATCH`.
+    Batch = 3,
+    /// `SCHED_IDLE`.
+    Idle = 5,
+}
+
+impl Policy {
+    /// From the number in a system call; none for what is not offered.
+    pub fn from_raw(number: i32) -> Option<Self> {
+        match number {
+            0 => Some(Self::Other),
+            3 => Some(Self::Batch),
+            5 => Some(Self::Idle),
+            _ => None,
+        }
+    }
+}
+
+/// Whose nice value `getpriority(2)` and `setpriority(2)` mean; none is the caller, its group, its user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PriorityTarget {
+    /// One task.
+    Task(Option<Pid>),
+    /// The members of a process group.
+    Group(Option<Pid>),
+    /// All tasks of a real user.
+    User(Option<Uid>),
+}
+
+/// Decides which CPUs of a wish a task may have; filled by the wiring when a controller confines tasks.
+pub trait Confinement: Sync {
+    /// The CPUs that the task's containers allow.
+    fn allowed(&self, task: &Task) -> CpuSet;
+}
+
+/// Installed at boot; without it every CPU is allowed.
+pub static CONFINEMENT: machine::sync::Hook<dyn Confinement> = machine::sync::Hook::new();
+
+impl Task {
+    fn may_schedule(&self, target: &Task) -> bool {
+        let (own, other) = (self.credentials(), target.credentials());
+        own.has(Capabilities::SYS_NICE) || own.euid == other.uid || own.euid == other.euid
+    }
+
+    /// `sched_setaffinity(2)` of `target`: the wish, cut to what its containers allow. `EPERM`; `EINVAL` nothing is left.
+    pub fn set_affinity_of(&self, target: &Arc<Task>, wish: &CpuSet) -> Result<(), Errno> {
+        if !self.may_schedule(target) {
+            return Err(Errno::EPERM);
+        }
+        target.set_affinity(wish)
+    }
+
+    /// The CPUs that the task asked for itself; all if it never did.
+    pub fn affinity(&self) -> CpuSet {
+        *self.affinity.lock()
+    }
+
+    fn set_affinity(&self, wish: &CpuSet) -> Result<(), Errno> {
+        let confined = CONFINEMENT.get().map_or(CpuSet::first(base::MAX_CPUS), |hook| hook.allowed(self));
+        let allowed = wish.and(&confined);
+        if allowed.and(&machine::cpu::online()).is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        *self.affinity.lock() = *wish;
+        self.apply_allowed(&allowed);
+        Ok(())
+    }
+
+    /// The task's containers allow other CPUs now: `confined`, cut to what it asked for itself if any of that is left.
+    /// On return it runs only there.
+    pub fn confine(&self, confined: &CpuSet) {
+        let both = self.affinity().and(confined);
+        if both.and(&machine::cpu::online()).is_empty() {
+            // Linux forgets a wish that can't be met.
+            *self.affinity.lock() = CpuSet::first(base::MAX_CPUS);
+            self.apply_allowed(confined);
+        } else {
+            self.apply_allowed(&both);
+        }
+    }
+
+    fn apply_allowed(&self, allowed: &CpuSet) {
+        if let Some(task) = self.schedulable() {
+            sched::set_allowed(&task, allowed);
+        }
+    }
+
+    fn priority_targets(&self, target: PriorityTarget) -> Vec<Arc<Task>> {
+        let population = self.population();
+        match target {
+            PriorityTarget::Task(None) => self.reference().into_iter().collect(),
+            PriorityTarget::Task(Some(tid)) => population.task(tid).into_iter().collect(),
+            PriorityTarget::Group(group) => {
+                let group = group.unwrap_or_else(|| self.process().kinship().group());
+                let members = population.tree().group(group).to_vec();
+                members.iter().flat_map(|member| member.threads()).collect()
+            }
+            PriorityTarget::User(user) => {
+                let user = user.unwrap_or_else(|| self.credentials().uid);
+                population.tasks().into_iter().filter(|task| task.credentials().uid == user).collect()
+            }
+        }
+    }
+
+    /// `getpriority(2)`: the lowest nice value among the targets. `ESRCH` there are none.
+    pub fn nice_of(&self, target: PriorityTarget) -> Result<Nice, Errno> {
+        self.priority_targets(target).iter().map(|task| task.entity().nice()).min().ok_or(Errno::ESRCH)
+    }
+
+    /// `setpriority(2)`. `ESRCH` no target; `EPERM` another user's task; `EACCES` lower than `RLIMIT_NICE` lets it.
+    pub fn set_nice_of(&self, target: PriorityTarget, nice: Nice) -> Result<(), Errno> {
+        let targets = self.priority_targets(target);
+        if targets.is_empty() {
+            return Err(Errno::ESRCH);
+        }
+        let mut result = Ok(());
+        for task in targets {
+            if let Err(error) = self.set_nice(&task, nice) {
+                result = Err(error);
+            }
+        }
+        result
+    }
+
+    fn set_nice(&self, task: &Arc<Task>, nice: Nice) -> Result<(), Errno> {
+        let own = self.credentials();
+        let other = task.credentials();
+        if own.euid != other.uid && own.euid != other.euid && !own.has(Capabilities::SYS_NICE) {
+            return Err(Errno::EPERM);
+        }
+        // RLIMIT_NICE counts from 1 (nice 19) to 40 (nice -20).
+        let lowest = 20 - i64::try_from(task.process().limit(Resource::Nice)).unwrap_or(40).min(40);
+        let lowers = nice < task.entity().nice() && i64::from(nice.raw()) < lowest;
+        if lowers && !own.has(Capabilities::SYS_NICE) {
+            return Err(Errno::EACCES);
+        }
+        if let Some(task) = task.schedulable() {
+            sched::set_nice(&task, nice);
+        }
+        Ok(())
+    }
+
+    /// Its scheduling policy.
+    pub fn policy(&self) -> Policy {
+        Policy::from_raw(self.policy.load(Relaxed)).unwrap_or(Policy::Other)
+    }
+
+    /// `sched_setscheduler(2)` of `target`. `EPERM` another user's task.
+    pub fn set_policy_of(&self, target: &Task, policy: Policy) -> Result<(), Errno> {
+        if !self.may_schedule(target) {
+            return Err(Errno::EPERM);
+        }
+        target.policy.store(policy as i32, Relaxed);
+        Ok(())
+    }
+}

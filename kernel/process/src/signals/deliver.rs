@@ -1,0 +1,273 @@
+//! What a task does on its way back to user mode: ends, stops, takes signals and enters handlers.
+
+use super::{
+    Action, ActionFlags, Default, SIG_DFL, SIG_IGN, Signal, SignalInfo, SignalSet,
+    frame::{self, FrameRequest},
+    restart, send,
+};
+use crate::{
+    process::Stop,
+    status::{Change, End},
+    task::Task,
+};
+use alloc::{sync::Arc, vec};
+use base::Errno;
+use core::sync::atomic::Ordering::Relaxed;
+use machine::{
+    fpu,
+    user::{Registers, UserContext},
+    user_memory,
+};
+
+/// The length of the `syscall` instruction.
+const CALL_INSTRUCTION: u64 = 2;
+
+/// Whether the task goes back to user mode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It does.
+    GoesOn,
+    /// It is to end.
+    Ends,
+}
+
+/// A system call that ended with `EINTR` and might be started again: its number.
+pub type InterruptedCall = Option<u64>;
+
+/// What there is to do next.
+enum Next {
+    Nothing,
+    End,
+    Stop,
+    Handle(SignalInfo, Action),
+}
+
+/// Does what there is to do for `task`, the current one, before it goes back to user mode. `interrupted` names a system
+/// call that ended with `EINTR`; whether it is started again is decided here. `restarting` then says whether the next call
+/// is that one, with no handler in between.
+pub fn before_user_mode(
+    task: &Arc<Task>,
+    context: &mut UserContext,
+    mut interrupted: InterruptedCall,
+    restarting: &mut bool,
+) -> Fate {
+    if interrupted.is_none() {
+        restore_mask(task);
+    }
+    loop {
+        task.begin_attention();
+        task.process().timers.check_processor_time(task);
+        match next(task) {
+            Next::End => return Fate::Ends,
+            Next::Stop => stop(task),
+            Next::Nothing => break,
+            Next::Handle(info, action) => {
+                *restarting = false;
+                if let Some(call) = interrupted.take() {
+                    let restarts = action.flags.contains(ActionFlags::RESTART);
+                    rewind_if(class(call, &context.registers).again(Some(restarts)), call, context);
+                }
+                if enter(task, context, &info, &action).is_err() {
+                    send::force(task, SignalInfo::kernel(Signal::SEGV));
+                    if info.signal == Signal::SEGV {
+                        send::kill_by(task, Signal::SEGV);
+                    }
+                }
+            }
+        }
+    }
+    if let Some(call) = interrupted.take() {
+        *restarting = rewind_if(class(call, &context.registers).again(None), call, context);
+    }
+    restore_mask(task);
+    Fate::GoesOn
+}
+
+/// Ends what [`super::calls::block_for_call`] began. A signal that is blocked again and came meanwhile stays pending.
+fn restore_mask(task: &Arc<Task>) {
+    let saved = task.signals.lock().saved_mask.take();
+    if let Some(mask) = saved {
+        super::calls::set_mask(task, mask);
+    }
+}
+
+fn class(call: u64, registers: &Registers) -> restart::Restart {
+    restart::class(call, registers.rsi, registers.r10)
+}
+
+fn rewind_if(again: bool, call: u64, context: &mut UserContext) -> bool {
+    if again {
+        context.registers.rip = context.registers.rip.wrapping_sub(CALL_INSTRUCTION);
+        context.registers.rax = call;
+    }
+    again
+}
+
+fn next(task: &Arc<Task>) -> Next {
+    let process = task.process();
+    let mut state = process.state();
+    loop {
+        if state.exit.is_some() || task.leaving().is_some() {
+            return Next::End;
+        }
+        if state.executing.is_some_and(|tid| tid != task.tid()) {
+            return Next::End;
+        }
+        if state.stop.is_some() {
+            return Next::Stop;
+        }
+        let blocked = task.mask();
+        let own = task.signals.lock().pending.take(blocked);
+        let Some(info) = own.or_else(|| state.pending.take(blocked)) else { return Next::Nothing };
+        let signal = info.signal;
+        let mut actions = state.actions.lock();
+        let action = actions.get(signal);
+        match (action.handler, signal.default_action()) {
+            (SIG_IGN, _) | (SIG_DFL, Default::Ignore | Default::Continue) => {}
+            (SIG_DFL, Default::Stop) => {
+                drop(actions);
+                if signal != Signal::STOP {
+                    // The tree ranks before the process: look without the lock, then look again for the end.
+                    drop(state);
+                    let orphaned = process.population().tree().is_orphaned(process.kinship().group(), None);
+                    state = process.state();
+                    if orphaned {
+                        continue;
+                    }
+                }
+                if state.exit.is_none() && state.stop.is_none() {
+                    state.stop = Some(Stop { signal, running: state.threads.len() });
+                    let others = state.threads.iter().filter(|thread| !Arc::ptr_eq(thread, task));
+                    others.for_each(|thread| thread.call_attention());
+                }
+            }
+            (SIG_DFL, default) => {
+                if process.is_init() && !info.is_from_kernel() {
+                    continue;
+                }
+                drop(actions);
+                let end = End::Killed { signal, core: default == Default::Core };
+                send::end_group(process, &mut state, end);
+            }
+            _ => {
+                if action.flags.contains(ActionFlags::RESET_HAND) {
+                    actions.reset(signal);
+                }
+                drop(actions);
+                return Next::Handle(info, action);
+            }
+        }
+    }
+}
+
+/// Sleeps until the process goes on or ends. The last thread to stop tells the parent.
+fn stop(task: &Arc<Task>) {
+    let process = task.process();
+    let mut state = process.state();
+    let mut told = None;
+    if let Some(stop) = &mut state.stop
+        && !task.counted_stopped.swap(true, Relaxed)
+    {
+        stop.running = stop.running.saturating_sub(1);
+        if stop.running == 0 {
+            told = Some(Change::Stopped(stop.signal));
+        }
+    }
+    if told.is_some() {
+        state.change = told;
+    }
+    drop(state);
+    if let Some(change) = told {
+        send::tell_parent(process, change);
+    }
+    let goes_on = || {
+        let state = process.state();
+        (state.stop.is_none() || state.exit.is_some()).then_some(())
+    };
+    crate::sleep::until_killed_or(task, &process.stopped, goes_on, None).ok();
+    task.counted_stopped.store(false, Relaxed);
+}
+
+/// Puts a frame onto the stack and sets the registers for the handler. Any error means that the stack can't be written,
+/// or that the action has no way back.
+fn enter(task: &Arc<Task>, context: &mut UserContext, info: &SignalInfo, action: &Action) -> Result<(), Errno> {
+    if !action.flags.contains(ActionFlags::RESTORER) {
+        return Err(Errno::EFAULT);
+    }
+    let mask = task.mask();
+    let (stack, saved, fault) = {
+        let mut signals = task.signals.lock();
+        (signals.stack, signals.saved_mask.take(), signals.fault)
+    };
+    let pointer = context.registers.rsp;
+    let alternate = action.flags.contains(ActionFlags::ON_STACK).then(|| stack.top_for(pointer)).flatten();
+    let frame = frame::build(FrameRequest {
+        registers: &context.registers,
+        floating_point: fpu::save_current().bytes().to_vec(),
+        features: fpu::state_parts(),
+        mask: saved.unwrap_or(mask),
+        stack: stack.shown(pointer),
+        alternate_top: alternate,
+        info: info.to_bytes(),
+        fault,
+        restorer: action.restorer,
+    });
+    if alternate.is_some() && frame.address < stack.base {
+        return Err(Errno::EFAULT);
+    }
+    user_memory::write(frame.floating_point_address, &frame.floating_point)?;
+    user_memory::write(frame.address, &frame.bytes)?;
+    fpu::reset_current();
+    frame::enter_handler(&mut context.registers, info.signal.number(), action.handler, &frame);
+    let mut blocked = mask.or(action.mask);
+    if !action.flags.contains(ActionFlags::NO_DEFER) {
+        blocked.insert(info.signal);
+    }
+    task.store_mask(blocked);
+    if alternate.is_some() && stack.flags & super::stack::AUTODISARM != 0 {
+        task.signals.lock().stack = super::AlternateStack::NONE;
+    }
+    Ok(())
+}
+
+/// `rt_sigreturn(2)`: takes everything back from the frame at the stack pointer. A frame that can't be read or makes no
+/// sense ends the process with SIGSEGV.
+pub fn sigreturn(task: &Arc<Task>, context: &mut UserContext) {
+    if restore(task, context).is_err() {
+        send::force(task, SignalInfo::kernel(Signal::SEGV));
+    }
+}
+
+fn restore(task: &Arc<Task>, context: &mut UserContext) -> Result<(), Errno> {
+    let mut bytes = [0; frame::PARSE_SIZE];
+    // The handler's return has taken the return address off the stack already.
+    user_memory::read(context.registers.rsp, &mut bytes)?;
+    let restored = frame::parse(&bytes, &context.registers);
+    match restored.floating_point_address {
+        0 => fpu::reset_current(),
+        address => {
+            // What the frame leaves out stays as a new program has it.
+            let mut state = vec![0; fpu::state_size()];
+            let (legacy, _) = state.split_first_chunk_mut::<512>().ok_or(Errno::EINVAL)?;
+            user_memory::read(address, legacy)?;
+            let size = frame::floating_point_size(legacy, fpu::state_size())?;
+            user_memory::read(address, &mut state[..size])?;
+            if size == frame::LEGACY_SIZE {
+                frame::mark_legacy_only(&mut state);
+            }
+            fpu::load_current(&fpu::FpuState::from_bytes(&state)?);
+        }
+    }
+    context.registers = restored.registers;
+    // A stack that can't be set again stays as it is, as on Linux.
+    let _ = task.signals.lock().stack.replace(restored.stack, restored.registers.rsp);
+    super::calls::set_mask(task, restored.mask);
+    Ok(())
+}
+
+/// The signals that wait for `task` and that it blocks: what `rt_sigpending(2)` tells.
+pub fn pending(task: &Task) -> SignalSet {
+    let state = task.process().state();
+    let own = task.signals.lock().pending.set();
+    own.or(state.pending.set()).and(task.mask())
+}

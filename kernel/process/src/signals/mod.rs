@@ -1,0 +1,23 @@
+//! Signals: numbers, sets, what comes with them, who gets them and what happens then.
+//!
+//! [`send`] puts a signal into a queue and wakes who should take it; [`deliver`] takes it on the way back to user mode;
+//! [`calls`] are the system calls. The rest is plain data: numbers and sets, [`info`], actions, queues, [`frame`], the
+//! alternate stack, [`restart`].
+
+mod action;
+pub mod calls;
+pub mod deliver;
+pub mod frame;
+pub mod info;
+mod number;
+mod queue;
+pub mod restart;
+pub mod send;
+mod stack;
+
+pub use action::{Action, ActionFlags, ActionTable, SIG_DFL, SIG_IGN};
+pub use frame::FaultFacts;
+pub use info::{Detail, SignalInfo, code};
+pub use number::{Default, LARGEST, Signal, SignalSet};
+pub use queue::SignalQueue;
+pub use stack::AlternateStack;

@@ -1,0 +1,123 @@
+//! Signals that wait to be delivered, to one thread or to a whole process.
+
+use super::{SignalInfo, SignalSet};
+use alloc::collections::VecDeque;
+
+/// Signals that were sent and not yet taken. A standard signal waits once; a real-time signal as often as it was sent,
+/// in order.
+#[derive(Default)]
+pub struct SignalQueue {
+    set: SignalSet,
+    queue: VecDeque<SignalInfo>,
+}
+
+impl SignalQueue {
+    /// No signal waits.
+    pub const fn new() -> Self {
+        Self { set: SignalSet::EMPTY, queue: VecDeque::new() }
+    }
+
+    /// Which signals wait.
+    pub const fn set(&self) -> SignalSet {
+        self.set
+    }
+
+    /// How many are queued, for the limit `RLIMIT_SIGPENDING`.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Adds a signal. A standard one that waits already is merged with that; then the answer is false.
+    pub fn push(&mut self, info: SignalInfo) -> bool {
+        if !info.signal.is_real_time() && self.set.contains(info.signal) {
+            return false;
+        }
+        self.set.insert(info.signal);
+        self.queue.push_back(info);
+        true
+    }
+
+    /// Takes the next signal that is not in `blocked`.
+    pub fn take(&mut self, blocked: SignalSet) -> Option<SignalInfo> {
+        let signal = self.set.without(blocked).first()?;
+        let at = self.queue.iter().position(|info| info.signal == signal);
+        let info = at.and_then(|at| self.queue.remove(at)).unwrap_or_else(|| SignalInfo::kernel(signal));
+        if !signal.is_real_time() || !self.queue.iter().any(|other| other.signal == signal) {
+            self.set.remove(signal);
+        }
+        Some(info)
+    }
+
+    /// Forgets all waiting signals of `set`.
+    pub fn discard(&mut self, set: SignalSet) {
+        if !self.set.and(set).is_empty() {
+            self.queue.retain(|info| !set.contains(info.signal));
+            self.set = self.set.without(set);
+        }
+    }
+
+    /// Whether a POSIX timer's earlier expiry still waits; then `add` more are counted as overrun.
+    pub fn merge_timer(&mut self, timer: i32, add: i32) -> bool {
+        use super::Detail;
+        let waiting = self.queue.iter_mut().find_map(|info| match &mut info.detail {
+            Detail::Timer { id, overrun, .. } if *id == timer => Some(overrun),
+            _ => None,
+        });
+        if let Some(overrun) = waiting {
+            *overrun = overrun.saturating_add(add);
+            return true;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Detail, Signal, code};
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn info(number: u8, value: u64) -> SignalInfo {
+        let detail = Detail::Timer { id: 0, overrun: 0, value };
+        SignalInfo { signal: Signal::new(number.into()).unwrap(), code: code::TIMER, detail }
+    }
+
+    proptest! {
+        /// Against the plainest model: a list, searched for the best number each time.
+        #[test]
+        fn the_queue_and_a_plain_list_agree(
+            steps in proptest::collection::vec((any::<bool>(), 1u8..=64, any::<u64>()), 1..80),
+        ) {
+            let mut real = SignalQueue::new();
+            let mut model: Vec<SignalInfo> = Vec::new();
+            for (push, number, bits) in steps {
+                if push {
+                    let one = info(number, bits);
+                    let merged = number < 32 && model.iter().any(|other| other.signal.number() == number);
+                    if !merged {
+                        model.push(one.clone());
+                    }
+                    prop_assert_eq!(real.push(one), !merged);
+                } else {
+                    let blocked = SignalSet::from_bits(bits);
+                    let rank = |one: &SignalInfo| {
+                        (!SignalSet::SYNCHRONOUS.contains(one.signal), one.signal.number())
+                    };
+                    let best = model.iter().enumerate()
+                        .filter(|(_, one)| !blocked.contains(one.signal))
+                        .min_by_key(|(at, one)| (rank(one), *at)).map(|(at, _)| at);
+                    prop_assert_eq!(real.take(blocked), best.map(|at| model.remove(at)));
+                }
+                let expected = model.iter().fold(SignalSet::EMPTY, |mut set, one| { set.insert(one.signal); set });
+                prop_assert_eq!(real.set(), expected);
+                prop_assert_eq!(real.len(), model.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,591 @@
+//! A task: one thread, of a process or of the kernel, with the part that each lower floor has of it.
+
+use crate::{
+    accounts::TaskShare,
+    identity::SecureBits,
+    population::Population,
+    process::Process,
+    signals::{AlternateStack, FaultFacts, Signal, SignalInfo, SignalQueue, SignalSet, calls, send},
+    spawn::Program,
+    status::{End, Usage},
+};
+use alloc::{
+    boxed::Box,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use base::{CpuId, CpuSet, Credentials, Errno, NodeSet, Pid};
+use container::{Gate, Member, Membership};
+use core::{
+    any::Any,
+    sync::atomic::{
+        AtomicBool, AtomicI32, AtomicU32, AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
+};
+use machine::{
+    sync::{IrqLock, SpinLock, rank},
+    user::UserContext,
+};
+use memory::AddressSpace;
+use sched::{Entity, Schedulable, WaitQueue};
+use vfs::{FileTable, FsContext};
+
+/// The longest name of a task, without the NUL of `PR_SET_NAME`.
+pub const NAME_MAX: usize = 15;
+
+/// What a new task does first.
+pub(crate) enum Start {
+    /// User mode, with these registers.
+    User(Box<UserContext>),
+    /// A program that is to be executed.
+    Program(Box<Program>),
+    /// A function of the kernel.
+    Kernel(Box<dyn FnOnce() + Send>),
+}
+
+/// An address space with the number that futexes know it by.
+#[derive(Clone)]
+pub struct NumberedSpace {
+    /// The address space.
+    pub space: Arc<AddressSpace>,
+    /// Its number.
+    pub number: u64,
+}
+
+/// What a task has that others may look at.
+pub(crate) struct Belongings {
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) secure_bits: SecureBits,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) share: Option<TaskShare>,
+    pub(crate) files: Option<Arc<FileTable>>,
+    pub(crate) context: Option<Arc<FsContext>>,
+    pub(crate) name: Name,
+}
+
+/// The name of a task: up to 15 bytes.
+#[derive(Clone, Copy, Default)]
+pub struct Name {
+    bytes: [u8; NAME_MAX],
+}
+
+impl Name {
+    /// The first 15 bytes of `text`, up to a NUL.
+    pub fn new(text: &[u8]) -> Self {
+        let mut bytes = [0; NAME_MAX];
+        for (to, from) in bytes.iter_mut().zip(text.iter().take_while(|&&byte| byte != 0)) {
+            *to = *from;
+        }
+        Self { bytes }
+    }
+
+    /// The name.
+    pub fn as_bytes(&self) -> &[u8] {
+        let end = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(NAME_MAX);
+        &self.bytes[..end]
+    }
+}
+
+/// The signal state of one task.
+pub(crate) struct TaskSignals {
+    pub(crate) pending: SignalQueue,
+    pub(crate) stack: AlternateStack,
+    /// What was blocked before a call such as `sigsuspend` blocked something else for its duration.
+    pub(crate) saved_mask: Option<SignalSet>,
+    pub(crate) fault: FaultFacts,
+}
+
+/// A task.
+pub struct Task {
+    this: Weak<Task>,
+    tid: AtomicI32,
+    process: Arc<Process>,
+    kernel: bool,
+    entity: Entity,
+    membership: Membership,
+    // Replaced by the task itself only; read at a switch with interrupts off.
+    space: IrqLock<Option<NumberedSpace>>,
+    belongings: SpinLock<Belongings>,
+    start: SpinLock<Option<Start>>,
+    pub(crate) signals: SpinLock<TaskSignals>,
+    mask: AtomicU64,
+    /// There may be something to do before the task goes back to user mode.
+    attention: AtomicBool,
+    /// The task itself ends, though its process may live on: 1 + exit code, 0 if it does not.
+    leaving: AtomicU32,
+    /// Counted as stopped in its process's stop.
+    pub(crate) counted_stopped: AtomicBool,
+    exiting: AtomicBool,
+    /// The deadline of a call that was interrupted and is started again; 0 if there is none.
+    call_deadline: AtomicU64,
+    clear_child_tid: AtomicU64,
+    robust_list: AtomicU64,
+    set_child_tid: AtomicU64,
+    /// The signal that the task gets when its parent ends (`PR_SET_PDEATHSIG`); 0 for none.
+    pub(crate) parent_death_signal: AtomicU32,
+    /// Told when a vforked child no longer uses its parent's memory.
+    vfork: SpinLock<Option<Arc<Completion>>>,
+    minor_faults: AtomicU64,
+    major_faults: AtomicU64,
+    timer_slack: AtomicU64,
+    /// Nodes that a controller lets the task's memory lie on.
+    allowed_nodes: IrqLock<NodeSet>,
+    /// The CPUs that it asked for itself.
+    pub(crate) affinity: IrqLock<CpuSet>,
+    pub(crate) policy: AtomicI32,
+}
+
+/// Something that happens once.
+pub struct Completion {
+    done: AtomicBool,
+    queue: WaitQueue,
+}
+
+impl Completion {
+    /// It has not happened.
+    pub const fn new() -> Self {
+        Self { done: AtomicBool::new(false), queue: WaitQueue::new() }
+    }
+
+    /// It has happened now.
+    pub fn complete(&self) {
+        self.done.store(true, SeqCst);
+        self.queue.wake_all();
+    }
+
+    /// Whether it has happened.
+    pub fn is_done(&self) -> bool {
+        self.done.load(SeqCst)
+    }
+
+    /// Where those sleep who wait for it.
+    pub fn queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+}
+
+impl Default for Completion {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a new task is made of.
+pub(crate) struct TaskParts {
+    pub(crate) tid: Pid,
+    pub(crate) process: Arc<Process>,
+    pub(crate) kernel: bool,
+    pub(crate) entity: Entity,
+    pub(crate) space: Option<NumberedSpace>,
+    pub(crate) belongings: Belongings,
+    pub(crate) start: Start,
+    pub(crate) mask: SignalSet,
+    pub(crate) stack: AlternateStack,
+    pub(crate) clear_child_tid: u64,
+    pub(crate) set_child_tid: u64,
+    pub(crate) vfork: Option<Arc<Completion>>,
+    pub(crate) allowed_nodes: NodeSet,
+    pub(crate) affinity: CpuSet,
+    pub(crate) policy: i32,
+}
+
+impl Task {
+    pub(crate) fn new(parts: TaskParts) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            tid: AtomicI32::new(parts.tid.raw()),
+            process: parts.process,
+            kernel: parts.kernel,
+            entity: parts.entity,
+            membership: Membership::new(),
+            space: IrqLock::new(rank::LEAF, parts.space),
+            belongings: SpinLock::new(rank::TASK, parts.belongings),
+            start: SpinLock::new(rank::TASK, Some(parts.start)),
+            signals: SpinLock::new(
+                rank::SIGNALS,
+                TaskSignals {
+                    pending: SignalQueue::new(),
+                    stack: parts.stack,
+                    saved_mask: None,
+                    fault: FaultFacts::default(),
+                },
+            ),
+            mask: AtomicU64::new(parts.mask.bits()),
+            attention: AtomicBool::new(false),
+            leaving: AtomicU32::new(0),
+            counted_stopped: AtomicBool::new(false),
+            exiting: AtomicBool::new(false),
+            call_deadline: AtomicU64::new(0),
+            clear_child_tid: AtomicU64::new(parts.clear_child_tid),
+            robust_list: AtomicU64::new(0),
+            set_child_tid: AtomicU64::new(parts.set_child_tid),
+            parent_death_signal: AtomicU32::new(0),
+            vfork: SpinLock::new(rank::TASK, parts.vfork),
+            minor_faults: AtomicU64::new(0),
+            major_faults: AtomicU64::new(0),
+            timer_slack: AtomicU64::new(50_000),
+            allowed_nodes: IrqLock::new(rank::LEAF, parts.allowed_nodes),
+            affinity: IrqLock::new(rank::LEAF, parts.affinity),
+            policy: AtomicI32::new(parts.policy),
+        })
+    }
+
+    /// The task's own number.
+    pub fn tid(&self) -> Pid {
+        Pid::new(self.tid.load(Relaxed))
+    }
+
+    /// Takes over the number of the process, in exec.
+    pub(crate) fn become_leader(&self) {
+        self.tid.store(self.process.pid().raw(), Relaxed);
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// The population that it is part of.
+    pub fn population(&self) -> &'static Population {
+        self.process.population()
+    }
+
+    /// Whether its number is that of its process.
+    pub fn is_leader(&self) -> bool {
+        self.tid() == self.pid()
+    }
+
+    /// Whether it is a thread of the kernel.
+    pub fn is_kernel_thread(&self) -> bool {
+        self.kernel
+    }
+
+    /// The counted reference that the scheduler knows it by.
+    pub fn schedulable(&self) -> Option<Arc<dyn Schedulable>> {
+        self.this.upgrade().map(|task| task as Arc<dyn Schedulable>)
+    }
+
+    /// A counted reference to the task itself, which its caller has anyway.
+    pub(crate) fn reference(&self) -> Option<Arc<Task>> {
+        self.this.upgrade()
+    }
+
+    /// The scheduler's part.
+    pub fn entity(&self) -> &Entity {
+        &self.entity
+    }
+
+    /// Its credentials.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.belongings.lock().credentials.clone()
+    }
+
+    /// Replaces its credentials; the user's count of tasks follows the real user.
+    pub(crate) fn set_credentials(&self, credentials: Credentials) {
+        let credentials = Arc::new(credentials);
+        let moved = self.credentials().uid != credentials.uid;
+        let share = moved.then(|| self.population().accounts.share(credentials.uid));
+        let mut belongings = self.belongings.lock();
+        let old = core::mem::replace(&mut belongings.credentials, credentials);
+        let old_share = share.map(|share| belongings.share.replace(share));
+        drop(belongings);
+        drop((old, old_share));
+    }
+
+    pub(crate) fn with_belongings<R>(&self, f: impl FnOnce(&mut Belongings) -> R) -> R {
+        f(&mut self.belongings.lock())
+    }
+
+    /// Its open files. A task that has ended and a kernel thread have none: `EBADF`, as any descriptor then is.
+    pub fn files(&self) -> Result<Arc<FileTable>, Errno> {
+        self.belongings.lock().files.clone().ok_or(Errno::EBADF)
+    }
+
+    /// Root, working directory, umask. `ENOENT` once it has ended.
+    pub fn context(&self) -> Result<Arc<FsContext>, Errno> {
+        self.belongings.lock().context.clone().ok_or(Errno::ENOENT)
+    }
+
+    /// Its address space; `EFAULT` for a kernel thread or once it has ended.
+    pub fn space(&self) -> Result<Arc<AddressSpace>, Errno> {
+        self.space.lock().as_ref().map(|space| space.space.clone()).ok_or(Errno::EFAULT)
+    }
+
+    /// Its address space with the number that futexes know it by; errors as [`Self::space`].
+    pub fn numbered_space(&self) -> Result<NumberedSpace, Errno> {
+        self.space.lock().clone().ok_or(Errno::EFAULT)
+    }
+
+    /// Has files of its own from now on (`CLONE_FILES` of `unshare(2)`, `close_range(2)`). `EBADF` it has none; `ENOMEM`.
+    pub fn unshare_files(&self) -> Result<(), Errno> {
+        let shared = self.files()?;
+        // One reference is the task's, one is `shared`.
+        if Arc::strong_count(&shared) > 2 {
+            let own = shared.fork()?;
+            let old = self.belongings.lock().files.replace(own);
+            drop(old);
+        }
+        Ok(())
+    }
+
+    /// Has root, working directory and umask of its own from now on (`CLONE_FS` of `unshare(2)`). `ENOENT` it has ended.
+    pub fn unshare_context(&self) -> Result<(), Errno> {
+        let own = self.context()?.fork();
+        let old = self.belongings.lock().context.replace(own);
+        drop(old);
+        Ok(())
+    }
+
+    /// Sends itself SIGPIPE: it wrote where nobody reads any more.
+    pub fn raise_broken_pipe(&self) {
+        if let Some(task) = self.reference() {
+            let info = SignalInfo::kernel(Signal::PIPE);
+            // The kernel's own signals are never refused.
+            let _ = send::to_task(&task, info);
+        }
+    }
+
+    /// Blocks `mask` until the call that runs now has returned to user mode, handlers included.
+    pub fn block_for_call(&self, mask: SignalSet) {
+        if let Some(task) = self.reference() {
+            calls::block_for_call(&task, mask);
+        }
+    }
+
+    /// Replaces the address space. Only the task itself does this.
+    pub(crate) fn replace_space(&self, space: Option<NumberedSpace>) -> Option<NumberedSpace> {
+        core::mem::replace(&mut *self.space.lock(), space)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> Name {
+        self.belongings.lock().name
+    }
+
+    /// Sets its name.
+    pub fn set_name(&self, name: Name) {
+        self.belongings.lock().name = name;
+    }
+
+    pub(crate) fn take_start(&self) -> Option<Start> {
+        self.start.lock().take()
+    }
+
+    /// What it has blocked.
+    pub fn mask(&self) -> SignalSet {
+        SignalSet::from_bits(self.mask.load(SeqCst))
+    }
+
+    pub(crate) fn store_mask(&self, mask: SignalSet) {
+        self.mask.store(mask.without(SignalSet::UNSTOPPABLE).bits(), SeqCst);
+    }
+
+    /// Makes the task look for work before it next goes back to user mode, and ends an interruptible sleep.
+    pub fn call_attention(&self) {
+        self.attention.store(true, SeqCst);
+        if let Some(task) = self.schedulable() {
+            sched::interrupt(&task);
+        }
+    }
+
+    /// Has the task itself look before it goes back to user mode.
+    pub(crate) fn note_attention(&self) {
+        self.attention.store(true, SeqCst);
+    }
+
+    /// Whether there may be something to do before going back to user mode.
+    pub fn needs_attention(&self) -> bool {
+        self.attention.load(SeqCst)
+    }
+
+    pub(crate) fn begin_attention(&self) {
+        self.attention.store(false, SeqCst);
+        self.entity.clear_interrupt();
+    }
+
+    /// How the task is to end by its own wish, if it has one.
+    pub(crate) fn leaving(&self) -> Option<End> {
+        match self.leaving.load(Relaxed) {
+            0 => None,
+            code => Some(End::Exited((code - 1) as u8)),
+        }
+    }
+
+    pub(crate) fn leave(&self, code: u8) {
+        self.leaving.store(u32::from(code) + 1, Relaxed);
+        self.note_attention();
+    }
+
+    /// Whether it is on its way out or a zombie.
+    pub fn is_exiting(&self) -> bool {
+        self.exiting.load(Relaxed)
+    }
+
+    pub(crate) fn mark_exiting(&self) {
+        self.exiting.store(true, SeqCst);
+    }
+
+    /// The deadline of a call that waits `nanoseconds` from now; of a call that is started again after an interruption,
+    /// the deadline that it had the first time.
+    pub fn deadline_after(&self, nanoseconds: u64) -> u64 {
+        match self.call_deadline.load(Relaxed) {
+            0 => {
+                let deadline = machine::time::now().saturating_add(nanoseconds).max(1);
+                self.call_deadline.store(deadline, Relaxed);
+                deadline
+            }
+            deadline => deadline,
+        }
+    }
+
+    pub(crate) fn forget_deadline(&self) {
+        self.call_deadline.store(0, Relaxed);
+    }
+
+    /// The address that is cleared and woken when the task ends (`set_tid_address(2)`).
+    pub fn clear_child_tid(&self) -> u64 {
+        self.clear_child_tid.load(Relaxed)
+    }
+
+    /// `set_tid_address(2)`: sets that address and returns the task's number.
+    pub fn set_clear_child_tid(&self, address: u64) -> Pid {
+        self.clear_child_tid.store(address, Relaxed);
+        self.tid()
+    }
+
+    pub(crate) fn set_clear_child_tid_to_none(&self) -> u64 {
+        self.clear_child_tid.swap(0, Relaxed)
+    }
+
+    pub(crate) fn take_set_child_tid(&self) -> u64 {
+        self.set_child_tid.swap(0, Relaxed)
+    }
+
+    /// The head of its list of robust futexes.
+    pub fn robust_list(&self) -> u64 {
+        self.robust_list.load(Relaxed)
+    }
+
+    /// `set_robust_list(2)`. `EINVAL` unless `length` is 24.
+    pub fn set_robust_list(&self, head: u64, length: u64) -> Result<(), Errno> {
+        if length != 24 {
+            return Err(Errno::EINVAL);
+        }
+        self.robust_list.store(head, Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn forget_robust_list(&self) {
+        self.robust_list.store(0, Relaxed);
+    }
+
+    /// Tells a parent that waits in vfork that its memory is no longer used.
+    pub(crate) fn finish_vfork(&self) {
+        let waiting = self.vfork.lock().take();
+        if let Some(waiting) = waiting {
+            waiting.complete();
+        }
+    }
+
+    pub(crate) fn count_fault(&self) {
+        self.minor_faults.fetch_add(1, Relaxed);
+    }
+
+    /// `PR_GET_TIMERSLACK`.
+    pub fn timer_slack(&self) -> u64 {
+        self.timer_slack.load(Relaxed)
+    }
+
+    /// `PR_SET_TIMERSLACK`; 0 is the default.
+    pub fn set_timer_slack(&self, nanoseconds: u64) {
+        self.timer_slack.store(if nanoseconds == 0 { 50_000 } else { nanoseconds }, Relaxed);
+    }
+
+    /// The nodes that its memory may lie on (`Mems_allowed`).
+    pub fn allowed_nodes(&self) -> NodeSet {
+        *self.allowed_nodes.lock()
+    }
+
+    /// Sets the nodes that its memory may lie on; what is there already stays.
+    pub fn set_allowed_nodes(&self, nodes: NodeSet) {
+        *self.allowed_nodes.lock() = nodes;
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> Usage {
+        let (voluntary_switches, involuntary_switches) = self.entity.switches();
+        Usage {
+            user: self.entity.user_ns(),
+            system: self.entity.system_ns(),
+            minor_faults: self.minor_faults.load(Relaxed),
+            major_faults: self.major_faults.load(Relaxed),
+            voluntary_switches,
+            involuntary_switches,
+            // The process knows the largest size so far; asking the address space takes a lock that may sleep.
+            max_resident: 0,
+        }
+    }
+}
+
+impl Schedulable for Task {
+    fn entity(&self) -> &Entity {
+        &self.entity
+    }
+
+    fn switched_in(&self) {
+        // Threads of the kernel run in whatever address space is there.
+        if let Ok(space) = self.space() {
+            space.activate();
+        }
+    }
+
+    fn charge_time(&self, cpu: CpuId, user: u64, system: u64) {
+        self.population().framework().charge_time(self, cpu, user, system);
+        self.process.timers.charge(self);
+    }
+}
+
+impl Member for Task {
+    fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    fn tid(&self) -> Pid {
+        Task::tid(self)
+    }
+
+    fn process_id(&self) -> Pid {
+        self.pid()
+    }
+
+    fn is_kernel_thread(&self) -> bool {
+        self.kernel
+    }
+
+    fn credentials(&self) -> Arc<Credentials> {
+        Task::credentials(self)
+    }
+
+    fn threads(&self) -> Vec<Arc<dyn Member>> {
+        self.process.threads().into_iter().map(|thread| thread as Arc<dyn Member>).collect()
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.process.gate
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The running task. None before the scheduler runs and in an idle CPU's own loop.
+pub fn current() -> Option<Arc<Task>> {
+    sched::current_as::<Task>()
+}

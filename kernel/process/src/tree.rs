@@ -1,0 +1,546 @@
+//! Who is whose child, in which process group and session, and which numbers are in use.
+//!
+//! A plain data structure over handles, without a lock of its own: [`crate::Population`] keeps the one of the system
+//! under its tree lock. A number is in use as long as a task, a process, a group or a session has it.
+
+use crate::terminal::Terminal;
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use base::{Errno, Pid};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
+
+/// The first number that is looked at after the largest one was given out, as on Linux.
+const FIRST_AFTER_WRAP: i32 = 300;
+
+/// The relations of a process that others ask for often. Written under the tree lock only; read without.
+pub struct Kinship {
+    pid: Pid,
+    parent: AtomicI32,
+    group: AtomicI32,
+    session: AtomicI32,
+    /// Adopts the orphans among its descendants (`PR_SET_CHILD_SUBREAPER`).
+    pub subreaper: AtomicBool,
+    /// Has called exec since it was forked, so that its parent may no longer change its group.
+    pub executed: AtomicBool,
+    /// Gave up the controlling terminal of its session (`TIOCNOTTY`).
+    pub detached: AtomicBool,
+    /// Is on its way out, so that it adopts nobody.
+    pub exiting: AtomicBool,
+}
+
+impl Kinship {
+    /// The relations of a new process.
+    pub const fn new(pid: Pid, parent: Pid, group: Pid, session: Pid) -> Self {
+        Self {
+            pid,
+            parent: AtomicI32::new(parent.raw()),
+            group: AtomicI32::new(group.raw()),
+            session: AtomicI32::new(session.raw()),
+            subreaper: AtomicBool::new(false),
+            executed: AtomicBool::new(false),
+            detached: AtomicBool::new(false),
+            exiting: AtomicBool::new(false),
+        }
+    }
+
+    /// The process's own number.
+    pub const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The parent's number; 0 for pid 1 and kernel threads.
+    pub fn parent(&self) -> Pid {
+        Pid::new(self.parent.load(Relaxed))
+    }
+
+    /// The process group.
+    pub fn group(&self) -> Pid {
+        Pid::new(self.group.load(Relaxed))
+    }
+
+    /// The session.
+    pub fn session(&self) -> Pid {
+        Pid::new(self.session.load(Relaxed))
+    }
+}
+
+/// A handle of a process that the tree can hold.
+pub trait Kin: Clone {
+    /// Its relations.
+    fn kinship(&self) -> &Kinship;
+}
+
+struct Slot<P, T> {
+    reserved: bool,
+    task: Option<T>,
+    process: Option<Node<P>>,
+    group: Option<Group<P>>,
+    session: Option<Session>,
+}
+
+struct Node<P> {
+    process: P,
+    children: Vec<P>,
+}
+
+struct Group<P> {
+    session: Pid,
+    members: Vec<P>,
+}
+
+#[derive(Default)]
+struct Session {
+    groups: usize,
+    terminal: Option<Arc<dyn Terminal>>,
+}
+
+impl<P, T> Slot<P, T> {
+    const fn empty() -> Self {
+        Self { reserved: false, task: None, process: None, group: None, session: None }
+    }
+
+    fn is_unused(&self) -> bool {
+        !self.reserved
+            && self.task.is_none()
+            && self.process.is_none()
+            && self.group.is_none()
+            && self.session.is_none()
+    }
+}
+
+/// All numbers and relations of the system. `P` is a handle of a process, `T` one of a task.
+pub struct Tree<P, T> {
+    slots: BTreeMap<Pid, Slot<P, T>>,
+    last: i32,
+    largest: i32,
+    tasks: usize,
+}
+
+impl<P: Kin, T: Clone> Tree<P, T> {
+    /// An empty tree that gives out the numbers 1 to `largest`.
+    pub const fn new(largest: i32) -> Self {
+        Self { slots: BTreeMap::new(), last: 0, largest, tasks: 0 }
+    }
+
+    /// Takes the next free number; it stays taken until [`Self::give_back`] or the last use of it ends.
+    /// `EAGAIN` if all are in use.
+    pub fn reserve(&mut self) -> Result<Pid, Errno> {
+        let number = self.free_from(self.last + 1).or_else(|| {
+            // After the wrap the small numbers, those of boot, are left alone as long as there are others.
+            self.free_from(FIRST_AFTER_WRAP.min(self.largest)).or_else(|| self.free_from(1))
+        });
+        let number = number.ok_or(Errno::EAGAIN)?;
+        self.last = number;
+        let pid = Pid::new(number);
+        self.slots.insert(pid, Slot { reserved: true, ..Slot::empty() });
+        Ok(pid)
+    }
+
+    /// The largest number that is given out.
+    pub fn largest(&self) -> i32 {
+        self.largest
+    }
+
+    /// Sets the largest number that is given out from now on.
+    pub fn set_largest(&mut self, largest: i32) {
+        self.largest = largest;
+    }
+
+    fn free_from(&self, start: i32) -> Option<i32> {
+        let mut candidate = start;
+        for (&used, _) in self.slots.range(Pid::new(start)..) {
+            if used.raw() != candidate {
+                break;
+            }
+            candidate = candidate.checked_add(1)?;
+        }
+        (candidate <= self.largest).then_some(candidate)
+    }
+
+    /// Frees a number that was reserved and never used.
+    pub fn give_back(&mut self, pid: Pid) {
+        if let Some(slot) = self.slots.get_mut(&pid) {
+            slot.reserved = false;
+        }
+        self.drop_unused(pid);
+    }
+
+    fn drop_unused(&mut self, pid: Pid) {
+        if self.slots.get(&pid).is_some_and(Slot::is_unused) {
+            self.slots.remove(&pid);
+        }
+    }
+
+    fn slot(&mut self, pid: Pid) -> &mut Slot<P, T> {
+        self.slots.entry(pid).or_insert_with(Slot::empty)
+    }
+
+    /// Enters a task under a reserved number: from here on it can be found.
+    pub fn add_task(&mut self, tid: Pid, task: T) {
+        let slot = self.slot(tid);
+        slot.reserved = false;
+        let was = slot.task.replace(task);
+        self.tasks += usize::from(was.is_none());
+    }
+
+    /// Takes a task out; its number is free once nothing else has it.
+    pub fn remove_task(&mut self, tid: Pid) -> Option<T> {
+        let task = self.slots.get_mut(&tid)?.task.take();
+        self.tasks -= usize::from(task.is_some());
+        self.drop_unused(tid);
+        task
+    }
+
+    /// Enters a process with the relations that its [`Kinship`] names; its group and session are made if need be.
+    pub fn add_process(&mut self, process: P) {
+        let kinship = process.kinship();
+        let (pid, parent, group, session) = (kinship.pid, kinship.parent(), kinship.group(), kinship.session());
+        self.slot(pid).process = Some(Node { process: process.clone(), children: Vec::new() });
+        if let Some(parent) = self.node_mut(parent) {
+            parent.children.push(process.clone());
+        }
+        self.join_group(&process, group, session);
+    }
+
+    /// Takes a process that was reaped out. Its children must have been given away before.
+    pub fn remove_process(&mut self, pid: Pid) -> Option<P> {
+        let node = self.slots.get_mut(&pid)?.process.take()?;
+        let parent = node.process.kinship().parent();
+        if let Some(parent) = self.node_mut(parent) {
+            parent.children.retain(|child| child.kinship().pid != pid);
+        }
+        self.leave_group(&node.process);
+        self.drop_unused(pid);
+        Some(node.process)
+    }
+
+    fn node(&self, pid: Pid) -> Option<&Node<P>> {
+        self.slots.get(&pid)?.process.as_ref()
+    }
+
+    fn node_mut(&mut self, pid: Pid) -> Option<&mut Node<P>> {
+        self.slots.get_mut(&pid)?.process.as_mut()
+    }
+
+    fn join_group(&mut self, process: &P, group: Pid, session: Pid) {
+        let slot = self.slot(group);
+        let is_new = slot.group.is_none();
+        slot.group.get_or_insert(Group { session, members: Vec::new() }).members.push(process.clone());
+        if is_new {
+            self.slot(session).session.get_or_insert_with(Session::default).groups += 1;
+        }
+        process.kinship().group.store(group.raw(), Relaxed);
+        process.kinship().session.store(session.raw(), Relaxed);
+    }
+
+    fn leave_group(&mut self, process: &P) {
+        let (pid, number) = (process.kinship().pid, process.kinship().group());
+        let Some(slot) = self.slots.get_mut(&number) else { return };
+        let Some(group) = &mut slot.group else { return };
+        group.members.retain(|member| member.kinship().pid != pid);
+        if !group.members.is_empty() {
+            return;
+        }
+        let session = group.session;
+        slot.group = None;
+        self.drop_unused(number);
+        if let Some(slot) = self.slots.get_mut(&session)
+            && let Some(record) = &mut slot.session
+        {
+            record.groups -= 1;
+            if record.groups == 0 {
+                slot.session = None;
+                self.drop_unused(session);
+            }
+        }
+    }
+
+    /// The task with this number.
+    pub fn task(&self, tid: Pid) -> Option<&T> {
+        self.slots.get(&tid)?.task.as_ref()
+    }
+
+    /// The process with this number, zombies included.
+    pub fn process(&self, pid: Pid) -> Option<&P> {
+        self.node(pid).map(|node| &node.process)
+    }
+
+    /// How many tasks there are.
+    pub fn task_count(&self) -> usize {
+        self.tasks
+    }
+
+    /// The number that was given out last.
+    pub fn last(&self) -> Pid {
+        Pid::new(self.last)
+    }
+
+    /// The first process at or after a number, for a listing of /proc.
+    pub fn next_process(&self, from: Pid) -> Option<&P> {
+        self.slots.range(from..).find_map(|(_, slot)| slot.process.as_ref()).map(|node| &node.process)
+    }
+
+    /// All processes, by number.
+    pub fn processes(&self) -> impl Iterator<Item = &P> {
+        self.slots.values().filter_map(|slot| slot.process.as_ref()).map(|node| &node.process)
+    }
+
+    /// All tasks, by number.
+    pub fn tasks(&self) -> impl Iterator<Item = &T> {
+        self.slots.values().filter_map(|slot| slot.task.as_ref())
+    }
+
+    /// The children of a process, in the order of their birth or adoption.
+    pub fn children(&self, pid: Pid) -> &[P] {
+        self.node(pid).map_or(&[], |node| &node.children)
+    }
+
+    /// The members of a process group; empty if there is none.
+    pub fn group(&self, group: Pid) -> &[P] {
+        self.slots.get(&group).and_then(|slot| slot.group.as_ref()).map_or(&[], |group| &group.members)
+    }
+
+    /// The session that a group belongs to.
+    pub fn session_of_group(&self, group: Pid) -> Option<Pid> {
+        Some(self.slots.get(&group)?.group.as_ref()?.session)
+    }
+
+    /// The controlling terminal of a session.
+    pub fn terminal(&self, session: Pid) -> Option<&Arc<dyn Terminal>> {
+        self.slots.get(&session)?.session.as_ref()?.terminal.as_ref()
+    }
+
+    /// Gives a session a controlling terminal, or takes it away; returns the one before.
+    pub fn set_terminal(&mut self, session: Pid, terminal: Option<Arc<dyn Terminal>>) -> Option<Arc<dyn Terminal>> {
+        let record = self.slots.get_mut(&session)?.session.as_mut()?;
+        core::mem::replace(&mut record.terminal, terminal)
+    }
+
+    /// Gives all children of `pid`, which is ending, to the nearest ancestor that adopts or to pid 1, and returns them
+    /// with their new parent. Nobody is left to adopt when pid 1 itself ends; then the list is empty.
+    pub fn orphan(&mut self, pid: Pid) -> Vec<(P, P)> {
+        let Some(node) = self.node_mut(pid) else { return Vec::new() };
+        if node.children.is_empty() {
+            return Vec::new();
+        }
+        let children = core::mem::take(&mut node.children);
+        let Some(reaper) = self.reaper_for(pid) else {
+            if let Some(node) = self.node_mut(pid) {
+                node.children = children;
+            }
+            return Vec::new();
+        };
+        let number = reaper.kinship().pid;
+        for child in &children {
+            child.kinship().parent.store(number.raw(), Relaxed);
+        }
+        if let Some(node) = self.node_mut(number) {
+            node.children.extend(children.iter().cloned());
+        }
+        children.into_iter().map(|child| (child, reaper.clone())).collect()
+    }
+
+    fn reaper_for(&self, pid: Pid) -> Option<P> {
+        let mut at = self.process(pid)?.kinship().parent();
+        while let Some(ancestor) = self.process(at) {
+            let kinship = ancestor.kinship();
+            if kinship.subreaper.load(Relaxed) && !kinship.exiting.load(Relaxed) {
+                return Some(ancestor.clone());
+            }
+            at = kinship.parent();
+        }
+        let init = Pid::new(1);
+        (pid != init).then(|| self.process(init).cloned()).flatten()
+    }
+
+    /// `setsid(2)`: `pid` becomes the leader of a new session and group. `EPERM` if a group has its number.
+    pub fn new_session(&mut self, pid: Pid) -> Result<Pid, Errno> {
+        let process = self.process(pid).cloned().ok_or(Errno::ESRCH)?;
+        if self.slots.get(&pid).is_some_and(|slot| slot.group.is_some() || slot.session.is_some()) {
+            return Err(Errno::EPERM);
+        }
+        self.leave_group(&process);
+        self.join_group(&process, pid, pid);
+        process.kinship().detached.store(false, Relaxed);
+        Ok(pid)
+    }
+
+    /// `setpgid(2)` of `caller`: moves `target` (0 is the caller) to `group` (0 is the target's own number).
+    ///
+    /// `EINVAL` negative group; `ESRCH` the target is neither the caller nor its child; `EACCES` a child that has
+    /// called exec; `EPERM` a session leader, another session, or a group that doesn't exist in this session.
+    pub fn set_group(&mut self, caller: Pid, target: Pid, group: Pid) -> Result<(), Errno> {
+        let target = if target.raw() == 0 { caller } else { target };
+        let group = if group.raw() == 0 { target } else { group };
+        if group.raw() < 0 {
+            return Err(Errno::EINVAL);
+        }
+        let session = self.process(caller).ok_or(Errno::ESRCH)?.kinship().session();
+        let process = self.process(target).cloned().ok_or(Errno::ESRCH)?;
+        let kinship = process.kinship();
+        if kinship.parent() == caller && target != caller {
+            if kinship.session() != session {
+                return Err(Errno::EPERM);
+            }
+            if kinship.executed.load(Relaxed) {
+                return Err(Errno::EACCES);
+            }
+        } else if target != caller {
+            return Err(Errno::ESRCH);
+        }
+        if kinship.session() == target {
+            return Err(Errno::EPERM);
+        }
+        if group != target && self.session_of_group(group) != Some(session) {
+            return Err(Errno::EPERM);
+        }
+        if kinship.group() != group {
+            self.leave_group(&process);
+            self.join_group(&process, group, session);
+        }
+        Ok(())
+    }
+
+    /// Whether no member of `group`, `except` aside, has a parent in the same session but another group: then a
+    /// stopped group would never be started again by its shell.
+    pub fn is_orphaned(&self, group: Pid, except: Option<Pid>) -> bool {
+        !self.group(group).iter().any(|member| {
+            let kinship = member.kinship();
+            Some(kinship.pid) != except
+                && !kinship.exiting.load(Relaxed)
+                && self.process(kinship.parent()).is_some_and(|parent| {
+                    let parent = parent.kinship();
+                    parent.pid.raw() != 1 && parent.group() != group && parent.session() == kinship.session()
+                })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone)]
+    struct Member(Arc<Kinship>);
+
+    impl Kin for Member {
+        fn kinship(&self) -> &Kinship {
+            &self.0
+        }
+    }
+
+    fn pid(number: i32) -> Pid {
+        Pid::new(number)
+    }
+
+    /// A tree in which 1 is init and each pair is (child, parent), all in session and group 1 at first.
+    fn tree(pairs: &[(i32, i32)]) -> Tree<Member, i32> {
+        let mut tree = Tree::new(32768);
+        for &(child, parent) in [(1, 0)].iter().chain(pairs) {
+            assert_eq!(tree.reserve(), Ok(pid(child)), "numbers must be given in order");
+            tree.add_task(pid(child), child);
+            tree.add_process(Member(Arc::new(Kinship::new(pid(child), pid(parent), pid(1), pid(1)))));
+        }
+        tree
+    }
+
+    #[test]
+    fn a_number_comes_back_only_after_all_others() {
+        let mut tree: Tree<Member, i32> = Tree::new(302);
+        for number in 1..=302 {
+            assert_eq!(tree.reserve(), Ok(pid(number)));
+        }
+        assert_eq!(tree.reserve(), Err(Errno::EAGAIN));
+        tree.give_back(pid(5));
+        tree.give_back(pid(301));
+        assert_eq!(tree.reserve(), Ok(pid(301)));
+        assert_eq!(tree.reserve(), Ok(pid(5)));
+        assert_eq!(tree.reserve(), Err(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn a_number_stays_taken_while_a_group_has_it() {
+        let mut tree = tree(&[(2, 1), (3, 2)]);
+        tree.new_session(pid(2)).unwrap();
+        tree.set_group(pid(2), pid(3), pid(0)).unwrap_err(); // 3 is in another session
+        let mut tree = self::tree(&[(2, 1), (3, 2)]);
+        tree.set_group(pid(2), pid(2), pid(0)).unwrap();
+        tree.set_group(pid(2), pid(3), pid(2)).unwrap();
+        tree.orphan(pid(2));
+        tree.remove_task(pid(2));
+        tree.remove_process(pid(2));
+        assert!(tree.process(pid(2)).is_none());
+        assert_eq!(tree.group(pid(2)).len(), 1);
+        tree.last = 1;
+        assert_eq!(tree.reserve(), Ok(pid(4)));
+    }
+
+    #[test]
+    fn orphans_go_to_the_nearest_subreaper_else_to_init() {
+        let mut tree = tree(&[(2, 1), (3, 2), (4, 3), (5, 4)]);
+        tree.process(pid(2)).unwrap().kinship().subreaper.store(true, Relaxed);
+        assert_eq!(tree.orphan(pid(4)).len(), 1);
+        assert_eq!(tree.process(pid(5)).unwrap().kinship().parent(), pid(2));
+        tree.process(pid(2)).unwrap().kinship().exiting.store(true, Relaxed);
+        tree.orphan(pid(2));
+        assert_eq!(tree.process(pid(5)).unwrap().kinship().parent(), pid(1));
+        assert_eq!(tree.children(pid(1)).len(), 3);
+    }
+
+    #[test]
+    fn a_group_leader_can_not_start_a_session() {
+        let mut tree = tree(&[(2, 1), (3, 2)]);
+        assert_eq!(tree.new_session(pid(1)), Err(Errno::EPERM));
+        tree.set_group(pid(2), pid(0), pid(0)).unwrap();
+        assert_eq!(tree.new_session(pid(2)), Err(Errno::EPERM));
+        assert_eq!(tree.new_session(pid(3)), Ok(pid(3)));
+        assert_eq!(tree.set_group(pid(3), pid(0), pid(0)), Err(Errno::EPERM));
+    }
+
+    #[test]
+    fn set_group_has_linux_errors() {
+        let mut tree = tree(&[(2, 1), (3, 2), (4, 1)]);
+        assert_eq!(tree.set_group(pid(2), pid(3), pid(-1)), Err(Errno::EINVAL));
+        assert_eq!(tree.set_group(pid(2), pid(4), pid(0)), Err(Errno::ESRCH));
+        assert_eq!(tree.set_group(pid(2), pid(99), pid(0)), Err(Errno::ESRCH));
+        assert_eq!(tree.set_group(pid(2), pid(3), pid(77)), Err(Errno::EPERM));
+        tree.process(pid(3)).unwrap().kinship().executed.store(true, Relaxed);
+        assert_eq!(tree.set_group(pid(2), pid(3), pid(0)), Err(Errno::EACCES));
+        assert_eq!(tree.set_group(pid(3), pid(0), pid(0)), Ok(()));
+    }
+
+    #[test]
+    fn a_group_is_orphaned_once_its_shell_is_gone() {
+        let mut tree = tree(&[(2, 1), (3, 2)]);
+        tree.new_session(pid(2)).unwrap();
+        let mut add = Kinship::new(pid(4), pid(2), pid(2), pid(2));
+        add.pid = tree.reserve().unwrap();
+        tree.add_process(Member(Arc::new(add)));
+        tree.set_group(pid(2), pid(4), pid(0)).unwrap();
+        assert!(!tree.is_orphaned(pid(4), None));
+        tree.orphan(pid(2));
+        assert!(tree.is_orphaned(pid(4), None));
+    }
+
+    proptest! {
+        /// Births and deaths in any order leave no number behind.
+        #[test]
+        fn after_all_are_gone_every_number_is_free(order in Just((2..40).collect::<Vec<i32>>()).prop_shuffle(),
+                                                   sessions in proptest::collection::vec(2..40i32, 0..20)) {
+            let pairs: Vec<(i32, i32)> = (2..40).map(|number| (number, number / 2)).collect();
+            let mut tree = tree(&pairs);
+            for number in sessions {
+                let _ = tree.new_session(pid(number));
+                let _ = tree.set_group(pid(number / 2), pid(number), pid(0));
+            }
+            for number in order {
+                tree.orphan(pid(number));
+                tree.remove_task(pid(number));
+                tree.remove_process(pid(number));
+            }
+            prop_assert_eq!(tree.slots.len(), 1);
+            prop_assert_eq!(tree.task_count(), 1);
+            prop_assert!(tree.children(pid(1)).is_empty());
+        }
+    }
+}

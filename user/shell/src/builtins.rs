@@ -17,7 +17,7 @@ use brush_core::{CommandArg, Error, ExecutionContext, ExecutionControlFlow, Exec
 use crate::commands;
 use crate::interrupt;
 use crate::messages::Extensions;
-use crate::rewrite::{BACKGROUND, LOOP, STATE};
+use crate::rewrite::{BACKGROUND, CHECK, STATE};
 use crate::session::{Shell, own_path};
 
 /// The context that a builtin runs in.
@@ -28,7 +28,7 @@ pub type Outcome = Result<ExecutionResult, Error>;
 /// Builtins of our own, in place of brush's where it has one.
 const OWN: &[(&str, CommandExecuteFunc<Extensions>)] = &[
     (BACKGROUND, jobs::background),
-    (LOOP, language::begin_loop),
+    (CHECK, language::check),
     (STATE, language::state),
     ("bg", jobs::bg),
     ("eval", language::eval),

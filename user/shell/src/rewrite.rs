@@ -7,7 +7,8 @@
 //!   of this one: `sh -c "$(__state)"'LIST'`;
 //! * `echo` and `printf` that write into a pipe become the programs of that name (brush would start a thread, which
 //!   ends the shell where the number of tasks is at its limit);
-//! * every loop's body begins with `__loop`, which notices Ctrl-C;
+//! * every turn of a loop, and in an interactive shell every command of a list, is followed by `__check`, which notices
+//!   Ctrl-C;
 //! * `$!` becomes a variable (`dollar`).
 
 mod dollar;
@@ -26,8 +27,8 @@ pub use dollar::replace_background_process;
 pub const BACKGROUND: &str = "__background";
 /// Prints the commands that bring another shell into the state of this one.
 pub const STATE: &str = "__state";
-/// Begins the body of a loop.
-pub const LOOP: &str = "__loop";
+/// Notices an interrupt; else it changes nothing.
+pub const CHECK: &str = "__check";
 /// The variable that stands for `$!`.
 pub const BACKGROUND_PROCESS: &str = "BACKGROUND_PROCESS";
 
@@ -36,12 +37,14 @@ pub struct Rewriter<'a> {
     functions: HashSet<String>,
     /// The path of this program, to start another shell with.
     shell: &'a str,
+    /// Ctrl-C goes to the child that has the terminal, and the shell must find out from its end.
+    interactive: bool,
 }
 
 impl<'a> Rewriter<'a> {
     /// A rewriter for a shell that has these functions.
-    pub fn new(functions: impl Iterator<Item = String>, shell: &'a str) -> Self {
-        Self { functions: functions.collect(), shell }
+    pub fn new(functions: impl Iterator<Item = String>, shell: &'a str, interactive: bool) -> Self {
+        Self { functions: functions.collect(), shell, interactive }
     }
 
     /// Rewrites a whole program.
@@ -52,9 +55,18 @@ impl<'a> Rewriter<'a> {
     fn list(&mut self, list: &mut CompoundList) {
         for item in &mut list.0 {
             if matches!(item.1, SeparatorOperator::Async) {
-                *item = CompoundListItem(only(Command::Simple(self.background(&item.0))), SeparatorOperator::Sequence);
+                *item = command_item(self.background(&item.0));
             } else {
                 self.and_or_list(&mut item.0);
+            }
+        }
+        if self.interactive {
+            let items = std::mem::take(&mut list.0);
+            for item in items {
+                if !list.0.is_empty() {
+                    list.0.push(check());
+                }
+                list.0.push(item);
             }
         }
     }
@@ -132,8 +144,10 @@ impl<'a> Rewriter<'a> {
 
     fn body(&mut self, body: &mut DoGroupCommand) {
         self.list(&mut body.list);
-        let check = simple(LOOP, Vec::new());
-        body.list.0.insert(0, CompoundListItem(only(Command::Simple(check)), SeparatorOperator::Sequence));
+        body.list.0.insert(0, check());
+        if self.interactive {
+            body.list.0.push(check());
+        }
     }
 
     /// `list &` as a command that returns at once.
@@ -160,9 +174,14 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-/// `command` alone as a list.
-fn only(command: Command) -> AndOrList {
-    AndOrList { first: Pipeline { timed: None, bang: false, seq: vec![command] }, additional: Vec::new() }
+/// `command` as an item of a list.
+fn command_item(command: SimpleCommand) -> CompoundListItem {
+    let pipeline = Pipeline { timed: None, bang: false, seq: vec![Command::Simple(command)] };
+    CompoundListItem(AndOrList { first: pipeline, additional: Vec::new() }, SeparatorOperator::Sequence)
+}
+
+fn check() -> CompoundListItem {
+    command_item(simple(CHECK, Vec::new()))
 }
 
 fn simple(name: &str, arguments: Vec<String>) -> SimpleCommand {
@@ -183,9 +202,13 @@ mod tests {
     use super::*;
 
     fn rewritten(text: &str) -> String {
+        rewritten_for(text, false)
+    }
+
+    fn rewritten_for(text: &str, interactive: bool) -> String {
         let mut parser = brush_parser::Parser::new(std::io::Cursor::new(text.to_owned()), &Default::default());
         let mut program = parser.parse_program().unwrap();
-        Rewriter::new(["known".to_owned()].into_iter(), "/bin/sh").program(&mut program);
+        Rewriter::new(["known".to_owned()].into_iter(), "/bin/sh", interactive).program(&mut program);
         program.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
@@ -211,8 +234,15 @@ mod tests {
     }
 
     #[test]
+    fn an_interactive_shell_looks_after_each_command() {
+        assert_eq!(rewritten_for("while a; do b; done", true), "while a; do __check ; b; __check done");
+        assert_eq!(rewritten_for("a; b", true), "a; __check ; b");
+        assert_eq!(rewritten_for("a", true), "a");
+    }
+
+    #[test]
     fn loops_notice_an_interrupt() {
-        assert_eq!(rewritten("while a; do b; done"), "while a; do __loop ; b done");
+        assert_eq!(rewritten("while a; do b; done"), "while a; do __check ; b done");
     }
 
     #[test]

@@ -166,7 +166,7 @@ pub async fn run_parsed(
         Ok(mut program) => {
             let functions = shell.funcs().iter().map(|(name, _)| name.clone());
             let own_path = own_path();
-            Rewriter::new(functions, &own_path).program(&mut program);
+            Rewriter::new(functions, &own_path, shell.options().interactive).program(&mut program);
             shell.run_program(program, parameters).await
         }
         Err(cause) => Err(error::Error::from(error::ErrorKind::ParseError(cause, SourceInfo::from("sh"))).into_fatal()),

@@ -30,6 +30,9 @@ pub enum Line {
 trait Reader {
     /// The next line, after the prompt.
     fn line(&mut self, session: &mut Session, prompt: &str) -> Line;
+
+    /// A command was ended by Ctrl-C.
+    fn after_interrupt(&mut self) {}
 }
 
 /// Runs commands from the standard input until it ends or a command leaves the shell; returns the status.
@@ -76,7 +79,12 @@ fn converse(session: &mut Session, reader: &mut dyn Reader, prompts: bool) {
             }
             match session.read(&text, false) {
                 Reading::Ran { leave: true } => return,
-                Reading::Ran { leave: false } => continue 'programs,
+                Reading::Ran { leave: false } => {
+                    if prompts && session.shell().last_exit_status() == 130 {
+                        reader.after_interrupt();
+                    }
+                    continue 'programs;
+                }
                 Reading::Incomplete if prompts => prompt = session.with(lines::continuation_prompt),
                 Reading::Incomplete => {}
             }

@@ -11,7 +11,7 @@ use brush_core::builtins::BoxFuture;
 use brush_core::jobs::{Job, JobState};
 use brush_core::openfiles::OpenFiles;
 use brush_core::{CommandArg, ErrorKind, ExecutionExitCode, ExecutionResult, ShellVariable, SourceInfo, commands};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, kill_process_group, waitid};
 use rustix::termios::tcsetpgrp;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +48,12 @@ fn process_of(job: &Job) -> Option<i32> {
     let ours =
         processes().iter().rev().find(|process| process.job == job.id && process.status.is_none()).map(|p| p.number);
     ours.or_else(|| job.process_group_id())
+}
+
+/// The process group of the job that `number` belongs to.
+fn group_of(number: i32) -> Option<Pid> {
+    let process = Pid::from_raw(number)?;
+    getpgid(Some(process)).ok().or(Some(process))
 }
 
 /// `__background TEXT COMMAND [ARGUMENT…]`: starts the command and returns at once.
@@ -194,7 +200,7 @@ pub fn bg(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_,
         };
         let mut out = context.stdout();
         if let Some(job) = job_mut(context.shell, id) {
-            if let Some(group) = process_of(job).and_then(Pid::from_raw) {
+            if let Some(group) = process_of(job).and_then(group_of) {
                 kill_process_group(group, Signal::CONT).map_err(std::io::Error::from)?;
             }
             job.state = JobState::Running;
@@ -213,15 +219,15 @@ pub fn fg(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_,
         let (mut out, mut err) = (context.stdout(), context.stderr());
         let Some(job) = job_mut(context.shell, id) else { return Ok(ExecutionResult::general_error()) };
         writeln!(out, "{}", job.command_line)?;
-        let group = process_of(job).and_then(Pid::from_raw);
-        if let Some(group) = group {
+        let process = process_of(job);
+        if let Some(group) = process.and_then(group_of).filter(|group| *group != getpgrp()) {
             let _ = tcsetpgrp(std::io::stdin(), group);
             let _ = kill_process_group(group, Signal::CONT);
         }
         job.state = JobState::Running;
         let result = tokio::select! {
             result = job.wait() => result?,
-            () = stopped(group) => {
+            () = stopped(process.and_then(Pid::from_raw)) => {
                 job.state = JobState::Stopped;
                 ExecutionResult::stopped()
             }
@@ -236,13 +242,13 @@ pub fn fg(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_,
     })
 }
 
-/// Returns when the process that leads the group has stopped.
-async fn stopped(group: Option<Pid>) {
-    let (Some(group), Ok(mut children)) = (group, signal(SignalKind::child())) else {
+/// Returns when the process has stopped.
+async fn stopped(process: Option<Pid>) {
+    let (Some(process), Ok(mut children)) = (process, signal(SignalKind::child())) else {
         return std::future::pending().await;
     };
     while children.recv().await.is_some() {
-        if let Ok(Some(_)) = waitid(WaitId::Pid(group), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG) {
+        if let Ok(Some(_)) = waitid(WaitId::Pid(process), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG) {
             return;
         }
     }
@@ -296,7 +302,7 @@ async fn wait_for(shell: &mut Shell, name: &str, err: &mut impl Write) -> Outcom
 
 /// What `kill` sends a signal to for a job: its process group, or its process where it has no group of its own.
 pub fn target(shell: &mut Shell, specification: &str) -> Option<i32> {
-    let in_own_group = shell.options().enable_job_control;
-    let job = shell.jobs_mut().resolve_job_spec(specification)?;
-    process_of(job).map(|number| if in_own_group { -number } else { number })
+    let number = process_of(shell.jobs_mut().resolve_job_spec(specification)?)?;
+    let group = group_of(number)?;
+    Some(if group == getpgrp() { number } else { -group.as_raw_nonzero().get() })
 }

@@ -1,4 +1,4 @@
-//! Builtins that belong to the language: `eval`, `printf`, the beginning of a loop, and the shell's state as text.
+//! Builtins that belong to the language: `eval`, `printf`, the check for interrupts, and the shell's state as text.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -23,12 +23,12 @@ pub fn eval(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, O
     })
 }
 
-/// `__loop`: begins each turn of a loop; ends the loop after an interrupt and else changes nothing.
-pub fn begin_loop(context: Context<'_>, _arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
+/// `__check`: ends the loops and functions around it after an interrupt, and else changes nothing.
+pub fn check(context: Context<'_>, _arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
         let status = context.shell.last_exit_status();
         if context.shell.options().interactive && status == 130 {
-            // Ctrl-C went to the child that had the terminal; it ends the loop around it too.
+            // Ctrl-C went to the child that had the terminal; it ends what is around it too.
             interrupt::note();
             if let Some(result) = interrupt::check(context.shell).await {
                 return Ok(result);

@@ -54,6 +54,10 @@ pub fn kill(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, O
                 None if word.starts_with('%') => Err(format!("{word}: no such job")),
                 None => Err(format!("{word}: arguments must be process or job IDs")),
             };
+            if let (Ok(()), Some(target), true) = (&sent, target, word.starts_with('%')) {
+                // A stopped job takes the signal only when it goes on.
+                let _ = send(target, Signal::CONT.as_raw());
+            }
             if let Err(message) = sent {
                 writeln!(err, "sh: kill: {message}")?;
                 failed = true;

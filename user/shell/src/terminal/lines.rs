@@ -22,7 +22,7 @@ impl Reader for Lines {
             match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None) {
                 Ok(_) => {}
                 Err(Errno::INTR) => {
-                    session.with(async |_| tokio::task::yield_now().await);
+                    session.with(async |_| take_turns().await);
                     if interrupt::happened() {
                         return Line::Interrupted;
                     }
@@ -43,18 +43,27 @@ impl Reader for Lines {
             }
         }
     }
+
+    fn after_interrupt(&mut self) {
+        // The terminal has shown `^C`.
+        let _ = std::io::stderr().write_all(b"\n");
+    }
 }
 
 fn text(bytes: Vec<u8>) -> Line {
     Line::Text(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Tells of jobs that have ended, forgets old interrupts, and makes the prompt of a new command.
-pub async fn prompt(shell: &mut Shell) -> String {
-    // The coroutines that await jobs need a turn each: one to see the signal, one to see the child.
+/// Lets the coroutines that await signals and jobs run: a turn to see the signal, a turn to see the child.
+async fn take_turns() {
     for _ in 0..3 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Tells of jobs that have ended, forgets old interrupts, and makes the prompt of a new command.
+pub async fn prompt(shell: &mut Shell) -> String {
+    take_turns().await;
     let _ = shell.check_for_completed_jobs();
     interrupt::forget();
     shell.compose_prompt().await.unwrap_or_else(|_| "# ".to_owned())

@@ -24,6 +24,10 @@ pub enum Command {
     Qemu(Qemu),
     /// Run the tests: on the host, in the kernel, in the shell
     Test(Test),
+    /// Write a disk image that boots by itself, with the initramfs inside
+    Image(Image),
+    /// Measure the kernel with the yardstick and compare with Linux
+    Bench(Bench),
     /// Check formatting, clippy's lints, the documentation and the rules of the house
     Lint,
     /// Say what was found on this host: toolchain, QEMU, firmware, accelerators
@@ -146,6 +150,36 @@ impl Test {
     pub fn names_a_machine(&self) -> bool {
         self.cpus.is_some() || self.nodes.is_some() || self.memory.is_some() || self.firmware.is_some()
     }
+}
+
+/// Options of `image`.
+#[derive(Args)]
+pub struct Image {
+    /// Where to write it [default: target/xtask/menagerie-FIRMWARE.img]
+    pub output: Option<PathBuf>,
+    /// Firmware that shall boot it
+    #[arg(long, value_enum, default_value_t)]
+    pub firmware: Firmware,
+    /// Put this initramfs inside instead of the one built from user/
+    #[arg(long, value_name = "FILE", conflicts_with = "add")]
+    pub initramfs: Option<PathBuf>,
+    /// Put a file or folder of this host into the initramfs
+    #[arg(long, value_name = "HOST=GUEST")]
+    pub add: Vec<Addition>,
+    /// Build the kernel without optimisations, with overflow checks
+    #[arg(long)]
+    pub debug: bool,
+}
+
+/// Options of `bench`.
+#[derive(Args)]
+pub struct Bench {
+    /// The yardstick's run.py, from the top of the repository
+    #[arg(long, value_name = "FILE", default_value = "../shared/bench/run.py")]
+    pub yardstick: PathBuf,
+    /// Options for `run.py run`, after `--`
+    #[arg(last = true)]
+    pub arguments: Vec<OsString>,
 }
 
 /// The levels of tests.

@@ -85,7 +85,8 @@ impl Machine {
         add(&["-nodefaults", "-no-user-config", "-machine", "q35", "-vga", "std", "-display", "none", "-no-reboot"]);
         add(&["-accel", if self.accelerator == Accelerator::Kvm { "kvm" } else { "tcg" }, "-cpu", &self.cpu_model]);
         if self.icount {
-            add(&["-icount", "shift=0,sleep=off"]);
+            // The same clock and the same random numbers in every run.
+            add(&["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
         }
         add(&self.shape.arguments()?.iter().map(String::as_str).collect::<Vec<_>>());
         if self.shape.firmware == Firmware::Uefi {
@@ -202,7 +203,7 @@ mod tests {
         let line = machine(Firmware::Bios).arguments(&run).unwrap().join(" ");
         for part in [
             "-machine q35 -vga std -display none -no-reboot",
-            "-accel tcg -cpu max,erms=off -icount shift=0,sleep=off -m 64M -smp 1",
+            "-accel tcg -cpu max,erms=off -icount shift=0,sleep=off -seed 1 -rtc base=2026-01-01T00:00:00,clock=vm -m 64M",
             "-drive format=raw,snapshot=on,file=/a,,b/bios.img",
             "-device isa-debug-exit,iobase=0xf4,iosize=0x04",
             "-fw_cfg name=opt/menagerie/initrd,file=/initramfs.cpio",

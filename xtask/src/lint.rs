@@ -34,7 +34,7 @@ pub fn run() -> Result<u8> {
         ("clippy, test kernel", clippy(&["--package", "kernel", "--target", KERNEL_TARGET, "--features", "test"])),
         (
             "clippy, programs for the guest",
-            clippy(&["--target", USER_TARGET, "--package", "init", "--package", "shell", "--package", "tools"]),
+            clippy(&["--target", USER_TARGET, "-p", "init", "-p", "shell", "-p", "tools", "-p", "probe"]),
         ),
         ("documentation, host", "doc --quiet --no-deps".to_owned()),
         (

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod acceleration;
+mod bench;
 mod command_line;
 mod doctor;
 mod emulator;
+mod image;
 mod images;
 mod initramfs;
 mod kernel;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         Command::Qemu(options) => qemu::run(options),
         Command::Test(options) => test::run(options),
         Command::Lint => lint::run(),
+        Command::Image(options) => image::run(options),
+        Command::Bench(options) => bench::run(options),
         Command::Doctor => doctor::run(),
         Command::Tied { parent, words } => tied::become_program(*parent, words).map(|()| 0),
     };

@@ -56,7 +56,10 @@ fn prepare(options: &Qemu, run: &RunFolder) -> Result<Machine> {
     let kernel = kernel::build(variant, &toolchain)?;
     let initramfs = match &options.initramfs {
         Some(file) => fs::canonicalize(file).with_context(|| format!("cannot read {}", file.display()))?,
-        None => userland::build(&options.add, run)?,
+        None => {
+            let contents = userland::Contents { added: &options.add, for_tests: options.test.is_some() };
+            userland::build(&contents, run)?
+        }
     };
     let firmware = options.machine.firmware;
     let image = kernel.folder.join(format!("{}.img", firmware.name()));

@@ -15,50 +15,72 @@ use crate::workspace;
 /// Folders that programs expect to find.
 const FOLDERS: &[&str] = &["/dev", "/etc", "/proc", "/root", "/sbin", "/sys", "/tmp"];
 
-/// Builds the programs, packs them with `added` (`HOST=GUEST`) and returns the archive's path.
+/// What goes into an initramfs beside the programs that are always there.
+#[derive(Clone, Copy, Default)]
+pub struct Contents<'a> {
+    /// What a person asked for.
+    pub added: &'a [Addition],
+    /// `/bin/probe`, the program that scenarios torment the kernel with.
+    pub for_tests: bool,
+}
+
+/// Builds the programs, packs them and returns the archive's path.
 ///
-/// Without additions the archive is kept under `target/xtask`; with them it goes to `run`.
-pub fn build(added: &[Addition], run: &workspace::RunFolder) -> Result<PathBuf> {
+/// Without a person's additions the archive is kept under `target/xtask`; with them it goes to `run`.
+pub fn build(contents: &Contents<'_>, run: &workspace::RunFolder) -> Result<PathBuf> {
     let mut tree = Initramfs::default();
     for folder in FOLDERS {
         tree.folder(folder)?;
     }
-    programs(&mut tree)?;
+    programs(&mut tree, contents.for_tests)?;
     let files = workspace::root().join("user/files");
     if files.is_dir() {
         add(&mut tree, &files, "")?;
     }
-    for addition in added {
+    for addition in contents.added {
         add(&mut tree, &addition.host, &addition.guest)?;
     }
-    let path = match added {
-        [] => workspace::kept().join("initramfs.cpio"),
+    let path = match (contents.added, contents.for_tests) {
+        ([], false) => workspace::kept().join("initramfs.cpio"),
+        ([], true) => workspace::kept().join("initramfs-for-tests.cpio"),
         _ => run.path().join("initramfs.cpio"),
     };
     workspace::replace_file(&path, &tree.archive()?)?;
     Ok(path)
 }
 
-/// `/init`, `/bin/sh` and `/bin/tools` with a link for each tool, whose names `tools --list` prints.
-fn programs(tree: &mut Initramfs) -> Result<()> {
+/// `/init`, `/bin/sh` and `/bin/tools`, and a link for each command that the last two can be called as.
+fn programs(tree: &mut Initramfs, for_tests: bool) -> Result<()> {
     let mut cargo = crate::cargo();
     cargo.args(["build", "--profile", "user", "--target", USER_TARGET]);
     cargo.args(["--package", "init", "--package", "shell", "--package", "tools"]);
+    if for_tests {
+        cargo.args(["--package", "probe"]);
+    }
     progress::run("Building the programs for the guest", &mut cargo)?;
     let built = workspace::target().join(USER_TARGET).join("user");
     add(tree, &built.join("init"), "/init")?;
     add(tree, &built.join("shell"), "/bin/sh")?;
-    let tools = built.join("tools");
-    add(tree, &tools, "/bin/tools")?;
-    let output = Command::new(&tools)
-        .arg("--list")
-        .output()
-        .with_context(|| format!("cannot start {} on this host", tools.display()))?;
-    ensure!(output.status.success(), "{} --list failed ({})", tools.display(), output.status);
-    for name in String::from_utf8_lossy(&output.stdout).split_ascii_whitespace() {
-        tree.link(&format!("/bin/{name}"), "tools")?;
+    if for_tests {
+        add(tree, &built.join("probe"), "/bin/probe")?;
+    }
+    add(tree, &built.join("tools"), "/bin/tools")?;
+    for (program, name_in_guest) in [("shell", "sh"), ("tools", "tools")] {
+        for name in names_of(&built.join(program))? {
+            tree.link(&format!("/bin/{name}"), name_in_guest)?;
+        }
     }
     Ok(())
+}
+
+/// The names under which a program wants to be called: it prints them, one a line, when asked with `--list`.
+fn names_of(program: &Path) -> Result<Vec<String>> {
+    let output = Command::new(program)
+        .arg("--list")
+        .output()
+        .with_context(|| format!("cannot start {} on this host", program.display()))?;
+    ensure!(output.status.success(), "{} --list failed ({})", program.display(), output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).split_ascii_whitespace().map(str::to_owned).collect())
 }
 
 /// A file or folder of the host that goes into the initramfs: `HOST=GUEST`.

@@ -1,8 +1,9 @@
 //! Suites inside the test kernel: boots it, reads the protocol from its log, and boots again past a test that took
 //! the kernel with it.
 //!
-//! The kernel writes, each as a line of its log: `test: N tests`; for each test `test NAME ... ` when it begins and
-//! `test NAME: ok (12 ms)`, `test NAME: FAILED: reason` or `test NAME: skipped: reason` when it ends; `test: end`.
+//! The kernel writes to its log: `test: N tests`; for each test `test NAME ... ` when it begins (the line may end
+//! here) and `test NAME: ok (12 ms)`, `test NAME: FAILED: reason` or `test NAME: skipped: reason` when it ends (the
+//! name may be left out on the same line); `test: end`.
 //! `test-from=K` on its command line leaves out the first K of those that match the filter.
 
 use std::fs::File;
@@ -54,6 +55,7 @@ pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
             }
         };
         guest.kill();
+        reading.line(&log.partial_line(), report);
         if reading.complete {
             return Ok(());
         }
@@ -89,8 +91,10 @@ impl Reading {
             self.complete = true;
         } else if let Some(count) = words.strip_prefix("test: ").and_then(|rest| rest.strip_suffix(" tests")) {
             self.announced = count.parse().ok();
-        } else if let Some((name, _)) = words.strip_prefix("test ").and_then(|rest| rest.split_once(" ...")) {
+        } else if let Some((name, rest)) = words.strip_prefix("test ").and_then(|rest| rest.split_once(" ...")) {
             self.running = Some(name.to_owned());
+            let rest = rest.trim_start();
+            self.result(name, rest.strip_prefix(&format!("test {name}: ")).unwrap_or(rest), report);
         } else if let Some((name, result)) = words.strip_prefix("test ").and_then(|rest| rest.split_once(": ")) {
             self.result(name, result, report);
         }
@@ -143,6 +147,11 @@ impl Follower {
         let complete = std::mem::replace(&mut self.partial, rest);
         Ok(String::from_utf8_lossy(&complete).lines().map(str::to_owned).collect())
     }
+
+    /// What was written after the last line that was completed.
+    fn partial_line(&self) -> String {
+        String::from_utf8_lossy(&self.partial).into_owned()
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +187,13 @@ mod tests {
         assert_eq!(reading.running.as_deref(), Some("b"));
         assert_eq!(reading.ended, 1);
         assert!(!reading.complete);
+    }
+
+    #[test]
+    fn a_result_may_come_on_the_line_of_its_test() {
+        let (reading, status) =
+            read(&["test a ... ok (3 ms)", "test b ... test b: ok (3 ms)", "test c ... FAILED: no"]);
+        assert_eq!((reading.ended, reading.running, status), (3, None, 1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Suites inside the test kernel: boots it, reads the protocol from its log, and boots again past a test that took
 //! the kernel with it.
 //!
-//! The kernel writes to its log: `test: N tests`; for each test `test NAME ... ` when it begins (the line may end
+//! The kernel writes to its log: `test: N tests` (how many match the filter); for each test `test NAME ... ` when it begins (the line may end
 //! here) and `test NAME: ok (12 ms)`, `test NAME: FAILED: reason` or `test NAME: skipped: reason` when it ends (the
 //! name may be left out on the same line); `test: end`.
 //! `test-from=K` on its command line leaves out the first K of those that match the filter.
@@ -69,7 +69,7 @@ pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
         };
         report.failed(SUITE, &running, &format!("{why}; the end of the log:\n{tail}"));
         from += reading.ended + 1;
-        if reading.announced.is_some_and(|announced| reading.ended + 1 >= announced) {
+        if reading.announced.is_some_and(|announced| from >= announced) {
             return Ok(());
         }
     }

@@ -235,7 +235,8 @@ fn a_deadline_interrupts_a_program_that_spins() {
 }
 
 fn time_in_user_mode_is_counted() {
-    let mut program = Program::new(b"\xb9\x00\x00\x10\x00\xff\xc9\x75\xfc\x0f\x05"); // mov ecx, 2^20; dec ecx; jnz; syscall
+    // mov ecx, 2^20; dec ecx; jnz; syscall
+    let mut program = Program::new(b"\xb9\x00\x00\x10\x00\xff\xc9\x75\xfc\x0f\x05");
     cpu::take_user_cycles();
     let start = time::now();
     assert_eq!(program.run(), Exit::SystemCall);

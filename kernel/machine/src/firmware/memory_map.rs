@@ -112,7 +112,8 @@ mod tests {
             claims in proptest::collection::vec((ranges(2), 0u32..4), 0..5),
         ) {
             let free = usable(good, Vec::new());
-            let aligned = |r: Range| Range { start: r.start / PAGE_SIZE * PAGE_SIZE, end: r.end / PAGE_SIZE * PAGE_SIZE };
+            let down = |address: u64| address / PAGE_SIZE * PAGE_SIZE;
+            let aligned = |r: Range| Range { start: down(r.start), end: down(r.end) };
             let nodes: Vec<(Range, u32)> =
                 claims.iter().flat_map(|(rs, node)| rs.iter().map(move |&r| (aligned(r), *node))).collect();
             let cut = by_node(&free, &nodes);

@@ -68,9 +68,9 @@ fn index(address: u64, level: u32) -> usize {
     (address >> (12 + 9 * (level - 1)) & 0x1ff) as usize
 }
 
-/// Takes over the boot loader's tables: drops its identity maps in the lower half and its recursive entry, makes the kernel's pages
-/// global, checks every one of them for write-or-execute, and prepares the regions of this module. Boot CPU,
-/// once. Panics if a page is both writable and executable or open to user mode.
+/// Takes over the boot loader's tables: drops its identity maps in the lower half and its recursive entry, makes the
+/// kernel's pages global, checks every one of them for write-or-execute, and prepares the regions of this module.
+/// Boot CPU, once. Panics if a page is both writable and executable or open to user mode.
 pub(super) fn init() {
     let (root, _) = Cr3::read();
     let root = root.start_address().as_u64();
@@ -81,8 +81,8 @@ pub(super) fn init() {
         unsafe { write(root, index(region, 4), table | (Flags::PRESENT | Flags::WRITABLE).bits()) };
     }
     for slot in (0..ENTRIES / 2).chain([index(RECURSIVE, 4)]) {
-        // SAFETY: the recursive entry has done its duty, and nothing of the kernel lies in the lower half: descriptor tables, stack and code were moved or
-        // asked for in the upper half (`boot::CONFIG`, `cpu::init_boot_cpu` came before).
+        // SAFETY: the recursive entry has done its duty, and nothing of the kernel lies in the lower half: descriptor
+        // tables, stack and code were moved or asked for in the upper half (`boot::CONFIG`, `cpu::init_boot_cpu`).
         unsafe { write(root, slot, 0) };
     }
     let mut counts = Counts::default();

@@ -3,7 +3,7 @@
 //! | files | what |
 //! |---|---|
 //! | `boot`, `fw_cfg`, `acpi`, `topology` | from the boot loader to `main`, what the firmware says |
-//! | `physical`, `direct_map`, `kernel_map`, `stack` | physical memory, the kernel's half of the address space, kernel stacks |
+//! | `physical`, `direct_map`, `kernel_map`, `stack` | memory, the kernel's half of the address space, stacks |
 //! | `frame`, `paging`, `user_memory` | frames, user page tables, copies from and to user memory |
 //! | `descriptors`, `traps`, `interrupts`, `smap` | entry from the processor and what is done then |
 //! | `cpu`, `smp`, `local_apic`, `io_apic`, `ipi` | CPUs, starting them, interrupts between them |

@@ -1,7 +1,8 @@
 //! Physical memory as the kernel sees it: the direct map, what RAM is free, and single frames for early boot.
 //!
-//! All physical memory (at least 4 GiB) is mapped at [`DIRECT_MAP`], writable and not executable. Until [`hand_out`] is called, boot takes frames from the end of the largest free range; from then on the
-//! frames belong to the allocator of `memory`.
+//! All physical memory (at least 4 GiB) is mapped at [`DIRECT_MAP`], writable and not executable. Until [`hand_out`]
+//! is called, boot takes frames from the end of the largest free range; from then on the frames belong to the
+//! allocator of `memory`.
 
 use super::direct_map;
 use crate::firmware::memory_map::{self, Range};

@@ -6,21 +6,36 @@
 
 use core::ptr::addr_of;
 
+/// A NOP of three bytes, and a line in the section that names the instruction to put there.
+macro_rules! site {
+    ($instruction:literal) => {
+        concat!(
+            "997: .byte 0x0f, 0x1f, 0x00\n",
+            ".pushsection smap_sites,\"aR\",@progbits\n",
+            ".p2align 2\n",
+            ".long 997b - .\n",
+            ".long ",
+            $instruction,
+            "\n.popsection\n"
+        )
+    };
+}
+
 /// For `asm!` and `concat!`: allow access to user pages until [`clac!`].
 macro_rules! stac {
     () => {
-        "997: .byte 0x0f, 0x1f, 0x00\n.pushsection smap_sites,\"aR\",@progbits\n.p2align 2\n.long 997b - .\n.long 0xcb010f\n.popsection\n"
+        $crate::arch::smap::site!("0xcb010f")
     };
 }
 
 /// For `asm!` and `concat!`: forbid access to user pages.
 macro_rules! clac {
     () => {
-        "998: .byte 0x0f, 0x1f, 0x00\n.pushsection smap_sites,\"aR\",@progbits\n.p2align 2\n.long 998b - .\n.long 0xca010f\n.popsection\n"
+        $crate::arch::smap::site!("0xca010f")
     };
 }
 
-pub(crate) use {clac, stac};
+pub(crate) use {clac, site, stac};
 
 /// A place for an instruction: the distance from this field to it, and its three bytes.
 #[repr(C)]

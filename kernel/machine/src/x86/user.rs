@@ -117,6 +117,80 @@ pub(super) fn init() {
     );
 }
 
+/// Assembly in which `{rax}` and so on are the places of the registers in [`Registers`].
+macro_rules! entry_code {
+    ($($code:tt)*) => {
+        naked_asm!(
+            $($code)*
+            rax = const offset_of!(Registers, rax),
+            rbx = const offset_of!(Registers, rbx),
+            rcx = const offset_of!(Registers, rcx),
+            rdx = const offset_of!(Registers, rdx),
+            rsi = const offset_of!(Registers, rsi),
+            rdi = const offset_of!(Registers, rdi),
+            rbp = const offset_of!(Registers, rbp),
+            rsp = const offset_of!(Registers, rsp),
+            r8 = const offset_of!(Registers, r8),
+            r9 = const offset_of!(Registers, r9),
+            r10 = const offset_of!(Registers, r10),
+            r11 = const offset_of!(Registers, r11),
+            r12 = const offset_of!(Registers, r12),
+            r13 = const offset_of!(Registers, r13),
+            r14 = const offset_of!(Registers, r14),
+            r15 = const offset_of!(Registers, r15),
+            rip = const offset_of!(Registers, rip),
+            rflags = const offset_of!(Registers, rflags),
+        )
+    };
+}
+
+/// Loads all registers from `rdi` but rsp, rdi itself and the two that `sysret` needs.
+macro_rules! load_most {
+    () => {
+        concat!(
+            "mov rax, [rdi + {rax}]\n",
+            "mov rbx, [rdi + {rbx}]\n",
+            "mov rdx, [rdi + {rdx}]\n",
+            "mov rsi, [rdi + {rsi}]\n",
+            "mov rbp, [rdi + {rbp}]\n",
+            "mov r8, [rdi + {r8}]\n",
+            "mov r9, [rdi + {r9}]\n",
+            "mov r10, [rdi + {r10}]\n",
+            "mov r12, [rdi + {r12}]\n",
+            "mov r13, [rdi + {r13}]\n",
+            "mov r14, [rdi + {r14}]\n",
+            "mov r15, [rdi + {r15}]\n",
+        )
+    };
+}
+
+/// Stores what [`load_most!`] loads.
+macro_rules! store_most {
+    () => {
+        concat!(
+            "mov [rdi + {rax}], rax\n",
+            "mov [rdi + {rbx}], rbx\n",
+            "mov [rdi + {rdx}], rdx\n",
+            "mov [rdi + {rsi}], rsi\n",
+            "mov [rdi + {rbp}], rbp\n",
+            "mov [rdi + {r8}], r8\n",
+            "mov [rdi + {r9}], r9\n",
+            "mov [rdi + {r10}], r10\n",
+            "mov [rdi + {r12}], r12\n",
+            "mov [rdi + {r13}], r13\n",
+            "mov [rdi + {r14}], r14\n",
+            "mov [rdi + {r15}], r15\n",
+        )
+    };
+}
+
+/// Returns from `enter`, from the place on the stack that it named.
+macro_rules! leave {
+    () => {
+        "pop rdi\npop r15\npop r14\npop r13\npop r12\npop rbx\npop rbp\nret"
+    };
+}
+
 /// Enters user mode with `registers` and returns, registers stored, when it comes back.
 ///
 /// # Safety
@@ -124,7 +198,7 @@ pub(super) fn init() {
 /// flags are masked.
 #[unsafe(naked)]
 unsafe extern "C" fn enter(registers: *mut Registers) -> Return {
-    naked_asm!(
+    entry_code!(
         "push rbp",
         "push rbx",
         "push r12",
@@ -144,18 +218,7 @@ unsafe extern "C" fn enter(registers: *mut Registers) -> Return {
         "jne 2f",
         "test r11d, 0x10100",
         "jnz 2f",
-        "mov rax, [rdi + {rax}]",
-        "mov rbx, [rdi + {rbx}]",
-        "mov rdx, [rdi + {rdx}]",
-        "mov rsi, [rdi + {rsi}]",
-        "mov rbp, [rdi + {rbp}]",
-        "mov r8, [rdi + {r8}]",
-        "mov r9, [rdi + {r9}]",
-        "mov r10, [rdi + {r10}]",
-        "mov r12, [rdi + {r12}]",
-        "mov r13, [rdi + {r13}]",
-        "mov r14, [rdi + {r14}]",
-        "mov r15, [rdi + {r15}]",
+        load_most!(),
         "mov rsp, [rdi + {rsp}]",
         "mov rdi, [rdi + {rdi}]",
         "swapgs",
@@ -166,44 +229,15 @@ unsafe extern "C" fn enter(registers: *mut Registers) -> Return {
         "push r11",
         "push {user_code}",
         "push rcx",
-        "mov rax, [rdi + {rax}]",
-        "mov rbx, [rdi + {rbx}]",
+        load_most!(),
         "mov rcx, [rdi + {rcx}]",
-        "mov rdx, [rdi + {rdx}]",
-        "mov rsi, [rdi + {rsi}]",
-        "mov rbp, [rdi + {rbp}]",
-        "mov r8, [rdi + {r8}]",
-        "mov r9, [rdi + {r9}]",
-        "mov r10, [rdi + {r10}]",
         "mov r11, [rdi + {r11}]",
-        "mov r12, [rdi + {r12}]",
-        "mov r13, [rdi + {r13}]",
-        "mov r14, [rdi + {r14}]",
-        "mov r15, [rdi + {r15}]",
         "mov rdi, [rdi + {rdi}]",
         "swapgs",
         "iretq",
         kernel_stack = const KERNEL_STACK,
         user_data = const USER_DATA,
         user_code = const USER_CODE,
-        rax = const offset_of!(Registers, rax),
-        rbx = const offset_of!(Registers, rbx),
-        rcx = const offset_of!(Registers, rcx),
-        rdx = const offset_of!(Registers, rdx),
-        rsi = const offset_of!(Registers, rsi),
-        rdi = const offset_of!(Registers, rdi),
-        rbp = const offset_of!(Registers, rbp),
-        rsp = const offset_of!(Registers, rsp),
-        r8 = const offset_of!(Registers, r8),
-        r9 = const offset_of!(Registers, r9),
-        r10 = const offset_of!(Registers, r10),
-        r11 = const offset_of!(Registers, r11),
-        r12 = const offset_of!(Registers, r12),
-        r13 = const offset_of!(Registers, r13),
-        r14 = const offset_of!(Registers, r14),
-        r15 = const offset_of!(Registers, r15),
-        rip = const offset_of!(Registers, rip),
-        rflags = const offset_of!(Registers, rflags),
     )
 }
 
@@ -213,7 +247,7 @@ unsafe extern "C" fn enter(registers: *mut Registers) -> Return {
 /// For the processor only.
 #[unsafe(naked)]
 unsafe extern "C" fn system_call_entry() {
-    naked_asm!(
+    entry_code!(
         "swapgs",
         "mov gs:[{user_stack}], rsp",
         "mov rsp, gs:[{kernel_stack}]",
@@ -227,48 +261,12 @@ unsafe extern "C" fn system_call_entry() {
         "mov [rdi + {rsp}], rcx",
         "pop rcx",
         "mov [rdi + {rdi}], rcx",
-        "mov [rdi + {rax}], rax",
-        "mov [rdi + {rbx}], rbx",
-        "mov [rdi + {rdx}], rdx",
-        "mov [rdi + {rsi}], rsi",
-        "mov [rdi + {rbp}], rbp",
-        "mov [rdi + {r8}], r8",
-        "mov [rdi + {r9}], r9",
-        "mov [rdi + {r10}], r10",
-        "mov [rdi + {r12}], r12",
-        "mov [rdi + {r13}], r13",
-        "mov [rdi + {r14}], r14",
-        "mov [rdi + {r15}], r15",
+        store_most!(),
         "mov eax, {system_call}",
-        "pop rdi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
+        leave!(),
         kernel_stack = const KERNEL_STACK,
         user_stack = const USER_STACK,
         system_call = const SYSTEM_CALL,
-        rax = const offset_of!(Registers, rax),
-        rbx = const offset_of!(Registers, rbx),
-        rcx = const offset_of!(Registers, rcx),
-        rdx = const offset_of!(Registers, rdx),
-        rsi = const offset_of!(Registers, rsi),
-        rdi = const offset_of!(Registers, rdi),
-        rbp = const offset_of!(Registers, rbp),
-        rsp = const offset_of!(Registers, rsp),
-        r8 = const offset_of!(Registers, r8),
-        r9 = const offset_of!(Registers, r9),
-        r10 = const offset_of!(Registers, r10),
-        r11 = const offset_of!(Registers, r11),
-        r12 = const offset_of!(Registers, r12),
-        r13 = const offset_of!(Registers, r13),
-        r14 = const offset_of!(Registers, r14),
-        r15 = const offset_of!(Registers, r15),
-        rip = const offset_of!(Registers, rip),
-        rflags = const offset_of!(Registers, rflags),
     )
 }
 
@@ -279,24 +277,13 @@ unsafe extern "C" fn system_call_entry() {
 /// For the entry code only.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn trap_from_user() {
-    naked_asm!(
+    entry_code!(
         "swapgs",
         "push rdi",
         "mov rdi, [rsp + 64]",
-        "mov [rdi + {rax}], rax",
-        "mov [rdi + {rbx}], rbx",
+        store_most!(),
         "mov [rdi + {rcx}], rcx",
-        "mov [rdi + {rdx}], rdx",
-        "mov [rdi + {rsi}], rsi",
-        "mov [rdi + {rbp}], rbp",
-        "mov [rdi + {r8}], r8",
-        "mov [rdi + {r9}], r9",
-        "mov [rdi + {r10}], r10",
         "mov [rdi + {r11}], r11",
-        "mov [rdi + {r12}], r12",
-        "mov [rdi + {r13}], r13",
-        "mov [rdi + {r14}], r14",
-        "mov [rdi + {r15}], r15",
         "pop rcx",
         "mov [rdi + {rdi}], rcx",
         "pop rax", // the vector
@@ -311,31 +298,6 @@ pub(super) unsafe extern "C" fn trap_from_user() {
         "add rsp, 8",
         "cld",
         smap::clac!(),
-        "pop rdi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-        rax = const offset_of!(Registers, rax),
-        rbx = const offset_of!(Registers, rbx),
-        rcx = const offset_of!(Registers, rcx),
-        rdx = const offset_of!(Registers, rdx),
-        rsi = const offset_of!(Registers, rsi),
-        rdi = const offset_of!(Registers, rdi),
-        rbp = const offset_of!(Registers, rbp),
-        rsp = const offset_of!(Registers, rsp),
-        r8 = const offset_of!(Registers, r8),
-        r9 = const offset_of!(Registers, r9),
-        r10 = const offset_of!(Registers, r10),
-        r11 = const offset_of!(Registers, r11),
-        r12 = const offset_of!(Registers, r12),
-        r13 = const offset_of!(Registers, r13),
-        r14 = const offset_of!(Registers, r14),
-        r15 = const offset_of!(Registers, r15),
-        rip = const offset_of!(Registers, rip),
-        rflags = const offset_of!(Registers, rflags),
+        leave!(),
     )
 }

@@ -32,9 +32,10 @@ pub fn info() -> &'static BootInfo {
     INFO.get().expect("boot information is asked for before boot has read it")
 }
 
-/// The command line, if it has been read by now.
-pub(super) fn command_line() -> Option<&'static str> {
-    INFO.get().map(|info| info.command_line)
+/// What the command line says after `name=`, the last time; words after `--` are for init. `None` before it is read.
+pub(super) fn word(name: &str) -> Option<&'static str> {
+    let words = INFO.get()?.command_line.split_ascii_whitespace().take_while(|&word| word != "--");
+    words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).last()
 }
 
 /// Brings the machine up and calls `main`; [`crate::entry!`] makes the boot loader call this.
@@ -48,12 +49,13 @@ pub fn start(loader: &'static mut LoaderInfo, main: fn() -> !) -> ! {
     cpu::protect();
     crate::sync::order::start_checking();
     physical::init(&loader.memory_regions, loader.recursive_index.into_option()); // the direct map
-    kernel_map::init(); // write or execute, never both
+    let mappings = kernel_map::init(); // write or execute, never both
     smap::patch();
     fpu::init();
     user::init();
     hand_over(loader);
-    log::choose(info().command_line);
+    log::choose(); // nothing is logged before this, unless it panics
+    mappings.log();
     crate::log!("boot: command line: {}", info().command_line);
     match info().initramfs {
         Some(bytes) => crate::log!("boot: initramfs of {} KiB", bytes.len().div_ceil(1024)),
@@ -101,9 +103,7 @@ fn hand_over(loader: &LoaderInfo) {
 
 /// The most CPUs to use: `maxcpus=` of the command line, within what the build knows.
 fn most_cpus() -> usize {
-    let words = info().command_line.split_ascii_whitespace().take_while(|&word| word != "--");
-    let wanted = words.filter_map(|word| word.strip_prefix("maxcpus=")?.parse().ok()).last();
-    wanted.unwrap_or(MAX_CPUS).clamp(1, MAX_CPUS)
+    word("maxcpus").and_then(|most| most.parse().ok()).unwrap_or(MAX_CPUS).clamp(1, MAX_CPUS)
 }
 
 /// Makes `$main` (a `fn() -> !`) the kernel's main function, called as [`crate::boot::start`] says.

@@ -71,7 +71,7 @@ fn index(address: u64, level: u32) -> usize {
 /// Takes over the boot loader's tables: drops its identity maps in the lower half and its recursive entry, makes the
 /// kernel's pages global, checks every one of them for write-or-execute, and prepares the regions of this module.
 /// Boot CPU, once. Panics if a page is both writable and executable or open to user mode.
-pub(super) fn init() {
+pub(super) fn init() -> Counts {
     let (root, _) = Cr3::read();
     let root = root.start_address().as_u64();
     ROOT.call_once(|| root);
@@ -91,19 +91,24 @@ pub(super) fn init() {
     }
     // SAFETY: the same tables again; loading them drops the TLB's memory of the old entries.
     unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new(root)), Cr3Flags::empty()) };
-    crate::log!(
-        "memory: kernel mappings checked: {} pages of code, {} read-only, {} writable, none both",
-        counts.code,
-        counts.constant,
-        counts.writable
-    );
+    counts
 }
 
+/// Pages of the kernel's half, of whatever size.
 #[derive(Default)]
-struct Counts {
+pub(super) struct Counts {
     code: u64,
     constant: u64,
     writable: u64,
+}
+
+impl Counts {
+    pub(super) fn log(&self) {
+        let Self { code, constant, writable } = self;
+        crate::log!(
+            "memory: kernel mappings checked: {code} pages of code, {constant} read-only, {writable} writable, none both"
+        );
+    }
 }
 
 /// Checks and completes the entry `slot` of `table`, which is of `level` (4 is the top), and all below it.

@@ -1,21 +1,26 @@
 //! Where lines of the kernel log go.
 //!
-//! `log=ttyS0`, `log=ttyS1` or `log=both` on the command line chooses; until that is read, and without it, the
-//! log goes to COM1. A line is written in one piece: two CPUs never mix theirs.
+//! `log=ttyS0`, `log=ttyS1` or `log=both` on the command line chooses; without it the log goes to COM1. Until the
+//! command line is read nothing is logged but a panic, which goes to both ports. `console_mark=WORD` makes the kernel
+//! write that word to COM1 before anything else, for tools that must tell its words from the firmware's.
+//!
+//! A line is written in one piece: two CPUs never mix theirs.
 
-use super::{console, interrupts, panic};
+use super::{boot, console, interrupts, panic};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, Ordering};
 use spin::Mutex;
 
 /// Bit *n*: port *n* shows the log.
-static TARGETS: AtomicU8 = AtomicU8::new(1);
+static TARGETS: AtomicU8 = AtomicU8::new(3);
 static LINE: Mutex<()> = Mutex::new(());
 
-/// Chooses the ports that the command line names.
-pub(super) fn choose(command_line: &str) {
-    let wanted = command_line.split_ascii_whitespace().filter_map(|word| word.strip_prefix("log=")).next_back();
-    let targets = match wanted {
+/// Does what the command line says of the ports.
+pub(super) fn choose() {
+    if let Some(mark) = boot::word("console_mark") {
+        console::write(0, mark.as_bytes());
+    }
+    let targets = match boot::word("log") {
         Some("ttyS1") => 2,
         Some("both") => 3,
         _ => 1,
@@ -24,7 +29,7 @@ pub(super) fn choose(command_line: &str) {
     TARGETS.store(if targets & present != 0 { targets & present } else { 1 }, Ordering::Relaxed);
 }
 
-/// The port on which a person or a tool reads the log (the last, if there are two).
+/// The chosen ports as one.
 pub(super) struct Output {
     panicking: bool,
 }

@@ -85,8 +85,7 @@ pub fn report(info: &PanicInfo<'_>, describe: impl FnOnce(&mut dyn Write)) -> ! 
 
 /// `panic=SECONDS` of the command line: 0, or nothing, is for ever, so that a person can read what is on the screen.
 fn reset_after() -> Option<u64> {
-    let words = super::boot::command_line()?.split_ascii_whitespace();
-    words.filter_map(|word| word.strip_prefix("panic=")?.parse().ok()).next_back()
+    super::boot::word("panic")?.parse().ok()
 }
 
 /// Writes the chain of callers, one a line: number, address, function if the symbols are there.

@@ -1,7 +1,18 @@
 //! Areas: the ranges of an address space and what each is for.
+//!
+//! [`Areas`] is the map of them: ordered, without overlap; neighbours that differ in nothing are one. It knows nothing
+//! of page tables.
 
-use crate::source::SourceDescription;
+use crate::source::{PageSource, SourceDescription};
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use bitflags::bitflags;
+use core::ops::Range;
+use machine::frame::FRAME_SIZE;
+
+/// Bytes in a page, as addresses count them.
+pub(crate) const PAGE: u64 = FRAME_SIZE as u64;
 
 bitflags! {
     /// What user mode may do with the pages of an area; the bits are those of `mmap(2)`.
@@ -42,4 +53,374 @@ pub struct AreaInfo {
     pub source: Option<SourceDescription>,
     /// A name in brackets (`[heap]`, `[stack]`), if it has one.
     pub name: Option<&'static str>,
+}
+
+bitflags! {
+    /// What else holds for an area.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct AreaFlags: u8 {
+        /// A stack: a fault below it makes it longer.
+        const GROWS_DOWN = 1;
+        /// A child doesn't get it.
+        const DONT_FORK = 2;
+        /// A child gets it without its pages.
+        const WIPE_ON_FORK = 4;
+    }
+}
+
+/// Where the pages of an area that are not there yet come from.
+#[derive(Clone)]
+pub(crate) enum Backing {
+    /// They are zero.
+    Anonymous,
+    /// From a source; the first page of the area is the source's page `index`.
+    Source {
+        /// The source.
+        source: Arc<dyn PageSource>,
+        /// The source's page at the start of the area.
+        index: u64,
+    },
+}
+
+/// A range of pages that are all of a kind.
+#[derive(Clone)]
+pub(crate) struct Area {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) protection: Protection,
+    /// What the protection may ever become.
+    pub(crate) most: Protection,
+    pub(crate) sharing: Sharing,
+    pub(crate) backing: Backing,
+    pub(crate) flags: AreaFlags,
+    pub(crate) name: Option<&'static str>,
+}
+
+impl Area {
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.start..self.end
+    }
+
+    pub(crate) fn pages(&self) -> u64 {
+        (self.end - self.start) / PAGE
+    }
+
+    /// Private memory without a file.
+    pub(crate) fn is_private_anonymous(&self) -> bool {
+        self.sharing == Sharing::Private && matches!(self.backing, Backing::Anonymous)
+    }
+
+    /// The part of the area inside the range, which overlaps it.
+    pub(crate) fn part(&self, range: &Range<u64>) -> Area {
+        let start = self.start.max(range.start);
+        let mut part = Area { start, end: self.end.min(range.end), ..self.clone() };
+        if let Backing::Source { index, .. } = &mut part.backing {
+            *index += (start - self.start) / PAGE;
+        }
+        part
+    }
+
+    /// Whether `next`, which starts where this one ends, differs in nothing.
+    fn continues_in(&self, next: &Area) -> bool {
+        let backed_alike = match (&self.backing, &next.backing) {
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::Source { source, index }, Backing::Source { source: next_source, index: next_index }) => {
+                Arc::ptr_eq(source, next_source) && index + self.pages() == *next_index
+            }
+            _ => false,
+        };
+        self.end == next.start
+            && backed_alike
+            && self.protection == next.protection
+            && self.most == next.most
+            && self.sharing == next.sharing
+            && self.flags == next.flags
+            && self.name == next.name
+    }
+
+    pub(crate) fn info(&self) -> AreaInfo {
+        let (offset, source) = match &self.backing {
+            Backing::Anonymous => (0, None),
+            Backing::Source { source, index } => (index * PAGE, Some(source.describe())),
+        };
+        AreaInfo {
+            start: self.start,
+            end: self.end,
+            protection: self.protection,
+            sharing: self.sharing,
+            offset,
+            source,
+            name: self.name,
+        }
+    }
+}
+
+/// Pages in areas, by use.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Totals {
+    pub(crate) mapped: u64,
+    /// Private, writable, no stack: what RLIMIT_DATA counts.
+    pub(crate) data: u64,
+    pub(crate) stack: u64,
+    /// Executable, not writable, from a file.
+    pub(crate) text: u64,
+}
+
+impl Totals {
+    fn of(area: &Area) -> Self {
+        let pages = |counted: bool| if counted { area.pages() } else { 0 };
+        let stack = area.flags.contains(AreaFlags::GROWS_DOWN);
+        let writable = area.protection.contains(Protection::WRITE);
+        Self {
+            mapped: area.pages(),
+            data: pages(area.sharing == Sharing::Private && writable && !stack),
+            stack: pages(stack),
+            text: pages(
+                area.protection.contains(Protection::EXECUTE)
+                    && !writable
+                    && matches!(area.backing, Backing::Source { .. }),
+            ),
+        }
+    }
+
+    fn combine(&mut self, other: Self, with: fn(u64, u64) -> u64) {
+        self.mapped = with(self.mapped, other.mapped);
+        self.data = with(self.data, other.data);
+        self.stack = with(self.stack, other.stack);
+        self.text = with(self.text, other.text);
+    }
+}
+
+/// The areas of an address space.
+#[derive(Clone, Default)]
+pub(crate) struct Areas {
+    by_start: BTreeMap<u64, Area>,
+    totals: Totals,
+}
+
+impl Areas {
+    pub(crate) fn len(&self) -> usize {
+        self.by_start.len()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Area> {
+        self.by_start.values()
+    }
+
+    /// The area that contains the address.
+    pub(crate) fn find(&self, address: u64) -> Option<&Area> {
+        self.below(address).filter(|area| address < area.end)
+    }
+
+    /// The last area that starts at or below the address.
+    pub(crate) fn below(&self, address: u64) -> Option<&Area> {
+        self.by_start.range(..=address).next_back().map(|(_, area)| area)
+    }
+
+    /// The first area that starts above the address.
+    pub(crate) fn above(&self, address: u64) -> Option<&Area> {
+        self.by_start.range(address + 1..).next().map(|(_, area)| area)
+    }
+
+    /// The areas that overlap the range, in order.
+    pub(crate) fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = &Area> {
+        let first = self.find(range.start).map_or(range.start, |area| area.start);
+        // An empty range overlaps nothing.
+        self.by_start.range(first..range.end.max(first)).map(|(_, area)| area)
+    }
+
+    pub(crate) fn is_free(&self, range: Range<u64>) -> bool {
+        self.overlapping(range).next().is_none()
+    }
+
+    /// Whether every page of the range is in an area.
+    pub(crate) fn covers(&self, range: Range<u64>) -> bool {
+        let mut at = range.start;
+        for area in self.overlapping(range.clone()) {
+            if area.start > at {
+                return false;
+            }
+            at = area.end;
+        }
+        at >= range.end
+    }
+
+    /// Puts an area in whose range is free; it may join its neighbours.
+    pub(crate) fn insert(&mut self, mut area: Area) {
+        debug_assert!(self.is_free(area.range()), "areas overlap");
+        if let Some(before) = self.below(area.start).filter(|before| before.continues_in(&area)) {
+            let before = before.start;
+            if let Some(before) = self.remove(before) {
+                area = Area { end: area.end, ..before };
+            }
+        }
+        if let Some(after) = self.by_start.get(&area.end).filter(|after| area.continues_in(after)) {
+            let after = after.start;
+            if let Some(after) = self.remove(after) {
+                area.end = after.end;
+            }
+        }
+        self.totals.combine(Totals::of(&area), |a, b| a + b);
+        self.by_start.insert(area.start, area);
+    }
+
+    /// Takes out all that lies in the range, cutting areas that reach out of it.
+    pub(crate) fn take(&mut self, range: Range<u64>) -> Vec<Area> {
+        let starts: Vec<u64> = self.overlapping(range.clone()).map(|area| area.start).collect();
+        let mut taken = Vec::with_capacity(starts.len());
+        for start in starts {
+            let Some(area) = self.remove(start) else { continue };
+            if area.start < range.start {
+                self.put_back(area.part(&(area.start..range.start)));
+            }
+            if area.end > range.end {
+                self.put_back(area.part(&(range.end..area.end)));
+            }
+            taken.push(area.part(&range));
+        }
+        taken
+    }
+
+    /// How many more areas there would be after [`Areas::take`] of the range, if more.
+    pub(crate) fn pieces_added_by_take(&self, range: &Range<u64>) -> usize {
+        usize::from(self.find(range.start).is_some_and(|area| area.start < range.start && area.end > range.end))
+    }
+
+    /// Changes all that lies in the range; parts of areas become areas of their own if they differ now.
+    pub(crate) fn change(&mut self, range: Range<u64>, mut change: impl FnMut(&mut Area)) {
+        for mut area in self.take(range) {
+            change(&mut area);
+            self.insert(area);
+        }
+    }
+
+    /// The start of the highest free range of `length` bytes inside `within` that leaves `guard` bytes free below each
+    /// stack that can grow.
+    pub(crate) fn highest_gap(&self, length: u64, within: Range<u64>, guard: u64) -> Option<u64> {
+        let mut top = within.end;
+        // A stack just above the range may want its gap inside it.
+        let reach = within.end.saturating_add(guard);
+        for area in self.by_start.range(..reach).rev().map(|(_, area)| area) {
+            let start = top.checked_sub(length).filter(|&start| start >= within.start)?;
+            if start >= area.end {
+                return Some(start);
+            }
+            let gap = if area.flags.contains(AreaFlags::GROWS_DOWN) { guard } else { 0 };
+            top = top.min(area.start.saturating_sub(gap));
+        }
+        top.checked_sub(length).filter(|&start| start >= within.start)
+    }
+
+    fn remove(&mut self, start: u64) -> Option<Area> {
+        let area = self.by_start.remove(&start)?;
+        self.totals.combine(Totals::of(&area), |a, b| a - b);
+        Some(area)
+    }
+
+    fn put_back(&mut self, area: Area) {
+        self.totals.combine(Totals::of(&area), |a, b| a + b);
+        self.by_start.insert(area.start, area);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PAGES: u64 = 40;
+
+    fn area(range: Range<u64>, protection: u8, flags: u8) -> Area {
+        Area {
+            start: range.start * PAGE,
+            end: range.end * PAGE,
+            protection: Protection::from_bits_truncate(protection),
+            most: Protection::all(),
+            sharing: Sharing::Private,
+            backing: Backing::Anonymous,
+            flags: AreaFlags::from_bits_truncate(flags),
+            name: None,
+        }
+    }
+
+    fn any_range() -> impl Strategy<Value = Range<u64>> {
+        (0..PAGES, 1..=PAGES).prop_map(|(start, length)| start..(start + length).min(PAGES))
+    }
+
+    fn bytes(range: &Range<u64>) -> Range<u64> {
+        range.start * PAGE..range.end * PAGE
+    }
+
+    proptest! {
+        #[test]
+        fn areas_are_a_map_of_pages(steps in prop::collection::vec((0..3u8, any_range(), 0..8u8), 1..60)) {
+            let mut areas = Areas::default();
+            let mut model: Vec<Option<u8>> = std::vec![None; PAGES as usize];
+            for (what, range, protection) in steps {
+                match what {
+                    0 => {
+                        areas.take(bytes(&range));
+                        areas.insert(area(range.clone(), protection, 0));
+                        range.for_each(|page| model[page as usize] = Some(protection));
+                    }
+                    1 => {
+                        areas.take(bytes(&range));
+                        range.for_each(|page| model[page as usize] = None);
+                    }
+                    _ => {
+                        areas.change(bytes(&range), |area| area.protection = Protection::from_bits_truncate(protection));
+                        range.filter(|&page| model[page as usize].is_some()).collect::<Vec<_>>().into_iter()
+                            .for_each(|page| model[page as usize] = Some(protection));
+                    }
+                }
+                for page in 0..PAGES {
+                    let found = areas.find(page * PAGE + 7).map(|area| area.protection.bits());
+                    prop_assert_eq!(found, model[page as usize]);
+                }
+                let runs = model.chunk_by(|a, b| a == b).filter(|run| run[0].is_some()).count();
+                prop_assert_eq!(areas.len(), runs, "neighbours that differ in nothing are one area");
+                prop_assert_eq!(areas.totals().mapped, model.iter().flatten().count() as u64);
+                let writable = model.iter().flatten().filter(|&&protection| protection & 2 != 0).count() as u64;
+                prop_assert_eq!(areas.totals().data, writable);
+            }
+        }
+
+        #[test]
+        fn the_highest_gap_is_the_highest(
+            placed in prop::collection::vec((any_range(), any::<bool>()), 0..6), length in 1..PAGES, within in any_range(), guard in 0..4u64
+        ) {
+            let mut areas = Areas::default();
+            for (range, grows) in &placed {
+                areas.take(bytes(range));
+                areas.insert(area(range.clone(), 3, u8::from(*grows)));
+            }
+            let free = |start: u64| {
+                start >= within.start
+                    && start + length <= within.end
+                    && (start..start + length).all(|page| areas.find(page * PAGE).is_none())
+                    && areas.iter().all(|area| {
+                        let gap = if area.flags.contains(AreaFlags::GROWS_DOWN) { guard } else { 0 };
+                        start + length <= (area.start / PAGE).saturating_sub(gap) || start >= area.end / PAGE
+                    })
+            };
+            let expected = (0..PAGES).rev().find(|&start| free(start)).map(|start| start * PAGE);
+            prop_assert_eq!(areas.highest_gap(length * PAGE, bytes(&within), guard * PAGE), expected);
+        }
+
+        #[test]
+        fn covering_means_no_hole(placed in prop::collection::vec(any_range(), 0..5), asked in any_range()) {
+            let mut areas = Areas::default();
+            for (index, range) in placed.iter().enumerate() {
+                areas.take(bytes(range));
+                areas.insert(area(range.clone(), index as u8, 0));
+            }
+            let held = |page: u64| areas.find(page * PAGE).is_some();
+            prop_assert_eq!(areas.covers(bytes(&asked)), asked.clone().all(held));
+            prop_assert_eq!(areas.is_free(bytes(&asked)), !asked.clone().any(held));
+        }
+    }
 }

@@ -1,9 +1,13 @@
-//! Where the pages of a mapped file come from.
+//! Where the pages of a mapped file come from, and the pages of shared memory without a file.
 
+use crate::{frames, placement};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use base::Errno;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::frame::Frame;
 use machine::paging::PageKind;
+use machine::sync::{SpinLock, rank};
 
 /// What a page is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,4 +50,55 @@ pub trait PageSource: Send + Sync {
 
     /// A number that is the same for two sources if they share their pages (the inode's, say), for futexes.
     fn identity(&self) -> u64;
+}
+
+/// The pages of shared anonymous memory: zero until somebody writes, there as long as somebody maps them.
+pub struct SharedPages {
+    identity: u64,
+    pages: SpinLock<BTreeMap<u64, Frame>>,
+}
+
+/// Identities from here on are given to [`SharedPages`]; file systems take theirs from below.
+pub const FIRST_SHARED_IDENTITY: u64 = 1 << 63;
+
+impl SharedPages {
+    /// No pages yet.
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(FIRST_SHARED_IDENTITY);
+        let pages = SpinLock::new(rank::PAGE_TABLE, BTreeMap::new());
+        Self { identity: NEXT.fetch_add(1, Relaxed), pages }
+    }
+}
+
+impl Default for SharedPages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PageSource for SharedPages {
+    fn page(&self, index: u64, _usage: PageUse) -> Result<Frame, Errno> {
+        if let Some(frame) = self.pages.lock().get(&index) {
+            return Ok(frame.clone());
+        }
+        let frame = frames::allocate_zeroed(&placement::current())?;
+        // Another space may have been faster; then its page is the one.
+        Ok(self.pages.lock().entry(index).or_insert(frame).clone())
+    }
+
+    fn kind(&self) -> PageKind {
+        PageKind::Shared
+    }
+
+    fn describe(&self) -> SourceDescription {
+        SourceDescription {
+            path: b"/dev/zero (deleted)".to_vec(),
+            device: (0, 1),
+            inode: self.identity ^ FIRST_SHARED_IDENTITY,
+        }
+    }
+
+    fn identity(&self) -> u64 {
+        self.identity
+    }
 }

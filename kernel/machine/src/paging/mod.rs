@@ -53,6 +53,8 @@ pub enum PageKind {
     File = 1,
     /// A page of shared anonymous memory or of tmpfs.
     Shared = 2,
+    /// The page of zeros that all share who have only read; it is not counted.
+    Zero = 3,
 }
 
 /// Pages by kind.
@@ -72,6 +74,7 @@ impl PageCounts {
             PageKind::Anonymous => self.anonymous += 1,
             PageKind::File => self.file += 1,
             PageKind::Shared => self.shared += 1,
+            PageKind::Zero => {}
         }
     }
 }
@@ -146,6 +149,22 @@ impl PageTables {
         unsafe { arch::paging::load_root(self.root.frame()) };
         leave(arch::paging::exchange_current(Arc::into_raw(self.clone())), cpu);
         drop(off);
+    }
+
+    /// Takes every CPU out of it: when no task runs in it any longer, CPUs may still have it because nothing else was
+    /// activated there. Call with interrupts on and no spinning lock held that other CPUs wait for with theirs off.
+    pub fn evict(&self) {
+        let cpus = self.active_on();
+        if cpus.is_empty() {
+            return;
+        }
+        let this = core::ptr::from_ref(self).addr();
+        let leave = move || {
+            if arch::paging::current().addr() == this {
+                deactivate();
+            }
+        };
+        if cpus == CpuSet::only(cpu::current()) { leave() } else { arch::ipi::call(&cpus, &leave) }
     }
 
     /// The CPUs on which it is the current one now.

@@ -144,7 +144,8 @@ impl Entry {
         match self.0 >> Self::KIND_SHIFT & 3 {
             0 => PageKind::Anonymous,
             1 => PageKind::File,
-            _ => PageKind::Shared,
+            2 => PageKind::Shared,
+            _ => PageKind::Zero,
         }
     }
 

@@ -1,79 +1,38 @@
 //! Address spaces.
+//!
+//! An [`AddressSpace`] is a map of areas, which says what may be where, and page tables, which say what is there.
+//! Pages come with the first access: `fault` resolves what the hardware reports.
+//!
+//! Two locks: the areas' (sleeping; faults share it, changes have it alone), then the page tables' (spinning, short;
+//! never held while a page is waited for or zeroed). A fault that finds that another thread of the space was faster
+//! is done: the access is tried again and faults again if it must. Sources are let go only after the areas' lock is
+//! free, since closing a file takes locks that come before it.
 
-use crate::area::{AreaInfo, Protection, Sharing};
-use crate::source::PageSource;
+mod advice;
+mod brk;
+mod fault;
+mod foreign;
+mod fork;
+mod map;
+mod remap;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use advice::Advice;
+pub use request::{Limits, MapRequest, Place};
+
+use crate::Placement;
+use crate::area::{Area, AreaInfo, Areas, Backing, PAGE, Sharing};
+use crate::frames;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
-
-/// Where a new area goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// At the address if it is free and not 0, else where there is room.
-    Hint,
-    /// At the address, in place of what is there.
-    Fixed,
-    /// At the address; `EEXIST` if something is there.
-    FixedNoReplace,
-}
-
-/// Limits that the caller's process has (`getrlimit(2)`), bytes; `u64::MAX` is none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// RLIMIT_AS: all areas together.
-    pub address_space: u64,
-    /// RLIMIT_DATA: private writable areas together, and brk.
-    pub data: u64,
-    /// RLIMIT_STACK: the growing stack.
-    pub stack: u64,
-}
-
-impl Limits {
-    /// No limits.
-    pub const NONE: Self = Self { address_space: u64::MAX, data: u64::MAX, stack: u64::MAX };
-}
-
-/// What `mmap(2)` asks for.
-pub struct MapRequest {
-    /// Address, a multiple of 4096 unless a mere hint.
-    pub address: u64,
-    /// Bytes, rounded up to pages. 0 is `EINVAL`.
-    pub length: u64,
-    /// What is allowed.
-    pub protection: Protection,
-    /// What `mprotect` may ever allow: without WRITE for a shared file that is not open for writing.
-    pub most: Protection,
-    /// Private or shared. Shared without a source is fresh shared anonymous memory.
-    pub sharing: Sharing,
-    /// Where it goes.
-    pub place: Place,
-    /// File and offset in bytes (a multiple of 4096); `None` is anonymous memory.
-    pub source: Option<(Arc<dyn PageSource>, u64)>,
-    /// MAP_GROWSDOWN: a stack.
-    pub grows_down: bool,
-    /// MAP_POPULATE: bring the pages in at once, as far as it goes.
-    pub populate: bool,
-    /// A name in brackets for `/proc/<pid>/maps`.
-    pub name: Option<&'static str>,
-}
-
-impl MapRequest {
-    /// Private anonymous memory of `length` bytes, readable and writable, anywhere.
-    pub fn anonymous(length: u64) -> Self {
-        Self {
-            address: 0,
-            length,
-            protection: Protection::READ.union(Protection::WRITE),
-            most: Protection::all(),
-            sharing: Sharing::Private,
-            place: Place::Hint,
-            source: None,
-            grows_down: false,
-            populate: false,
-            name: None,
-        }
-    }
-}
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use machine::frame::Block;
+use machine::paging::{PageCounts, PageKind, PageTables, TableSource, USER_END};
+use machine::sync::{ReadGuard, RwLock, WriteGuard, rank};
 
 /// What a task was about to do when a page fault stopped it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,30 +56,6 @@ pub enum FaultError {
     BeyondEnd,
     /// No frame to be had: SIGKILL.
     OutOfMemory,
-}
-
-/// `madvise(2)`, as far as it does anything.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Advice {
-    /// MADV_DONTNEED: drop the pages; private anonymous ones read as zero afterwards.
-    DontNeed,
-    /// MADV_FREE: like DontNeed, for private anonymous memory only (else `EINVAL`).
-    Free,
-    /// MADV_POPULATE_READ: bring pages in.
-    PopulateRead,
-    /// MADV_POPULATE_WRITE: bring pages in, writable.
-    PopulateWrite,
-    /// MADV_DONTFORK: a child doesn't get the range.
-    DontFork,
-    /// MADV_DOFORK: a child gets it again.
-    DoFork,
-    /// MADV_WIPEONFORK: a child reads zeros (private anonymous only, else `EINVAL`).
-    WipeOnFork,
-    /// MADV_KEEPONFORK: undoes WipeOnFork.
-    KeepOnFork,
-    /// Hints that change nothing (MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, HUGEPAGE, NOHUGEPAGE, …): only the
-    /// range is checked.
-    Hint,
 }
 
 /// Pages by kind and size of areas, for `/proc/<pid>/{stat,statm,status}`.
@@ -156,19 +91,62 @@ pub enum Location {
     },
     /// A word of something that several address spaces can map.
     Shared {
-        /// [`PageSource::identity`].
+        /// [`crate::PageSource::identity`].
         source: u64,
         /// Offset in it, bytes.
         offset: u64,
     },
 }
 
+/// No area may begin below: a null pointer with a small offset must fault.
+pub const LOWEST: u64 = 0x1_0000;
+
+/// Bytes that stay free below a stack.
+const STACK_GUARD: u64 = 256 * PAGE;
+
+/// Bytes kept for a stack below the top even if its limit is smaller.
+const LEAST_STACK: u64 = 128 << 20;
+
+/// The most areas that a space may have.
+const MOST_AREAS: usize = 65530;
+
 /// The user half of what a process sees as memory. Shared by its threads, each on its CPU.
 ///
 /// Locks: all methods but `activate` and the counts take the address space's sleeping lock, faults and readers
 /// shared, changes exclusive. Call with no spinning lock held.
 pub struct AddressSpace {
-    _private: (),
+    tables: Arc<PageTables>,
+    state: RwLock<State>,
+    counts: Counts,
+}
+
+/// What the areas' lock guards.
+struct State {
+    areas: Areas,
+    /// Where the heap begins; 0 until exec has set it.
+    brk_start: u64,
+    /// Where the heap ends, to the byte.
+    brk_end: u64,
+    /// Where `mmap` looks for room, from above.
+    top: u64,
+}
+
+/// Resident pages.
+#[derive(Default)]
+struct Counts {
+    anonymous: AtomicU64,
+    file: AtomicU64,
+    shared: AtomicU64,
+    peak: AtomicU64,
+}
+
+/// Gives frames for page tables.
+struct Tables;
+
+impl TableSource for Tables {
+    fn table(&self) -> Result<Block, Errno> {
+        frames::allocate_kernel(&Placement::ANY)
+    }
 }
 
 impl AddressSpace {
@@ -176,136 +154,149 @@ impl AddressSpace {
     ///
     /// Errors: `ENOMEM`.
     pub fn new(stack_limit: u64) -> Result<Arc<Self>, Errno> {
-        let _ = stack_limit;
-        todo!()
+        let stack = stack_limit.clamp(LEAST_STACK, USER_END / 6 * 5) / PAGE * PAGE;
+        let state = State { areas: Areas::default(), brk_start: 0, brk_end: 0, top: USER_END - stack - STACK_GUARD };
+        Self::with(PageTables::new(&Tables)?, state, Counts::default())
     }
 
-    /// A copy for a forked child: private pages are shared until either writes.
-    ///
-    /// Errors: `ENOMEM`.
-    pub fn fork(&self) -> Result<Arc<Self>, Errno> {
-        todo!()
+    fn with(tables: Arc<PageTables>, state: State, counts: Counts) -> Result<Arc<Self>, Errno> {
+        crate::heap::try_arc(Self { tables, state: RwLock::new(rank::ADDRESS_SPACE, state), counts })
     }
 
-    /// Makes this the address space of the current CPU (see [`machine::paging::PageTables::activate`]).
+    /// Makes this the address space of the current CPU (see [`PageTables::activate`]).
     pub fn activate(&self) {
-        todo!()
-    }
-
-    /// `mmap(2)`: the address of the new area.
-    ///
-    /// Errors: `EINVAL` length 0, an address or offset that is no multiple of 4096; `ENOMEM` no room, beyond the
-    /// user half, over a limit; `EEXIST` see [`Place`]; `EOVERFLOW` offset and length; `EACCES` more than `most`.
-    pub fn map(&self, request: MapRequest, limits: &Limits) -> Result<u64, Errno> {
-        let _ = (request, limits);
-        todo!()
-    }
-
-    /// `munmap(2)`.
-    ///
-    /// Errors: `EINVAL` address no multiple of 4096, length 0, beyond the user half.
-    pub fn unmap(&self, address: u64, length: u64) -> Result<(), Errno> {
-        let _ = (address, length);
-        todo!()
-    }
-
-    /// `mprotect(2)`.
-    ///
-    /// Errors: `EINVAL` address no multiple of 4096; `ENOMEM` a hole in the range (what lies before it is changed);
-    /// `EACCES` more than the mapping may ever have.
-    pub fn protect(&self, address: u64, length: u64, protection: Protection) -> Result<(), Errno> {
-        let _ = (address, length, protection);
-        todo!()
-    }
-
-    /// `mremap(2)` with its raw flags (MAYMOVE 1, FIXED 2, DONTUNMAP 4): the new address.
-    ///
-    /// Errors: as the manual: `EINVAL`, `EFAULT` the old range is not one area, `ENOMEM`.
-    pub fn remap(
-        &self,
-        address: u64,
-        old_length: u64,
-        new_length: u64,
-        flags: u32,
-        new_address: u64,
-        limits: &Limits,
-    ) -> Result<u64, Errno> {
-        let _ = (address, old_length, new_length, flags, new_address, limits);
-        todo!()
-    }
-
-    /// `madvise(2)`.
-    ///
-    /// Errors: `EINVAL`; `ENOMEM` a hole in the range (the rest is done); `EFAULT` population failed.
-    pub fn advise(&self, address: u64, length: u64, advice: Advice) -> Result<(), Errno> {
-        let _ = (address, length, advice);
-        todo!()
-    }
-
-    /// `mincore(2)`: for each page of the range, whether it is resident.
-    ///
-    /// Errors: `EINVAL` address no multiple of 4096; `ENOMEM` a hole in the range.
-    pub fn residency(&self, address: u64, length: u64) -> Result<Vec<bool>, Errno> {
-        let _ = (address, length);
-        todo!()
-    }
-
-    /// Sets where the heap begins (once, by exec).
-    pub fn set_brk_start(&self, address: u64) {
-        let _ = address;
-        todo!()
-    }
-
-    /// `brk(2)`: moves the end of the heap and gives the end as it is then; an impossible one changes nothing.
-    pub fn brk(&self, end: u64, limits: &Limits) -> u64 {
-        let _ = (end, limits);
-        todo!()
-    }
-
-    /// Resolves a page fault of the current task at `address`. `Ok` also when another thread was faster.
-    ///
-    /// Errors: see [`FaultError`]. `limits.stack` bounds the growth of a stack.
-    pub fn fault(&self, address: u64, access: Access, limits: &Limits) -> Result<(), FaultError> {
-        let _ = (address, access, limits);
-        todo!()
+        self.tables.activate();
     }
 
     /// What a futex at `address` is known by.
     ///
     /// Errors: `EFAULT` nothing is mapped there.
     pub fn location(&self, address: u64) -> Result<Location, Errno> {
-        let _ = address;
-        todo!()
+        let state = self.read_state();
+        let area = state.areas.find(address).ok_or(Errno::EFAULT)?;
+        Ok(match (&area.backing, area.sharing) {
+            (Backing::Source { source, index }, Sharing::Shared) => {
+                Location::Shared { source: source.identity(), offset: index * PAGE + (address - area.start) }
+            }
+            _ => Location::Private { address },
+        })
     }
 
-    /// Reads memory of this address space, active or not, bringing pages in.
-    ///
-    /// Errors: `EFAULT`, `ENOMEM`.
-    pub fn read(&self, address: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let _ = (address, out);
-        todo!()
-    }
-
-    /// Writes memory of this address space, active or not, bringing pages in; areas that are read-only are refused.
-    ///
-    /// Errors: `EFAULT`, `ENOMEM`.
-    pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-        let _ = (address, bytes);
-        todo!()
-    }
-
-    /// Unmaps everything: what exec and the last thread's exit do before they let go.
+    /// Unmaps everything and takes every CPU out of the space: what exec and the last thread's exit do before they
+    /// let go. No task may run in the space any longer; the caller goes on without user memory.
     pub fn clear(&self) {
-        todo!()
+        self.tables.evict();
+        let areas = {
+            let mut state = self.write_state();
+            let areas = core::mem::take(&mut state.areas);
+            self.counts.remove(self.tables.edit().unmap(0..USER_END));
+            areas
+        };
+        drop(areas);
     }
 
     /// All areas in ascending order.
     pub fn areas(&self) -> Vec<AreaInfo> {
-        todo!()
+        self.read_state().areas.iter().map(Area::info).collect()
     }
 
     /// How much is mapped and resident.
     pub fn resident(&self) -> Resident {
-        todo!()
+        let totals = self.read_state().areas.totals();
+        Resident {
+            anonymous: self.counts.anonymous.load(Relaxed),
+            file: self.counts.file.load(Relaxed),
+            shared: self.counts.shared.load(Relaxed),
+            peak: self.counts.peak.load(Relaxed),
+            mapped: totals.mapped,
+            data: totals.data,
+            stack: totals.stack,
+            text: totals.text,
+            tables: self.tables.table_pages(),
+        }
     }
+
+    fn read_state(&self) -> ReadGuard<'_, State> {
+        self.state.read()
+    }
+
+    fn write_state(&self) -> WriteGuard<'_, State> {
+        self.state.write()
+    }
+
+    /// Unmaps what lies in the range; gives the areas that were there, to be dropped after the lock.
+    #[must_use = "sources are dropped after the areas' lock is free"]
+    fn take_range(&self, state: &mut State, range: Range<u64>) -> Vec<Area> {
+        let taken = state.areas.take(range);
+        let mut editor = self.tables.edit();
+        for area in &taken {
+            self.counts.remove(editor.unmap(area.range()));
+        }
+        taken
+    }
+}
+
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        // The tables may outlive this value on a CPU that has nothing else to activate; the pages must not.
+        self.counts.remove(self.tables.edit().unmap(0..USER_END));
+    }
+}
+
+impl Counts {
+    fn of(counts: PageCounts) -> Self {
+        let new = Self::default();
+        new.anonymous.store(counts.anonymous, Relaxed);
+        new.file.store(counts.file, Relaxed);
+        new.shared.store(counts.shared, Relaxed);
+        new.note_peak();
+        new
+    }
+
+    fn count(&self, kind: PageKind) -> Option<&AtomicU64> {
+        match kind {
+            PageKind::Anonymous => Some(&self.anonymous),
+            PageKind::File => Some(&self.file),
+            PageKind::Shared => Some(&self.shared),
+            PageKind::Zero => None,
+        }
+    }
+
+    /// Counts a page that was mapped, in place of another one or of none.
+    fn add(&self, kind: PageKind, replaced: Option<PageKind>) {
+        if replaced == Some(kind) {
+            return;
+        }
+        self.count(kind).into_iter().for_each(|count| {
+            count.fetch_add(1, Relaxed);
+        });
+        replaced.and_then(|kind| self.count(kind)).into_iter().for_each(|count| {
+            count.fetch_sub(1, Relaxed);
+        });
+        self.note_peak();
+    }
+
+    fn remove(&self, counts: PageCounts) {
+        for (count, pages) in
+            [(&self.anonymous, counts.anonymous), (&self.file, counts.file), (&self.shared, counts.shared)]
+        {
+            if pages > 0 {
+                count.fetch_sub(pages, Relaxed);
+            }
+        }
+    }
+
+    fn note_peak(&self) {
+        let now = self.anonymous.load(Relaxed) + self.file.load(Relaxed) + self.shared.load(Relaxed);
+        if now > self.peak.load(Relaxed) {
+            self.peak.fetch_max(now, Relaxed);
+        }
+    }
+}
+
+/// The pages of a range given by its first byte and its length; `None` if it leaves the user half.
+fn page_range(address: u64, length: u64) -> Option<Range<u64>> {
+    let length = length.checked_next_multiple_of(PAGE)?;
+    let end = address.checked_add(length)?;
+    (end <= USER_END).then_some(address..end)
 }

@@ -1,0 +1,47 @@
+//! The heap of a program: the area that `brk(2)` moves the end of.
+
+use super::map::{charge, free_with_guard};
+use super::{AddressSpace, Limits, page_range};
+use crate::area::{Area, AreaFlags, Backing, PAGE, Protection, Sharing};
+use machine::paging::USER_END;
+
+impl AddressSpace {
+    /// Sets where the heap begins and ends (once, by exec).
+    pub fn set_brk_start(&self, address: u64) {
+        let mut state = self.write_state();
+        state.brk_start = address;
+        state.brk_end = address;
+    }
+
+    /// `brk(2)`: moves the end of the heap and gives the end as it is then; an impossible one changes nothing.
+    pub fn brk(&self, end: u64, limits: &Limits) -> u64 {
+        let mut state = self.write_state();
+        if end < state.brk_start || end > USER_END || end - state.brk_start > limits.data {
+            return state.brk_end;
+        }
+        // The pages in use end at these addresses.
+        let (old, new) = (state.brk_end.next_multiple_of(PAGE), end.next_multiple_of(PAGE));
+        if new > old {
+            let area = Area {
+                start: old,
+                end: new,
+                protection: Protection::READ | Protection::WRITE,
+                most: Protection::all(),
+                sharing: Sharing::Private,
+                backing: Backing::Anonymous,
+                flags: AreaFlags::empty(),
+                name: Some("[heap]"),
+            };
+            let fits = page_range(old, new - old).is_some_and(|range| free_with_guard(&state.areas, &range));
+            if !fits || charge(&state.areas, &area, 0, limits).is_err() {
+                return state.brk_end;
+            }
+            state.areas.insert(area);
+        }
+        let taken = (new < old).then(|| self.take_range(&mut state, new..old));
+        state.brk_end = end;
+        drop(state);
+        drop(taken);
+        end
+    }
+}

@@ -1,0 +1,238 @@
+//! Page faults: demand-zero pages, pages of files, copies on write, and stacks that grow.
+
+use super::{Access, AddressSpace, FaultError, Limits, STACK_GUARD, State, Tables};
+use crate::area::{Area, AreaFlags, Backing, PAGE, Protection, Sharing};
+use crate::source::PageUse;
+use crate::{frames, placement};
+use base::Errno;
+use machine::frame::Frame;
+use machine::paging::{Mapping, PageKind, Permissions, USER_END};
+use machine::sync::{Hook, SpinLock, rank};
+
+/// What is to be done about a page.
+enum Step {
+    /// Nothing, or it has been done.
+    Done,
+    /// Bring it in.
+    Missing,
+    /// Copy it before it is written; of the page of zeros, nothing is copied.
+    Copy { old: Frame, kind: PageKind },
+    /// Ask its source for the frame that may be written.
+    AskToWrite,
+}
+
+impl AddressSpace {
+    /// Resolves a page fault of the current task at `address`. `Ok` also when another thread was faster.
+    ///
+    /// Errors: see [`FaultError`]. `limits.stack` and `limits.address_space` bound the growth of a stack.
+    pub fn fault(&self, address: u64, access: Access, limits: &Limits) -> Result<(), FaultError> {
+        if address >= USER_END {
+            return Err(FaultError::NotMapped);
+        }
+        let page = address / PAGE * PAGE;
+        {
+            let state = self.read_state();
+            if let Some(area) = state.areas.find(page) {
+                return self.fault_in(area, page, access);
+            }
+        }
+        self.grow_stack(page, limits)?;
+        let state = self.read_state();
+        // Another thread may have unmapped the stack at once.
+        let area = state.areas.find(page).ok_or(FaultError::NotMapped)?;
+        self.fault_in(area, page, access)
+    }
+
+    /// Makes the page, which is in the area, usable for the access.
+    pub(super) fn fault_in(&self, area: &Area, page: u64, access: Access) -> Result<(), FaultError> {
+        // The hardware can't allow storing or running without loading.
+        let allowed = match access {
+            Access::Read => !area.protection.is_empty(),
+            Access::Write => area.protection.contains(Protection::WRITE),
+            Access::Execute => area.protection.contains(Protection::EXECUTE),
+        };
+        if !allowed {
+            return Err(FaultError::NoAccess);
+        }
+        match self.first_step(area, page, access) {
+            Step::Done => Ok(()),
+            Step::Missing => match &area.backing {
+                Backing::Anonymous => self.bring_zero(area, page, access),
+                Backing::Source { source, index } => {
+                    let usage = match (area.sharing, access) {
+                        (Sharing::Private, _) => PageUse::Private,
+                        (Sharing::Shared, Access::Write) => PageUse::SharedWrite,
+                        (Sharing::Shared, _) => PageUse::Shared,
+                    };
+                    let frame = source.page(index + (page - area.start) / PAGE, usage).map_err(source_error)?;
+                    match (area.sharing, access) {
+                        (Sharing::Private, Access::Write) => {
+                            self.install(page, copied(&frame)?, writable(area), PageKind::Anonymous)
+                        }
+                        (Sharing::Shared, Access::Write) => self.install(page, frame, writable(area), source.kind()),
+                        _ => self.install(page, frame, readable(area), source.kind()),
+                    }
+                }
+            },
+            Step::Copy { kind: PageKind::Zero, .. } => {
+                let new = frames::allocate_zeroed(&placement::current()).map_err(|_| FaultError::OutOfMemory)?;
+                self.exchange(page, None, new, writable(area), PageKind::Anonymous);
+                Ok(())
+            }
+            Step::Copy { old, .. } => {
+                let new = copied(&old)?;
+                self.exchange(page, Some(&old), new, writable(area), PageKind::Anonymous);
+                Ok(())
+            }
+            Step::AskToWrite => {
+                let Backing::Source { source, index } = &area.backing else { return Err(FaultError::NoAccess) };
+                let index = index + (page - area.start) / PAGE;
+                let frame = source.page(index, PageUse::SharedWrite).map_err(source_error)?;
+                self.exchange(page, None, frame, writable(area), source.kind());
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks what is there, and does at once what needs no frame.
+    fn first_step(&self, area: &Area, page: u64, access: Access) -> Step {
+        let mut editor = self.tables.edit();
+        let Some(Mapping { frame, permissions, kind, .. }) = editor.get(page) else { return Step::Missing };
+        if access != Access::Write {
+            let wanted = readable(area) | permissions;
+            if wanted != permissions {
+                editor.set_permissions(page, wanted);
+            }
+            return Step::Done;
+        }
+        if permissions.contains(Permissions::WRITE) {
+            return Step::Done;
+        }
+        match area.sharing {
+            Sharing::Shared => Step::AskToWrite,
+            // Nobody else can reach it, so nobody would see the store.
+            Sharing::Private if kind == PageKind::Anonymous && frame.reference_count() == 1 => {
+                editor.set_permissions(page, writable(area));
+                Step::Done
+            }
+            Sharing::Private => Step::Copy { old: Frame::clone(&frame), kind },
+        }
+    }
+
+    /// Brings in a page that starts as zeros.
+    fn bring_zero(&self, area: &Area, page: u64, access: Access) -> Result<(), FaultError> {
+        if access != Access::Write
+            && let Some(zero) = zero_page()
+        {
+            return self.install(page, zero, readable(area), PageKind::Zero);
+        }
+        let frame = frames::allocate_zeroed(&placement::current()).map_err(|_| FaultError::OutOfMemory)?;
+        self.install(page, frame, writable(area), PageKind::Anonymous)
+    }
+
+    /// Maps a frame where nothing was; if something is by now, leaves it.
+    fn install(&self, page: u64, frame: Frame, permissions: Permissions, kind: PageKind) -> Result<(), FaultError> {
+        match self.tables.edit().map(page, frame, permissions, kind, &Tables) {
+            Ok(()) => self.counts.add(kind, None),
+            Err(Errno::EEXIST) => {}
+            Err(Errno::ENOMEM) => return Err(FaultError::OutOfMemory),
+            Err(_) => return Err(FaultError::BeyondEnd),
+        }
+        Ok(())
+    }
+
+    /// Puts a frame in place of another, unless the page has changed meanwhile: then the access faults again.
+    fn exchange(&self, page: u64, old: Option<&Frame>, new: Frame, permissions: Permissions, kind: PageKind) {
+        let mut editor = self.tables.edit();
+        let Some(mapping) = editor.get(page) else { return };
+        let unchanged = old.is_none_or(|old| old.number() == mapping.frame.number());
+        if !unchanged || mapping.permissions.contains(Permissions::WRITE) {
+            return;
+        }
+        if let Some(replaced) = editor.replace(page, new, permissions, kind) {
+            self.counts.add(kind, Some(replaced));
+        }
+    }
+
+    /// Makes the stack above longer, so that it contains the page.
+    fn grow_stack(&self, page: u64, limits: &Limits) -> Result<(), FaultError> {
+        let mut state = self.write_state();
+        let State { areas, .. } = &mut *state;
+        if areas.find(page).is_some() {
+            return Ok(());
+        }
+        let stack = areas.above(page).filter(|area| area.flags.contains(AreaFlags::GROWS_DOWN));
+        let stack = stack.ok_or(FaultError::NotMapped)?;
+        let more = (stack.start - page) / PAGE;
+        let fits = stack.end - page <= limits.stack
+            && (areas.totals().mapped + more).saturating_mul(PAGE) <= limits.address_space
+            && page >= super::LOWEST;
+        // An area just below keeps its distance, unless it is a stack too, or nothing may be done in it.
+        let clear = areas.below(page).is_none_or(|below| {
+            below.flags.contains(AreaFlags::GROWS_DOWN)
+                || below.protection.is_empty()
+                || page - below.end >= STACK_GUARD
+        });
+        if !fits || !clear {
+            return Err(FaultError::NotMapped);
+        }
+        let grown = Area { start: page, end: stack.start, ..stack.clone() };
+        areas.insert(grown);
+        Ok(())
+    }
+}
+
+/// What the entry of a page allows that must not be written yet.
+fn readable(area: &Area) -> Permissions {
+    if area.protection.is_empty() {
+        return Permissions::empty();
+    }
+    let mut permissions = Permissions::READ;
+    permissions.set(Permissions::EXECUTE, area.protection.contains(Protection::EXECUTE));
+    permissions
+}
+
+/// What the entry of a page of a writable area allows once it may be written.
+fn writable(area: &Area) -> Permissions {
+    readable(area) | Permissions::WRITE
+}
+
+/// What the entries of an area's pages may allow at most.
+pub(super) fn permissions_of(protection: Protection) -> Permissions {
+    let mut permissions = Permissions::empty();
+    permissions.set(Permissions::READ, !protection.is_empty());
+    permissions.set(Permissions::WRITE, protection.contains(Protection::WRITE));
+    permissions.set(Permissions::EXECUTE, protection.contains(Protection::EXECUTE));
+    permissions
+}
+
+/// A frame of the current task's own with the same bytes.
+fn copied(frame: &Frame) -> Result<Frame, FaultError> {
+    let new = frames::allocate(&placement::current()).map_err(|_| FaultError::OutOfMemory)?;
+    new.copy_from(frame);
+    Ok(new)
+}
+
+fn source_error(error: Errno) -> FaultError {
+    match error {
+        Errno::ENOMEM => FaultError::OutOfMemory,
+        _ => FaultError::BeyondEnd,
+    }
+}
+
+/// The page of zeros that all share who only read; `None` if it can't be had, or too many share it already.
+fn zero_page() -> Option<Frame> {
+    /// References that leave room below the number at which a frame refuses more.
+    const MOST: u32 = 1 << 30;
+    static ZERO: Hook<Frame> = Hook::new();
+    static MAKING: SpinLock<()> = SpinLock::new(rank::PAGE_TABLE, ());
+    if ZERO.get().is_none() {
+        let making = MAKING.lock();
+        if ZERO.get().is_none() {
+            let frame = frames::allocate_zeroed(&crate::Placement::ANY).ok()?;
+            ZERO.install(alloc::boxed::Box::leak(alloc::boxed::Box::new(frame)));
+        }
+        drop(making);
+    }
+    ZERO.get().filter(|frame| frame.reference_count() < MOST).cloned()
+}

@@ -1,0 +1,200 @@
+//! `mmap(2)`, `munmap(2)`, `mprotect(2)`.
+
+use super::fault::permissions_of;
+use super::request::{Limits, MapRequest, Place};
+use super::{Access, AddressSpace, LOWEST, MOST_AREAS, STACK_GUARD, State, page_range};
+use crate::area::{Area, AreaFlags, Areas, Backing, PAGE, Protection, Sharing};
+use crate::source::SharedPages;
+use alloc::sync::Arc;
+use base::Errno;
+use core::ops::Range;
+use machine::paging::USER_END;
+
+impl AddressSpace {
+    /// `mmap(2)`: the address of the new area.
+    ///
+    /// Errors: `EINVAL` length 0, an address or offset that is no multiple of 4096; `ENOMEM` no room, beyond the
+    /// user half, over a limit; `EPERM` fixed below [`LOWEST`]; `EEXIST` see [`Place`]; `EOVERFLOW` offset and length;
+    /// `EACCES` more than `most`.
+    pub fn map(&self, request: MapRequest, limits: &Limits) -> Result<u64, Errno> {
+        if request.length == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let length = request.length.checked_next_multiple_of(PAGE).filter(|&length| length <= USER_END);
+        let length = length.ok_or(Errno::ENOMEM)?;
+        let backing = backing(&request, length)?;
+        if !request.most.contains(request.protection) {
+            return Err(Errno::EACCES);
+        }
+        let mut flags = AreaFlags::empty();
+        flags.set(AreaFlags::GROWS_DOWN, request.grows_down);
+        let mut area = Area {
+            start: 0,
+            end: length,
+            protection: request.protection,
+            most: request.most,
+            sharing: request.sharing,
+            backing,
+            flags,
+            name: request.name,
+        };
+        let mut state = self.write_state();
+        let range = place(&state, &request, length)?;
+        let replaced: u64 = state.areas.overlapping(range.clone()).map(|area| area.part(&range).pages()).sum();
+        charge(&state.areas, &area, replaced, limits)?;
+        (area.start, area.end) = (range.start, range.end);
+        let taken = (replaced > 0).then(|| self.take_range(&mut state, range.clone()));
+        state.areas.insert(area);
+        drop(state);
+        drop(taken);
+        if request.populate {
+            // As far as it goes: the pages that can't be had now fault later.
+            let _ = self.populate(range.clone(), request.protection.contains(Protection::WRITE));
+        }
+        Ok(range.start)
+    }
+
+    /// `munmap(2)`.
+    ///
+    /// Errors: `EINVAL` address no multiple of 4096, length 0, beyond the user half; `ENOMEM` too many areas.
+    pub fn unmap(&self, address: u64, length: u64) -> Result<(), Errno> {
+        if !address.is_multiple_of(PAGE) || length == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let range = page_range(address, length).ok_or(Errno::EINVAL)?;
+        let mut state = self.write_state();
+        if state.areas.len() + state.areas.pieces_added_by_take(&range) > MOST_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        let taken = self.take_range(&mut state, range);
+        drop(state);
+        drop(taken);
+        Ok(())
+    }
+
+    /// `mprotect(2)`.
+    ///
+    /// Errors: `EINVAL` address no multiple of 4096; `ENOMEM` a hole in the range (what lies before it is changed), or
+    /// too many areas; `EACCES` more than the mapping may ever have (what lies before it is changed).
+    pub fn protect(&self, address: u64, length: u64, protection: Protection) -> Result<(), Errno> {
+        if !address.is_multiple_of(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        let range = page_range(address, length).ok_or(Errno::ENOMEM)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.write_state();
+        if state.areas.len() + 2 > MOST_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        // Up to the first hole or refusal.
+        let mut end = range.start;
+        let mut refusal = Ok(());
+        for area in state.areas.overlapping(range.clone()) {
+            if area.start > end {
+                break;
+            }
+            if !area.most.contains(protection) {
+                refusal = Err(Errno::EACCES);
+                break;
+            }
+            end = area.end.min(range.end);
+        }
+        if refusal.is_ok() && end < range.end {
+            refusal = Err(Errno::ENOMEM);
+        }
+        if end > range.start {
+            state.areas.change(range.start..end, |area| area.protection = protection);
+            self.tables.edit().protect(range.start..end, permissions_of(protection));
+        }
+        refusal
+    }
+
+    /// Brings in all pages of the range, for stores if `write`.
+    ///
+    /// Errors: of the first page that can't be had.
+    pub(super) fn populate(&self, range: Range<u64>, write: bool) -> Result<(), super::FaultError> {
+        let access = if write { Access::Write } else { Access::Read };
+        for page in range.step_by(PAGE as usize) {
+            let state = self.read_state();
+            let area = state.areas.find(page).ok_or(super::FaultError::NotMapped)?;
+            self.fault_in(area, page, access)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the pages of the new area come from.
+fn backing(request: &MapRequest, length: u64) -> Result<Backing, Errno> {
+    match (&request.source, request.sharing) {
+        (Some((source, offset)), _) => {
+            if !offset.is_multiple_of(PAGE) {
+                return Err(Errno::EINVAL);
+            }
+            let end = offset.checked_add(length).filter(|&end| end <= i64::MAX as u64);
+            end.ok_or(Errno::EOVERFLOW)?;
+            Ok(Backing::Source { source: source.clone(), index: offset / PAGE })
+        }
+        (None, Sharing::Private) => Ok(Backing::Anonymous),
+        (None, Sharing::Shared) => {
+            Ok(Backing::Source { source: crate::heap::try_arc(SharedPages::new())? as Arc<_>, index: 0 })
+        }
+    }
+}
+
+/// Where the new area goes.
+fn place(state: &State, request: &MapRequest, length: u64) -> Result<Range<u64>, Errno> {
+    match request.place {
+        Place::Fixed | Place::FixedNoReplace => {
+            if !request.address.is_multiple_of(PAGE) {
+                return Err(Errno::EINVAL);
+            }
+            let range = page_range(request.address, length).ok_or(Errno::ENOMEM)?;
+            if range.start < LOWEST {
+                return Err(Errno::EPERM);
+            }
+            if request.place == Place::FixedNoReplace && !state.areas.is_free(range.clone()) {
+                return Err(Errno::EEXIST);
+            }
+            Ok(range)
+        }
+        Place::Hint => {
+            let hint = (request.address / PAGE * PAGE).max(LOWEST);
+            let wanted = (request.address >= PAGE).then(|| page_range(hint, length)).flatten();
+            if let Some(range) = wanted.filter(|range| free_with_guard(&state.areas, range)) {
+                return Ok(range);
+            }
+            find_room(state, length)
+        }
+    }
+}
+
+/// A free range below the top, else anywhere.
+pub(super) fn find_room(state: &State, length: u64) -> Result<Range<u64>, Errno> {
+    let below = state.areas.highest_gap(length, LOWEST..state.top, STACK_GUARD);
+    let start = below.or_else(|| state.areas.highest_gap(length, LOWEST..USER_END, STACK_GUARD));
+    start.map(|start| start..start + length).ok_or(Errno::ENOMEM)
+}
+
+/// Whether the range is free and leaves a stack above it its distance.
+pub(super) fn free_with_guard(areas: &Areas, range: &Range<u64>) -> bool {
+    let close =
+        |area: &&Area| area.flags.contains(AreaFlags::GROWS_DOWN) && area.start.saturating_sub(STACK_GUARD) < range.end;
+    areas.is_free(range.clone()) && areas.above(range.start).filter(close).is_none()
+}
+
+/// Checks the limits for a new area that takes the place of `replaced` pages.
+///
+/// Errors: `ENOMEM`.
+pub(super) fn charge(areas: &Areas, area: &Area, replaced: u64, limits: &Limits) -> Result<(), Errno> {
+    let totals = areas.totals();
+    let within = |pages: u64, limit: u64| pages.saturating_mul(PAGE) <= limit;
+    let counts_as_data = area.sharing == Sharing::Private
+        && area.protection.contains(Protection::WRITE)
+        && !area.flags.contains(AreaFlags::GROWS_DOWN);
+    let fits = within((totals.mapped + area.pages()).saturating_sub(replaced), limits.address_space)
+        && (!counts_as_data || within(totals.data + area.pages(), limits.data))
+        && areas.len() + 2 <= MOST_AREAS;
+    fits.then_some(()).ok_or(Errno::ENOMEM)
+}

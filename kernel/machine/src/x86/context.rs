@@ -7,6 +7,7 @@
 use super::interrupts::InterruptsOff;
 use super::stack::Stack;
 use super::{cpu, fpu};
+use crate::paging::USER_END;
 use alloc::sync::Arc;
 use base::Errno;
 use core::arch::naked_asm;
@@ -78,8 +79,10 @@ impl Context {
     }
 
     /// Gives the program's FS and GS bases. For the current task's own context they take effect at once.
-    /// The caller has checked that they are user addresses.
+    /// Panics for an address that is not user mode's: with the kernel's in GS, a non-maskable interrupt would take the
+    /// program's data for the kernel's.
     pub fn set_user_bases(&self, fs: u64, gs: u64, current: bool) {
+        assert!(fs < USER_END && gs < USER_END, "FS base {fs:#x} or GS base {gs:#x} is no user address");
         self.fs_base.store(fs, Ordering::Relaxed);
         self.gs_base.store(gs, Ordering::Relaxed);
         if current {

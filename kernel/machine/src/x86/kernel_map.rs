@@ -179,37 +179,22 @@ fn last_table(address: u64) -> Result<u64, Errno> {
     Ok(table)
 }
 
-/// Maps writable pages from `address` (below `STACKS`) on, one for each frame that `frames` gives.
+/// Maps `frames` as writable pages from `address` (below `STACKS`) on.
 ///
-/// Errors: `ENOMEM`, or what `frames` says; then nothing stays mapped, and frames that were mapped come back
-/// through `undo`.
+/// Errors: how many pages were mapped before memory for a page table was missing.
 ///
 /// # Safety
 /// The addresses are the caller's and unmapped; each frame is the caller's and reached in no other way that
 /// anybody uses.
-pub(super) unsafe fn map_pages(
-    address: u64,
-    count: u64,
-    mut frames: impl FnMut() -> Result<u64, Errno>,
-    mut undo: impl FnMut(u64),
-) -> Result<(), Errno> {
+pub(super) unsafe fn map_pages(address: u64, frames: &[u64]) -> Result<(), usize> {
     let flags = (Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::GLOBAL).bits();
-    for page in 0..count {
-        let at = address + page * PAGE_SIZE;
-        // The frame first: the allocator must not be called under the lock.
-        let step = frames().and_then(|frame| {
-            let _changes = CHANGES.lock();
-            let table = last_table(at).inspect_err(|_| undo(frame))?;
-            debug_assert_eq!(read(table, index(at, 1)), 0, "a kernel page is mapped twice");
-            // SAFETY: the caller gives address and frame. The entry was empty, so no TLB has it.
-            unsafe { write(table, index(at, 1), frame | flags) };
-            Ok(())
-        });
-        if let Err(error) = step {
-            // SAFETY: these pages were mapped just now and nobody knows of them; no CPU has touched them.
-            unsafe { unmap_pages(address, page, &mut undo) };
-            return Err(error);
-        }
+    let _changes = CHANGES.lock();
+    for (page, frame) in frames.iter().enumerate() {
+        let at = address + page as u64 * PAGE_SIZE;
+        let table = last_table(at).map_err(|_| page)?;
+        debug_assert_eq!(read(table, index(at, 1)), 0, "a kernel page is mapped twice");
+        // SAFETY: the caller gives address and frame. The entry was empty, so no TLB has it.
+        unsafe { write(table, index(at, 1), frame | flags) };
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ use x86_64::VirtAddr;
 
 /// Bytes of a stack.
 pub(super) const STACK_SIZE: u64 = 32 * 1024;
+/// Pages of a stack.
+const PAGES: usize = (STACK_SIZE / PAGE_SIZE) as usize;
 /// A stack and its guard page.
 const SLOT: u64 = STACK_SIZE + PAGE_SIZE;
 /// Stacks that a CPU keeps.
@@ -63,16 +65,34 @@ impl Stack {
         if let Some(stack) = FREE.lock().waiting.pop() {
             return Ok(stack);
         }
+        Self::map()
+    }
+
+    /// A stack in a slot that is not mapped.
+    fn map() -> Result<Self, Errno> {
+        let mut frames = [0; PAGES];
+        for page in 0..PAGES {
+            match frame() {
+                Ok(frame) => frames[page] = frame,
+                Err(error) => {
+                    frames[..page].iter().copied().for_each(give_back);
+                    return Err(error);
+                }
+            }
+        }
         let free = FREE.lock().slots.pop();
         let slot = free.unwrap_or_else(|| USED.fetch_add(SLOT, Ordering::Relaxed));
-        // SAFETY: the slot is this stack's alone (taken from the list, or never used before), and so is each
-        // frame that the allocator gives up.
-        let mapped = unsafe { kernel_map::map_pages(slot + PAGE_SIZE, STACK_SIZE / PAGE_SIZE, frame, give_back) };
-        match mapped {
+        // SAFETY: the slot is this stack's alone (taken from the list, or never used before), and so is each frame,
+        // which the allocator gave up.
+        match unsafe { kernel_map::map_pages(slot + PAGE_SIZE, &frames) } {
             Ok(()) => Ok(Self { slot }),
-            Err(error) => {
+            Err(mapped) => {
+                // SAFETY: mapped just now, and nobody knows of them.
+                unsafe { kernel_map::unmap_pages(slot + PAGE_SIZE, mapped as u64, |_| ()) };
+                forget(&[slot]);
+                frames.into_iter().for_each(give_back);
                 FREE.lock().slots.push(slot);
-                Err(error)
+                Err(Errno::ENOMEM)
             }
         }
     }
@@ -108,18 +128,23 @@ impl Drop for Stack {
 /// Unmaps stacks that nobody uses, and frees their memory once no CPU remembers them.
 fn unmap(batch: Vec<Stack>) {
     let slots: Vec<u64> = batch.into_iter().map(|stack| core::mem::ManuallyDrop::new(stack).slot).collect();
-    let mut frames = Vec::with_capacity(slots.len() * (STACK_SIZE / PAGE_SIZE) as usize);
+    let mut frames = Vec::with_capacity(slots.len() * PAGES);
     for slot in &slots {
         // SAFETY: mapped by `Stack::new`, and the owner gave it up.
-        unsafe { kernel_map::unmap_pages(slot + PAGE_SIZE, STACK_SIZE / PAGE_SIZE, |frame| frames.push(frame)) };
+        unsafe { kernel_map::unmap_pages(slot + PAGE_SIZE, PAGES as u64, |frame| frames.push(frame)) };
     }
+    forget(&slots);
+    frames.into_iter().for_each(give_back);
+    FREE.lock().slots.extend(slots);
+}
+
+/// Makes all CPUs forget the pages of the stacks in `slots`.
+fn forget(slots: &[u64]) {
     ipi::call(&cpu::online(), &|| {
         for page in slots.iter().flat_map(|slot| (1..SLOT / PAGE_SIZE).map(move |page| slot + page * PAGE_SIZE)) {
             x86_64::instructions::tlb::flush(VirtAddr::new(page));
         }
     });
-    frames.into_iter().for_each(give_back);
-    FREE.lock().slots.extend(slots);
 }
 
 /// One frame of this CPU's node; its bytes may be anything.

@@ -119,9 +119,9 @@ impl MachineOptions {
 pub struct Test {
     /// Run only the tests whose names contain this
     pub filter: Option<String>,
-    /// Run only one suite
-    #[arg(long, value_enum)]
-    pub suite: Option<Suite>,
+    /// Run only these suites
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub suite: Vec<Suite>,
     /// CPUs of the virtual machine [default: 4, or what a scenario asks for]
     #[arg(long, value_name = "N")]
     pub cpus: Option<u32>,

@@ -31,14 +31,19 @@ pub fn run(what: &str, command: &mut Command) -> Result<Vec<u8>> {
         let mut output = Vec::new();
         stdout.read_to_end(&mut output).map(|_| output)
     });
-    let mut errors = Vec::new();
+    let (mut errors, mut announced) = (Vec::new(), false);
     let mut lines = BufReader::new(child.stderr.take().context("no standard error")?);
     loop {
         let at = errors.len();
         if lines.read_until(b'\n', &mut errors)? == 0 {
             break;
         }
-        bar.set_message(String::from_utf8_lossy(&errors[at..]).trim().to_owned());
+        let line = String::from_utf8_lossy(&errors[at..]).trim().to_owned();
+        if !announced && line.starts_with("Compiling") && bar.is_hidden() {
+            announced = true;
+            say(&format!("{what} ..."));
+        }
+        bar.set_message(line);
     }
     let status = child.wait()?;
     bar.finish_and_clear();

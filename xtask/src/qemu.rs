@@ -98,6 +98,8 @@ fn kernel_command_line(options: &Qemu, watched: bool) -> String {
     } else {
         // A log in the middle of what a program reads from us would be noise.
         words.push(if watched { "log=both" } else { "log=ttyS1" }.to_owned());
+        // Words that the kernel does not know go to init's environment, as on Linux.
+        words.extend(describe_terminal(watched));
     }
     if let Some(filter) = &options.test {
         words.push(if filter.is_empty() { "test".to_owned() } else { format!("test={filter}") });
@@ -106,6 +108,16 @@ fn kernel_command_line(options: &Qemu, watched: bool) -> String {
         words.push(options.append.clone());
     }
     words.join(" ")
+}
+
+/// What programs in the guest want to know of the terminal: its kind and, as a serial line cannot tell, its size.
+fn describe_terminal(watched: bool) -> Vec<String> {
+    let kind = std::env::var("TERM").ok().filter(|kind| watched && percent_encode(kind) == *kind);
+    let mut words = vec![format!("TERM={}", kind.as_deref().unwrap_or("dumb"))];
+    if let (true, Ok(size)) = (watched, rustix::termios::tcgetwinsize(std::io::stdout())) {
+        words.push(format!("LINES={} COLUMNS={}", size.ws_row, size.ws_col));
+    }
+    words
 }
 
 /// Leaves letters, digits and `-._/` alone and writes every other byte as `%XX`, so that no space splits the word.
@@ -197,10 +209,10 @@ mod tests {
 
     #[test]
     fn the_log_goes_to_the_console_only_where_a_person_watches() {
-        assert_eq!(kernel_command_line(&options(&[]), true), "log=both");
-        assert_eq!(kernel_command_line(&options(&[]), false), "log=ttyS1");
-        assert_eq!(kernel_command_line(&options(&["--test"]), true), "log=both test");
-        assert_eq!(kernel_command_line(&options(&["--test", "paging"]), true), "log=both test=paging");
+        assert!(kernel_command_line(&options(&[]), true).starts_with("log=both TERM="));
+        assert_eq!(kernel_command_line(&options(&[]), false), "log=ttyS1 TERM=dumb");
+        assert_eq!(kernel_command_line(&options(&["--test"]), false), "log=ttyS1 TERM=dumb test");
+        assert!(kernel_command_line(&options(&["--test", "paging"]), true).ends_with(" test=paging"));
     }
 
     #[test]

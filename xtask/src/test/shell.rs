@@ -22,6 +22,21 @@ const SUITE: &str = "shell";
 /// How long a step may take unless the scenario says otherwise: TCG on a busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// After so many boots in a row without a prompt the rest of the scenarios would only take time.
+const ENOUGH_FAILED_BOOTS: u32 = 2;
+
+/// The shell's first prompt did not come.
+#[derive(Debug)]
+struct NoPrompt(String);
+
+impl std::fmt::Display for NoPrompt {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "no prompt: {}", self.0)
+    }
+}
+
+impl std::error::Error for NoPrompt {}
+
 /// Runs the scenarios whose names (the file's, and the title) contain `filter`.
 pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
     let base = shape(options, USUAL);
@@ -42,11 +57,19 @@ pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
     for (shape, scenarios) in by_shape {
         report.heading(&format!("Scenarios ({shape})"));
         let mut shared = None;
+        let mut failed_boots = 0;
         for (name, scenario) in scenarios {
             let started = Instant::now();
+            if failed_boots == ENOUGH_FAILED_BOOTS {
+                report.failed(SUITE, &described(&name, &scenario), "not tried: this machine does not boot");
+                continue;
+            }
             match run_one(&name, &scenario, shape, &workshop, &mut shared) {
                 Ok(()) => report.passed(SUITE, &described(&name, &scenario), Some(started.elapsed())),
-                Err(error) => report.failed(SUITE, &described(&name, &scenario), &format!("{error:#}")),
+                Err(error) => {
+                    failed_boots = if error.is::<NoPrompt>() { failed_boots + 1 } else { 0 };
+                    report.failed(SUITE, &described(&name, &scenario), &format!("{error:#}"));
+                }
             }
         }
     }
@@ -115,7 +138,8 @@ fn boot(name: &str, append: &str, shape: Shape, workshop: &Workshop) -> Result<S
             session.guest.kill();
             let log = &session.machine.log;
             let tail = emulator::end_of_log(log, 40);
-            bail!("no prompt ({stop:?}); console:\n{output}\nthe end of {}:\n{tail}", log.display())
+            let why = format!("{stop:?}; console:\n{output}\nthe end of {}:\n{tail}", log.display());
+            Err(NoPrompt(why).into())
         }
     }
 }

@@ -29,7 +29,15 @@ pub struct ControlFile<S> {
     pub(crate) store: Store<S>,
     pub(crate) placement: Placement,
     pub(crate) max_write: usize,
-    pub(crate) managed: bool,
+    pub(crate) held: Held,
+}
+
+/// What a write holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    Nothing,
+    Container,
+    Everything,
 }
 
 /// How a file makes its text.
@@ -98,10 +106,16 @@ impl<S> ControlFile<S> {
     /// A write holds *manage* (shared) and the container's lock: no task comes in, no child is made or removed,
     /// and the container itself stays.
     pub const fn managed(self) -> Self {
-        Self { managed: true, ..self }
+        Self { held: Held::Container, ..self }
+    }
+
+    /// A write holds *manage*, exclusively: nothing is mounted, made, removed or moved in any container meanwhile. For
+    /// rare changes whose rule spans containers.
+    pub const fn managed_alone(self) -> Self {
+        Self { held: Held::Everything, ..self }
     }
 
     const fn new(name: &'static str, show: Show<S>, store: Store<S>) -> Self {
-        Self { name, show, store, placement: Placement::Everywhere, max_write: MAX_WRITE, managed: false }
+        Self { name, show, store, placement: Placement::Everywhere, max_write: MAX_WRITE, held: Held::Nothing }
     }
 }

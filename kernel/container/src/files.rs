@@ -3,7 +3,7 @@
 
 use crate::{
     container::{Attributes, Container},
-    control::{MAX_WRITE, Placement},
+    control::{Held, MAX_WRITE, Placement},
     framework::Framework,
     hierarchy::{Dialect, Subsystems},
     member::Member,
@@ -41,7 +41,7 @@ struct Entry {
     writable: bool,
     placement: Placement,
     max_write: usize,
-    managed: bool,
+    held: Held,
 }
 
 #[derive(Clone, Copy)]
@@ -92,7 +92,7 @@ impl FileTable {
                 writable: traits.writable,
                 placement: traits.placement,
                 max_write: traits.max_write,
-                managed: traits.managed,
+                held: traits.held,
             }));
         }
         Self { entries }
@@ -114,7 +114,7 @@ impl Entry {
             writable: true,
             placement: if generic == Generic::ReleaseAgent { Placement::OnlyOnRoot } else { Placement::Everywhere },
             max_write: if generic == Generic::ReleaseAgent { MAX_WRITE - 1 } else { MAX_WRITE },
-            managed: false,
+            held: Held::Nothing,
         }
     }
 
@@ -235,15 +235,22 @@ impl Framework {
             Source::Generic(generic) => self.store(container, generic, as_text(text)?, writer),
             Source::Subsystem { index, file } => {
                 let text = as_text(text)?;
-                if !entry.managed {
-                    return self.subsystem(index).store(file, self, container, text);
+                let store = || match container.is_removed() {
+                    true => Err(Errno::ENODEV),
+                    false => self.subsystem(index).store(file, self, container, text),
+                };
+                match entry.held {
+                    Held::Nothing => store(),
+                    Held::Container => {
+                        let _manage = self.manage.read();
+                        let _container = container.lock.lock();
+                        store()
+                    }
+                    Held::Everything => {
+                        let _manage = self.manage.write();
+                        store()
+                    }
                 }
-                let _manage = self.manage.read();
-                let _container = container.lock.lock();
-                if container.is_removed() {
-                    return Err(Errno::ENODEV);
-                }
-                self.subsystem(index).store(file, self, container, text)
             }
         }
     }

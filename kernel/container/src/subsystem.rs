@@ -4,7 +4,7 @@
 
 use crate::{
     container::Container,
-    control::{ControlFile, Placement, Show, Store},
+    control::{ControlFile, Held, Placement, Show, Store},
     framework::Framework,
     hierarchy::Hierarchy,
     member::Member,
@@ -113,7 +113,7 @@ pub(crate) struct FileTraits {
     pub(crate) writable: bool,
     pub(crate) placement: Placement,
     pub(crate) max_write: usize,
-    pub(crate) managed: bool,
+    pub(crate) held: Held,
 }
 
 /// What the typed callbacks of a move are made from.
@@ -178,7 +178,7 @@ impl<S: Subsystem> Erased for Adapter<S> {
             writable: !matches!(file.store, Store::Not),
             placement: file.placement,
             max_write: file.max_write,
-            managed: file.managed,
+            held: file.held,
         };
         S::FILES.iter().map(traits).collect()
     }

@@ -1,5 +1,35 @@
-//! controllers
+//! controllers: the subsystems of containers, one file each.
+//!
+//! | file | subsystem | what it does to tasks |
+//! |---|---|---|
+//! | [`cpuset`] | `cpuset` | says on which CPUs they run and on which nodes their memory lies |
+//! | [`cpuacct`] | `cpuacct` | counts the CPU time that they use, to the nanosecond |
+//! | [`numtasks`] | `numtasks` | limits how many there are |
+//!
+//! Below it are `container` (the framework), `machine` and `base`. A controller reaches the scheduler and the tasks
+//! only through traits that it declares itself and that `kernel/src` fills. A new one is a file here and a line in
+//! [`all`].
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod cpuacct;
+pub mod cpuset;
+pub mod numtasks;
+#[cfg(test)]
+mod world;
+
+pub use cpuacct::Cpuacct;
+pub use cpuset::Cpuset;
+pub use numtasks::Numtasks;
+
+use alloc::{vec, vec::Vec};
+use container::{AnySubsystem, subsystem};
+
+/// Every subsystem of this build with the state of its root, for [`container::Framework::new`].
+pub fn all() -> Vec<AnySubsystem> {
+    vec![subsystem(Cpuset::root()), subsystem(Cpuacct::root()), subsystem(Numtasks::root())]
+}

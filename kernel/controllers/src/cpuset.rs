@@ -1,0 +1,404 @@
+//! cpuset: on which CPUs the tasks of a container run, and on which memory nodes their pages lie.
+//!
+//! `cpus` and `mems`: lists such as `0-2,5`, empty in a new container; a task can't come in while either is.
+//! `effective_cpus`, `effective_mems`: the same, to read. `cpu_exclusive`, `mem_exclusive`: no sibling may have any of
+//! the same. A container's sets are always within its parent's. The root's follow the machine.
+//!
+//! A task that comes in may run exactly on the container's CPUs, whatever it asked for itself before, and a change of
+//! `cpus` has taken effect on every task inside when the write returns. Rule: interfaces.md, section 10.
+
+use base::{Capabilities, CpuId, CpuSet, Errno, NodeId, NodeSet, number};
+use container::{Callbacks, ControlFile, Lineage, Member, Move, Node, Subsystem};
+use core::fmt::{self, Write};
+use machine::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use machine::sync::{Hook, SpinLock, rank};
+use machine::{cpu, topology};
+
+/// What cpuset asks of the floors that own tasks.
+pub trait TaskControl: Sync {
+    /// From the return on the task runs on no other CPU than these; what it asked for itself is forgotten.
+    fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet);
+    /// The task's next page comes from one of these nodes.
+    fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet);
+}
+
+/// Filled once at boot.
+pub static TASKS: Hook<dyn TaskControl> = Hook::new();
+
+/// Every change of a set gets a number of its own: see [`Cpuset::fork`].
+static CHANGES: AtomicU64 = AtomicU64::new(1);
+
+/// The sets of one container.
+pub struct Cpuset {
+    /// `None` for the root, whose sets are those of the machine.
+    sets: Option<SpinLock<Sets>>,
+    cpu_exclusive: AtomicBool,
+    mem_exclusive: AtomicBool,
+    /// The number of the last change of `sets`. Written before the tasks inside are told.
+    change: AtomicU64,
+    /// Whether an attach that was refused because a set is empty was logged: only the first is.
+    logged: AtomicBool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Sets {
+    cpus: CpuSet,
+    mems: NodeSet,
+}
+
+/// What a container would have after a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Trial {
+    sets: Sets,
+    cpu_exclusive: bool,
+    mem_exclusive: bool,
+}
+
+impl Trial {
+    fn is_within(&self, other: &Self) -> bool {
+        self.sets.cpus.is_subset_of(&other.sets.cpus)
+            && self.sets.mems.is_subset_of(&other.sets.mems)
+            && self.cpu_exclusive <= other.cpu_exclusive
+            && self.mem_exclusive <= other.mem_exclusive
+    }
+
+    fn disturbs(&self, sibling: &Self) -> bool {
+        let cpus = self.cpu_exclusive || sibling.cpu_exclusive;
+        let mems = self.mem_exclusive || sibling.mem_exclusive;
+        cpus && self.sets.cpus.intersects(&sibling.sets.cpus) || mems && self.sets.mems.intersects(&sibling.sets.mems)
+    }
+}
+
+impl Subsystem for Cpuset {
+    const NAME: &'static str = "cpuset";
+    const INDEX: usize = 0;
+    const CALLBACKS: Callbacks = Callbacks::CAN_ATTACH.union(Callbacks::POST_ATTACH).union(Callbacks::FORK);
+    const BARE_NAMES: bool = true;
+    const FILES: &'static [ControlFile<Self>] = &[
+        ControlFile::read_write_node("cpus", |node, out| writeln!(out, "{}", node.state().cpus()), store_cpus)
+            .managed_alone(),
+        ControlFile::read_write_node("mems", |node, out| writeln!(out, "{}", node.state().mems()), store_mems)
+            .managed_alone(),
+        ControlFile::read("effective_cpus", |set, out| writeln!(out, "{}", set.cpus())),
+        ControlFile::read("effective_mems", |set, out| writeln!(out, "{}", set.mems())),
+        ControlFile::read_write_node(
+            "cpu_exclusive",
+            |node: &Node<'_, Self>, out| show_flag(&node.state().cpu_exclusive, out),
+            |node, text| store_flag(node, text, |trial, flag| trial.cpu_exclusive = flag),
+        )
+        .managed_alone(),
+        ControlFile::read_write_node(
+            "mem_exclusive",
+            |node: &Node<'_, Self>, out| show_flag(&node.state().mem_exclusive, out),
+            |node, text| store_flag(node, text, |trial, flag| trial.mem_exclusive = flag),
+        )
+        .managed_alone(),
+    ];
+
+    fn create(_parent: &Self) -> Result<Self, Errno> {
+        let empty = Sets { cpus: CpuSet::EMPTY, mems: NodeSet::EMPTY };
+        Ok(Self::new(Some(empty), false))
+    }
+
+    fn can_attach(change: &Move<'_, Self>) -> Result<(), Errno> {
+        let target = change.target();
+        let Sets { cpus, mems } = target.state().sets();
+        if cpus.is_empty() || mems.is_empty() {
+            if !target.state().logged.swap(true, Relaxed) {
+                let file = if cpus.is_empty() { "cpus" } else { "mems" };
+                machine::log!("cpuset: no task can come into {}: write its {file} file first", target.path());
+            }
+            return Err(Errno::ENOSPC);
+        }
+        let writer = change.writer();
+        let stronger = |task: &dyn Member| !writer.permitted.contains(task.credentials().permitted);
+        if !writer.has(Capabilities::SYS_NICE) && change.tasks().any(|(task, _)| stronger(task)) {
+            return Err(Errno::EPERM);
+        }
+        Ok(())
+    }
+
+    fn post_attach(change: &Move<'_, Self>) {
+        let target = change.target();
+        change.tasks().for_each(|(task, _)| target.state().confine(task));
+    }
+
+    /// The child was made with its parent's sets, maybe just before a change that the parent has seen by now. The word
+    /// that it inherited says which change its parent had seen when the fork began.
+    fn fork(child: &dyn Member, place: Lineage<'_, Self>) {
+        let own = place.own();
+        if child.membership().word(Self::INDEX).load(SeqCst) != own.change.load(SeqCst) {
+            own.confine(child);
+        }
+    }
+}
+
+impl Cpuset {
+    /// The root's: all that the machine has.
+    pub fn root() -> Self {
+        Self::new(None, true)
+    }
+
+    fn new(sets: Option<Sets>, exclusive: bool) -> Self {
+        Self {
+            sets: sets.map(|sets| SpinLock::new(rank::CONTROLLER, sets)),
+            cpu_exclusive: AtomicBool::new(exclusive),
+            mem_exclusive: AtomicBool::new(exclusive),
+            change: AtomicU64::new(0),
+            logged: AtomicBool::new(false),
+        }
+    }
+
+    /// The CPUs on which tasks inside may run.
+    pub fn cpus(&self) -> CpuSet {
+        self.sets().cpus
+    }
+
+    /// The nodes on which pages of tasks inside may lie.
+    pub fn mems(&self) -> NodeSet {
+        self.sets().mems
+    }
+
+    fn sets(&self) -> Sets {
+        match &self.sets {
+            Some(sets) => *sets.lock(),
+            None => Sets { cpus: cpu::online(), mems: topology::get().nodes_with_memory() },
+        }
+    }
+
+    fn trial(&self) -> Trial {
+        Trial {
+            sets: self.sets(),
+            cpu_exclusive: self.cpu_exclusive.load(Relaxed),
+            mem_exclusive: self.mem_exclusive.load(Relaxed),
+        }
+    }
+
+    /// Makes the task obey these sets, and remembers in it which change that was.
+    fn confine(&self, task: &dyn Member) {
+        let change = self.change.load(SeqCst);
+        if let Some(tasks) = TASKS.get() {
+            // In the root a task may use CPUs that come later, too.
+            let cpus = if self.sets.is_some() { self.cpus() } else { cpu::possible() };
+            tasks.set_cpus(task, &cpus);
+            tasks.set_nodes(task, &self.mems());
+        }
+        task.membership().word(Self::INDEX).store(change, SeqCst);
+    }
+}
+
+fn store_cpus(node: &Node<'_, Cpuset>, text: &str) -> Result<(), Errno> {
+    if node.is_root() {
+        return Err(Errno::EACCES);
+    }
+    let last = cpu::possible().iter().last().unwrap_or(CpuId::new(0));
+    let cpus = CpuSet::parse_list(text, last)?;
+    if !cpus.is_subset_of(&cpu::online()) {
+        return Err(Errno::EINVAL);
+    }
+    change(node, |trial| trial.sets.cpus = cpus)
+}
+
+fn store_mems(node: &Node<'_, Cpuset>, text: &str) -> Result<(), Errno> {
+    if node.is_root() {
+        return Err(Errno::EACCES);
+    }
+    let topology = topology::get();
+    let last = NodeId::new(topology.nodes.len().saturating_sub(1) as u32);
+    let mems = NodeSet::parse_list(text, last)?;
+    if !mems.is_subset_of(&topology.nodes_with_memory()) {
+        return Err(Errno::EINVAL);
+    }
+    change(node, |trial| trial.sets.mems = mems)
+}
+
+fn show_flag(flag: &AtomicBool, out: &mut dyn Write) -> fmt::Result {
+    writeln!(out, "{}", u8::from(flag.load(Relaxed)))
+}
+
+fn store_flag(node: &Node<'_, Cpuset>, text: &str, set: fn(&mut Trial, bool)) -> Result<(), Errno> {
+    let flag = number::parse_flag(text)?;
+    change(node, |trial| set(trial, flag))
+}
+
+/// Makes a change if the rules allow what comes out. The caller holds *manage* exclusively: neither the tree nor the
+/// place of a task changes meanwhile; tasks may be born and end.
+fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), Errno> {
+    let state = node.state();
+    let now = state.trial();
+    let mut trial = now;
+    make(&mut trial);
+    if trial == now {
+        return Ok(());
+    }
+    check(node, &now, &trial)?;
+    state.cpu_exclusive.store(trial.cpu_exclusive, Relaxed);
+    state.mem_exclusive.store(trial.mem_exclusive, Relaxed);
+    if let Some(sets) = state.sets.as_ref().filter(|_| trial.sets != now.sets) {
+        *sets.lock() = trial.sets;
+        // Before the walk: a child that the walk misses is born with a word that is older.
+        state.change.store(CHANGES.fetch_add(1, SeqCst), SeqCst);
+        node.tasks().iter().for_each(|task| state.confine(&**task));
+    }
+    Ok(())
+}
+
+/// The rules of section 10.3, from the fifth on, in their order.
+fn check(node: &Node<'_, Cpuset>, now: &Trial, trial: &Trial) -> Result<(), Errno> {
+    if node.children().any(|child| !child.state().trial().is_within(trial)) {
+        return Err(Errno::EBUSY);
+    }
+    let Some(parent) = node.parent() else { return Ok(()) };
+    if !trial.is_within(&parent.state().trial()) {
+        return Err(Errno::EACCES);
+    }
+    let mut siblings = parent.children().filter(|sibling| !sibling.is(node));
+    if siblings.any(|sibling| trial.disturbs(&sibling.state().trial())) {
+        return Err(Errno::EINVAL);
+    }
+    let loses_cpus = trial.sets.cpus.is_empty() && !now.sets.cpus.is_empty();
+    let loses_mems = trial.sets.mems.is_empty() && !now.sets.mems.is_empty();
+    if (loses_cpus || loses_mems) && node.has_tasks() {
+        return Err(Errno::ENOSPC);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use base::Errno;
+
+    fn world() -> World {
+        // 4 CPUs and 2 nodes
+        World::with("cpuset").mkdir("/a").mkdir("/a/b").mkdir("/c")
+    }
+
+    fn give(world: &World, path: &str, cpus: &str, mems: &str) {
+        world.write(path, "cpuset.cpus", cpus).unwrap();
+        world.write(path, "cpuset.mems", mems).unwrap();
+    }
+
+    #[test]
+    fn the_root_has_the_whole_machine_and_a_child_begins_with_nothing() {
+        let world = world();
+        assert_eq!((world.read("/", "cpuset.cpus"), world.read("/", "cpuset.mems")), ("0-3\n".into(), "0-1\n".into()));
+        assert_eq!((world.read("/a", "cpuset.cpus"), world.read("/a", "cpuset.mems")), ("\n".into(), "\n".into()));
+        assert_eq!(
+            (world.read("/", "cpuset.cpu_exclusive"), world.read("/a", "cpuset.cpu_exclusive")),
+            ("1\n".into(), "0\n".into())
+        );
+    }
+
+    #[test]
+    fn a_task_that_comes_in_runs_exactly_on_the_containers_cpus() {
+        let world = world();
+        give(&world, "/a", "2-3", "1");
+        let task = world.spawn_in("/");
+        world.attach("/a", &task).unwrap();
+        assert_eq!((task.cpus(), task.nodes()), ("2-3".into(), "1".into()));
+        world.attach("/", &task).unwrap();
+        assert_eq!((task.cpus(), task.nodes()), ("0-3".into(), "0-1".into()));
+    }
+
+    #[test]
+    fn no_task_comes_into_an_empty_set() {
+        let world = world();
+        let task = world.spawn_in("/");
+        assert_eq!(world.attach("/a", &task), Err(Errno::ENOSPC));
+        world.write("/a", "cpuset.cpus", "0").unwrap();
+        assert_eq!(world.attach("/a", &task), Err(Errno::ENOSPC));
+        world.write("/a", "cpuset.mems", "0").unwrap();
+        assert_eq!(world.attach("/a", &task), Ok(()));
+    }
+
+    #[test]
+    fn a_change_reaches_every_task_inside_before_the_write_returns() {
+        let world = world();
+        give(&world, "/a", "0-1", "0");
+        let one = world.spawn_in("/");
+        world.attach("/a", &one).unwrap();
+        let two = world.fork(&one).unwrap();
+        assert_eq!(two.cpus(), "0-1");
+        world.write("/a", "cpuset.cpus", "3").unwrap();
+        world.write("/a", "cpuset.mems", "1").unwrap();
+        for task in [&one, &two] {
+            assert_eq!((task.cpus(), task.nodes()), ("3".into(), "1".into()));
+        }
+    }
+
+    #[test]
+    fn a_child_born_during_a_change_obeys_it() {
+        let world = world();
+        give(&world, "/a", "0-1", "0");
+        let parent = world.spawn_in("/");
+        world.attach("/a", &parent).unwrap();
+        let narrow = || world.write("/a", "cpuset.cpus", "1").unwrap();
+        // by another thread, since this one is in the middle of a fork
+        let meanwhile = || std::thread::scope(|scope| scope.spawn(narrow).join().unwrap());
+        let child = world.fork_with(&parent, meanwhile).unwrap();
+        assert_eq!(child.cpus(), "1");
+    }
+
+    #[test]
+    fn each_wrong_list_has_its_errno() {
+        let world = world();
+        for (text, errno) in
+            [("x", Errno::EINVAL), ("3-1", Errno::EINVAL), ("4", Errno::ERANGE), ("99999999999", Errno::EOVERFLOW)]
+        {
+            assert_eq!(world.write("/a", "cpuset.cpus", text), Err(errno), "{text}");
+        }
+        assert_eq!(world.write("/", "cpuset.cpus", "0"), Err(Errno::EACCES));
+        assert_eq!(world.write("/a", "cpuset.effective_cpus", "0"), Err(Errno::EINVAL));
+        assert_eq!(world.read("/a", "cpuset.cpus"), "\n");
+    }
+
+    #[test]
+    fn a_child_stays_within_its_parent() {
+        let world = world();
+        give(&world, "/a", "0-1", "0");
+        assert_eq!(world.write("/a/b", "cpuset.cpus", "1-2"), Err(Errno::EACCES));
+        world.write("/a/b", "cpuset.cpus", "1").unwrap();
+        assert_eq!(world.write("/a", "cpuset.cpus", "0"), Err(Errno::EBUSY));
+        assert_eq!(world.write("/a", "cpuset.cpus", "1-3"), Ok(()));
+    }
+
+    #[test]
+    fn an_exclusive_container_shares_nothing_with_siblings() {
+        let world = world();
+        give(&world, "/a", "0-1", "0");
+        give(&world, "/c", "1-2", "0");
+        assert_eq!(world.write("/a", "cpuset.cpu_exclusive", "1"), Err(Errno::EINVAL));
+        world.write("/c", "cpuset.cpus", "2").unwrap();
+        world.write("/a", "cpuset.cpu_exclusive", "1").unwrap();
+        assert_eq!(world.write("/c", "cpuset.cpus", "1"), Err(Errno::EINVAL));
+        world.write("/a/b", "cpuset.cpu_exclusive", "1").unwrap();
+        assert_eq!(world.write("/a", "cpuset.cpu_exclusive", "0"), Err(Errno::EBUSY));
+        world.write("/a/b", "cpuset.cpu_exclusive", "0").unwrap();
+        world.write("/a", "cpuset.cpu_exclusive", "0").unwrap();
+        assert_eq!(world.write("/a/b", "cpuset.cpu_exclusive", "1"), Err(Errno::EACCES));
+    }
+
+    #[test]
+    fn a_set_with_tasks_inside_does_not_become_empty() {
+        let world = world();
+        give(&world, "/a", "0", "0");
+        let task = world.spawn_in("/");
+        world.attach("/a", &task).unwrap();
+        assert_eq!(world.write("/a", "cpuset.cpus", " "), Err(Errno::ENOSPC));
+        assert_eq!(world.write("/a", "cpuset.mems", "\n"), Err(Errno::ENOSPC));
+        world.exit(&task);
+        assert_eq!(world.write("/a", "cpuset.cpus", " "), Ok(()));
+    }
+
+    #[test]
+    fn a_stronger_task_is_not_moved_without_the_right_to() {
+        let world = world();
+        give(&world, "/a", "0", "0");
+        let strong = world.spawn_in("/");
+        let weak = world.spawn_in("/");
+        weak.lose_capabilities();
+        assert_eq!(world.attach_as(&weak, "/a", &strong), Err(Errno::EPERM));
+        assert_eq!(world.attach_as(&weak, "/a", &weak), Ok(()));
+    }
+}

@@ -1,0 +1,257 @@
+//! A small world for the tests of controllers: a framework with one hierarchy, and tasks that only live and die.
+
+use crate::cpuset::{TASKS, TaskControl};
+use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid};
+use container::{
+    Attributes, Container, Dialect, Framework, Gate, Member, Membership, Mounted, ReleaseWorker, TaskTable, Writer,
+};
+use core::any::Any;
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::string::{String, ToString};
+use std::sync::{Arc, Mutex, Once};
+use std::vec::Vec;
+
+/// A task.
+pub struct Task {
+    membership: Membership,
+    gate: Gate,
+    tid: Pid,
+    credentials: Mutex<Arc<Credentials>>,
+    cpus: Mutex<CpuSet>,
+    nodes: Mutex<NodeSet>,
+    threads: Mutex<std::sync::Weak<Task>>,
+}
+
+impl Task {
+    fn new(tid: i32, cpus: CpuSet, nodes: NodeSet) -> Arc<Self> {
+        let task = Arc::new(Self {
+            membership: Membership::new(),
+            gate: Gate::new(),
+            tid: Pid::new(tid),
+            credentials: Mutex::new(Arc::new(Credentials::root())),
+            cpus: Mutex::new(cpus),
+            nodes: Mutex::new(nodes),
+            threads: Mutex::default(),
+        });
+        *task.threads.lock().unwrap() = Arc::downgrade(&task);
+        task
+    }
+
+    /// The CPUs that it may run on, as a list.
+    pub fn cpus(&self) -> String {
+        self.cpus.lock().unwrap().to_string()
+    }
+
+    /// The nodes that its memory may lie on, as a list.
+    pub fn nodes(&self) -> String {
+        self.nodes.lock().unwrap().to_string()
+    }
+
+    /// Still the superuser by number, but without any capability.
+    pub fn lose_capabilities(&self) {
+        let none = Capabilities::empty();
+        let weak = Credentials { effective: none, permitted: none, ..Credentials::root() };
+        *self.credentials.lock().unwrap() = Arc::new(weak);
+    }
+}
+
+impl Member for Task {
+    fn membership(&self) -> &Membership {
+        &self.membership
+    }
+    fn tid(&self) -> Pid {
+        self.tid
+    }
+    fn process_id(&self) -> Pid {
+        self.tid
+    }
+    fn is_kernel_thread(&self) -> bool {
+        false
+    }
+    fn credentials(&self) -> Arc<Credentials> {
+        self.credentials.lock().unwrap().clone()
+    }
+    fn threads(&self) -> Vec<Arc<dyn Member>> {
+        let own = self.threads.lock().unwrap().upgrade();
+        own.into_iter().map(|task| task as Arc<dyn Member>).collect()
+    }
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+struct Control;
+
+fn own(task: &dyn Member) -> &Task {
+    task.as_any().downcast_ref().expect("all members of this world are its tasks")
+}
+
+impl TaskControl for Control {
+    fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet) {
+        *own(task).cpus.lock().unwrap() = *cpus;
+    }
+    fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet) {
+        *own(task).nodes.lock().unwrap() = *nodes;
+    }
+}
+
+#[derive(Clone, Default)]
+struct Table(Arc<Mutex<BTreeMap<i32, Arc<Task>>>>);
+
+impl TaskTable for Table {
+    fn find(&self, tid: Pid) -> Option<Arc<dyn Member>> {
+        Some(self.0.lock().unwrap().get(&tid.raw())?.clone())
+    }
+}
+
+struct NoWorker;
+
+impl ReleaseWorker for NoWorker {
+    fn wake(&self) {}
+}
+
+/// One hierarchy with one subsystem, in the cgroup dialect.
+pub struct World {
+    framework: Arc<Framework>,
+    mounted: Mounted,
+    tasks: Table,
+    /// The first task, in the root: the one who writes.
+    first: Arc<Task>,
+    next: Mutex<i32>,
+}
+
+impl World {
+    /// A world whose hierarchy has the subsystem of that name.
+    pub fn with(subsystem: &str) -> Self {
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| TASKS.install(&Control));
+        let tasks = Table::default();
+        let framework = Framework::new(crate::all(), "", Box::new(tasks.clone()), Box::new(NoWorker));
+        let mounted = framework.mount(Dialect::Cgroup, subsystem.as_bytes(), &Credentials::root()).unwrap();
+        let first = Task::new(1, machine::cpu::possible(), machine::topology::get().nodes_with_memory());
+        tasks.0.lock().unwrap().insert(1, first.clone());
+        framework.can_start().unwrap().admit(&(first.clone() as Arc<dyn Member>));
+        Self { framework, mounted, tasks, first, next: Mutex::new(2) }
+    }
+
+    /// The same world with one more container.
+    pub fn mkdir(self, path: &str) -> Self {
+        self.try_mkdir(path).unwrap();
+        self
+    }
+
+    /// Makes a container.
+    pub fn try_mkdir(&self, path: &str) -> Result<(), Errno> {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let parent = self.find(parent).ok_or(Errno::ENOENT)?;
+        let attributes = Attributes { mode: 0o755, uid: Uid::ROOT, gid: Gid::ROOT, times: [0; 3] };
+        self.framework.mkdir(&parent, name.as_bytes(), attributes).map(drop)
+    }
+
+    /// Removes a container.
+    pub fn rmdir(&self, path: &str) -> Result<(), Errno> {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        self.framework.rmdir(&self.find(parent).ok_or(Errno::ENOENT)?, name.as_bytes())
+    }
+
+    /// Whether there is such a container.
+    pub fn exists(&self, path: &str) -> bool {
+        self.find(path).is_some()
+    }
+
+    fn find(&self, path: &str) -> Option<Arc<Container>> {
+        let mut names = path.split('/').filter(|name| !name.is_empty());
+        names.try_fold(self.mounted.root().clone(), |container, name| container.child(name.as_bytes()))
+    }
+
+    fn at(&self, path: &str) -> Arc<Container> {
+        self.find(path).unwrap_or_else(|| panic!("there is no container {path}"))
+    }
+
+    /// Whether the container has such a file.
+    pub fn has_file(&self, path: &str, file: &str) -> bool {
+        self.at(path).file(file.as_bytes()).is_some()
+    }
+
+    /// What the file shows.
+    pub fn read(&self, path: &str, file: &str) -> String {
+        let container = self.at(path);
+        let file = container.file(file.as_bytes()).unwrap_or_else(|| panic!("there is no file {file}"));
+        String::from_utf8(self.framework.read_file(&container, file).unwrap()).unwrap()
+    }
+
+    /// Writes to the file as the first task.
+    pub fn write(&self, path: &str, file: &str, text: &str) -> Result<(), Errno> {
+        self.write_as(&self.first, path, file, text)
+    }
+
+    fn write_as(&self, writer: &Arc<Task>, path: &str, file: &str, text: &str) -> Result<(), Errno> {
+        let container = self.at(path);
+        let file = container.file(file.as_bytes()).unwrap_or_else(|| panic!("there is no file {file}"));
+        let task: Arc<dyn Member> = writer.clone();
+        let opener = task.credentials();
+        self.framework.write_file(&container, file, text.as_bytes(), &Writer { task: &task, opener: &opener })
+    }
+
+    /// Moves a task.
+    pub fn attach(&self, path: &str, task: &Arc<Task>) -> Result<(), Errno> {
+        self.attach_as(&self.first, path, task)
+    }
+
+    /// Moves a task at the wish of another.
+    pub fn attach_as(&self, writer: &Arc<Task>, path: &str, task: &Arc<Task>) -> Result<(), Errno> {
+        self.write_as(writer, path, "tasks", &task.tid.to_string())
+    }
+
+    /// A new task in the container.
+    pub fn spawn_in(&self, path: &str) -> Arc<Task> {
+        let task = self.fork(&self.first).unwrap();
+        self.attach(path, &task).unwrap();
+        task
+    }
+
+    /// A child of `parent`.
+    pub fn fork(&self, parent: &Arc<Task>) -> Result<Arc<Task>, Errno> {
+        self.fork_with(parent, || ())
+    }
+
+    /// A child of `parent`; `meanwhile` happens after it was made and before it is visible.
+    pub fn fork_with(&self, parent: &Arc<Task>, meanwhile: impl FnOnce()) -> Result<Arc<Task>, Errno> {
+        let admission = self.framework.can_fork(&**parent)?;
+        let tid = {
+            let mut next = self.next.lock().unwrap();
+            *next += 1;
+            *next
+        };
+        let child = Task::new(tid, *parent.cpus.lock().unwrap(), *parent.nodes.lock().unwrap());
+        meanwhile();
+        self.tasks.0.lock().unwrap().insert(tid, child.clone());
+        admission.admit(&(child.clone() as Arc<dyn Member>));
+        Ok(child)
+    }
+
+    /// The task ends and is a zombie.
+    pub fn exit(&self, task: &Arc<Task>) {
+        self.framework.exit(&**task);
+    }
+
+    /// The zombie is gone.
+    pub fn reap(&self, task: &Arc<Task>) {
+        self.framework.release(&**task);
+        self.tasks.0.lock().unwrap().remove(&task.tid.raw());
+    }
+
+    /// The task ran on `cpu`, so many ns in user mode and in the kernel.
+    pub fn run(&self, task: &Arc<Task>, cpu: u32, user: u64, system: u64) {
+        self.framework.charge_time(&**task, CpuId::new(cpu), user, system);
+    }
+
+    /// The number of lines of the container's `tasks` file.
+    pub fn tasks_in(&self, path: &str) -> usize {
+        self.read(path, "tasks").lines().count()
+    }
+}

@@ -1,8 +1,15 @@
 //! `poll`, `select` and epoll.
 
-use crate::{FileTable, OpenFile, PollEvents};
-use alloc::sync::Arc;
+use crate::{FileOps, FileTable, OpenFile, OpenFlags, PollEvents, PollTable, anonymous::AnonymousInode, interrupted};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use base::{Credentials, Errno};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use machine::sync::{IrqLock, Mutex, SpinLock, rank};
+use sched::{Observer, Registration, WaitError, WaitQueue, Waiter};
 
 /// One descriptor in a `poll(2)`.
 #[derive(Clone, Copy, Debug)]
@@ -15,10 +22,65 @@ pub struct PollRequest {
     pub found: PollEvents,
 }
 
+/// Always reported, asked for or not.
+const UNASKED: PollEvents = PollEvents::ERROR.union(PollEvents::HANG_UP);
+
+/// Whether a deadline (boot time, ns) is past.
+fn is_past(deadline: Option<u64>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= machine::time::now())
+}
+
 /// Waits until something asked for is there or `deadline` (boot time, ns; `None` forever) is past; the number of
 /// requests with a result. `EINTR`.
-pub fn poll(_table: &FileTable, _requests: &mut [PollRequest], _deadline: Option<u64>) -> Result<usize, Errno> {
-    todo!()
+pub fn poll(table: &FileTable, requests: &mut [PollRequest], deadline: Option<u64>) -> Result<usize, Errno> {
+    let ready = look(table, requests);
+    if ready > 0 || is_past(deadline) {
+        return Ok(ready);
+    }
+    // The files are held from here on, so that the queues that are watched live as long as the watching.
+    let files: Vec<Option<Arc<OpenFile>>> = requests.iter().map(|request| table.get(request.descriptor).ok()).collect();
+    let waiter = Waiter::new();
+    let observer: Arc<dyn Observer> = waiter.clone();
+    let mut registrations = Vec::new();
+    let mut watch = true;
+    loop {
+        let mut ready = 0;
+        for (request, file) in requests.iter_mut().zip(&files) {
+            let mut table = if watch { PollTable::watch_for(&observer, &mut registrations) } else { PollTable::look() };
+            request.found = match file {
+                Some(file) => file.poll(&mut table) & (request.events | UNASKED),
+                None if request.descriptor >= 0 => PollEvents::INVALID,
+                None => PollEvents::empty(),
+            };
+            ready += usize::from(!request.found.is_empty());
+        }
+        watch = false;
+        if ready > 0 {
+            return Ok(ready);
+        }
+        match waiter.wait(deadline) {
+            Ok(()) => {}
+            Err(WaitError::TimedOut) => return Ok(look(table, requests)),
+            Err(WaitError::Interrupted) => return Err(Errno::EINTR),
+        }
+    }
+}
+
+/// What is ready now.
+fn look(table: &FileTable, requests: &mut [PollRequest]) -> usize {
+    let mut ready = 0;
+    for request in requests {
+        request.found = if request.descriptor < 0 {
+            PollEvents::empty()
+        } else {
+            match table.get(request.descriptor) {
+                Ok(file) => file.poll(&mut PollTable::look()) & (request.events | UNASKED),
+                Err(_) => PollEvents::INVALID,
+            }
+        };
+        ready += usize::from(!request.found.is_empty());
+    }
+    ready
 }
 
 /// What `epoll_ctl(2)` does.
@@ -41,23 +103,283 @@ pub struct EpollEvent {
     pub data: u64,
 }
 
+impl EpollEvent {
+    const EDGE: u32 = 1 << 31;
+    const ONE_SHOT: u32 = 1 << 30;
+    const EXCLUSIVE: u32 = 1 << 28;
+
+    fn wanted(self) -> PollEvents {
+        PollEvents::from_bits_truncate(self.events) | UNASKED
+    }
+}
+
+/// Epoll files that contain each other may be so deep.
+const DEEPEST: usize = 5;
+/// The flags beside the event bits.
+const BEHAVIOUR: u32 = EpollEvent::EDGE | EpollEvent::ONE_SHOT | EpollEvent::EXCLUSIVE | 1 << 29;
+
+/// Held while one epoll file is put into another: two at once could close a ring that neither sees.
+static NESTING: Mutex<()> = Mutex::new(rank::FILE_OBJECT, ());
+
+/// An epoll file.
+struct Epoll {
+    /// By descriptor and address of the open file: a descriptor may be closed and used again.
+    items: SpinLock<BTreeMap<(i32, usize), Arc<Item>>>,
+    ready: Arc<Ready>,
+}
+
+/// The items that may have something to tell. Reached by wake-ups, also from interrupts.
+struct Ready {
+    /// Has room for all items, so that a wake-up never allocates.
+    list: IrqLock<VecDeque<Arc<Item>>>,
+    queue: WaitQueue,
+}
+
+/// A file that an epoll file watches.
+struct Item {
+    file: Weak<OpenFile>,
+    event: SpinLock<EpollEvent>,
+    ready: Arc<Ready>,
+    /// Whether it is in the list. Changes with the list locked.
+    listed: AtomicBool,
+    registrations: SpinLock<Vec<Registration>>,
+}
+
+impl Ready {
+    fn push(&self, item: &Arc<Item>) {
+        let mut list = self.list.lock();
+        if !item.listed.swap(true, Relaxed) {
+            list.push_back(item.clone());
+        }
+    }
+
+    fn pop(&self) -> Option<Arc<Item>> {
+        let mut list = self.list.lock();
+        let item = list.pop_front()?;
+        item.listed.store(false, Relaxed);
+        Some(item)
+    }
+}
+
+/// An item as its file's queues know it.
+struct ItemObserver(Weak<Item>);
+
+impl Observer for ItemObserver {
+    fn notify(&self) {
+        if let Some(item) = self.0.upgrade() {
+            item.ready.push(&item);
+            item.ready.queue.wake_all();
+        }
+    }
+}
+
+impl Item {
+    /// What its file has ready of what is wanted; `None` if the file was closed.
+    fn look(&self) -> Option<(EpollEvent, PollEvents)> {
+        let file = self.file.upgrade()?;
+        let event = *self.event.lock();
+        if event.events & !BEHAVIOUR == 0 {
+            // A one-shot that has fired waits to be armed again.
+            return Some((event, PollEvents::empty()));
+        }
+        Some((event, file.poll(&mut PollTable::look()) & event.wanted()))
+    }
+}
+
+impl Epoll {
+    fn add(&self, descriptor: i32, target: &Arc<OpenFile>, event: EpollEvent) -> Result<(), Errno> {
+        let key = (descriptor, Arc::as_ptr(target).addr());
+        let item = Arc::new(Item {
+            file: Arc::downgrade(target),
+            event: SpinLock::new(rank::FILE_STATE, event),
+            ready: self.ready.clone(),
+            listed: AtomicBool::new(false),
+            registrations: SpinLock::new(rank::FILE_STATE, Vec::new()),
+        });
+        let mut items = self.items.lock();
+        if items.contains_key(&key) {
+            return Err(Errno::EEXIST);
+        }
+        items.retain(|_, item| item.file.strong_count() > 0);
+        items.insert(key, item.clone());
+        let room = items.len();
+        drop(items);
+        let mut list = self.ready.list.lock();
+        let more = (room + 1).saturating_sub(list.len());
+        list.reserve(more);
+        drop(list);
+        let observer: Arc<dyn Observer> = Arc::new(ItemObserver(Arc::downgrade(&item)));
+        let mut registrations = Vec::new();
+        let found = target.poll(&mut PollTable::watch_for(&observer, &mut registrations));
+        *item.registrations.lock() = registrations;
+        self.announce(&item, found & event.wanted());
+        Ok(())
+    }
+
+    fn announce(&self, item: &Arc<Item>, found: PollEvents) {
+        if !found.is_empty() {
+            self.ready.push(item);
+            self.ready.queue.wake_all();
+        }
+    }
+
+    fn modify(&self, descriptor: i32, target: &Arc<OpenFile>, event: EpollEvent) -> Result<(), Errno> {
+        let key = (descriptor, Arc::as_ptr(target).addr());
+        let item = self.items.lock().get(&key).cloned().ok_or(Errno::ENOENT)?;
+        *item.event.lock() = event;
+        self.announce(&item, target.poll(&mut PollTable::look()) & event.wanted());
+        Ok(())
+    }
+
+    fn remove(&self, descriptor: i32, target: &Arc<OpenFile>) -> Result<(), Errno> {
+        let key = (descriptor, Arc::as_ptr(target).addr());
+        let item = self.items.lock().remove(&key).ok_or(Errno::ENOENT)?;
+        self.forget(&item);
+        Ok(())
+    }
+
+    /// Ends the watching of an item that is in the table no more.
+    fn forget(&self, item: &Arc<Item>) {
+        let registrations = core::mem::take(&mut *item.registrations.lock());
+        drop(registrations);
+        let mut list = self.ready.list.lock();
+        list.retain(|listed| !Arc::ptr_eq(listed, item));
+        item.listed.store(false, Relaxed);
+    }
+
+    /// Fills `events` from the ready items.
+    fn collect(&self, events: &mut [EpollEvent]) -> usize {
+        let mut filled = 0;
+        let mut left = self.ready.list.lock().len();
+        let mut again = Vec::new();
+        while filled < events.len() && left > 0 {
+            left -= 1;
+            // Off the list before the look: what happens after it puts the item back.
+            let Some(item) = self.ready.pop() else { break };
+            let Some((event, found)) = item.look() else {
+                self.items.lock().retain(|_, other| !Arc::ptr_eq(other, &item));
+                self.forget(&item);
+                continue;
+            };
+            if found.is_empty() {
+                continue;
+            }
+            events[filled] = EpollEvent { events: found.bits(), data: event.data };
+            filled += 1;
+            if event.events & EpollEvent::ONE_SHOT != 0 {
+                item.event.lock().events &= BEHAVIOUR;
+            } else if event.events & EpollEvent::EDGE == 0 {
+                again.push(item);
+            }
+        }
+        for item in &again {
+            self.ready.push(item);
+        }
+        filled
+    }
+
+    /// Whether any item really has something to tell; drops from the list those that have not.
+    fn has_ready(&self) -> bool {
+        let mut left = self.ready.list.lock().len();
+        while left > 0 {
+            left -= 1;
+            let Some(item) = self.ready.pop() else { break };
+            if item.look().is_some_and(|(_, found)| !found.is_empty()) {
+                self.ready.push(&item);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// How many epoll files lie in each other from this one down; `ELOOP` if one of them is `other` or they are too many.
+    fn depth(&self, other: &Epoll, above: usize) -> Result<(), Errno> {
+        if core::ptr::eq(self, other) || above >= DEEPEST {
+            return Err(Errno::ELOOP);
+        }
+        let inner: Vec<Arc<OpenFile>> = self.items.lock().values().filter_map(|item| item.file.upgrade()).collect();
+        inner.iter().filter_map(|file| file.operations::<Epoll>()).try_for_each(|epoll| epoll.depth(other, above + 1))
+    }
+}
+
+impl FileOps for Epoll {
+    fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        table.watch(&self.ready.queue);
+        if self.has_ready() { PollEvents::READABLE } else { PollEvents::empty() }
+    }
+}
+
+impl Drop for Epoll {
+    fn drop(&mut self) {
+        for item in core::mem::take(self.items.get_mut()).into_values() {
+            drop(core::mem::take(&mut *item.registrations.lock()));
+        }
+        // The list and its items hold each other.
+        let list = core::mem::take(&mut *self.ready.list.lock());
+        drop(list);
+    }
+}
+
 /// `epoll_create1(2)`.
-pub fn epoll(_credentials: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
-    todo!()
+pub fn epoll(credentials: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
+    let ready = Ready { list: IrqLock::new(rank::OBSERVER, VecDeque::new()), queue: WaitQueue::new() };
+    let epoll = Epoll { items: SpinLock::new(rank::FILE_STATE, BTreeMap::new()), ready: Arc::new(ready) };
+    let inode = Arc::new(AnonymousInode::new("eventpoll", credentials));
+    Ok(OpenFile::anonymous(inode, Arc::new(epoll), OpenFlags::READ_WRITE, credentials.clone()))
+}
+
+fn epoll_of(file: &OpenFile) -> Result<&Epoll, Errno> {
+    file.operations::<Epoll>().ok_or(Errno::EINVAL)
 }
 
 /// `epoll_ctl(2)` on `target`, open under `descriptor`. `EINVAL` no epoll file or itself, `EEXIST`, `ENOENT`,
 /// `EPERM` a file that can't be polled, `ELOOP` a ring of epoll files.
 pub fn epoll_control(
-    _epoll: &OpenFile,
-    _descriptor: i32,
-    _target: &Arc<OpenFile>,
-    _change: EpollChange,
+    epoll: &OpenFile,
+    descriptor: i32,
+    target: &Arc<OpenFile>,
+    change: EpollChange,
 ) -> Result<(), Errno> {
-    todo!()
+    if !target.can_poll() {
+        return Err(Errno::EPERM);
+    }
+    let epoll = epoll_of(epoll)?;
+    let inner = target.operations::<Epoll>();
+    if inner.is_some_and(|inner| core::ptr::eq(inner, epoll)) {
+        return Err(Errno::EINVAL);
+    }
+    match change {
+        EpollChange::Add(event) => {
+            let _nesting = inner.map(|_| NESTING.lock());
+            if let Some(inner) = inner {
+                inner.depth(epoll, 1)?;
+            }
+            epoll.add(descriptor, target, event)
+        }
+        EpollChange::Modify(event) => epoll.modify(descriptor, target, event),
+        EpollChange::Remove => epoll.remove(descriptor, target),
+    }
 }
 
-/// `epoll_wait(2)`: fills `events` and says how many. `EINVAL` no epoll file, `EINTR`.
-pub fn epoll_wait(_epoll: &OpenFile, _events: &mut [EpollEvent], _deadline: Option<u64>) -> Result<usize, Errno> {
-    todo!()
+/// `epoll_wait(2)`: fills `events` and says how many. `EINVAL` no epoll file or no room, `EINTR`.
+pub fn epoll_wait(epoll: &OpenFile, events: &mut [EpollEvent], deadline: Option<u64>) -> Result<usize, Errno> {
+    let epoll = epoll_of(epoll)?;
+    if events.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    loop {
+        let count = epoll.collect(events);
+        if count > 0 || is_past(deadline) {
+            return Ok(count);
+        }
+        let listed = || (!epoll.ready.list.lock().is_empty()).then_some(());
+        match epoll.ready.queue.wait_until_interruptible(listed, deadline) {
+            Ok(()) | Err(WaitError::TimedOut) => {}
+            Err(error) => return Err(interrupted(error)),
+        }
+    }
 }

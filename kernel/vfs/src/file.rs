@@ -153,6 +153,18 @@ pub trait FileOps: Any + Send + Sync {
         Ok(new)
     }
 
+    /// Where data or a hole begins, for [`SeekFrom::Data`] and [`SeekFrom::Hole`]. `ENXIO` no such before the end. The
+    /// default is for files without holes: all is data, and the only hole is at the end.
+    fn seek_sparse(&self, target: SeekFrom) -> Result<u64, Errno> {
+        let size = self.size();
+        let inside = |offset: i64| u64::try_from(offset).ok().filter(|&offset| offset < size).ok_or(Errno::ENXIO);
+        match target {
+            SeekFrom::Data(offset) => inside(offset),
+            SeekFrom::Hole(offset) => inside(offset).map(|_| size),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
     /// The number of bytes, for `SEEK_END`; 0 where that means nothing.
     fn size(&self) -> u64 {
         0

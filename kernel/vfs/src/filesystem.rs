@@ -3,7 +3,11 @@
 use crate::{DeviceNumber, FileKind, FileOps, Inode, MountFlags, OpenRequest};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use base::{Credentials, Errno};
-use core::{any::Any, fmt};
+use core::{
+    any::Any,
+    fmt,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 /// What `statfs` shows of a file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -46,6 +50,14 @@ pub trait FileSystem: Any + Send + Sync {
     fn remount(&self, _data: &[u8], _credentials: &Credentials) -> Result<(), Errno> {
         Ok(())
     }
+}
+
+/// The minor number of the next device number without a device.
+static NEXT_DEVICE: AtomicU32 = AtomicU32::new(1);
+
+/// A device number for a file system that lies on no device (major 0), used once.
+pub fn next_device() -> DeviceNumber {
+    DeviceNumber::new(0, NEXT_DEVICE.fetch_add(1, Relaxed))
 }
 
 /// A request to mount.

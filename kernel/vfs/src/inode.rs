@@ -1,8 +1,8 @@
 //! The inode: something that a name can stand for. Every file system implements this trait.
 
 use crate::{
-    DeviceNumber, FileKind, FileOps, Location, Metadata, MetadataChange, OpenFlags, Ownership, Permissions,
-    lock::FileLocks,
+    BoundSocket, DeviceNumber, FileKind, FileOps, Location, Metadata, MetadataChange, OpenFlags, Ownership,
+    Permissions, lock::FileLocks,
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid};
@@ -212,6 +212,11 @@ pub trait Inode: Any + Send + Sync {
 
     /// Where advisory locks on this inode are kept; `None` (the default) where none can be held (`ENOLCK`).
     fn locks(&self) -> Option<&FileLocks> {
+        None
+    }
+
+    /// Which socket is bound to this name; `None` for what is no socket.
+    fn bound_socket(&self) -> Option<&BoundSocket> {
         None
     }
 }

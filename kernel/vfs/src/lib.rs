@@ -16,6 +16,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod anonymous;
 mod attributes;
 mod caller;
 mod context;
@@ -33,25 +34,32 @@ mod permission;
 pub mod pipe;
 mod poll;
 pub mod ramfs;
+mod ring;
 pub mod socket;
 mod table;
+#[cfg(test)]
+mod testing;
 mod text;
+mod timer_file;
 mod walk;
 
 pub use attributes::{DeviceNumber, FileKind, Metadata, MetadataChange, Ownership, Permissions, Timestamp};
 pub use caller::{Caller, Follow, Start, TimeChange};
 pub use context::FsContext;
 pub use epoll::{EpollChange, EpollEvent, PollRequest, epoll, epoll_control, epoll_wait, poll};
-pub use event::{Clock, TimerSetting, eventfd, timerfd, timerfd_get, timerfd_set};
+pub use event::eventfd;
 pub use file::{FileOps, MappedPages, Mapping, OpenFile, OpenFlags, SeekFrom};
-pub use filesystem::{DeviceDriver, FileSystem, FileSystemType, MountRequest, Registry, StatFs};
+pub use filesystem::{DeviceDriver, FileSystem, FileSystemType, MountRequest, Registry, StatFs, next_device};
 pub use inode::{DirectoryEntry, Inode, Link, NewNode, NodeKind, OpenRequest, RenameFlags};
 pub use lock::FileLocks;
 pub use mount::{Location, Mount, MountFlags, Namespace};
 pub use permission::{EXECUTE, READ, WRITE, check as check_permission};
 pub use poll::{PollEvents, PollTable};
+pub use socket::BoundSocket;
 pub use table::{Descriptor, FileTable, Slot};
 pub use text::{TextFile, TextSource};
+pub use timer_file::{Clock, TimerSetting, timerfd, timerfd_get, timerfd_set};
+pub use walk::{LONGEST_NAME, LONGEST_PATH};
 
 /// The errno of a wait that ended without what it waited for.
 pub(crate) fn interrupted(error: sched::WaitError) -> base::Errno {

@@ -1,22 +1,331 @@
-//! Pipes and FIFOs.
+//! Pipes and FIFOs, `pipe(7)`.
+//!
+//! A write of up to [`ATOMIC`] bytes is never mixed with another; a longer one may be. The buffer grows with what is
+//! in it, up to the capacity.
 
-use crate::{OpenFile, OpenFlags};
-use alloc::sync::Arc;
-use base::{Credentials, Errno};
+use crate::{
+    FileKind, FileOps, Inode, Metadata, OpenFile, OpenFlags, OpenRequest, Permissions, PollEvents, PollTable,
+    anonymous::{self, Anonymous},
+    interrupted,
+    ring::Ring,
+};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use base::{Capabilities, Credentials, Errno};
+use machine::sync::{SpinLock, rank};
+use sched::WaitQueue;
 
-/// `pipe2(2)`: the reading and the writing end. `flags` may hold `NONBLOCK`, `DIRECT` (`EINVAL` for others but
-/// `CLOSE_ON_EXEC`).
-pub fn pipe(_flags: OpenFlags, _credentials: &Arc<Credentials>) -> Result<[Arc<OpenFile>; 2], Errno> {
-    todo!()
+/// `PIPE_BUF`: writes of up to so many bytes are not torn.
+pub const ATOMIC: usize = 4096;
+/// The capacity of a new pipe.
+const DEFAULT_CAPACITY: usize = 65536;
+/// The most capacity that anybody may ask for.
+const UNPRIVILEGED_CAPACITY: u64 = 1 << 20;
+/// The most capacity that there is.
+const LARGEST_CAPACITY: u64 = 1 << 30;
+
+/// A pipe, while it has ends or a name.
+pub struct Pipe {
+    state: SpinLock<State>,
+    readable: WaitQueue,
+    writable: WaitQueue,
+    opened: WaitQueue,
+}
+
+struct State {
+    ring: Ring,
+    /// Lengths of the packets in `ring`, if ends were opened with `O_DIRECT`; 0 is never one.
+    packets: VecDeque<usize>,
+    capacity: usize,
+    readers: usize,
+    writers: usize,
+    /// How often it was opened for reading and for writing: a FIFO's opener waits for the other count to move.
+    reader_opens: u64,
+    writer_opens: u64,
+}
+
+impl State {
+    fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.ring.len())
+    }
+}
+
+impl Pipe {
+    /// A pipe without ends.
+    pub fn new() -> Arc<Self> {
+        let state = State {
+            ring: Ring::new(),
+            packets: VecDeque::new(),
+            capacity: DEFAULT_CAPACITY,
+            readers: 0,
+            writers: 0,
+            reader_opens: 0,
+            writer_opens: 0,
+        };
+        Arc::new(Self {
+            state: SpinLock::new(rank::BUFFER, state),
+            readable: WaitQueue::new(),
+            writable: WaitQueue::new(),
+            opened: WaitQueue::new(),
+        })
+    }
+
+    fn end(self: &Arc<Self>, reads: bool, writes: bool) -> PipeEnd {
+        let mut state = self.state.lock();
+        state.readers += usize::from(reads);
+        state.writers += usize::from(writes);
+        state.reader_opens += u64::from(reads);
+        state.writer_opens += u64::from(writes);
+        PipeEnd { pipe: self.clone(), reads, writes, writers_before: state.writer_opens }
+    }
+
+    /// Takes what is there: `None` if nothing is but may come.
+    fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
+        let mut state = self.state.lock();
+        if state.ring.len() == 0 {
+            return (state.writers == 0).then_some(0);
+        }
+        let was_narrow = state.room() < ATOMIC;
+        let count = match state.packets.pop_front() {
+            // What of a packet finds no room is lost.
+            Some(length) => {
+                let wanted = buffer.len().min(length);
+                let count = state.ring.pop(&mut buffer[..wanted]);
+                state.ring.discard(length - count);
+                count
+            }
+            None => state.ring.pop(buffer),
+        };
+        drop(state);
+        if was_narrow {
+            self.writable.wake_all();
+        }
+        Some(count)
+    }
+
+    /// Puts in what there is room for: `None` if there is none (or not enough for a short write).
+    fn try_write(&self, buffer: &[u8], whole: bool, packets: bool) -> Option<Result<usize, Errno>> {
+        let mut state = self.state.lock();
+        if state.readers == 0 {
+            return Some(Err(Errno::EPIPE));
+        }
+        let room = state.room();
+        if room == 0 || (whole && room < buffer.len()) {
+            return None;
+        }
+        let longest = if packets { ATOMIC } else { room };
+        let count = buffer.len().min(room).min(longest);
+        if let Err(error) = state.ring.push(&buffer[..count]) {
+            return Some(Err(error));
+        }
+        if packets || !state.packets.is_empty() {
+            state.packets.push_back(count);
+        }
+        Some(Ok(count))
+    }
+}
+
+/// One end of a pipe, or both (a FIFO opened for reading and writing).
+pub struct PipeEnd {
+    pipe: Arc<Pipe>,
+    reads: bool,
+    writes: bool,
+    /// The pipe's `writer_opens` at the opening: until it moves, no writer can have hung up.
+    writers_before: u64,
+}
+
+impl FileOps for PipeEnd {
+    fn read(&self, buffer: &mut [u8], _position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        if let Some(count) = self.pipe.try_read(buffer) {
+            return Ok(count);
+        }
+        if flags.contains(OpenFlags::NONBLOCK) {
+            return Err(Errno::EAGAIN);
+        }
+        self.pipe.readable.wait_until_interruptible(|| self.pipe.try_read(buffer), None).map_err(interrupted)
+    }
+
+    fn write(&self, buffer: &[u8], _position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+        let packets = flags.contains(OpenFlags::DIRECT);
+        let whole = buffer.len() <= ATOMIC;
+        let mut done = 0;
+        while done < buffer.len() {
+            let rest = &buffer[done..];
+            let attempt = || self.pipe.try_write(rest, whole, packets);
+            let result = match attempt() {
+                Some(result) => result,
+                None if flags.contains(OpenFlags::NONBLOCK) => Err(Errno::EAGAIN),
+                None => {
+                    let waited = self.pipe.writable.wait_until_interruptible(attempt, None);
+                    waited.map_err(interrupted).flatten()
+                }
+            };
+            match result {
+                Ok(count) => {
+                    done += count;
+                    self.pipe.readable.wake_all();
+                }
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
+        match request {
+            anonymous::FIONREAD => anonymous::answer_length(self.pipe.state.lock().ring.len(), argument),
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        if self.reads {
+            table.watch(&self.pipe.readable);
+        }
+        if self.writes {
+            table.watch(&self.pipe.writable);
+        }
+        let state = self.pipe.state.lock();
+        let mut events = PollEvents::empty();
+        if self.reads {
+            if state.ring.len() > 0 {
+                events |= PollEvents::READABLE;
+            }
+            if state.writers == 0 && state.writer_opens != self.writers_before {
+                events |= PollEvents::HANG_UP;
+            }
+        }
+        if self.writes {
+            if state.room() >= ATOMIC {
+                events |= PollEvents::WRITABLE;
+            }
+            if state.readers == 0 {
+                events |= PollEvents::ERROR;
+            }
+        }
+        events
+    }
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        let mut state = self.pipe.state.lock();
+        state.readers -= usize::from(self.reads);
+        state.writers -= usize::from(self.writes);
+        if state.readers == 0 && state.writers == 0 {
+            state.ring.clear();
+            state.packets.clear();
+        }
+        drop(state);
+        if self.reads {
+            self.pipe.writable.wake_all();
+        }
+        if self.writes {
+            self.pipe.readable.wake_all();
+        }
+    }
+}
+
+/// The inode of a pipe without a name: opening it through `/proc/<pid>/fd` gives another end.
+struct PipeInode {
+    pipe: Arc<Pipe>,
+    identity: Anonymous,
+}
+
+impl Inode for PipeInode {
+    fn kind(&self) -> FileKind {
+        FileKind::Fifo
+    }
+
+    fn number(&self) -> u64 {
+        self.identity.number()
+    }
+
+    fn metadata(&self) -> Metadata {
+        self.identity.metadata(FileKind::Fifo, Permissions::new(0o600))
+    }
+
+    fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+        open_fifo(&self.pipe, request.flags)
+    }
+
+    fn label(&self) -> Option<Vec<u8>> {
+        Some(self.identity.label_numbered("pipe"))
+    }
+}
+
+/// `pipe2(2)`: the reading and the writing end. `EINVAL` flags other than `NONBLOCK`, `DIRECT` and `CLOSE_ON_EXEC`.
+pub fn pipe(flags: OpenFlags, credentials: &Arc<Credentials>) -> Result<[Arc<OpenFile>; 2], Errno> {
+    let kept = OpenFlags::NONBLOCK | OpenFlags::DIRECT;
+    if !(kept | OpenFlags::CLOSE_ON_EXEC).contains(flags) {
+        return Err(Errno::EINVAL);
+    }
+    let pipe = Pipe::new();
+    // The reader first: every writer counts for it, the one made here too.
+    let (reader, writer) = (pipe.end(true, false), pipe.end(false, true));
+    let inode: Arc<dyn Inode> = Arc::new(PipeInode { pipe, identity: Anonymous::new(credentials) });
+    let file = |end: PipeEnd, access| {
+        OpenFile::anonymous(inode.clone(), Arc::new(end), flags & kept | access, credentials.clone())
+    };
+    Ok([file(reader, OpenFlags::empty()), file(writer, OpenFlags::WRITE_ONLY)])
+}
+
+/// Opens a FIFO; waits for the other side unless `NONBLOCK`. `ENXIO` nobody reads and `NONBLOCK`, `EINTR`.
+pub(crate) fn open_fifo(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Arc<dyn FileOps>, Errno> {
+    let (reads, writes) = (flags.reads(), flags.writes());
+    let nonblocking = flags.contains(OpenFlags::NONBLOCK);
+    if writes && !reads && nonblocking && pipe.state.lock().readers == 0 {
+        return Err(Errno::ENXIO);
+    }
+    let other = |state: &State| {
+        if reads { (state.writers, state.writer_opens) } else { (state.readers, state.reader_opens) }
+    };
+    let (_, before) = other(&pipe.state.lock());
+    let end = pipe.end(reads, writes);
+    pipe.opened.wake_all();
+    if reads != writes && !nonblocking {
+        let there = || {
+            let (count, opens) = other(&pipe.state.lock());
+            (count > 0 || opens != before).then_some(())
+        };
+        pipe.opened.wait_until_interruptible(there, None).map_err(interrupted)?;
+    }
+    Ok(Arc::new(end))
+}
+
+fn pipe_of(file: &OpenFile) -> Result<&Arc<Pipe>, Errno> {
+    file.operations::<PipeEnd>().map(|end| &end.pipe).ok_or(Errno::EBADF)
 }
 
 /// The capacity of a pipe's end, `F_GETPIPE_SZ`; `EBADF` for another file.
-pub fn capacity(_file: &OpenFile) -> Result<usize, Errno> {
-    todo!()
+pub fn capacity(file: &OpenFile) -> Result<usize, Errno> {
+    Ok(pipe_of(file)?.state.lock().capacity)
 }
 
 /// Sets the capacity, `F_SETPIPE_SZ`: rounded up to a power of two of pages; the new value. `EBUSY` more is in it,
-/// `EPERM` over 1 MiB without CAP_SYS_RESOURCE, `EBADF`.
-pub fn set_capacity(_file: &OpenFile, _bytes: u64, _credentials: &Credentials) -> Result<usize, Errno> {
-    todo!()
+/// `EPERM` over 1 MiB without CAP_SYS_RESOURCE, `EINVAL` over 1 GiB, `EBADF`.
+pub fn set_capacity(file: &OpenFile, bytes: u64, credentials: &Credentials) -> Result<usize, Errno> {
+    let pipe = pipe_of(file)?;
+    if bytes > LARGEST_CAPACITY {
+        return Err(Errno::EINVAL);
+    }
+    let capacity = bytes.next_power_of_two().max(ATOMIC as u64);
+    if capacity > UNPRIVILEGED_CAPACITY && !credentials.has(Capabilities::SYS_RESOURCE) {
+        return Err(Errno::EPERM);
+    }
+    let mut state = pipe.state.lock();
+    if state.ring.len() as u64 > capacity {
+        return Err(Errno::EBUSY);
+    }
+    state.capacity = capacity as usize;
+    drop(state);
+    pipe.writable.wake_all();
+    Ok(capacity as usize)
 }

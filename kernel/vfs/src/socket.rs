@@ -134,3 +134,7 @@ impl Socket {
         todo!()
     }
 }
+
+/// The socket that is bound to a name in a file system.
+#[derive(Default)]
+pub struct BoundSocket {}

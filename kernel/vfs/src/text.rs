@@ -1,12 +1,13 @@
 //! Open files whose content is a text made when it is read: for `/proc`, `/sys` and control files.
 
-use crate::FileOps;
+use crate::{FileOps, OpenFlags};
 use alloc::{boxed::Box, string::String};
 use base::Errno;
+use machine::sync::{Mutex, rank};
 
-/// Makes the text of a file.
+/// Makes the text of a file, and takes what is written.
 pub trait TextSource: Send + Sync {
-    /// The whole text, appended to `out`.
+    /// The whole text, appended to `out`. Called with the text's own lock held (rank `FILE_TEXT`).
     fn show(&self, out: &mut String) -> Result<(), Errno>;
 
     /// Takes one whole write. White space is not stripped. `EINVAL` (the default) where nothing can be written.
@@ -14,23 +15,92 @@ pub trait TextSource: Send + Sync {
         Err(Errno::EINVAL)
     }
 
-    /// The most bytes that one write may have, beyond which it is `E2BIG`.
-    fn longest_write(&self) -> usize {
-        4096
+    /// Whether a write of `length` bytes may be tried: `E2BIG` over 4096.
+    fn admit(&self, length: usize) -> Result<(), Errno> {
+        if length > 4096 { Err(Errno::E2BIG) } else { Ok(()) }
     }
 }
 
 /// An open text file: the text is made by the first read at offset 0, later reads go on in it, and another read at
-/// offset 0 makes it anew.
+/// offset 0 makes it anew. A write goes to the source whole, whatever the offset.
 pub struct TextFile {
-    _source: Box<dyn TextSource>,
+    source: Box<dyn TextSource>,
+    text: Mutex<Option<String>>,
 }
 
 impl TextFile {
     /// An open file of this source.
-    pub fn new(_source: Box<dyn TextSource>) -> Self {
-        todo!()
+    pub fn new(source: Box<dyn TextSource>) -> Self {
+        Self { source, text: Mutex::new(rank::FILE_TEXT, None) }
     }
 }
 
-impl FileOps for TextFile {}
+impl FileOps for TextFile {
+    fn read(&self, buffer: &mut [u8], position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
+        let mut text = self.text.lock();
+        if *position == 0 || text.is_none() {
+            let mut fresh = String::new();
+            self.source.show(&mut fresh)?;
+            *text = Some(fresh);
+        }
+        let start = usize::try_from(*position).unwrap_or(usize::MAX);
+        let rest = text.as_ref().and_then(|text| text.as_bytes().get(start..)).unwrap_or(&[]);
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        *position += count as u64;
+        Ok(count)
+    }
+
+    fn write(&self, buffer: &[u8], position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
+        self.source.admit(buffer.len())?;
+        self.source.store(buffer)?;
+        *position += buffer.len() as u64;
+        Ok(buffer.len())
+    }
+
+    fn admit_write(&self, length: usize) -> Result<(), Errno> {
+        self.source.admit(length)
+    }
+
+    fn sync(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    #[derive(Default)]
+    struct Counter(AtomicU32);
+
+    impl TextSource for Counter {
+        fn show(&self, out: &mut String) -> Result<(), Errno> {
+            out.push_str(&std::format!("shown {}\n", self.0.fetch_add(1, Relaxed)));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_text_is_made_at_offset_zero_and_stays_for_the_rest() {
+        let file = TextFile::new(Box::new(Counter::default()));
+        let mut position = 0;
+        let mut buffer = [0; 4];
+        assert_eq!(file.read(&mut buffer, &mut position, OpenFlags::empty()), Ok(4));
+        assert_eq!(file.read(&mut buffer, &mut position, OpenFlags::empty()), Ok(4));
+        assert_eq!(&buffer, b"n 0\n");
+        assert_eq!(file.read(&mut buffer, &mut position, OpenFlags::empty()), Ok(0));
+        position = 0;
+        let mut whole = [0; 20];
+        assert_eq!(file.read(&mut whole, &mut position, OpenFlags::empty()), Ok(8));
+        assert_eq!(&whole[..8], b"shown 1\n");
+    }
+
+    #[test]
+    fn a_write_too_long_is_refused_before_it_is_looked_at() {
+        let file = TextFile::new(Box::new(Counter::default()));
+        assert_eq!(file.admit_write(4097), Err(Errno::E2BIG));
+        assert_eq!(file.write(b"x", &mut 0, OpenFlags::empty()), Err(Errno::EINVAL));
+    }
+}

@@ -45,6 +45,8 @@ ranks! {
     TERMINAL = 20;
     /// The offset of an open file.
     FILE_POSITION = 30;
+    /// The text of an open file, made when it is read.
+    FILE_TEXT = 35;
     /// Renames that move a directory: one at a time in a file system.
     RENAME = 40;
     /// The mounts of a namespace.

@@ -1,0 +1,262 @@
+//! The content of a regular file: pages in memory, over bytes borrowed from the initramfs until they are written.
+
+use super::Shared;
+use crate::{OpenFlags, SeekFrom};
+use alloc::{collections::BTreeMap, sync::Arc};
+use base::Errno;
+use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use machine::{
+    frame::{FRAME_SIZE, Frame},
+    sync::{Mutex, SpinLock, rank},
+};
+use memory::{PageUse, frames, placement};
+
+/// The largest file.
+const LARGEST: u64 = i64::MAX as u64;
+
+/// The content of a regular file.
+pub(super) struct Content {
+    shared: Arc<Shared>,
+    size: AtomicU64,
+    /// Held by whoever changes bytes or size through a system call, so that appends don't mix.
+    writing: Mutex<()>,
+    pages: SpinLock<Pages>,
+}
+
+struct Pages {
+    /// What lies beneath pages that nobody has written; bytes behind it are zero.
+    borrowed: &'static [u8],
+    /// Pages of its own.
+    own: BTreeMap<u64, Frame>,
+}
+
+/// Where the bytes of a page are.
+enum Source {
+    Own(Frame),
+    Borrowed(&'static [u8]),
+    Hole,
+}
+
+impl Pages {
+    fn source(&self, index: u64) -> Source {
+        if let Some(frame) = self.own.get(&index) {
+            return Source::Own(frame.clone());
+        }
+        let start = index.checked_mul(FRAME_SIZE as u64).and_then(|start| usize::try_from(start).ok());
+        match start.and_then(|start| self.borrowed.get(start..)) {
+            None | Some([]) => Source::Hole,
+            Some(rest) => Source::Borrowed(&rest[..rest.len().min(FRAME_SIZE)]),
+        }
+    }
+}
+
+/// The piece of `length` bytes at `position` that lies in one page: page, offset in it, bytes.
+fn piece(position: u64, length: usize) -> (u64, usize, usize) {
+    let offset = (position % FRAME_SIZE as u64) as usize;
+    (position / FRAME_SIZE as u64, offset, length.min(FRAME_SIZE - offset))
+}
+
+impl Content {
+    pub fn new(shared: Arc<Shared>, borrowed: &'static [u8]) -> Self {
+        Self {
+            shared,
+            size: AtomicU64::new(borrowed.len() as u64),
+            writing: Mutex::new(rank::INODE, ()),
+            pages: SpinLock::new(rank::PAGE_CACHE, Pages { borrowed, own: BTreeMap::new() }),
+        }
+    }
+
+    /// Gives an empty file its bytes, borrowed. `EINVAL` if it is not empty.
+    pub fn fill(&self, borrowed: &'static [u8]) -> Result<(), Errno> {
+        let _writing = self.writing.lock();
+        let mut pages = self.pages.lock();
+        if self.size() != 0 {
+            return Err(Errno::EINVAL);
+        }
+        pages.borrowed = borrowed;
+        self.size.store(borrowed.len() as u64, Release);
+        Ok(())
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size.load(Acquire)
+    }
+
+    /// Pages of its own.
+    pub fn page_count(&self) -> u64 {
+        self.pages.lock().own.len() as u64
+    }
+
+    /// Reads from `position` on; 0 at and behind the end.
+    pub fn read(&self, buffer: &mut [u8], position: u64) -> usize {
+        let left = self.size().saturating_sub(position);
+        let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut done = 0;
+        while done < length {
+            let (index, offset, count) = piece(position + done as u64, length - done);
+            let out = &mut buffer[done..done + count];
+            // The bytes are copied with no lock held: the frame is kept by its count.
+            let source = self.pages.lock().source(index);
+            match source {
+                Source::Own(frame) => frame.read(offset, out),
+                Source::Borrowed(bytes) => copy_padded(bytes.get(offset..).unwrap_or(&[]), out),
+                Source::Hole => out.fill(0),
+            }
+            done += count;
+        }
+        length
+    }
+
+    /// Writes at `position`, with `O_APPEND` at the end; moves it. `EFBIG`, `ENOSPC`, `ENOMEM` if nothing was written.
+    pub fn write(&self, buffer: &[u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+        let _writing = self.writing.lock();
+        if flags.contains(OpenFlags::APPEND) {
+            *position = self.size();
+        }
+        let room = LARGEST.saturating_sub(*position);
+        let length = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        if length == 0 && !buffer.is_empty() {
+            return Err(Errno::EFBIG);
+        }
+        let start = *position;
+        while *position < start + length as u64 {
+            let done = (*position - start) as usize;
+            let (index, offset, count) = piece(*position, length - done);
+            let frame = match self.own_page(index, count == FRAME_SIZE) {
+                Ok(frame) => frame,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            };
+            frame.write(offset, &buffer[done..done + count]);
+            *position += count as u64;
+            if *position > self.size() {
+                self.size.store(*position, Release);
+            }
+        }
+        Ok((*position - start) as usize)
+    }
+
+    /// The page of its own with this index, made if there is none. A page that is `overwritten` wholly need not be filled.
+    fn own_page(&self, index: u64, overwritten: bool) -> Result<Frame, Errno> {
+        let source = self.pages.lock().source(index);
+        if let Source::Own(frame) = source {
+            return Ok(frame);
+        }
+        self.shared.take_page()?;
+        let made = match source {
+            Source::Borrowed(bytes) if !overwritten => frames::allocate(&placement::current()).inspect(|frame| {
+                frame.write(0, bytes);
+                frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
+            }),
+            _ if overwritten => frames::allocate(&placement::current()),
+            _ => frames::allocate_zeroed(&placement::current()),
+        };
+        let frame = made.inspect_err(|_| self.shared.give_pages(1))?;
+        let mut pages = self.pages.lock();
+        // A page fault may have been faster: its page is the file's then.
+        if let Some(there) = pages.own.get(&index) {
+            let there = there.clone();
+            drop(pages);
+            self.shared.give_pages(1);
+            return Ok(there);
+        }
+        pages.own.insert(index, frame.clone());
+        Ok(frame)
+    }
+
+    /// The page for a mapping. `EFAULT` wholly behind the end.
+    pub fn page(&self, index: u64, usage: PageUse) -> Result<Frame, Errno> {
+        if index >= self.size().div_ceil(FRAME_SIZE as u64) {
+            return Err(Errno::EFAULT);
+        }
+        if usage == PageUse::Private {
+            let source = self.pages.lock().source(index);
+            match source {
+                Source::Own(frame) => return Ok(frame),
+                Source::Borrowed(bytes) => {
+                    let whole: Option<&'static [u8; FRAME_SIZE]> = bytes.try_into().ok();
+                    if let Some(frame) = whole.and_then(Frame::of_static) {
+                        return Ok(frame);
+                    }
+                }
+                Source::Hole => {}
+            }
+        }
+        self.own_page(index, false)
+    }
+
+    /// Sets the size; what is cut off is gone, what is added is zero. `EFBIG`.
+    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        if size > LARGEST {
+            return Err(Errno::EFBIG);
+        }
+        let _writing = self.writing.lock();
+        if size < self.size() {
+            // First the size, so that nobody reads what goes.
+            self.size.store(size, Release);
+            let mut pages = self.pages.lock();
+            let kept = pages.borrowed.len().min(usize::try_from(size).unwrap_or(usize::MAX));
+            pages.borrowed = &pages.borrowed[..kept];
+            let gone = pages.own.split_off(&size.div_ceil(FRAME_SIZE as u64));
+            let (last, offset, _) = piece(size, 0);
+            if offset > 0
+                && let Some(frame) = pages.own.get(&last)
+            {
+                frame.zero(offset, FRAME_SIZE - offset);
+            }
+            drop(pages);
+            self.shared.give_pages(gone.len() as u64);
+        }
+        self.size.store(size, Release);
+        Ok(())
+    }
+
+    /// The first byte from `from` on that is data (`SEEK_DATA`) or in a hole (`SEEK_HOLE`; the end is one). `ENXIO` no
+    /// such before the end.
+    pub fn seek(&self, target: SeekFrom) -> Result<u64, Errno> {
+        let (from, data) = match target {
+            SeekFrom::Data(from) => (from, true),
+            SeekFrom::Hole(from) => (from, false),
+            _ => return Err(Errno::EINVAL),
+        };
+        let size = self.size();
+        let from = u64::try_from(from).ok().filter(|&from| from < size).ok_or(Errno::ENXIO)?;
+        let pages = self.pages.lock();
+        let borrowed = (pages.borrowed.len() as u64).div_ceil(FRAME_SIZE as u64);
+        let mut index = from / FRAME_SIZE as u64;
+        if data {
+            if index >= borrowed && !pages.own.contains_key(&index) {
+                index = *pages.own.range(index..).next().ok_or(Errno::ENXIO)?.0;
+            }
+        } else {
+            index = index.max(borrowed);
+            while pages.own.contains_key(&index) {
+                index += 1;
+            }
+        }
+        let found = (index * FRAME_SIZE as u64).max(from);
+        if found < size {
+            Ok(found)
+        } else if data {
+            Err(Errno::ENXIO)
+        } else {
+            Ok(size)
+        }
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        let count = self.pages.get_mut().own.len();
+        self.shared.give_pages(count as u64);
+        // Relaxed: nobody else can see the value any more.
+        self.size.store(0, Relaxed);
+    }
+}
+
+/// Copies `bytes` and pads with zeros.
+fn copy_padded(bytes: &[u8], out: &mut [u8]) {
+    let count = bytes.len().min(out.len());
+    out[..count].copy_from_slice(&bytes[..count]);
+    out[count..].fill(0);
+}

@@ -1,0 +1,623 @@
+//! The inodes of a file system in memory.
+
+use super::{Shared, content::Content, names::Names};
+use crate::{
+    BoundSocket, DeviceNumber, DirectoryEntry, FileKind, FileOps, Inode, MappedPages, Metadata, MetadataChange,
+    NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, Permissions, RenameFlags, SeekFrom, Timestamp,
+    lock::FileLocks,
+    pipe::{self, Pipe},
+};
+use alloc::{
+    boxed::Box,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use base::{Errno, Gid, Uid};
+use core::any::Any;
+use machine::{
+    frame::{FRAME_SIZE, Frame},
+    sync::{RwLock, SpinLock, rank},
+};
+use memory::PageUse;
+
+/// An inode of a [`RamFs`](super::RamFs).
+pub struct RamInode {
+    shared: Arc<Shared>,
+    number: u64,
+    this: Weak<RamInode>,
+    attributes: SpinLock<Attributes>,
+    body: Body,
+    locks: FileLocks,
+}
+
+struct Attributes {
+    permissions: Permissions,
+    uid: Uid,
+    gid: Gid,
+    links: u32,
+    accessed: Timestamp,
+    modified: Timestamp,
+    changed: Timestamp,
+    created: Timestamp,
+}
+
+enum Body {
+    File(Content),
+    Directory(Directory),
+    Symlink(Box<[u8]>),
+    Device(FileKind, DeviceNumber),
+    Fifo(Arc<Pipe>),
+    Socket(BoundSocket),
+}
+
+struct Directory {
+    listing: RwLock<Listing>,
+    parent: SpinLock<Weak<RamInode>>,
+}
+
+struct Listing {
+    names: Names<Arc<RamInode>>,
+    /// No name can be added any more.
+    removed: bool,
+}
+
+/// The most names of one inode.
+const MOST_LINKS: u32 = 65_000;
+/// The places of `.` and `..` come before those of names.
+const FIRST_PLACE: u64 = 2;
+/// The access time is kept exact to a day at least (as with Linux's `relatime`).
+const DAY: i64 = 24 * 60 * 60;
+
+impl RamInode {
+    pub(super) fn new(shared: &Arc<Shared>, node: &NewNode<'_>, parent: Option<&RamInode>) -> Result<Arc<Self>, Errno> {
+        Self::with_content(shared, node, parent, &[])
+    }
+
+    fn with_content(
+        shared: &Arc<Shared>,
+        node: &NewNode<'_>,
+        parent: Option<&RamInode>,
+        content: &'static [u8],
+    ) -> Result<Arc<Self>, Errno> {
+        let body = match node.kind {
+            NodeKind::Regular => Body::File(Content::new(shared.clone(), content)),
+            NodeKind::Directory => Body::Directory(Directory {
+                listing: RwLock::new(rank::DIRECTORY, Listing { names: Names::new(shared.seed), removed: false }),
+                parent: SpinLock::new(rank::FILE_STATE, parent.map_or(Weak::new(), |parent| parent.this.clone())),
+            }),
+            NodeKind::Symlink(text) => Body::Symlink(text.into()),
+            NodeKind::CharDevice(number) => Body::Device(FileKind::CharDevice, number),
+            NodeKind::BlockDevice(number) => Body::Device(FileKind::BlockDevice, number),
+            NodeKind::Fifo => Body::Fifo(Pipe::new()),
+            NodeKind::Socket => Body::Socket(BoundSocket::default()),
+        };
+        let number = shared.take_inode()?;
+        let now = Timestamp::now();
+        let attributes = Attributes {
+            permissions: node.permissions,
+            uid: node.uid,
+            gid: node.gid,
+            links: if node.kind == NodeKind::Directory { 2 } else { 1 },
+            accessed: now,
+            modified: now,
+            changed: now,
+            created: now,
+        };
+        Ok(Arc::new_cyclic(|this| Self {
+            shared: shared.clone(),
+            number,
+            this: this.clone(),
+            attributes: SpinLock::new(rank::FILE_STATE, attributes),
+            body,
+            locks: FileLocks::new(),
+        }))
+    }
+
+    /// Makes a regular file whose bytes are `content`, borrowed until they are written. Errors: see [`Inode::create`].
+    pub(crate) fn create_file(
+        &self,
+        name: &[u8],
+        node: &NewNode<'_>,
+        content: &'static [u8],
+    ) -> Result<Arc<Self>, Errno> {
+        let directory = self.directory()?;
+        let inode = Self::with_content(&self.shared, node, Some(self), content)?;
+        let mut listing = directory.listing.write();
+        listing.check_free(name)?;
+        listing.names.insert(name, inode.clone());
+        drop(listing);
+        self.touch_names(if inode.kind() == FileKind::Directory { 1 } else { 0 });
+        Ok(inode)
+    }
+
+    /// Gives an empty regular file its bytes, borrowed until they are written. `EINVAL` for anything else.
+    pub(crate) fn fill(&self, content: &'static [u8]) -> Result<(), Errno> {
+        self.content()?.fill(content)
+    }
+
+    fn directory(&self) -> Result<&Directory, Errno> {
+        match &self.body {
+            Body::Directory(directory) => Ok(directory),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    fn content(&self) -> Result<&Content, Errno> {
+        match &self.body {
+            Body::File(content) => Ok(content),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Takes all names out of a directory, for good.
+    pub(super) fn dismantle(&self) -> Vec<Arc<RamInode>> {
+        let Ok(directory) = self.directory() else { return Vec::new() };
+        let mut listing = directory.listing.write();
+        listing.removed = true;
+        listing.names.clear()
+    }
+
+    /// A name of this directory came or went; so many subdirectories more.
+    fn touch_names(&self, subdirectories: i32) {
+        let now = Timestamp::now();
+        let mut attributes = self.attributes.lock();
+        attributes.links = attributes.links.saturating_add_signed(subdirectories);
+        (attributes.modified, attributes.changed) = (now, now);
+    }
+
+    /// This inode got or lost names.
+    fn change_links(&self, change: i32) {
+        let now = Timestamp::now();
+        let mut attributes = self.attributes.lock();
+        attributes.links = attributes.links.saturating_add_signed(change);
+        attributes.changed = now;
+    }
+
+    fn touch_content(&self) {
+        let now = Timestamp::now();
+        let mut attributes = self.attributes.lock();
+        (attributes.modified, attributes.changed) = (now, now);
+    }
+
+    /// Notes a read: only if the last noted one is older than the last change, or than a day.
+    fn touch_access(&self) {
+        let now = Timestamp::now();
+        let mut attributes = self.attributes.lock();
+        let last = attributes.accessed;
+        if last <= attributes.modified || last <= attributes.changed || last.seconds + DAY < now.seconds {
+            attributes.accessed = now;
+        }
+    }
+
+    fn is_directory(&self) -> bool {
+        matches!(self.body, Body::Directory(_))
+    }
+
+    /// An inode as one of a file system in memory, if it is.
+    pub(crate) fn of(inode: &Arc<dyn Inode>) -> Option<Arc<RamInode>> {
+        let any: Arc<dyn Any + Send + Sync> = inode.clone();
+        any.downcast().ok()
+    }
+
+    /// An inode as one of the same file system; `EXDEV` otherwise.
+    fn own(&self, other: &Arc<dyn Inode>) -> Result<Arc<RamInode>, Errno> {
+        let inode = Self::of(other).ok_or(Errno::EXDEV)?;
+        if Arc::ptr_eq(&inode.shared, &self.shared) { Ok(inode) } else { Err(Errno::EXDEV) }
+    }
+
+    /// Whether this directory is `other` or lies above it. Steady while `renames` is held.
+    fn is_or_contains(&self, other: &RamInode) -> bool {
+        let mut at = other.this.upgrade();
+        while let Some(inode) = at {
+            if inode.number == self.number {
+                return true;
+            }
+            at = inode.directory().ok().and_then(|directory| directory.parent.lock().upgrade());
+        }
+        false
+    }
+
+    /// Closes an empty directory, so that nothing can be made in it. `ENOTEMPTY`. Its parent's listing is locked.
+    fn close_directory(&self) -> Result<(), Errno> {
+        let mut listing = self.directory()?.listing.write_nested();
+        if listing.names.len() > 0 {
+            return Err(Errno::ENOTEMPTY);
+        }
+        listing.removed = true;
+        Ok(())
+    }
+
+    /// Checks that `victim` may go for `source`, and closes it if it is a directory.
+    fn make_way(source: &RamInode, victim: &RamInode) -> Result<(), Errno> {
+        match (source.is_directory(), victim.is_directory()) {
+            (true, true) => victim.close_directory(),
+            (true, false) => Err(Errno::ENOTDIR),
+            (false, true) => Err(Errno::EISDIR),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// After `victim` has lost its last name here.
+    fn gone(victim: &RamInode) {
+        victim.change_links(if victim.is_directory() { -2 } else { -1 });
+    }
+}
+
+impl Listing {
+    fn check_free(&self, name: &[u8]) -> Result<(), Errno> {
+        if self.removed {
+            Err(Errno::ENOENT)
+        } else if self.names.get(name).is_some() {
+            Err(Errno::EEXIST)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks that `name` still means `inode`.
+    fn check_is(&self, name: &[u8], inode: &RamInode) -> Result<(), Errno> {
+        match self.names.get(name) {
+            Some(found) if found.number == inode.number => Ok(()),
+            _ => Err(Errno::ENOENT),
+        }
+    }
+}
+
+impl Inode for RamInode {
+    fn kind(&self) -> FileKind {
+        match &self.body {
+            Body::File(_) => FileKind::Regular,
+            Body::Directory(_) => FileKind::Directory,
+            Body::Symlink(_) => FileKind::Symlink,
+            Body::Device(kind, _) => *kind,
+            Body::Fifo(_) => FileKind::Fifo,
+            Body::Socket(_) => FileKind::Socket,
+        }
+    }
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn metadata(&self) -> Metadata {
+        let (size, pages) = match &self.body {
+            Body::File(content) => (content.size(), content.page_count()),
+            Body::Directory(directory) => (20 * (directory.listing.read().names.len() as u64 + FIRST_PLACE), 0),
+            Body::Symlink(text) => (text.len() as u64, 0),
+            _ => (0, 0),
+        };
+        let represents = match &self.body {
+            Body::Device(_, number) => *number,
+            _ => DeviceNumber::default(),
+        };
+        let attributes = self.attributes.lock();
+        Metadata {
+            device: self.shared.device,
+            inode: self.number,
+            kind: self.kind(),
+            permissions: attributes.permissions,
+            links: attributes.links,
+            uid: attributes.uid,
+            gid: attributes.gid,
+            represents,
+            size,
+            blocks: pages * (FRAME_SIZE as u64 / 512),
+            block_size: FRAME_SIZE as u32,
+            accessed: attributes.accessed,
+            modified: attributes.modified,
+            changed: attributes.changed,
+            created: attributes.created,
+        }
+    }
+
+    fn ownership(&self) -> Ownership {
+        let attributes = self.attributes.lock();
+        Ownership { permissions: attributes.permissions, uid: attributes.uid, gid: attributes.gid }
+    }
+
+    fn change_metadata(&self, change: &MetadataChange) -> Result<(), Errno> {
+        let now = Timestamp::now();
+        let mut attributes = self.attributes.lock();
+        attributes.permissions = change.permissions.unwrap_or(attributes.permissions);
+        attributes.uid = change.uid.unwrap_or(attributes.uid);
+        attributes.gid = change.gid.unwrap_or(attributes.gid);
+        attributes.accessed = change.accessed.unwrap_or(attributes.accessed);
+        attributes.modified = change.modified.unwrap_or(attributes.modified);
+        attributes.changed = now;
+        Ok(())
+    }
+
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+        let listing = self.directory()?.listing.read();
+        Ok(listing.names.get(name).ok_or(Errno::ENOENT)?.clone())
+    }
+
+    fn parent(&self) -> Option<Arc<dyn Inode>> {
+        let parent = self.directory().ok()?.parent.lock().upgrade()?;
+        Some(parent)
+    }
+
+    fn name_of(&self, child: &dyn Inode) -> Result<Vec<u8>, Errno> {
+        let listing = self.directory()?.listing.read();
+        let found = listing.names.since(0).find(|(_, _, inode)| inode.number == child.number());
+        found.map(|(_, name, _)| name.to_vec()).ok_or(Errno::ENOENT)
+    }
+
+    fn create(&self, name: &[u8], node: &NewNode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        Ok(self.create_file(name, node, &[])?)
+    }
+
+    fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<(), Errno> {
+        let target = self.own(target)?;
+        let mut listing = self.directory()?.listing.write();
+        listing.check_free(name)?;
+        {
+            let now = Timestamp::now();
+            let mut attributes = target.attributes.lock();
+            match attributes.links {
+                // Its last name went away meanwhile.
+                0 => return Err(Errno::ENOENT),
+                MOST_LINKS.. => return Err(Errno::EMLINK),
+                links => attributes.links = links + 1,
+            }
+            attributes.changed = now;
+        }
+        listing.names.insert(name, target);
+        drop(listing);
+        self.touch_names(0);
+        Ok(())
+    }
+
+    fn unlink(&self, name: &[u8], victim: &Arc<dyn Inode>) -> Result<(), Errno> {
+        let victim = self.own(victim)?;
+        let mut listing = self.directory()?.listing.write();
+        listing.check_is(name, &victim)?;
+        let removed = listing.names.remove(name);
+        drop(listing);
+        Self::gone(&victim);
+        self.touch_names(0);
+        drop(removed);
+        Ok(())
+    }
+
+    fn remove_directory(&self, name: &[u8], victim: &Arc<dyn Inode>) -> Result<(), Errno> {
+        let victim = self.own(victim)?;
+        let mut listing = self.directory()?.listing.write();
+        listing.check_is(name, &victim)?;
+        victim.close_directory()?;
+        listing.names.remove(name);
+        drop(listing);
+        Self::gone(&victim);
+        self.touch_names(-1);
+        Ok(())
+    }
+
+    fn rename(
+        &self,
+        name: &[u8],
+        source: &Arc<dyn Inode>,
+        new_directory: &Arc<dyn Inode>,
+        new_name: &[u8],
+        flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        let source = self.own(source)?;
+        let target_directory = self.own(new_directory)?;
+        if target_directory.number == self.number {
+            return self.rename_here(name, &source, new_name, flags);
+        }
+        self.rename_across(name, &source, &target_directory, new_name, flags)
+    }
+
+    fn read_link(&self) -> Result<Vec<u8>, Errno> {
+        match &self.body {
+            Body::Symlink(text) => Ok(text.to_vec()),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn read_directory(&self, from: u64, each: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<(), Errno> {
+        let directory = self.directory()?;
+        let listing = directory.listing.read();
+        if listing.removed {
+            return Err(Errno::ENOENT);
+        }
+        let above = directory.parent.lock().upgrade().map_or(self.number, |parent| parent.number);
+        for (place, name, inode) in [(0, &b"."[..], self.number), (1, &b".."[..], above)] {
+            if from <= place && !each(&DirectoryEntry { name, inode, kind: FileKind::Directory, next: place + 1 }) {
+                return Ok(());
+            }
+        }
+        let first = usize::try_from(from.saturating_sub(FIRST_PLACE)).unwrap_or(usize::MAX);
+        for (place, name, inode) in listing.names.since(first) {
+            let next = place as u64 + FIRST_PLACE + 1;
+            if !each(&DirectoryEntry { name, inode: inode.number, kind: inode.kind(), next }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+        match &self.body {
+            Body::File(_) => Ok(self),
+            Body::Fifo(fifo) => pipe::open_fifo(fifo, request.flags),
+            _ => Err(Errno::ENXIO),
+        }
+    }
+
+    fn truncate(&self, size: u64) -> Result<(), Errno> {
+        self.content()?.truncate(size)?;
+        self.touch_content();
+        Ok(())
+    }
+
+    fn page(&self, index: u64, usage: PageUse) -> Result<Frame, Errno> {
+        let frame = self.content().map_err(|_| Errno::EFAULT)?.page(index, usage)?;
+        if usage == PageUse::SharedWrite {
+            self.touch_content();
+        }
+        Ok(frame)
+    }
+
+    fn locks(&self) -> Option<&FileLocks> {
+        Some(&self.locks)
+    }
+
+    fn bound_socket(&self) -> Option<&BoundSocket> {
+        match &self.body {
+            Body::Socket(socket) => Some(socket),
+            _ => None,
+        }
+    }
+}
+
+impl RamInode {
+    /// A rename inside one directory.
+    fn rename_here(&self, name: &[u8], source: &RamInode, new_name: &[u8], flags: RenameFlags) -> Result<(), Errno> {
+        let mut listing = self.directory()?.listing.write();
+        listing.check_is(name, source)?;
+        let victim = listing.names.get(new_name).cloned();
+        let moved = source.this.upgrade().ok_or(Errno::ENOENT)?;
+        match victim {
+            Some(_) if flags.contains(RenameFlags::NO_REPLACE) => return Err(Errno::EEXIST),
+            Some(victim) if victim.number == source.number => return Ok(()),
+            Some(victim) if flags.contains(RenameFlags::EXCHANGE) => {
+                // Both names are there: `check_is` and `get` found them under this lock.
+                let _same = (listing.names.replace(new_name, moved), listing.names.replace(name, victim));
+            }
+            Some(victim) => {
+                Self::make_way(source, &victim)?;
+                let _same = listing.names.replace(new_name, moved);
+                listing.names.remove(name);
+                drop(listing);
+                Self::gone(&victim);
+                self.touch_names(if victim.is_directory() { -1 } else { 0 });
+                source.change_links(0);
+                return Ok(());
+            }
+            None if flags.contains(RenameFlags::EXCHANGE) => return Err(Errno::ENOENT),
+            None => {
+                listing.names.remove(name);
+                listing.names.insert(new_name, moved);
+            }
+        }
+        drop(listing);
+        source.change_links(0);
+        self.touch_names(0);
+        Ok(())
+    }
+
+    /// A rename from one directory to another.
+    fn rename_across(
+        &self,
+        name: &[u8],
+        source: &Arc<RamInode>,
+        target: &RamInode,
+        new_name: &[u8],
+        flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        // While this is held, no directory moves, so what lies above what stays as the next checks find it.
+        let _renaming = self.shared.renames.lock();
+        if source.is_directory() && source.is_or_contains(target) {
+            return Err(Errno::EINVAL);
+        }
+        let (from, to) = (self.directory()?, target.directory()?);
+        // The upper one first; two that don't lie in each other by number.
+        let self_first = self.is_or_contains(target) || (!target.is_or_contains(self) && self.number < target.number);
+        let (mut listing, mut target_listing);
+        if self_first {
+            listing = from.listing.write();
+            target_listing = to.listing.write_nested();
+        } else {
+            target_listing = to.listing.write();
+            listing = from.listing.write_nested();
+        }
+        listing.check_is(name, source)?;
+        if target_listing.removed {
+            return Err(Errno::ENOENT);
+        }
+        let victim = target_listing.names.get(new_name).cloned();
+        match &victim {
+            Some(_) if flags.contains(RenameFlags::NO_REPLACE) => return Err(Errno::EEXIST),
+            Some(victim) if victim.number == source.number => return Ok(()),
+            // A directory above `self` has at least the one towards it as an entry.
+            Some(victim) if victim.is_directory() && victim.is_or_contains(self) => {
+                return Err(if flags.contains(RenameFlags::EXCHANGE) { Errno::EINVAL } else { Errno::ENOTEMPTY });
+            }
+            Some(victim) if !flags.contains(RenameFlags::EXCHANGE) => Self::make_way(source, victim)?,
+            None if flags.contains(RenameFlags::EXCHANGE) => return Err(Errno::ENOENT),
+            _ => {}
+        }
+        let mut came = i32::from(source.is_directory());
+        let mut went = -came;
+        source.set_parent(target);
+        match &victim {
+            Some(victim) => {
+                let _same = target_listing.names.replace(new_name, source.clone());
+                came -= i32::from(victim.is_directory());
+            }
+            None => target_listing.names.insert(new_name, source.clone()),
+        }
+        match &victim {
+            Some(victim) if flags.contains(RenameFlags::EXCHANGE) => {
+                victim.set_parent(self);
+                let _same = listing.names.replace(name, victim.clone());
+                went += i32::from(victim.is_directory());
+            }
+            _ => drop(listing.names.remove(name)),
+        }
+        drop((listing, target_listing));
+        if let Some(victim) = victim.filter(|_| !flags.contains(RenameFlags::EXCHANGE)) {
+            Self::gone(&victim);
+        }
+        source.change_links(0);
+        self.touch_names(went);
+        target.touch_names(came);
+        Ok(())
+    }
+
+    fn set_parent(&self, parent: &RamInode) {
+        if let Ok(directory) = self.directory() {
+            *directory.parent.lock() = parent.this.clone();
+        }
+    }
+}
+
+impl FileOps for RamInode {
+    fn read(&self, buffer: &mut [u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+        let count = self.content()?.read(buffer, *position);
+        *position += count as u64;
+        if !flags.contains(OpenFlags::NO_ACCESS_TIME) {
+            self.touch_access();
+        }
+        Ok(count)
+    }
+
+    fn write(&self, buffer: &[u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+        let count = self.content()?.write(buffer, position, flags)?;
+        self.touch_content();
+        Ok(count)
+    }
+
+    fn size(&self) -> u64 {
+        self.content().map_or(0, Content::size)
+    }
+
+    fn seek_sparse(&self, target: SeekFrom) -> Result<u64, Errno> {
+        self.content()?.seek(target)
+    }
+
+    fn mapped(&self) -> Result<MappedPages, Errno> {
+        Ok(MappedPages::OfInode)
+    }
+
+    fn sync(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+impl Drop for RamInode {
+    fn drop(&mut self) {
+        self.shared.give_inode();
+    }
+}

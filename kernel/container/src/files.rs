@@ -148,6 +148,11 @@ impl Container {
         entries.filter(|(_, entry)| entry.is_in(self)).map(|(index, entry)| (File(index), entry.name.as_str()))
     }
 
+    /// The most bytes that one write to a control file may have.
+    pub fn longest_write(&self, file: File) -> usize {
+        self.hierarchy().files.entries[file.0].max_write
+    }
+
     /// Mode, owner and times of the directory.
     pub fn attributes(&self) -> Attributes {
         self.attributes.lock().directory

@@ -7,7 +7,7 @@
 //! A task that comes in may run exactly on the container's CPUs, whatever it asked for itself before, and a change of
 //! `cpus` has taken effect on every task inside when the write returns. Rule: interfaces.md, section 10.
 
-use base::{Capabilities, CpuId, CpuSet, Errno, NodeId, NodeSet, number};
+use base::{Capabilities, CpuId, CpuSet, Errno, MAX_CPUS, MAX_NODES, NodeId, NodeSet, number};
 use container::{Callbacks, ControlFile, Lineage, Member, Move, Node, Subsystem};
 use core::fmt::{self, Write};
 use machine::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -76,8 +76,10 @@ impl Subsystem for Cpuset {
     const BARE_NAMES: bool = true;
     const FILES: &'static [ControlFile<Self>] = &[
         ControlFile::read_write_node("cpus", |node, out| writeln!(out, "{}", node.state().cpus()), store_cpus)
+            .max_write(100 + 6 * MAX_CPUS)
             .managed_alone(),
         ControlFile::read_write_node("mems", |node, out| writeln!(out, "{}", node.state().mems()), store_mems)
+            .max_write(100 + 6 * MAX_NODES)
             .managed_alone(),
         ControlFile::read("effective_cpus", |set, out| writeln!(out, "{}", set.cpus())),
         ControlFile::read("effective_mems", |set, out| writeln!(out, "{}", set.mems())),

@@ -1,0 +1,82 @@
+//! A control file.
+
+use super::{
+    ContainerFs,
+    directory::{changed, metadata},
+    inode_number,
+};
+use alloc::{boxed::Box, string::String, sync::Arc};
+use base::{Credentials, Errno};
+use container::{Container, File, Member, Writer};
+use vfs::{FileKind, FileOps, Inode, Metadata, MetadataChange, OpenRequest, TextFile, TextSource};
+
+/// A control file's inode. Any number of these values stand for the same file.
+pub(super) struct Control {
+    fs: Arc<ContainerFs>,
+    container: Arc<Container>,
+    file: File,
+}
+
+impl Control {
+    pub(super) fn new(fs: Arc<ContainerFs>, container: Arc<Container>, file: File) -> Self {
+        Self { fs, container, file }
+    }
+}
+
+impl Inode for Control {
+    fn kind(&self) -> FileKind {
+        FileKind::Regular
+    }
+
+    fn number(&self) -> u64 {
+        inode_number(self.container.serial(), Some(self.file))
+    }
+
+    fn metadata(&self) -> Metadata {
+        let attributes = self.container.file_attributes(self.file);
+        metadata(self.fs.device, self.number(), FileKind::Regular, 1, &attributes)
+    }
+
+    fn change_metadata(&self, change: &MetadataChange) -> Result<(), Errno> {
+        let before = self.container.file_attributes(self.file);
+        self.container.set_file_attributes(self.file, changed(before, change));
+        Ok(())
+    }
+
+    fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+        let opener = request.credentials.clone();
+        Ok(Arc::new(TextFile::new(Box::new(Open { control: self, opener }))))
+    }
+
+    fn truncate(&self, _size: u64) -> Result<(), Errno> {
+        // Shells open with O_TRUNC what they write to.
+        Ok(())
+    }
+}
+
+/// An open control file.
+struct Open {
+    control: Arc<Control>,
+    /// With whose rights it was opened: these count, not those of whoever writes through it later.
+    opener: Credentials,
+}
+
+impl TextSource for Open {
+    fn show(&self, out: &mut String) -> Result<(), Errno> {
+        let Control { fs, container, file } = &*self.control;
+        let text = fs.framework.read_file(container, *file)?;
+        out.push_str(&String::from_utf8_lossy(&text));
+        Ok(())
+    }
+
+    fn store(&self, text: &[u8]) -> Result<(), Errno> {
+        let Control { fs, container, file } = &*self.control;
+        let task: Arc<dyn Member> = process::current().ok_or(Errno::ESRCH)?;
+        fs.framework.write_file(container, *file, text, &Writer { task: &task, opener: &self.opener })
+    }
+
+    fn admit(&self, length: usize) -> Result<(), Errno> {
+        let longest = self.control.container.longest_write(self.control.file);
+        if length > longest { Err(Errno::E2BIG) } else { Ok(()) }
+    }
+}

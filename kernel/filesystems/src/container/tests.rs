@@ -1,0 +1,192 @@
+use super::types;
+use alloc::{boxed::Box, string::String, sync::Arc};
+use base::{Credentials, Errno, Gid, Pid, Uid};
+use container::{AnySubsystem, ControlFile, Framework, Member, ReleaseWorker, Subsystem, TaskTable, subsystem};
+use std::{vec, vec::Vec};
+use vfs::{
+    FileKind, FileSystem, FileSystemType, Inode, MetadataChange, MountFlags, MountRequest, NewNode, NodeKind,
+    OpenFlags, OpenRequest, Permissions, RenameFlags,
+};
+
+struct Nothing;
+
+impl TaskTable for Nothing {
+    fn find(&self, _tid: Pid) -> Option<Arc<dyn Member>> {
+        None
+    }
+}
+
+impl ReleaseWorker for Nothing {
+    fn wake(&self) {}
+}
+
+/// A subsystem with two files.
+struct Colour;
+
+impl Subsystem for Colour {
+    const NAME: &'static str = "colour";
+    const INDEX: usize = 3;
+    const FILES: &'static [ControlFile<Self>] = &[
+        ControlFile::read("shade", |_, out| out.write_str("grey\n")),
+        ControlFile::write("wipe", |_, _| Ok(())).not_on_root(),
+    ];
+    fn create(_parent: &Self) -> Result<Self, Errno> {
+        Ok(Self)
+    }
+}
+
+fn framework() -> Arc<Framework> {
+    let all: Vec<AnySubsystem> = vec![subsystem(Colour)];
+    Framework::new(all, "", Box::new(Nothing), Box::new(Nothing))
+}
+
+fn mount(framework: &Arc<Framework>, kind: &str, data: &str) -> Result<Arc<dyn FileSystem>, Errno> {
+    mount_by(&types(framework), kind, data)
+}
+
+fn mount_by(types: &[Arc<dyn FileSystemType>], kind: &str, data: &str) -> Result<Arc<dyn FileSystem>, Errno> {
+    let found = types.iter().find(|found| found.name() == kind).unwrap();
+    let credentials = &Credentials::root();
+    found.mount(&MountRequest { source: b"none", data: data.as_bytes(), flags: MountFlags::empty(), credentials })
+}
+
+fn directory<'a>() -> NewNode<'a> {
+    let permissions = Permissions::new(0o750);
+    NewNode { kind: NodeKind::Directory, permissions, uid: Uid::new(5), gid: Gid::new(6) }
+}
+
+/// The entries, `piece` at a time, as getdents reads them.
+fn names(inode: &dyn Inode, piece: usize) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut from = 0;
+    loop {
+        let mut left = piece;
+        let (before, start) = (names.len(), from);
+        let each = &mut |entry: &vfs::DirectoryEntry<'_>| {
+            if left == 0 {
+                return false;
+            }
+            left -= 1;
+            from = entry.next;
+            names.push(String::from_utf8_lossy(entry.name).into_owned());
+            true
+        };
+        inode.read_directory(start, each).unwrap();
+        if names.len() == before {
+            return names;
+        }
+    }
+}
+
+#[test]
+fn a_directory_lists_files_in_order_of_creation_then_children_in_order_of_mkdir() {
+    let fs = mount(&framework(), "container", "colour").unwrap();
+    let root = fs.root();
+    root.create(b"z", &directory()).unwrap();
+    root.create(b"a", &directory()).unwrap();
+    let shown =
+        [".", "..", "notify_on_release", "tasks", "procs", "cgroup.procs", "release_agent", "colour.shade", "z", "a"];
+    for piece in [1, 3, 100] {
+        assert_eq!(names(&*root, piece), shown);
+    }
+    let child = root.lookup(b"z").unwrap();
+    let below = [".", "..", "notify_on_release", "tasks", "procs", "cgroup.procs", "colour.shade", "colour.wipe"];
+    assert_eq!(names(&*child, 2), below);
+}
+
+#[test]
+fn a_new_container_has_the_mode_and_owner_of_its_maker_and_files_by_what_they_can() {
+    let fs = mount(&framework(), "cgroup", "colour").unwrap();
+    let child = fs.root().create(b"c", &directory()).unwrap();
+    let metadata = child.metadata();
+    assert_eq!((metadata.permissions.bits(), metadata.uid, metadata.gid), (0o750, Uid::new(5), Gid::new(6)));
+    for (name, mode) in [(&b"tasks"[..], 0o644), (b"colour.shade", 0o444), (b"colour.wipe", 0o200)] {
+        let file = child.lookup(name).unwrap().metadata();
+        assert_eq!((file.permissions.bits(), file.uid, file.size), (mode, Uid::new(5), 0));
+    }
+    let change = MetadataChange { permissions: Some(Permissions::new(0o600)), ..MetadataChange::default() };
+    child.lookup(b"tasks").unwrap().change_metadata(&change).unwrap();
+    assert_eq!(child.lookup(b"tasks").unwrap().metadata().permissions.bits(), 0o600);
+}
+
+#[test]
+fn what_a_directory_refuses() {
+    let fs = mount(&framework(), "cgroup", "colour").unwrap();
+    let root = fs.root();
+    let child = root.create(b"c", &directory()).unwrap();
+    let regular = NewNode { kind: NodeKind::Regular, ..directory() };
+    assert_eq!(root.create(b"new", &regular).err(), Some(Errno::EACCES));
+    assert_eq!(root.create(b"f", &NewNode { kind: NodeKind::Fifo, ..directory() }).err(), Some(Errno::EPERM));
+    assert_eq!(root.create(b"tasks", &directory()).err(), Some(Errno::EEXIST));
+    assert_eq!(root.create(b"a\nb", &directory()).err(), Some(Errno::EINVAL));
+    assert_eq!(root.unlink(b"tasks", &root.lookup(b"tasks").unwrap()), Err(Errno::EPERM));
+    assert_eq!(root.lookup(b"none").err(), Some(Errno::ENOENT));
+    child.create(b"d", &directory()).unwrap();
+    assert_eq!(root.remove_directory(b"c", &child), Err(Errno::EBUSY));
+}
+
+#[test]
+fn a_removed_container_answers_to_nothing() {
+    let fs = mount(&framework(), "cgroup", "colour").unwrap();
+    let root = fs.root();
+    let child = root.create(b"c", &directory()).unwrap();
+    let request = OpenRequest { flags: OpenFlags::empty(), credentials: &Credentials::root() };
+    let shade = child.lookup(b"colour.shade").unwrap().open(&request).unwrap();
+    let read = || {
+        let mut buffer = [0; 16];
+        shade.read(&mut buffer, &mut 0, OpenFlags::empty()).map(|count| buffer[..count].to_vec())
+    };
+    assert_eq!(read(), Ok(b"grey\n".to_vec()));
+    root.remove_directory(b"c", &child).unwrap();
+    assert_eq!(read(), Err(Errno::ENODEV));
+    assert_eq!(child.lookup(b"tasks").err(), Some(Errno::ENOENT));
+    assert_eq!(child.create(b"d", &directory()).err(), Some(Errno::ENOENT));
+    assert!(child.parent().is_none());
+}
+
+#[test]
+fn a_rename_stays_within_the_parent() {
+    let fs = mount(&framework(), "cgroup", "colour").unwrap();
+    let root = fs.root();
+    let child = root.create(b"c", &directory()).unwrap();
+    let other = root.create(b"d", &directory()).unwrap();
+    let rename = |to: &Arc<dyn Inode>, name: &[u8], flags| root.rename(b"c", &child, to, name, flags);
+    assert_eq!(rename(&other, b"c", RenameFlags::empty()), Err(Errno::EIO));
+    assert_eq!(rename(&root, b"d", RenameFlags::empty()), Err(Errno::EEXIST));
+    assert_eq!(rename(&root, b"e", RenameFlags::NO_REPLACE), Err(Errno::EINVAL));
+    assert_eq!(rename(&root, b"e", RenameFlags::empty()), Ok(()));
+    assert_eq!(root.name_of(&*child), Ok(b"e".to_vec()));
+    assert_eq!(root.lookup(b"e").unwrap().number(), child.number());
+}
+
+#[test]
+fn two_mounts_of_one_hierarchy_show_the_same_files() {
+    let types = types(&framework());
+    let one = mount_by(&types, "cgroup", "colour").unwrap();
+    let two = mount_by(&types, "container", "colour").unwrap();
+    one.root().create(b"c", &directory()).unwrap();
+    assert_eq!(two.root().lookup(b"c").unwrap().number(), one.root().lookup(b"c").unwrap().number());
+    assert_eq!((one.device(), one.kind()), (two.device(), two.kind()));
+    let mut options = String::new();
+    two.show_options(&mut options).unwrap();
+    assert_eq!(options, ",colour");
+}
+
+#[test]
+fn the_last_umount_dissolves_an_empty_hierarchy_and_keeps_one_with_children() {
+    let framework = framework();
+    drop(mount(&framework, "cgroup", "colour").unwrap());
+    let fs = mount(&framework, "container", "colour").unwrap();
+    assert_eq!(fs.kind(), "container");
+    fs.root().create(b"c", &directory()).unwrap();
+    drop(fs);
+    let again = mount(&framework, "cgroup", "colour").unwrap();
+    assert_eq!(again.root().lookup(b"c").unwrap().kind(), FileKind::Directory);
+}
+
+#[test]
+fn the_type_cpuset_takes_no_options() {
+    let framework = framework();
+    assert_eq!(mount(&framework, "cpuset", "noprefix").err(), Some(Errno::EINVAL));
+    assert_eq!(mount(&framework, "cgroup", "nonsense").err(), Some(Errno::EINVAL));
+}

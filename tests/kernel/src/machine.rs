@@ -27,6 +27,7 @@ pub const TESTS: &[KernelTest] = &[
     KernelTest::new("machine::single_steps_come_one_by_one", single_steps_come_one_by_one),
     KernelTest::new("machine::a_deadline_interrupts_a_program_that_spins", a_deadline_interrupts_a_program_that_spins),
     KernelTest::new("machine::time_in_user_mode_is_counted", time_in_user_mode_is_counted),
+    KernelTest::new("machine::a_program_runs_on_the_stack_of_a_new_context", a_program_runs_on_a_new_stack),
     KernelTest::new("machine::fpu_state_goes_with_its_context", fpu_state_goes_with_its_context),
     KernelTest::new("machine::fpu_bytes_that_the_processor_would_refuse_are_refused", bad_fpu_bytes_are_refused),
     KernelTest::new("machine::kernel_stacks_come_back", kernel_stacks_come_back),
@@ -262,6 +263,31 @@ fn state_with(rounding: u8) -> fpu::FpuState {
 
 fn rounding() -> u8 {
     fpu::save_current().bytes()[25] >> 5 & 3
+}
+
+/// Runs a program that is interrupted and makes a system call, and goes back.
+fn runner() -> ! {
+    let (home, me) = pair();
+    {
+        let mut program = Program::new(b"\x90\x0f\x05\x0f\x0b"); // nop; syscall; ud2
+        assert_eq!(program.run(), Exit::SystemCall);
+        assert_eq!(program.context.registers.rip, CODE + 3);
+        assert_eq!(program.fault().vector, 6);
+    }
+    SEEN.store(2, Ordering::Relaxed);
+    context::switch(&me, &home, &interrupts::off());
+    unreachable!("nobody switches back")
+}
+
+fn a_program_runs_on_a_new_stack() {
+    let mine = fpu::save_current();
+    let home = Arc::new(Context::adopt_current());
+    let context = Arc::new(Context::new(runner).expect("memory for a stack"));
+    *PAIR.lock() = Some((home.clone(), context.clone()));
+    context::switch(&home, &context, &interrupts::off());
+    *PAIR.lock() = None;
+    fpu::load_current(&mine);
+    assert_eq!(SEEN.load(Ordering::Relaxed), 2);
 }
 
 static SEEN: AtomicUsize = AtomicUsize::new(0);

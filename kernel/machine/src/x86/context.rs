@@ -214,5 +214,6 @@ unsafe extern "C" fn switch_stacks(save: *mut u64, next: u64, running: *mut bool
 /// For `switch_stacks` only, with the stack that `Context::new` laid out.
 #[unsafe(naked)]
 unsafe extern "C" fn begin() {
-    naked_asm!("sti", "call rbx", "ud2")
+    // Where `switch_stacks` returns to, the stack is 8 off; a function is called with it on 16.
+    naked_asm!("sti", "push 0", "call rbx", "ud2")
 }

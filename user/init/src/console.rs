@@ -6,9 +6,12 @@ use std::io::Write;
 
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rustix::termios::{LocalModes, OptionalActions, OutputModes, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, OutputModes, Winsize, isatty, tcgetattr, tcsetattr, tcsetwinsize};
 
 const CONSOLE: &str = "/dev/console";
+
+/// What names the size of the terminal. Programs are to ask the terminal instead: it may change.
+const SIZE: [&str; 2] = ["LINES", "COLUMNS"];
 
 /// Makes the console the standard files and, in a session of init's own, the controlling terminal.
 ///
@@ -35,6 +38,18 @@ pub fn open(interactive: bool) {
     }
 }
 
+/// Tells the console how large the terminal at its other end is: `LINES` and `COLUMNS` of the kernel's command line. A
+/// serial line can't tell by itself.
+pub fn set_size() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    if let (Some(rows), Some(columns)) = (number(SIZE[0]), number(SIZE[1])) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        if let Err(error) = tcsetwinsize(rustix::stdio::stdin(), size) {
+            complain(&format!("{CONSOLE} has no size: {error}"));
+        }
+    }
+}
+
 /// Tells of something that went wrong: in the kernel's log if it can be written, else on the standard error.
 pub fn complain(message: &str) {
     let in_log = File::options().write(true).open("/dev/kmsg").and_then(|mut log| writeln!(log, "init: {message}"));
@@ -57,8 +72,9 @@ pub fn set_host_name(name: &str) {
 pub fn environment(path: &str) -> Vec<(OsString, OsString)> {
     let home = "/root";
     let directory = if std::env::set_current_dir(home).is_ok() { home } else { "/" };
-    let mut environment: Vec<(OsString, OsString)> =
-        std::env::vars_os().filter(|(name, _)| name != "HOME" && name != "PWD").collect();
+    let mut environment: Vec<(OsString, OsString)> = std::env::vars_os()
+        .filter(|(name, _)| name != "HOME" && name != "PWD" && !SIZE.iter().any(|size| name == size))
+        .collect();
     environment.push(("HOME".into(), home.into()));
     environment.push(("PWD".into(), directory.into()));
     let defaults = [("PATH", path), ("TERM", "xterm"), ("SHELL", "/bin/sh"), ("USER", "root"), ("LOGNAME", "root")];

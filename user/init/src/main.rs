@@ -26,6 +26,7 @@ fn main() {
     mounts::mount_all();
     let command_line = CommandLine::of_the_kernel();
     console::open(command_line.run.is_none());
+    console::set_size();
     console::set_host_name("menagerie");
     let environment = console::environment(PATH);
 

@@ -1,6 +1,7 @@
 //! What Tab offers: commands, the words of our commands, and files.
 
 use std::collections::BTreeSet;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use brush_core::escape::{QuoteMode, quote_if_needed};
@@ -36,7 +37,8 @@ impl Knowledge {
         commands.extend(shell.aliases().keys().cloned());
         let path = shell.env_str("PATH").unwrap_or_default();
         for directory in path.split(':') {
-            commands.extend(entries(Path::new(directory)).into_iter().map(|(name, _)| name));
+            let programs = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            commands.extend(programs.filter_map(|program| program.file_name().into_string().ok()));
         }
         Self { commands, directory: shell.working_dir().to_owned() }
     }
@@ -110,10 +112,15 @@ fn entries(directory: &Path) -> Vec<(String, bool)> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path().is_dir())))
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, is_directory(&entry))))
         .collect();
     entries.sort_unstable();
     entries
+}
+
+/// Whether an entry is a directory or a link to one; only a link has to be looked at for that.
+fn is_directory(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_symlink() && entry.path().is_dir())
 }
 
 #[cfg(test)]

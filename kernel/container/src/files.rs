@@ -269,10 +269,8 @@ impl Framework {
                     b"0\n".to_vec()
                 }
             }
-            Generic::Tasks => lines(self.tasks_for_reader(container).iter().map(|task| task.tid().raw()).collect()),
-            Generic::Processes => {
-                lines(self.tasks_for_reader(container).iter().map(|task| task.process_id().raw()).collect())
-            }
+            Generic::Tasks => lines(self.tasks_of(container).iter().map(|task| task.tid().raw()).collect()),
+            Generic::Processes => lines(self.tasks_of(container).iter().map(|task| task.process_id().raw()).collect()),
             Generic::ReleaseAgent => [container.hierarchy().agent(), b"\n".to_vec()].concat(),
         }
     }

@@ -217,31 +217,19 @@ impl Framework {
     /// The live tasks in the container itself. None is listed twice, none is missing that was there all the time,
     /// none is listed that was elsewhere all the time. In no order.
     ///
-    /// Locks: lists and sets. Who holds *manage* exclusively gets it at once, others when no move comes in between.
+    /// Locks: lists and sets; *manage* exclusively if moves keep coming in between.
     pub(crate) fn tasks_of(&self, container: &Container) -> Vec<Arc<dyn Member>> {
-        loop {
-            if let Some(tasks) = self.tasks_between_moves(container) {
+        // A move between two sets that both name the container could hide a task from a walk, or show it twice.
+        // Whoever has begun before the walk must have ended before it, and nobody may begin during it.
+        for _ in 0..4 {
+            let ended = self.switches_ended.load(SeqCst);
+            let tasks = self.walk_tasks(container);
+            if self.switches_begun.load(SeqCst) == ended {
                 return tasks;
             }
         }
-    }
-
-    /// The same for a caller who holds neither *manage* nor a later lock: keeps moves away if they won't pause.
-    pub(crate) fn tasks_for_reader(&self, container: &Container) -> Vec<Arc<dyn Member>> {
-        const ATTEMPTS: usize = 4;
-        let undisturbed = (0..ATTEMPTS).find_map(|_| self.tasks_between_moves(container));
-        undisturbed.unwrap_or_else(|| {
-            let _nobody_moves = self.manage.write();
-            self.walk_tasks(container)
-        })
-    }
-
-    /// The tasks, if no move was under way. A move between two sets that both name the container could hide a task from
-    /// a walk, or show it twice: whoever has begun must have ended before the walk, and nobody may begin during it.
-    fn tasks_between_moves(&self, container: &Container) -> Option<Vec<Arc<dyn Member>>> {
-        let ended = self.switches_ended.load(SeqCst);
-        let tasks = self.walk_tasks(container);
-        (self.switches_begun.load(SeqCst) == ended).then_some(tasks)
+        let _nobody_moves = self.manage.write();
+        self.walk_tasks(container)
     }
 
     fn walk_tasks(&self, container: &Container) -> Vec<Arc<dyn Member>> {

@@ -95,9 +95,6 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        // The controller's own value first: what it hands on goes to a parent that is still there. (A box of nothing
-        // takes no memory.)
-        self.value = Box::new(());
         drop_upwards(self.parent.take(), |state| state.parent.take());
     }
 }

@@ -76,11 +76,11 @@ impl Subsystem for Cpuset {
     const BARE_NAMES: bool = true;
     const FILES: &'static [ControlFile<Self>] = &[
         ControlFile::read_write_node("cpus", |node, out| writeln!(out, "{}", node.state().cpus()), store_cpus)
-            .managed_alone()
-            .max_write(100 + 6 * MAX_CPUS),
+            .max_write(100 + 6 * MAX_CPUS)
+            .managed_alone(),
         ControlFile::read_write_node("mems", |node, out| writeln!(out, "{}", node.state().mems()), store_mems)
-            .managed_alone()
-            .max_write(100 + 6 * MAX_NODES),
+            .max_write(100 + 6 * MAX_NODES)
+            .managed_alone(),
         ControlFile::read("effective_cpus", |set, out| writeln!(out, "{}", set.cpus())),
         ControlFile::read("effective_mems", |set, out| writeln!(out, "{}", set.mems())),
         ControlFile::read_write_node(
@@ -176,22 +176,16 @@ impl Cpuset {
         }
     }
 
-    /// Makes the task obey these sets, and remembers in it which change that was. Of two who do so at once, a fork and a
-    /// change, the later must win: whoever sees that a change overtook it does it again.
+    /// Makes the task obey these sets, and remembers in it which change that was.
     fn confine(&self, task: &dyn Member) {
-        loop {
-            let change = self.change.load(SeqCst);
-            if let Some(tasks) = TASKS.get() {
-                // In the root a task may use CPUs that come later, too.
-                let cpus = if self.sets.is_some() { self.cpus() } else { cpu::possible() };
-                tasks.set_cpus(task, &cpus);
-                tasks.set_nodes(task, &self.mems());
-            }
-            task.membership().word(Self::INDEX).store(change, SeqCst);
-            if self.change.load(SeqCst) == change {
-                return;
-            }
+        let change = self.change.load(SeqCst);
+        if let Some(tasks) = TASKS.get() {
+            // In the root a task may use CPUs that come later, too.
+            let cpus = if self.sets.is_some() { self.cpus() } else { cpu::possible() };
+            tasks.set_cpus(task, &cpus);
+            tasks.set_nodes(task, &self.mems());
         }
+        task.membership().word(Self::INDEX).store(change, SeqCst);
     }
 }
 

@@ -1,9 +1,12 @@
 //! filesystems: what shows the kernel as files.
 //!
 //! * [`container`]: hierarchies of containers (types `container`, `cgroup`, `cpuset`).
+//! * [`dev`]: `/dev` with the memory devices (type `devtmpfs`).
+//! * [`terminal`]: the serial console, pseudo-terminals (type `devpts`) and their line discipline.
+//! * [`tmpfs`]: files in memory with limits.
 //!
-//! Below it are all floors up to `process`. A file system here decides nothing: it shows what lives below, and hands
-//! on what is written.
+//! [`add_devices`] puts the last three into a registry. Below it are all floors up to `process`. A file system here
+//! decides nothing: it shows what lives below, and hands on what is written.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -12,3 +15,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod container;
+pub mod dev;
+mod registry;
+pub mod terminal;
+pub mod tmpfs;
+
+pub use registry::add_devices;

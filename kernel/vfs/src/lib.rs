@@ -55,6 +55,7 @@ pub use lock::FileLocks;
 pub use mount::{Location, Mount, MountFlags, Namespace};
 pub use permission::{EXECUTE, READ, WRITE, check as check_permission};
 pub use poll::{PollEvents, PollTable};
+pub use ring::Ring;
 pub use socket::BoundSocket;
 pub use table::{Descriptor, FileTable, Slot};
 pub use text::{TextFile, TextSource};

@@ -81,7 +81,7 @@ impl Pipe {
     /// Takes what is there: `None` if nothing is but may come.
     fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
         let mut state = self.state.lock();
-        if state.ring.len() == 0 {
+        if state.ring.is_empty() {
             return (state.writers == 0).then_some(0);
         }
         let was_narrow = state.room() < ATOMIC;
@@ -195,7 +195,7 @@ impl FileOps for PipeEnd {
         let state = self.pipe.state.lock();
         let mut events = PollEvents::empty();
         if self.reads {
-            if state.ring.len() > 0 {
+            if !state.ring.is_empty() {
                 events |= PollEvents::READABLE;
             }
             if state.writers == 0 && state.writer_opens != self.writers_before {

@@ -7,7 +7,8 @@ use base::Errno;
 const SMALLEST: usize = 4096;
 
 /// A queue of bytes. The buffer's length is 0 or a power of two.
-pub(crate) struct Ring {
+#[derive(Default)]
+pub struct Ring {
     buffer: Vec<u8>,
     start: usize,
     length: usize,
@@ -22,6 +23,11 @@ impl Ring {
     /// How many bytes are in it.
     pub const fn len(&self) -> usize {
         self.length
+    }
+
+    /// Whether nothing is in it.
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
     }
 
     /// Appends all bytes. `ENOMEM`, then none.

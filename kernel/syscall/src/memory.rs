@@ -1,0 +1,150 @@
+//! Calls on the address space: map, unmap, protect, grow.
+
+use crate::{arguments::UserPtr, call::Call};
+use base::Errno;
+use linux_raw_sys::general::{
+    MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK,
+    MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM,
+    MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE,
+    MAP_GROWSDOWN, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE,
+};
+use memory::{Advice, MapRequest, Place, Protection, Sharing};
+use vfs::Mapping;
+
+/// `PROT_GROWSDOWN` and its like are not offered; `PROT_SEM` means nothing on x86.
+fn protection(bits: u32) -> Result<Protection, Errno> {
+    const SEM: u32 = 8;
+    let bits = u8::try_from(bits & !SEM).map_err(|_| Errno::EINVAL)?;
+    Protection::from_bits(bits).ok_or(Errno::EINVAL)
+}
+
+/// `mmap(2)`.
+pub fn mmap(
+    call: &Call<'_>,
+    address: u64,
+    length: u64,
+    bits: u32,
+    flags: u32,
+    descriptor: i32,
+    offset: u64,
+) -> Result<usize, Errno> {
+    if !offset.is_multiple_of(4096) {
+        return Err(Errno::EINVAL);
+    }
+    let sharing = match flags & MAP_TYPE {
+        MAP_PRIVATE => Sharing::Private,
+        MAP_SHARED | MAP_SHARED_VALIDATE => Sharing::Shared,
+        _ => return Err(Errno::EINVAL),
+    };
+    let place = if flags & MAP_FIXED_NOREPLACE != 0 {
+        Place::FixedNoReplace
+    } else if flags & MAP_FIXED != 0 {
+        Place::Fixed
+    } else {
+        Place::Hint
+    };
+    let protection = protection(bits)?;
+    let (source, most) = if flags & MAP_ANONYMOUS != 0 {
+        (None, Protection::all())
+    } else {
+        source(call, descriptor, offset, protection, sharing)?
+    };
+    let request = MapRequest {
+        address,
+        length,
+        protection,
+        most,
+        sharing,
+        place,
+        source,
+        grows_down: flags & MAP_GROWSDOWN != 0,
+        populate: flags & MAP_POPULATE != 0,
+        name: None,
+    };
+    Ok(call.address_space()?.map(request, &call.memory_limits())? as usize)
+}
+
+type Source = Option<(alloc::sync::Arc<dyn memory::PageSource>, u64)>;
+
+/// What a file offers to a mapping, and the most that `mprotect` may ever allow.
+fn source(
+    call: &Call<'_>,
+    descriptor: i32,
+    offset: u64,
+    protection: Protection,
+    sharing: Sharing,
+) -> Result<(Source, Protection), Errno> {
+    let file = call.file(descriptor)?;
+    let shared = sharing == Sharing::Shared;
+    let mapping = file.mapping(shared && protection.contains(Protection::WRITE))?;
+    let mut most = Protection::all();
+    if shared && !file.flags().writes() {
+        most.remove(Protection::WRITE);
+    }
+    match mapping {
+        Mapping::Pages(pages) => Ok((Some((pages, offset)), most)),
+        Mapping::Anonymous => Ok((None, most)),
+    }
+}
+
+/// `munmap(2)`.
+pub fn munmap(call: &Call<'_>, address: u64, length: u64) -> Result<usize, Errno> {
+    call.address_space()?.unmap(address, length)?;
+    Ok(0)
+}
+
+/// `mprotect(2)`.
+pub fn mprotect(call: &Call<'_>, address: u64, length: u64, bits: u32) -> Result<usize, Errno> {
+    call.address_space()?.protect(address, length, protection(bits)?)?;
+    Ok(0)
+}
+
+/// `mremap(2)`.
+pub fn mremap(call: &Call<'_>, address: u64, old: u64, new: u64, flags: u32, target: u64) -> Result<usize, Errno> {
+    let limits = call.memory_limits();
+    Ok(call.address_space()?.remap(address, old, new, flags, target, &limits)? as usize)
+}
+
+/// `brk(2)`: always the end as it is now.
+pub fn brk(call: &Call<'_>, end: u64) -> Result<usize, Errno> {
+    Ok(call.address_space()?.brk(end, &call.memory_limits()) as usize)
+}
+
+/// `madvise(2)`.
+pub fn madvise(call: &Call<'_>, address: u64, length: u64, advice: u32) -> Result<usize, Errno> {
+    let advice = match advice {
+        MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_MERGEABLE | MADV_UNMERGEABLE
+        | MADV_HUGEPAGE | MADV_NOHUGEPAGE | MADV_DONTDUMP | MADV_DODUMP => Advice::Hint,
+        MADV_DONTNEED => Advice::DontNeed,
+        MADV_FREE => Advice::Free,
+        MADV_DONTFORK => Advice::DontFork,
+        MADV_DOFORK => Advice::DoFork,
+        MADV_WIPEONFORK => Advice::WipeOnFork,
+        MADV_KEEPONFORK => Advice::KeepOnFork,
+        MADV_POPULATE_READ => Advice::PopulateRead,
+        MADV_POPULATE_WRITE => Advice::PopulateWrite,
+        _ => return Err(Errno::EINVAL),
+    };
+    call.address_space()?.advise(address, length, advice)?;
+    Ok(0)
+}
+
+/// `mincore(2)`.
+pub fn mincore(call: &Call<'_>, address: u64, length: u64, out: UserPtr<u8>) -> Result<usize, Errno> {
+    let pages = call.address_space()?.residency(address, length)?;
+    let bytes: alloc::vec::Vec<u8> = pages.into_iter().map(u8::from).collect();
+    out.write_array(&bytes)?;
+    Ok(0)
+}
+
+/// `msync(2)`: shared pages are the file's own, so there is only the range to check.
+pub fn msync(call: &Call<'_>, address: u64, length: u64, flags: u32) -> Result<usize, Errno> {
+    const ASYNC: u32 = 1;
+    const INVALIDATE: u32 = 2;
+    const SYNC: u32 = 4;
+    if flags & !(ASYNC | INVALIDATE | SYNC) != 0 || flags & (ASYNC | SYNC) == ASYNC | SYNC {
+        return Err(Errno::EINVAL);
+    }
+    call.address_space()?.residency(address, length)?;
+    Ok(0)
+}

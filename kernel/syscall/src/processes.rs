@@ -1,0 +1,365 @@
+//! Calls about processes and threads: begin, end, wait, groups, limits.
+
+use crate::{
+    abi::{CloneArguments, ResourceLimit, Timespec},
+    arguments::{Abi, UserPtr},
+    call::Call,
+    clock::nanoseconds,
+};
+use alloc::vec::Vec;
+use base::{Errno, Pid};
+use machine::user_memory;
+use process::{
+    Limit, Resource,
+    clone::{self, CloneRequest},
+    exec::{self, ExecRequest},
+    exit,
+    futex_calls::{self, Word},
+    prctl, session,
+    status::{self, WaitOptions, WaitTarget},
+    usage_calls::{self, UsageOf},
+    wait,
+};
+use vfs::{Follow, Start};
+
+/// `getpid(2)`.
+pub fn getpid(call: &Call<'_>) -> Result<usize, Errno> {
+    Ok(call.task.pid().raw() as usize)
+}
+
+/// `gettid(2)`.
+pub fn gettid(call: &Call<'_>) -> Result<usize, Errno> {
+    Ok(call.task.tid().raw() as usize)
+}
+
+/// `getppid(2)`.
+pub fn getppid(call: &Call<'_>) -> Result<usize, Errno> {
+    Ok(call.task.process().kinship().parent().raw() as usize)
+}
+
+fn start(call: &Call<'_>, request: &CloneRequest) -> Result<usize, Errno> {
+    Ok(clone::clone(call.task, call.user, request)?.raw() as usize)
+}
+
+/// `fork(2)`.
+pub fn fork(call: &Call<'_>) -> Result<usize, Errno> {
+    start(call, &CloneRequest::FORK)
+}
+
+/// `vfork(2)`.
+pub fn vfork(call: &Call<'_>) -> Result<usize, Errno> {
+    start(call, &CloneRequest::VFORK)
+}
+
+/// `clone(2)`.
+pub fn clone(
+    call: &Call<'_>,
+    flags: u64,
+    stack: u64,
+    parent_tid: u64,
+    child_tid: u64,
+    tls: u64,
+) -> Result<usize, Errno> {
+    start(call, &CloneRequest::for_clone(flags, stack, parent_tid, child_tid, tls)?)
+}
+
+/// `clone3(2)`. `EINVAL` a structure smaller than its first version, `E2BIG` a larger one with something in it that
+/// this kernel does not know.
+pub fn clone3(call: &Call<'_>, arguments: UserPtr<u8>, size: usize) -> Result<usize, Errno> {
+    const FIRST: usize = 64;
+    const PAGE: usize = 4096;
+    if size > PAGE {
+        return Err(Errno::E2BIG);
+    }
+    if size < FIRST {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = arguments.read_array(size)?;
+    if bytes.iter().skip(CloneArguments::SIZE).any(|&byte| byte != 0) {
+        return Err(Errno::E2BIG);
+    }
+    bytes.resize(CloneArguments::SIZE, 0);
+    start(call, &CloneRequest::for_clone3(&<[u64; 11]>::decode(&bytes))?)
+}
+
+/// The strings of a null-terminated array. `EFAULT`; `E2BIG` more than could ever be passed on.
+fn strings(array: UserPtr<u64>) -> Result<Vec<Vec<u8>>, Errno> {
+    /// The longest string (`MAX_ARG_STRLEN`).
+    const LONGEST: usize = 128 << 10;
+    /// The most of all strings together, whatever RLIMIT_STACK says.
+    const MOST: usize = 6 << 20;
+    let mut strings = Vec::new();
+    let mut total = 0;
+    // Linux takes a null array for an empty one.
+    for index in 0.. {
+        let address = if array.is_null() { 0 } else { array.item(index).read()? };
+        if address == 0 {
+            break;
+        }
+        let string = user_memory::read_string(address, LONGEST).map_err(|errno| match errno {
+            Errno::ENAMETOOLONG => Errno::E2BIG,
+            errno => errno,
+        })?;
+        total += string.len() + 1 + size_of::<u64>();
+        if total > MOST {
+            return Err(Errno::E2BIG);
+        }
+        strings.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        strings.push(string);
+    }
+    Ok(strings)
+}
+
+/// `execve(2)`.
+pub fn execve(
+    call: &mut Call<'_>,
+    path: UserPtr<u8>,
+    arguments: UserPtr<u64>,
+    environment: UserPtr<u64>,
+) -> Result<usize, Errno> {
+    let path = call.path(path)?;
+    let (arguments, environment) = (strings(arguments)?, strings(environment)?);
+    let request = ExecRequest {
+        start: Start::WorkingDirectory,
+        path: &path,
+        follow: Follow::Yes,
+        name: &path,
+        arguments,
+        environment,
+    };
+    exec::execute(call.task, call.user, request)?;
+    Ok(call.user.registers.rax as usize)
+}
+
+/// `exit(2)`.
+pub fn exit(call: &Call<'_>, status: i32) -> Result<usize, Errno> {
+    exit::exit(call.task, status);
+    Ok(0)
+}
+
+/// `exit_group(2)`.
+pub fn exit_group(call: &Call<'_>, status: i32) -> Result<usize, Errno> {
+    exit::exit_group(call.task, status);
+    Ok(0)
+}
+
+/// `wait4(2)`.
+pub fn wait4(
+    call: &Call<'_>,
+    pid: i32,
+    status: UserPtr<i32>,
+    options: u32,
+    usage: UserPtr<[u8; 144]>,
+) -> Result<usize, Errno> {
+    let target = WaitTarget::for_wait4(pid, call.task.process().kinship().group())?;
+    let Some(found) = wait::wait(call.task, target, WaitOptions::for_wait4(options)?)? else { return Ok(0) };
+    status.write_optional(&found.change.wait_status())?;
+    usage.write_optional(&found.usage.to_bytes())?;
+    Ok(found.pid.raw() as usize)
+}
+
+/// `waitid(2)`.
+pub fn waitid(
+    call: &Call<'_>,
+    which: i32,
+    id: i32,
+    info: UserPtr<[u8; 128]>,
+    options: u32,
+    usage: UserPtr<[u8; 144]>,
+) -> Result<usize, Errno> {
+    const ALL: i32 = 0;
+    const PROCESS: i32 = 1;
+    const GROUP: i32 = 2;
+    let options = WaitOptions::for_waitid(options)?;
+    let target = match which {
+        ALL => WaitTarget::Any,
+        PROCESS if id > 0 => WaitTarget::Process(Pid::new(id)),
+        GROUP if id > 0 => WaitTarget::Group(Pid::new(id)),
+        GROUP if id == 0 => WaitTarget::Group(call.task.process().kinship().group()),
+        _ => return Err(Errno::EINVAL),
+    };
+    match wait::wait(call.task, target, options)? {
+        Some(found) => {
+            info.write_optional(&found.info().to_bytes())?;
+            usage.write_optional(&found.usage.to_bytes())?;
+        }
+        None => info.write_optional(&[0; 128])?,
+    }
+    Ok(0)
+}
+
+/// `getpgid(2)`.
+pub fn getpgid(call: &Call<'_>, pid: i32) -> Result<usize, Errno> {
+    Ok(session::group(call.task, pid)?.raw() as usize)
+}
+
+/// `getpgrp(2)`.
+pub fn getpgrp(call: &Call<'_>) -> Result<usize, Errno> {
+    getpgid(call, 0)
+}
+
+/// `getsid(2)`.
+pub fn getsid(call: &Call<'_>, pid: i32) -> Result<usize, Errno> {
+    Ok(session::session(call.task, pid)?.raw() as usize)
+}
+
+/// `setpgid(2)`.
+pub fn setpgid(call: &Call<'_>, pid: i32, group: i32) -> Result<usize, Errno> {
+    if group < 0 {
+        return Err(Errno::EINVAL);
+    }
+    session::set_group(call.task, pid, group)?;
+    Ok(0)
+}
+
+/// `setsid(2)`.
+pub fn setsid(call: &Call<'_>) -> Result<usize, Errno> {
+    Ok(session::set_session(call.task)?.raw() as usize)
+}
+
+/// `getrusage(2)`.
+pub fn getrusage(call: &Call<'_>, who: i32, out: UserPtr<[u8; 144]>) -> Result<usize, Errno> {
+    out.write(&usage_calls::usage(call.task, UsageOf::new(who)?).to_bytes())?;
+    Ok(0)
+}
+
+/// `times(2)`: hundredths of a second.
+pub fn times(call: &Call<'_>, out: UserPtr<[i64; 4]>) -> Result<usize, Errno> {
+    out.write_optional(&usage_calls::times(call.task))?;
+    Ok(status::ticks(machine::time::now()) as usize)
+}
+
+/// `prlimit(2)`.
+pub fn prlimit64(
+    call: &Call<'_>,
+    pid: i32,
+    resource: u32,
+    new: UserPtr<ResourceLimit>,
+    old: UserPtr<ResourceLimit>,
+) -> Result<usize, Errno> {
+    let resource = Resource::new(resource)?;
+    let new = new.read_optional()?.map(|new| Limit { soft: new.current, hard: new.maximum });
+    let before = usage_calls::limit(call.task, pid, resource, new)?;
+    old.write_optional(&ResourceLimit { current: before.soft, maximum: before.hard })?;
+    Ok(0)
+}
+
+/// `getrlimit(2)`.
+pub fn getrlimit(call: &Call<'_>, resource: u32, out: UserPtr<ResourceLimit>) -> Result<usize, Errno> {
+    prlimit64(call, 0, resource, UserPtr::at(0), out)
+}
+
+/// `setrlimit(2)`.
+pub fn setrlimit(call: &Call<'_>, resource: u32, new: UserPtr<ResourceLimit>) -> Result<usize, Errno> {
+    let resource = Resource::new(resource)?;
+    let new = new.read()?;
+    usage_calls::limit(call.task, 0, resource, Some(Limit { soft: new.current, hard: new.maximum }))?;
+    Ok(0)
+}
+
+/// `set_tid_address(2)`.
+pub fn set_tid_address(call: &Call<'_>, address: u64) -> Result<usize, Errno> {
+    Ok(call.task.set_clear_child_tid(address).raw() as usize)
+}
+
+/// `set_robust_list(2)`.
+pub fn set_robust_list(call: &Call<'_>, head: u64, length: u64) -> Result<usize, Errno> {
+    call.task.set_robust_list(head, length)?;
+    Ok(0)
+}
+
+/// `get_robust_list(2)`; of the caller itself. `EPERM` another task's.
+pub fn get_robust_list(call: &Call<'_>, tid: i32, head: UserPtr<u64>, length: UserPtr<u64>) -> Result<usize, Errno> {
+    let task = call.task_or_self(tid).map_err(|_| Errno::ESRCH)?;
+    if task.pid() != call.task.pid() {
+        return Err(Errno::EPERM);
+    }
+    length.write(&24)?;
+    head.write(&task.robust_list())?;
+    Ok(0)
+}
+
+/// `futex(2)`. The fourth argument is a time, or for some operations a number. Operations with priority inheritance
+/// are `ENOSYS`.
+pub fn futex(
+    call: &Call<'_>,
+    address: u64,
+    operation: u32,
+    value: u32,
+    fourth: u64,
+    second: u64,
+    third: u32,
+) -> Result<usize, Errno> {
+    const PRIVATE: u32 = 128;
+    const REALTIME: u32 = 256;
+    const WAIT: u32 = 0;
+    const WAKE: u32 = 1;
+    const REQUEUE: u32 = 3;
+    const COMPARE_REQUEUE: u32 = 4;
+    const WAKE_OPERATION: u32 = 5;
+    const WAIT_BITSET: u32 = 9;
+    const WAKE_BITSET: u32 = 10;
+    const ANY: u32 = u32::MAX;
+    let private = operation & PRIVATE != 0;
+    let (word, second) = (Word { address, private }, Word { address: second, private });
+    let time = || UserPtr::<Timespec>::at(fourth).read_optional()?.map(|time| nanoseconds(&time)).transpose();
+    let count = |number: u32| usize::try_from(number as i32).map_err(|_| Errno::EINVAL);
+    match operation & !(PRIVATE | REALTIME) {
+        WAIT => {
+            let deadline = time()?.map(|time| call.task.deadline_after(time));
+            futex_calls::wait(call.task, word, value, ANY, deadline).map(|()| 0)
+        }
+        WAIT_BITSET => {
+            let offset = if operation & REALTIME != 0 { clock_offset() } else { 0 };
+            let deadline = time()?.map(|time| time.saturating_sub(offset));
+            futex_calls::wait(call.task, word, value, third, deadline).map(|()| 0)
+        }
+        WAKE => futex_calls::wake(call.task, word, (value as i32).max(1) as usize, ANY),
+        WAKE_BITSET => futex_calls::wake(call.task, word, (value as i32).max(1) as usize, third),
+        REQUEUE => {
+            let (woken, _) = futex_calls::requeue(call.task, word, second, count(value)?, count(fourth as u32)?, None)?;
+            Ok(woken)
+        }
+        COMPARE_REQUEUE => {
+            let (most, moved) = (count(value)?, count(fourth as u32)?);
+            let (woken, moved) = futex_calls::requeue(call.task, word, second, most, moved, Some(third))?;
+            Ok(woken + moved)
+        }
+        WAKE_OPERATION => {
+            futex_calls::wake_operation(call.task, word, second, value as usize, fourth as u32 as usize, third)
+        }
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// How far the time since the epoch is ahead of the time since boot.
+fn clock_offset() -> u64 {
+    machine::time::realtime().saturating_sub(machine::time::now())
+}
+
+/// `arch_prctl(2)`: the bases of fs and gs. `EPERM` an address that is none of user space.
+pub fn arch_prctl(call: &Call<'_>, option: u32, address: u64) -> Result<usize, Errno> {
+    const SET_GS: u32 = 0x1001;
+    const SET_FS: u32 = 0x1002;
+    const GET_FS: u32 = 0x1003;
+    const GET_GS: u32 = 0x1004;
+    let context = call.task.entity().context();
+    let (fs, gs) = context.user_bases();
+    match option {
+        SET_FS | SET_GS if address >= 1 << 47 => return Err(Errno::EPERM),
+        SET_FS => context.set_user_bases(address, gs, true),
+        SET_GS => context.set_user_bases(fs, address, true),
+        GET_FS => UserPtr::at(address).write(&fs)?,
+        GET_GS => UserPtr::at(address).write(&gs)?,
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
+/// `prctl(2)`: names, death signals, subreaper, no-new-privileges, capabilities kept, timer slack. `EINVAL` for the
+/// rest.
+pub fn prctl(call: &Call<'_>, option: u32, second: u64, third: u64, fourth: u64, fifth: u64) -> Result<usize, Errno> {
+    prctl::prctl(call.task, option, [second, third, fourth, fifth]).map(|value| value as usize)
+}
+
+const _: () = assert!(CloneArguments::SIZE == 88);

@@ -1,0 +1,133 @@
+//! Calls about the machine as a whole: its name, its state, its end, its randomness.
+
+use crate::{
+    abi::{SystemInfo, SystemName},
+    arguments::UserPtr,
+    call::Call,
+};
+use base::{Capabilities, Errno};
+use machine::user_memory;
+
+/// `uname(2)`.
+pub fn uname(call: &Call<'_>, out: UserPtr<SystemName>) -> Result<usize, Errno> {
+    let field = |text: &[u8]| {
+        let mut bytes = [0; 65];
+        for (to, from) in bytes[..64].iter_mut().zip(text) {
+            *to = *from;
+        }
+        bytes
+    };
+    let names = call.population().names();
+    out.write(&SystemName {
+        system: field(process::SYSTEM.as_bytes()),
+        node: field(&names.host()),
+        release: field(process::RELEASE.as_bytes()),
+        version: field(process::VERSION.as_bytes()),
+        machine: field(b"x86_64"),
+        domain: field(&names.domain()),
+    })?;
+    Ok(0)
+}
+
+fn new_name(call: &Call<'_>, text: UserPtr<u8>, length: i32) -> Result<alloc::vec::Vec<u8>, Errno> {
+    if !call.task.credentials().has(Capabilities::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    if !(0..=64).contains(&length) {
+        return Err(Errno::EINVAL);
+    }
+    text.read_array(length as usize)
+}
+
+/// `sethostname(2)`.
+pub fn sethostname(call: &Call<'_>, text: UserPtr<u8>, length: i32) -> Result<usize, Errno> {
+    call.population().names().set_host(new_name(call, text, length)?);
+    Ok(0)
+}
+
+/// `setdomainname(2)`.
+pub fn setdomainname(call: &Call<'_>, text: UserPtr<u8>, length: i32) -> Result<usize, Errno> {
+    call.population().names().set_domain(new_name(call, text, length)?);
+    Ok(0)
+}
+
+/// `sysinfo(2)`.
+pub fn sysinfo(call: &Call<'_>, out: UserPtr<SystemInfo>) -> Result<usize, Errno> {
+    let memory = memory::frames::total();
+    // The averages have 11 fraction bits here and 16 there.
+    let loads = sched::load_averages().map(|load| load << 5);
+    out.write(&SystemInfo {
+        uptime: (machine::time::now() / 1_000_000_000) as i64,
+        loads,
+        total: memory.total * 4096,
+        free: memory.free * 4096,
+        shared: 0,
+        buffers: 0,
+        swap_total: 0,
+        swap_free: 0,
+        processes: u16::try_from(call.population().task_count()).unwrap_or(u16::MAX),
+        hole: [0; 3],
+        high_total: 0,
+        high_free: 0,
+        unit: 1,
+        tail: 0,
+    })?;
+    Ok(0)
+}
+
+/// `getrandom(2)`. The source never runs dry, so the flags change nothing.
+pub fn getrandom(_call: &Call<'_>, out: UserPtr<u8>, length: usize, flags: u32) -> Result<usize, Errno> {
+    const NONBLOCK: u32 = 1;
+    const RANDOM: u32 = 2;
+    const INSECURE: u32 = 4;
+    /// The most of one call.
+    const MOST: usize = 33_554_431;
+    if flags & !(NONBLOCK | RANDOM | INSECURE) != 0 || flags & (RANDOM | INSECURE) == RANDOM | INSECURE {
+        return Err(Errno::EINVAL);
+    }
+    let length = length.min(MOST);
+    let mut done = 0;
+    while done < length {
+        let mut bytes = [0; 256];
+        let piece = (length - done).min(bytes.len());
+        machine::random::fill(&mut bytes[..piece]);
+        let copied = user_memory::write_partial(out.address().wrapping_add(done as u64), &bytes[..piece]);
+        done += copied;
+        if copied < piece {
+            break;
+        }
+        sched::give_way();
+    }
+    if done == 0 && length != 0 { Err(Errno::EFAULT) } else { Ok(done) }
+}
+
+/// `reboot(2)`. `EPERM` without CAP_SYS_BOOT, `EINVAL` bad magic numbers or an unknown command.
+pub fn reboot(call: &Call<'_>, magic: u32, magic2: u32, command: u32) -> Result<usize, Errno> {
+    const MAGIC: u32 = 0xfee1_dead;
+    const MAGIC2: [u32; 4] = [0x2812_1969, 0x0512_1996, 0x1604_1998, 0x2011_2000];
+    const RESTART: u32 = 0x0123_4567;
+    const HALT: u32 = 0xcdef_0123;
+    const POWER_OFF: u32 = 0x4321_fedc;
+    const CTRL_ALT_DELETE_ON: u32 = 0x89ab_cdef;
+    const CTRL_ALT_DELETE_OFF: u32 = 0;
+    if !call.task.credentials().has(Capabilities::SYS_BOOT) {
+        return Err(Errno::EPERM);
+    }
+    if magic != MAGIC || !MAGIC2.contains(&magic2) {
+        return Err(Errno::EINVAL);
+    }
+    match command {
+        RESTART => {
+            machine::log!("reboot: Restarting system");
+            machine::power::reset()
+        }
+        HALT => {
+            machine::log!("reboot: System halted");
+            machine::power::halt_all()
+        }
+        POWER_OFF => process::power_off(),
+        // There is no keyboard to press them on.
+        CTRL_ALT_DELETE_ON | CTRL_ALT_DELETE_OFF => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}

@@ -1,0 +1,276 @@
+//! The table: number, function, arguments. Dispatch and the names for people come from it.
+
+use crate::{
+    arguments::Argument, call::Call, clock, descriptors, identity, locks, memory, mounts, paths, polling, processes,
+    scheduling, signals, sockets, system, transfer,
+};
+use alloc::sync::Arc;
+use base::Errno;
+use machine::user::UserContext;
+use process::{SystemCalls, Task};
+
+/// The registers of a call's arguments, in order.
+struct Registers([u64; 6], usize);
+
+impl Registers {
+    #[inline]
+    fn next<T: Argument>(&mut self) -> T {
+        let register = self.0[self.1];
+        self.1 += 1;
+        T::from_register(register)
+    }
+}
+
+macro_rules! system_calls {
+    ($($number:literal => $module:ident::$call:ident($($argument:ident),*);)*) => {
+        fn run(call: &mut Call<'_>, number: u64, registers: [u64; 6]) -> Result<usize, Errno> {
+            match number {
+                $($number => {
+                    #[allow(unused_mut, unused_variables)] // calls without arguments
+                    let mut registers = Registers(registers, 0);
+                    $(let $argument = registers.next();)*
+                    $module::$call(call, $($argument),*)
+                })*
+                _ => Err(Errno::ENOSYS),
+            }
+        }
+
+        /// The name of a system call that this kernel has.
+        pub fn name(number: u64) -> Option<&'static str> {
+            match number {
+                $($number => Some(stringify!($call)),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+system_calls! {
+    0 => transfer::read(descriptor, buffer, count);
+    1 => transfer::write(descriptor, buffer, count);
+    2 => paths::open(path, flags, mode);
+    3 => descriptors::close(descriptor);
+    4 => paths::stat(path, out);
+    5 => paths::fstat(descriptor, out);
+    6 => paths::lstat(path, out);
+    7 => polling::poll(descriptors, count, timeout);
+    8 => descriptors::lseek(descriptor, offset, whence);
+    9 => memory::mmap(address, length, protection, flags, descriptor, offset);
+    10 => memory::mprotect(address, length, protection);
+    11 => memory::munmap(address, length);
+    12 => memory::brk(end);
+    13 => signals::rt_sigaction(signal, new, old, size);
+    14 => signals::rt_sigprocmask(how, new, old, size);
+    15 => signals::rt_sigreturn();
+    16 => descriptors::ioctl(descriptor, request, argument);
+    17 => transfer::pread(descriptor, buffer, count, offset);
+    18 => transfer::pwrite(descriptor, buffer, count, offset);
+    19 => transfer::readv(descriptor, vectors, count);
+    20 => transfer::writev(descriptor, vectors, count);
+    21 => paths::access(path, mode);
+    22 => descriptors::pipe(descriptors);
+    23 => polling::select(count, readable, writable, exceptional, timeout);
+    24 => scheduling::sched_yield();
+    25 => memory::mremap(address, old_length, new_length, flags, new_address);
+    26 => memory::msync(address, length, flags);
+    27 => memory::mincore(address, length, out);
+    28 => memory::madvise(address, length, advice);
+    32 => descriptors::dup(descriptor);
+    33 => descriptors::dup2(old, new);
+    34 => signals::pause();
+    35 => clock::nanosleep(wanted, rest);
+    36 => signals::getitimer(which, out);
+    37 => signals::alarm(seconds);
+    38 => signals::setitimer(which, new, old);
+    39 => processes::getpid();
+    40 => transfer::sendfile(to, from, offset, count);
+    41 => sockets::socket(family, kind, protocol);
+    42 => sockets::connect(descriptor, address, length);
+    43 => sockets::accept(descriptor, address, length);
+    44 => sockets::sendto(descriptor, buffer, length, flags, address, address_length);
+    45 => sockets::recvfrom(descriptor, buffer, length, flags, address, address_length);
+    46 => sockets::sendmsg(descriptor, message, flags);
+    47 => sockets::recvmsg(descriptor, message, flags);
+    48 => sockets::shutdown(descriptor, how);
+    49 => sockets::bind(descriptor, address, length);
+    50 => sockets::listen(descriptor, backlog);
+    51 => sockets::getsockname(descriptor, address, length);
+    52 => sockets::getpeername(descriptor, address, length);
+    53 => sockets::socketpair(family, kind, protocol, descriptors);
+    55 => sockets::getsockopt(descriptor, level, option, value, length);
+    56 => processes::clone(flags, stack, parent_tid, child_tid, tls);
+    57 => processes::fork();
+    58 => processes::vfork();
+    59 => processes::execve(path, arguments, environment);
+    60 => processes::exit(status);
+    61 => processes::wait4(pid, status, options, usage);
+    62 => signals::kill(pid, signal);
+    63 => system::uname(out);
+    72 => descriptors::fcntl(descriptor, command, argument);
+    73 => locks::flock(descriptor, operation);
+    74 => descriptors::fsync(descriptor);
+    75 => descriptors::fsync(descriptor);
+    76 => paths::truncate(path, size);
+    77 => descriptors::ftruncate(descriptor, size);
+    79 => paths::getcwd(out, size);
+    80 => paths::chdir(path);
+    81 => paths::fchdir(descriptor);
+    82 => paths::rename(old, new);
+    83 => paths::mkdir(path, mode);
+    84 => paths::rmdir(path);
+    85 => paths::creat(path, mode);
+    86 => paths::link(old, new);
+    87 => paths::unlink(path);
+    88 => paths::symlink(text, path);
+    89 => paths::readlink(path, out, size);
+    90 => paths::chmod(path, mode);
+    91 => paths::fchmod(descriptor, mode);
+    92 => paths::chown(path, uid, gid);
+    93 => paths::fchown(descriptor, uid, gid);
+    94 => paths::lchown(path, uid, gid);
+    95 => paths::umask(mask);
+    96 => clock::gettimeofday(out, zone);
+    97 => processes::getrlimit(resource, out);
+    98 => processes::getrusage(who, out);
+    99 => system::sysinfo(out);
+    100 => processes::times(out);
+    102 => identity::getuid();
+    104 => identity::getgid();
+    105 => identity::setuid(uid);
+    106 => identity::setgid(gid);
+    107 => identity::geteuid();
+    108 => identity::getegid();
+    109 => processes::setpgid(pid, group);
+    110 => processes::getppid();
+    111 => processes::getpgrp();
+    112 => processes::setsid();
+    113 => identity::setreuid(uid, euid);
+    114 => identity::setregid(gid, egid);
+    115 => identity::getgroups(count, out);
+    116 => identity::setgroups(count, groups);
+    117 => identity::setresuid(uid, euid, suid);
+    118 => identity::getresuid(uid, euid, suid);
+    119 => identity::setresgid(gid, egid, sgid);
+    120 => identity::getresgid(gid, egid, sgid);
+    121 => processes::getpgid(pid);
+    122 => identity::setfsuid(uid);
+    123 => identity::setfsgid(gid);
+    124 => processes::getsid(pid);
+    125 => identity::capget(header, data);
+    126 => identity::capset(header, data);
+    127 => signals::rt_sigpending(out, size);
+    128 => signals::rt_sigtimedwait(set, info, timeout, size);
+    129 => signals::rt_sigqueueinfo(pid, signal, info);
+    130 => signals::rt_sigsuspend(mask, size);
+    131 => signals::sigaltstack(new, old);
+    133 => paths::mknod(path, mode, device);
+    137 => paths::statfs(path, out);
+    138 => paths::fstatfs(descriptor, out);
+    140 => scheduling::getpriority(which, who);
+    141 => scheduling::setpriority(which, who, nice);
+    142 => scheduling::sched_setparam(tid, parameter);
+    143 => scheduling::sched_getparam(tid, out);
+    144 => scheduling::sched_setscheduler(tid, policy, parameter);
+    145 => scheduling::sched_getscheduler(tid);
+    146 => scheduling::sched_get_priority_range(policy);
+    147 => scheduling::sched_get_priority_range(policy);
+    157 => processes::prctl(option, second, third, fourth, fifth);
+    158 => processes::arch_prctl(option, address);
+    160 => processes::setrlimit(resource, new);
+    161 => paths::chroot(path);
+    162 => descriptors::sync();
+    165 => mounts::mount(source, target, kind, flags, data);
+    166 => mounts::umount2(target, flags);
+    169 => system::reboot(magic, magic2, command);
+    170 => system::sethostname(text, length);
+    171 => system::setdomainname(text, length);
+    186 => processes::gettid();
+    200 => signals::tkill(tid, signal);
+    201 => clock::time(out);
+    202 => processes::futex(word, operation, value, timeout, second_word, third);
+    203 => scheduling::sched_setaffinity(tid, size, mask);
+    204 => scheduling::sched_getaffinity(tid, size, out);
+    213 => polling::epoll_create(size);
+    217 => descriptors::getdents64(descriptor, buffer, size);
+    218 => processes::set_tid_address(address);
+    227 => clock::clock_settime(clock, new);
+    228 => clock::clock_gettime(clock, out);
+    229 => clock::clock_getres(clock, out);
+    230 => clock::clock_nanosleep(clock, flags, wanted, rest);
+    231 => processes::exit_group(status);
+    232 => polling::epoll_wait(epoll, out, most, timeout);
+    233 => polling::epoll_ctl(epoll, operation, descriptor, event);
+    234 => signals::tgkill(pid, tid, signal);
+    235 => paths::utimes(path, times);
+    247 => processes::waitid(which, id, info, options, usage);
+    257 => paths::openat(directory, path, flags, mode);
+    258 => paths::mkdirat(directory, path, mode);
+    259 => paths::mknodat(directory, path, mode, device);
+    260 => paths::fchownat(directory, path, uid, gid, flags);
+    262 => paths::newfstatat(directory, path, out, flags);
+    263 => paths::unlinkat(directory, path, flags);
+    264 => paths::renameat(old_directory, old, new_directory, new);
+    265 => paths::linkat(old_directory, old, new_directory, new, flags);
+    266 => paths::symlinkat(text, directory, path);
+    267 => paths::readlinkat(directory, path, out, size);
+    268 => paths::fchmodat(directory, path, mode);
+    269 => paths::faccessat(directory, path, mode);
+    270 => polling::pselect6(count, readable, writable, exceptional, timeout, mask);
+    271 => polling::ppoll(descriptors, count, timeout, mask, size);
+    273 => processes::set_robust_list(head, length);
+    274 => processes::get_robust_list(tid, head, length);
+    280 => paths::utimensat(directory, path, times, flags);
+    281 => polling::epoll_pwait(epoll, out, most, timeout, mask, size);
+    283 => polling::timerfd_create(clock, flags);
+    284 => descriptors::eventfd(initial);
+    286 => polling::timerfd_settime(descriptor, flags, new, old);
+    287 => polling::timerfd_gettime(descriptor, out);
+    288 => sockets::accept4(descriptor, address, length, flags);
+    290 => descriptors::eventfd2(initial, flags);
+    291 => polling::epoll_create1(flags);
+    292 => descriptors::dup3(old, new, flags);
+    293 => descriptors::pipe2(descriptors, flags);
+    295 => transfer::preadv(descriptor, vectors, count, offset);
+    296 => transfer::pwritev(descriptor, vectors, count, offset);
+    302 => processes::prlimit64(pid, resource, new, old);
+    309 => scheduling::getcpu(cpu, node);
+    316 => paths::renameat2(old_directory, old, new_directory, new, flags);
+    318 => system::getrandom(out, length, flags);
+    326 => transfer::copy_file_range(from, from_offset, to, to_offset, count, flags);
+    332 => paths::statx(directory, path, flags, mask, out);
+    435 => processes::clone3(arguments, size);
+    436 => descriptors::close_range(first, last, flags);
+    439 => paths::faccessat2(directory, path, mode, flags);
+    441 => polling::epoll_pwait2(epoll, out, most, timeout, mask, size);
+    452 => paths::fchmodat2(directory, path, mode, flags);
+}
+
+/// The system calls of this kernel, for `process` to call.
+pub struct Table;
+
+impl SystemCalls for Table {
+    fn dispatch(&self, task: &Arc<Task>, user: &mut UserContext) {
+        let registers = &user.registers;
+        let number = registers.rax;
+        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
+        let mut call = Call { task, user };
+        let result = run(&mut call, number, arguments);
+        // exec and sigreturn have set every register themselves.
+        if !matches!(number, 15) {
+            user.registers.rax = match result {
+                Ok(value) => value as u64,
+                Err(errno) => -i64::from(errno.code()) as u64,
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_names_of_linux() {
+        assert_eq!([name(0), name(59), name(165), name(999)], [Some("read"), Some("execve"), Some("mount"), None]);
+    }
+}

@@ -1,0 +1,426 @@
+//! Bytes between user memory and files: `read`, `write` and their vector and positioned forms.
+//!
+//! A short transfer goes through a buffer on the kernel stack, a long one in pieces through the heap, so that
+//! reading and writing a little allocates nothing.
+
+use crate::{
+    abi::IoVector,
+    arguments::{Abi, UserPtr},
+    call::Call,
+};
+use alloc::{sync::Arc, vec::Vec};
+use base::Errno;
+use machine::user_memory;
+use memory::heap;
+use vfs::OpenFile;
+
+/// The most bytes that one call transfers, as in Linux.
+const MOST: usize = 0x7fff_f000;
+/// The most that goes through the stack.
+const SMALL: usize = 256;
+/// The size of a piece.
+const PIECE: usize = 64 << 10;
+/// The most vectors of one call (`UIO_MAXIOV`).
+const VECTORS: usize = 1024;
+/// The first address that is none of user space.
+const USER_END: u64 = 1 << 47;
+
+/// Where a transfer happens in a file.
+#[derive(Clone, Copy)]
+enum Position {
+    /// At the file's own position, which moves.
+    Current,
+    /// At this offset; the file's position stays.
+    At(u64),
+}
+
+impl Position {
+    fn from_raw(offset: i64) -> Result<Self, Errno> {
+        u64::try_from(offset).map(Self::At).map_err(|_| Errno::EINVAL)
+    }
+
+    fn advanced(self, bytes: usize) -> Self {
+        match self {
+            Self::Current => Self::Current,
+            Self::At(offset) => Self::At(offset + bytes as u64),
+        }
+    }
+
+    fn read(self, file: &OpenFile, buffer: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Current => file.read(buffer),
+            Self::At(offset) => file.read_at(buffer, offset),
+        }
+    }
+
+    fn write(self, file: &OpenFile, buffer: &[u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Current => file.write(buffer),
+            Self::At(offset) => file.write_at(buffer, offset),
+        }
+    }
+}
+
+/// Refuses a range that reaches beyond user space, before anything is taken from a file for it.
+fn check_range(address: u64, length: usize) -> Result<(), Errno> {
+    match address.checked_add(length as u64) {
+        Some(end) if end <= USER_END => Ok(()),
+        _ => Err(Errno::EFAULT),
+    }
+}
+
+/// What has been moved so far counts; an error counts only when nothing was.
+fn so_far(done: usize, result: Result<usize, Errno>) -> Result<usize, Errno> {
+    match result {
+        Ok(more) => Ok(done + more),
+        Err(errno) if done == 0 => Err(errno),
+        Err(_) => Ok(done),
+    }
+}
+
+fn read_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
+    check_range(address, length)?;
+    if length <= SMALL {
+        let mut buffer = [0; SMALL];
+        return read_piece(file, address, &mut buffer[..length], position);
+    }
+    let mut buffer = heap::try_zeroed(length.min(PIECE))?;
+    let mut done = 0;
+    while done < length {
+        let piece = buffer.len().min(length - done);
+        let result = read_piece(file, address + done as u64, &mut buffer[..piece], position.advanced(done));
+        let moved = match result {
+            Ok(moved) => moved,
+            Err(errno) => return so_far(done, Err(errno)),
+        };
+        done += moved;
+        // A stream gives what it has; asking again could sleep although there is an answer.
+        if moved < piece || file.is_stream() {
+            break;
+        }
+        sched::give_way();
+    }
+    Ok(done)
+}
+
+fn read_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
+    let found = position.read(file, buffer)?;
+    let copied = user_memory::write_partial(address, &buffer[..found]);
+    if copied == 0 && found != 0 { Err(Errno::EFAULT) } else { Ok(copied) }
+}
+
+fn write_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
+    check_range(address, length)?;
+    if length <= SMALL {
+        let mut buffer = [0; SMALL];
+        return write_piece(file, address, &mut buffer[..length], position);
+    }
+    let mut buffer = heap::try_zeroed(length.min(PIECE))?;
+    let mut done = 0;
+    while done < length {
+        let piece = buffer.len().min(length - done);
+        let result = write_piece(file, address + done as u64, &mut buffer[..piece], position.advanced(done));
+        let moved = match result {
+            Ok(moved) => moved,
+            Err(errno) => return so_far(done, Err(errno)),
+        };
+        done += moved;
+        if moved < piece {
+            break;
+        }
+        sched::give_way();
+    }
+    Ok(done)
+}
+
+fn write_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
+    let copied = user_memory::read_partial(address, buffer);
+    if copied == 0 && !buffer.is_empty() {
+        return Err(Errno::EFAULT);
+    }
+    position.write(file, &buffer[..copied])
+}
+
+/// The vectors of a call, checked as Linux does: `EINVAL` more than 1024 or lengths that overflow.
+fn vectors(list: UserPtr<IoVector>, count: usize) -> Result<Vec<(u64, usize)>, Errno> {
+    if count > VECTORS {
+        return Err(Errno::EINVAL);
+    }
+    let mut left = MOST;
+    let mut ranges = heap::try_vec(count)?;
+    for vector in list.read_array(count)? {
+        if vector.length > i64::MAX as u64 {
+            return Err(Errno::EINVAL);
+        }
+        let length = (vector.length as usize).min(left);
+        left -= length;
+        ranges.push((vector.base, length));
+    }
+    Ok(ranges)
+}
+
+/// Runs `transfer` over the ranges until one comes out short.
+fn over_vectors(
+    ranges: &[(u64, usize)],
+    position: Position,
+    mut transfer: impl FnMut(u64, usize, Position) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    let mut done = 0;
+    for &(address, length) in ranges.iter().filter(|(_, length)| *length != 0) {
+        let result = transfer(address, length, position.advanced(done));
+        let moved = match result {
+            Ok(moved) => moved,
+            Err(errno) => return so_far(done, Err(errno)),
+        };
+        done += moved;
+        if moved < length {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+impl Call<'_> {
+    fn read_vectors(
+        &self,
+        descriptor: i32,
+        list: UserPtr<IoVector>,
+        count: usize,
+        at: Position,
+    ) -> Result<usize, Errno> {
+        let file = self.file(descriptor)?;
+        file.admit_read()?;
+        let ranges = vectors(list, count)?;
+        if file.is_stream() {
+            // One read serves all vectors, so that it never sleeps with something in hand.
+            return self.read_stream(&file, &ranges);
+        }
+        over_vectors(&ranges, at, |address, length, at| read_range(&file, address, length, at))
+    }
+
+    fn read_stream(&self, file: &OpenFile, ranges: &[(u64, usize)]) -> Result<usize, Errno> {
+        for &(address, length) in ranges {
+            check_range(address, length)?;
+        }
+        let wanted = ranges.iter().map(|(_, length)| length).sum::<usize>().min(PIECE);
+        let mut buffer = heap::try_zeroed(wanted)?;
+        let found = file.read(&mut buffer)?;
+        scatter(&buffer[..found], ranges)
+    }
+
+    fn write_vectors(
+        &self,
+        descriptor: i32,
+        list: UserPtr<IoVector>,
+        count: usize,
+        at: Position,
+    ) -> Result<usize, Errno> {
+        let file = self.file(descriptor)?;
+        file.admit_write(0)?;
+        let ranges = vectors(list, count)?;
+        let total: usize = ranges.iter().map(|(_, length)| length).sum();
+        file.admit_write(total)?;
+        let result = if total <= PIECE && ranges.len() > 1 {
+            // Together, as one write: pipes promise that no other writer comes between.
+            at.write(&file, &gather(&ranges)?)
+        } else {
+            over_vectors(&ranges, at, |address, length, at| write_range(&file, address, length, at))
+        };
+        self.broken_pipe(result)
+    }
+
+    /// `EPIPE` comes with `SIGPIPE`.
+    pub(crate) fn broken_pipe(&self, result: Result<usize, Errno>) -> Result<usize, Errno> {
+        if result == Err(Errno::EPIPE) {
+            self.task.raise_broken_pipe();
+        }
+        result
+    }
+}
+
+/// Copies `bytes` out over the ranges; how many went. `EFAULT` if none could.
+pub(crate) fn scatter(bytes: &[u8], ranges: &[(u64, usize)]) -> Result<usize, Errno> {
+    let mut done = 0;
+    for &(address, length) in ranges {
+        let piece = length.min(bytes.len() - done);
+        let copied = user_memory::write_partial(address, &bytes[done..done + piece]);
+        done += copied;
+        if copied < piece {
+            break;
+        }
+    }
+    if done == 0 && !bytes.is_empty() { Err(Errno::EFAULT) } else { Ok(done) }
+}
+
+/// Copies the ranges in, one behind the other, up to the first address that can't be read. `EFAULT` if that is the
+/// very first.
+pub(crate) fn gather(ranges: &[(u64, usize)]) -> Result<Vec<u8>, Errno> {
+    let total: usize = ranges.iter().map(|(_, length)| length).sum();
+    let mut bytes = heap::try_zeroed(total)?;
+    let mut done = 0;
+    for &(address, length) in ranges {
+        check_range(address, length)?;
+        let copied = user_memory::read_partial(address, &mut bytes[done..done + length]);
+        done += copied;
+        if copied < length {
+            break;
+        }
+    }
+    if done == 0 && total != 0 {
+        return Err(Errno::EFAULT);
+    }
+    bytes.truncate(done);
+    Ok(bytes)
+}
+
+/// The ranges of a message's vectors, for sockets.
+pub(crate) fn message_vectors(list: UserPtr<IoVector>, count: u64) -> Result<Vec<(u64, usize)>, Errno> {
+    vectors(list, usize::try_from(count).map_err(|_| Errno::EMSGSIZE)?)
+}
+
+/// `read(2)`.
+pub fn read(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize) -> Result<usize, Errno> {
+    let file = call.file(descriptor)?;
+    file.admit_read()?;
+    read_range(&file, buffer.address(), count.min(MOST), Position::Current)
+}
+
+/// `write(2)`.
+pub fn write(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize) -> Result<usize, Errno> {
+    let file = call.file(descriptor)?;
+    let count = count.min(MOST);
+    file.admit_write(count)?;
+    call.broken_pipe(write_range(&file, buffer.address(), count, Position::Current))
+}
+
+/// `pread64(2)`.
+pub fn pread(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize, at: i64) -> Result<usize, Errno> {
+    let at = Position::from_raw(at)?;
+    let file = call.file(descriptor)?;
+    file.admit_read()?;
+    file.admit_position()?;
+    read_range(&file, buffer.address(), count.min(MOST), at)
+}
+
+/// `pwrite64(2)`.
+pub fn pwrite(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize, at: i64) -> Result<usize, Errno> {
+    let at = Position::from_raw(at)?;
+    let file = call.file(descriptor)?;
+    let count = count.min(MOST);
+    file.admit_write(count)?;
+    file.admit_position()?;
+    call.broken_pipe(write_range(&file, buffer.address(), count, at))
+}
+
+/// `readv(2)`.
+pub fn readv(call: &Call<'_>, descriptor: i32, list: UserPtr<IoVector>, count: usize) -> Result<usize, Errno> {
+    call.read_vectors(descriptor, list, count, Position::Current)
+}
+
+/// `writev(2)`.
+pub fn writev(call: &Call<'_>, descriptor: i32, list: UserPtr<IoVector>, count: usize) -> Result<usize, Errno> {
+    call.write_vectors(descriptor, list, count, Position::Current)
+}
+
+/// `preadv(2)`; the offset comes whole in its first register.
+pub fn preadv(
+    call: &Call<'_>,
+    descriptor: i32,
+    list: UserPtr<IoVector>,
+    count: usize,
+    at: i64,
+) -> Result<usize, Errno> {
+    call.file(descriptor)?.admit_position()?;
+    call.read_vectors(descriptor, list, count, Position::from_raw(at)?)
+}
+
+/// `pwritev(2)`.
+pub fn pwritev(
+    call: &Call<'_>,
+    descriptor: i32,
+    list: UserPtr<IoVector>,
+    count: usize,
+    at: i64,
+) -> Result<usize, Errno> {
+    call.file(descriptor)?.admit_position()?;
+    call.write_vectors(descriptor, list, count, Position::from_raw(at)?)
+}
+
+/// `sendfile(2)`: from a file that has positions to any other.
+pub fn sendfile(call: &Call<'_>, to: i32, from: i32, offset: UserPtr<i64>, count: usize) -> Result<usize, Errno> {
+    let (source, target) = (call.file(from)?, call.file(to)?);
+    source.admit_read()?;
+    target.admit_write(0)?;
+    let start = offset.read_optional()?;
+    let at = start.map_or(Ok(Position::Current), Position::from_raw)?;
+    let result = between(call, &source, at, &target, Position::Current, count);
+    if let (Some(start), Ok(moved)) = (start, result) {
+        offset.write(&(start + moved as i64))?;
+    }
+    result
+}
+
+/// `copy_file_range(2)`.
+pub fn copy_file_range(
+    call: &Call<'_>,
+    from: i32,
+    from_offset: UserPtr<i64>,
+    to: i32,
+    to_offset: UserPtr<i64>,
+    count: usize,
+    flags: u32,
+) -> Result<usize, Errno> {
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (source, target) = (call.file(from)?, call.file(to)?);
+    source.admit_read()?;
+    target.admit_write(0)?;
+    if source.is_stream() || target.is_stream() {
+        return Err(Errno::EINVAL);
+    }
+    let (start, end) = (from_offset.read_optional()?, to_offset.read_optional()?);
+    let at = start.map_or(Ok(Position::Current), Position::from_raw)?;
+    let onto = end.map_or(Ok(Position::Current), Position::from_raw)?;
+    let moved = between(call, &source, at, &target, onto, count)?;
+    if let Some(start) = start {
+        from_offset.write(&(start + moved as i64))?;
+    }
+    if let Some(end) = end {
+        to_offset.write(&(end + moved as i64))?;
+    }
+    Ok(moved)
+}
+
+fn between(
+    call: &Call<'_>,
+    source: &Arc<OpenFile>,
+    at: Position,
+    target: &Arc<OpenFile>,
+    onto: Position,
+    count: usize,
+) -> Result<usize, Errno> {
+    let count = count.min(MOST);
+    let mut buffer = heap::try_zeroed(count.min(PIECE))?;
+    let mut done = 0;
+    while done < count {
+        let piece = buffer.len().min(count - done);
+        let found = match at.advanced(done).read(source, &mut buffer[..piece]) {
+            Ok(0) => break,
+            Ok(found) => found,
+            Err(errno) => return so_far(done, Err(errno)),
+        };
+        let written = match onto.advanced(done).write(target, &buffer[..found]) {
+            Ok(written) => written,
+            Err(errno) => return call.broken_pipe(so_far(done, Err(errno))),
+        };
+        done += written;
+        if written < found {
+            break;
+        }
+        sched::give_way();
+    }
+    Ok(done)
+}
+
+const _: () = assert!(IoVector::SIZE == 16);

@@ -79,17 +79,11 @@ impl Task {
         Ok(())
     }
 
-    /// The task's containers allow other CPUs now: `confined`, cut to what it asked for itself if any of that is left.
-    /// On return it runs only there.
+    /// The task's containers allow exactly these CPUs now; what it asked for itself before is forgotten (interfaces.md,
+    /// 10.4). On return it runs only there.
     pub fn confine(&self, confined: &CpuSet) {
-        let both = self.affinity().and(confined);
-        if both.and(&machine::cpu::online()).is_empty() {
-            // Linux forgets a wish that can't be met.
-            *self.affinity.lock() = CpuSet::first(base::MAX_CPUS);
-            self.apply_allowed(confined);
-        } else {
-            self.apply_allowed(&both);
-        }
+        *self.affinity.lock() = CpuSet::first(base::MAX_CPUS);
+        self.apply_allowed(confined);
     }
 
     fn apply_allowed(&self, allowed: &CpuSet) {

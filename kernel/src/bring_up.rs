@@ -1,16 +1,22 @@
 //! From the machine that boot left to the first user program: one step after the other.
 
-use crate::wiring;
+use crate::{first_program, wiring};
 use machine::{cpu, log, topology};
 
 /// The boot CPU comes here when traps, clock, topology and serial lines work. Interrupts are off until it idles.
 pub fn kernel_main() -> ! {
-    log!("menagerie {} on {} CPUs", env!("CARGO_PKG_VERSION"), cpu::possible().count());
     memory::init(); // frames of all nodes, and the heap over them
     sched::initialize(); // run queues; sleeping locks can sleep from here on
-    wiring::install(); // interrupts and faults reach the floors above
+    let population = wiring::install(); // interrupts, faults, tasks and containers reach each other
     cpu::start_others(other_cpu);
-    log!("menagerie: {} CPUs and {} nodes are up", cpu::online().count(), topology::get().nodes.len());
+    log!(
+        "menagerie {}: {} CPUs and {} nodes are up, {} MiB are free",
+        env!("CARGO_PKG_VERSION"),
+        cpu::online().count(),
+        topology::get().nodes.len(),
+        memory::frames::total().free >> 8
+    );
+    first_program::start(population);
     sched::run_this_cpu()
 }
 

@@ -4,13 +4,19 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
-#[cfg(target_os = "none")]
+#[cfg(any(target_os = "none", test))]
 extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod bring_up;
+#[cfg(any(target_os = "none", test))]
+mod command_line;
+#[cfg(target_os = "none")]
+mod first_program;
 #[cfg(target_os = "none")]
 mod panic;
+#[cfg(target_os = "none")]
+mod releases;
 #[cfg(target_os = "none")]
 mod wiring;
 

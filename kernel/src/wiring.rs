@@ -1,6 +1,25 @@
 //! What the lower floors call up to, filled in once at boot.
 
-use machine::interrupts::{HANDLERS, Handlers};
+use crate::command_line::CommandLine;
+use alloc::boxed::Box;
+use base::{CpuSet, NodeSet};
+use container::{Framework, Lineage, Member, ReleaseWorker};
+use controllers::{
+    Cpuset,
+    cpuset::{self, TaskControl},
+};
+use core::any::Any;
+use machine::{
+    boot,
+    interrupts::{HANDLERS, Handlers},
+    user_memory,
+};
+use memory::placement;
+use process::{
+    POPULATION, Population, SYSTEM_CALLS, Task, TaskPlacement,
+    faults::UserCopies,
+    scheduling::{CONFINEMENT, Confinement},
+};
 
 /// Interrupts that need more than the machine's own answer.
 struct Interrupts;
@@ -17,7 +36,61 @@ impl Handlers for Interrupts {
     fn console_input(&self, _port: u8, _bytes: &[u8]) {}
 }
 
-/// Fills all hooks.
-pub fn install() {
+/// How many frames stand behind each task that may exist: a kernel stack, tables, and some memory of its own.
+const FRAMES_PER_TASK: u64 = 32;
+
+/// Fills all hooks, and makes the population with its container framework.
+pub fn install() -> &'static Population {
     HANDLERS.install(&Interrupts);
+    user_memory::FAULTS.install(&UserCopies);
+    placement::PLACEMENT.install(&TaskPlacement);
+    SYSTEM_CALLS.install(&syscall::Table);
+    let line = CommandLine::parse(boot::info().command_line);
+    let most_tasks = (memory::frames::total().total / FRAMES_PER_TASK).clamp(64, process::LARGEST_PID as u64);
+    let population = Population::new(most_tasks, |tasks| {
+        Framework::new(controllers::all(), &line.disabled, tasks, Box::new(Releases))
+    });
+    POPULATION.install(population);
+    cpuset::TASKS.install(&Confined);
+    CONFINEMENT.install(&Confined);
+    population
+}
+
+/// What cpusets do to tasks.
+struct Confined;
+
+impl TaskControl for Confined {
+    fn set_cpus(&self, member: &dyn Member, cpus: &CpuSet) {
+        if let Some(task) = task_of(member) {
+            task.confine(cpus);
+        }
+    }
+
+    fn set_nodes(&self, member: &dyn Member, nodes: &NodeSet) {
+        if let Some(task) = task_of(member) {
+            task.set_allowed_nodes(*nodes);
+        }
+    }
+}
+
+impl Confinement for Confined {
+    fn allowed(&self, task: &Task) -> CpuSet {
+        let framework = task.population().framework();
+        framework.with_states(task, |place: Lineage<'_, Cpuset>| place.own().cpus()).unwrap_or(machine::cpu::possible())
+    }
+}
+
+/// Every member is a task.
+fn task_of(member: &dyn Member) -> Option<&Task> {
+    let member: &dyn Any = member;
+    member.downcast_ref()
+}
+
+/// Wakes the thread that starts release agents.
+struct Releases;
+
+impl ReleaseWorker for Releases {
+    fn wake(&self) {
+        crate::releases::wake();
+    }
 }

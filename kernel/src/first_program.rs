@@ -1,0 +1,95 @@
+//! The root file system and pid 1.
+
+use crate::{command_line::CommandLine, releases};
+use alloc::{borrow::ToOwned, string::String, sync::Arc, vec::Vec};
+use base::{Credentials, Errno, Gid, Uid};
+use machine::{boot, log};
+use process::{
+    Population,
+    spawn::{self, Program},
+};
+use vfs::{
+    Caller, DeviceNumber, FileTable, FsContext, Namespace, NodeKind, OpenFlags, Permissions, Registry, Start,
+    ramfs::{Limits, RamFs},
+};
+
+/// What is tried, in this order, when the command line names no program and there is no `/init`.
+const PROGRAMS: &[&str] = &["/init", "/sbin/init", "/bin/init", "/bin/sh"];
+
+const CONSOLE: &[u8] = b"/dev/console";
+
+/// Makes the root file system from the initramfs and starts pid 1 in it; or the in-kernel tests.
+pub fn start(population: &'static Population) {
+    #[cfg(feature = "test")]
+    if kernel_tests::wanted() {
+        match spawn::kernel_thread(population, "tests", kernel_tests::run) {
+            Ok(_) => return,
+            Err(errno) => panic!("the tests can't be started: {errno}"),
+        }
+    }
+    if let Err(errno) = try_start(population) {
+        panic!("no first program could be started: {errno}");
+    }
+}
+
+fn try_start(population: &'static Population) -> Result<(), Errno> {
+    let mut registry = Registry::new();
+    filesystems::container::types(population.framework()).into_iter().for_each(|kind| registry.add_type(kind));
+    let root = RamFs::create("rootfs", Limits::NONE, Permissions::new(0o755), Uid::ROOT, Gid::ROOT)?;
+    let context = FsContext::new(Namespace::new(Arc::new(registry), root));
+    unpack(&context);
+    let credentials = Arc::new(Credentials::root());
+    let caller = Caller { context: &context, credentials: &credentials };
+    let files = FileTable::new();
+    open_console(&caller, &files);
+    let line = CommandLine::parse(boot::info().command_line);
+    let path = choose(&caller, &line);
+    log!("init: starting {path} as pid 1");
+    let bytes = |text: &str| text.as_bytes().to_vec();
+    let mut arguments: Vec<Vec<u8>> = [bytes(&path)].into();
+    arguments.extend(line.arguments.iter().map(|word| bytes(word)));
+    let mut environment: Vec<Vec<u8>> = [bytes("HOME=/"), bytes("TERM=linux")].into();
+    environment.extend(line.environment.iter().map(|word| bytes(word)));
+    let program = Program { path: bytes(&path), arguments, environment, context: context.clone(), files };
+    spawn::init(population, program)?;
+    spawn::kernel_thread(population, "releases", move || releases::serve(population, &context))?;
+    Ok(())
+}
+
+fn unpack(context: &FsContext) {
+    let Some(archive) = boot::info().initramfs else {
+        log!("initramfs: none was handed over");
+        return;
+    };
+    match vfs::initramfs::unpack(archive, context) {
+        Ok(count) => log!("initramfs: {count} entries from {} KiB", archive.len() >> 10),
+        Err(errno) => log!("initramfs: broken ({errno}); what came before is there"),
+    }
+}
+
+/// Opens `/dev/console` on descriptors 0 to 2, as Linux does; if that can't be they stay closed. The device file is
+/// made if the initramfs has none.
+fn open_console(caller: &Caller<'_>, files: &Arc<FileTable>) {
+    let make = |path: &[u8], kind, mode| caller.make(Start::WorkingDirectory, path, kind, Permissions::new(mode));
+    // What is there already stays.
+    let _ = make(b"/dev", NodeKind::Directory, 0o755);
+    let _ = make(CONSOLE, NodeKind::CharDevice(DeviceNumber::new(5, 1)), 0o600);
+    match caller.open(Start::WorkingDirectory, CONSOLE, OpenFlags::READ_WRITE, Permissions::new(0)) {
+        Ok(console) => {
+            for _ in 0..3 {
+                // The table is new: there is room.
+                let _ = files.insert(console.clone(), false, 3);
+            }
+        }
+        Err(errno) => log!("init: the console can't be opened: {errno}"),
+    }
+}
+
+/// The program named on the command line, or the first of the usual ones that is there.
+fn choose(caller: &Caller<'_>, line: &CommandLine) -> String {
+    let exists = |path: &&&str| caller.access(Start::WorkingDirectory, path.as_bytes(), 1, vfs::Follow::Yes).is_ok();
+    match &line.init {
+        Some(path) => path.clone(),
+        None => (*PROGRAMS.iter().find(exists).unwrap_or(&PROGRAMS[0])).to_owned(),
+    }
+}

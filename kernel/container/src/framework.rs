@@ -242,7 +242,8 @@ impl Framework {
 
     /// The number of live tasks in the container itself.
     pub(crate) fn count_tasks(&self, container: &Container) -> usize {
-        self.sets_of(container).iter().map(|set| set.tasks().len()).sum()
+        // A sum over the sets' lengths could miss a task that is just moved from one to another.
+        self.tasks_of(container).len()
     }
 
     fn sets_of(&self, container: &Container) -> Vec<Arc<crate::ContainerSet>> {

@@ -36,6 +36,8 @@ mod set;
 mod state;
 mod subsystem;
 mod task;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use container::{Attributes, Container};

@@ -97,7 +97,7 @@ impl Membership {
     pub fn new() -> Self {
         Self {
             place: IrqLock::new(rank::LEAF, TaskPlace { set: None, index: 0, phase: Phase::Unborn }),
-            words: [const { AtomicU64::new(0) }; MAX_SUBSYSTEMS],
+            words: core::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 

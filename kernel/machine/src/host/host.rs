@@ -6,7 +6,9 @@ use base::{CpuId, MAX_CPUS, NodeId};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::{cell::Cell, sync::OnceLock};
 
+#[cfg(not(loom))]
 pub use super::frame::fresh as fresh_frames;
+#[cfg(not(loom))]
 pub use super::paging::flushed as flushed_pages;
 pub use super::parking::Parking;
 

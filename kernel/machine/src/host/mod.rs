@@ -3,10 +3,13 @@
 //! It makes the crates above compile and run under `cargo test`; it moves no hardware. What makes no sense on a
 //! host (user mode, a stack switch, power) panics with its name.
 
+#[cfg(not(loom))]
 pub mod frame;
 pub mod host;
+#[cfg(not(loom))]
 pub mod paging;
 pub mod parking;
+#[cfg(not(loom))]
 pub mod user_memory;
 
 pub mod boot {

@@ -1,0 +1,91 @@
+//! Every order of steps of a move against fork, exit and mount, in a world of one or two tasks.
+
+use super::world::{Count, Task, attributes, framework};
+use crate::{Container, Dialect, Framework, Member, Mounted};
+use base::{Credentials, Errno};
+use loom::thread;
+use machine::sync::Arc;
+
+/// A hierarchy with a container, and a task in its root.
+fn world() -> (Arc<Framework>, Mounted, Arc<Container>, Arc<Task>) {
+    let (framework, tasks, _) = framework();
+    let mounted = framework.mount(Dialect::Cgroup, b"apples", &Credentials::root()).unwrap();
+    let container = framework.mkdir(mounted.root(), b"a", attributes()).unwrap();
+    let task = Task::new(1, false);
+    tasks.add(&task);
+    framework.can_start().unwrap().admit(&(task.clone() as Arc<dyn Member>));
+    (framework, mounted, container, task)
+}
+
+fn attach(framework: &Framework, container: &Arc<Container>, task: &Arc<Task>) -> Result<(), Errno> {
+    let writer: Arc<dyn Member> = task.clone();
+    let file = container.file(b"tasks").unwrap();
+    framework.write_file(container, file, b"1", &crate::Writer { task: &writer, opener: &Credentials::root() })
+}
+
+/// The numbers of tasks in the root and in the container, as the lists and as the subsystem have them; they agree.
+fn counts(framework: &Framework, mounted: &Mounted, container: &Arc<Container>) -> (usize, usize) {
+    let lists = (framework.count_tasks(mounted.root()), framework.count_tasks(container));
+    let counted = |container: &Arc<Container>| match &container.states[0] {
+        Some(state) => state.value::<Count<0>>().tasks() as usize,
+        None => panic!("the subsystem is bound here"),
+    };
+    assert_eq!(lists, (counted(mounted.root()), counted(container)));
+    lists
+}
+
+/// Runs `other` beside a move of the task into the container.
+fn beside_a_move(other: fn(&Arc<Framework>, &Arc<Task>), check: fn(&Framework, (usize, usize))) {
+    loom::model(move || {
+        let (framework, mounted, container, task) = world();
+        let moving = {
+            let (framework, container, task) = (framework.clone(), container.clone(), task.clone());
+            thread::spawn(move || attach(&framework, &container, &task).unwrap())
+        };
+        other(&framework, &task);
+        moving.join().unwrap();
+        check(counts(&framework, &mounted, &container));
+    });
+}
+
+#[test]
+fn a_child_is_born_where_its_parent_was_before_or_after_the_move() {
+    let fork = |framework: &Arc<Framework>, parent: &Arc<Task>| {
+        let child: Arc<dyn Member> = Task::new(2, false);
+        framework.can_fork(&**parent).unwrap().admit(&child);
+    };
+    beside_a_move(fork, |counts| assert!(matches!(counts, (1, 1) | (0, 2)), "{counts:?}"));
+}
+
+#[test]
+fn an_exiting_task_is_counted_nowhere_afterwards() {
+    let exit = |framework: &Arc<Framework>, task: &Arc<Task>| framework.exit(&**task);
+    beside_a_move(exit, |counts| assert_eq!(counts, (0, 0)));
+}
+
+#[test]
+fn a_mount_meanwhile_finds_every_task_in_its_root() {
+    let mount = |framework: &Arc<Framework>, _: &Arc<Task>| {
+        let mounted = framework.mount(Dialect::Cgroup, b"pears", &Credentials::root()).unwrap();
+        assert_eq!(framework.count_tasks(mounted.root()), 1);
+    };
+    beside_a_move(mount, |counts| assert_eq!(counts, (0, 1)));
+}
+
+#[test]
+fn a_container_is_removed_or_entered_but_not_both() {
+    loom::model(|| {
+        let (framework, mounted, container, task) = world();
+        let moving = {
+            let (framework, container) = (framework.clone(), container.clone());
+            thread::spawn(move || attach(&framework, &container, &task))
+        };
+        let removed = framework.rmdir(mounted.root(), b"a");
+        let moved = moving.join().unwrap();
+        match (removed, moved) {
+            (Ok(()), Err(Errno::ENODEV)) => assert_eq!(counts(&framework, &mounted, &container), (1, 0)),
+            (Err(Errno::EBUSY), Ok(())) => assert_eq!(counts(&framework, &mounted, &container), (0, 1)),
+            both => panic!("{both:?}"),
+        }
+    });
+}

@@ -1,0 +1,169 @@
+//! Single rules of interfaces.md.
+
+use super::world::{Task, attributes, framework, read, write};
+use crate::{Container, Dialect, Framework, Member, Mounted};
+use alloc::string::String;
+use base::{Capabilities, Credentials, Errno};
+use machine::sync::Arc;
+
+fn mount(framework: &Arc<Framework>, data: &str) -> Result<Mounted, Errno> {
+    framework.mount(Dialect::Container, data.as_bytes(), &Credentials::root())
+}
+
+fn task(framework: &Framework, tid: i32) -> Arc<Task> {
+    let task = Task::new(tid, false);
+    framework.can_start().unwrap().admit(&(task.clone() as Arc<dyn Member>));
+    task
+}
+
+fn mkdir(framework: &Framework, parent: &Arc<Container>, name: &str) -> Arc<Container> {
+    framework.mkdir(parent, name.as_bytes(), attributes()).unwrap()
+}
+
+#[test]
+fn each_wrong_mount_has_its_errno() {
+    let (framework, ..) = framework();
+    let weak = Credentials { effective: Capabilities::empty(), ..Credentials::root() };
+    assert_eq!(framework.mount(Dialect::Cgroup, b"apples", &weak).err(), Some(Errno::EPERM));
+    for (data, errno) in [
+        ("plums", Errno::EINVAL),
+        ("all,apples", Errno::EINVAL),
+        ("none", Errno::EINVAL),
+        ("none,apples,name=x", Errno::EINVAL),
+        ("name=", Errno::EINVAL),
+        ("name=a b", Errno::EINVAL),
+        ("name=x,name=y", Errno::EINVAL),
+        ("name=nobody", Errno::EINVAL),
+        ("noprefix", Errno::EINVAL),
+        ("all=1", Errno::EINVAL),
+        ("release_agent=", Errno::EINVAL),
+        ("APPLES", Errno::EINVAL),
+    ] {
+        assert_eq!(mount(&framework, data).err(), Some(errno), "{data}");
+    }
+    let _both = mount(&framework, "").unwrap();
+    assert_eq!(mount(&framework, "apples").err(), Some(Errno::EBUSY));
+    let _named = mount(&framework, "none,name=x").unwrap();
+    assert_eq!(mount(&framework, "pears,name=x").err(), Some(Errno::EBUSY));
+    assert!(mount(&framework, "name=x").is_ok());
+}
+
+#[test]
+fn numbers_are_given_lowest_first_and_run_out() {
+    let (framework, ..) = framework();
+    let mut mounts: alloc::vec::Vec<Mounted> =
+        (1..16).map(|number| mount(&framework, &alloc::format!("none,name=n{number}")).unwrap()).collect();
+    assert_eq!(mount(&framework, "apples").err(), Some(Errno::ENOSPC));
+    drop(mounts.remove(4));
+    assert_eq!(mount(&framework, "apples").unwrap().hierarchy().number(), 5);
+}
+
+#[test]
+fn a_hierarchy_with_children_persists_and_dissolves_with_the_last() {
+    let (framework, ..) = framework();
+    let mounted = mount(&framework, "apples").unwrap();
+    let root = mounted.root().clone();
+    mkdir(&framework, &root, "a");
+    drop(mounted);
+    assert!(framework.proc_containers().contains("1: topcount=1 bits=1 containers=2 (apples) s_active=1"));
+    assert_eq!(mount(&framework, "apples,pears").err(), Some(Errno::EBUSY));
+    framework.rmdir(&root, b"a").unwrap();
+    assert_eq!(mount(&framework, "apples,pears").unwrap().hierarchy().number(), 1);
+}
+
+#[test]
+fn a_root_state_survives_binding_and_dissolution() {
+    let (framework, ..) = framework();
+    let first = task(&framework, 1);
+    let write_root = |text| {
+        let mounted = mount(&framework, "apples").unwrap();
+        write(&framework, mounted.root(), "apples.refuse", text, &first).unwrap();
+    };
+    write_root("1");
+    assert_eq!(framework.can_fork(&*first).err(), Some(Errno::EDOM));
+    write_root("0");
+    assert!(framework.can_fork(&*first).is_ok());
+}
+
+#[test]
+fn each_wrong_move_has_its_errno() {
+    let (framework, tasks, _) = framework();
+    let mounted = mount(&framework, "apples").unwrap();
+    let (one, kernel) = (task(&framework, 1), Task::new(2, true));
+    framework.can_start().unwrap().admit(&(kernel.clone() as Arc<dyn Member>));
+    tasks.add(&one);
+    tasks.add(&kernel);
+    let a = mkdir(&framework, mounted.root(), "a");
+    for (text, errno) in [
+        ("x", Errno::EINVAL),
+        ("-1", Errno::EINVAL),
+        ("1 2", Errno::EINVAL),
+        ("2147483648", Errno::EINVAL),
+        (" ", Errno::EINVAL),
+        ("99", Errno::ESRCH),
+        ("2", Errno::EINVAL),
+    ] {
+        assert_eq!(write(&framework, &a, "tasks", text, &one), Err(errno), "{text:?}");
+    }
+    assert_eq!(write(&framework, &a, "tasks", "", &one), Ok(()));
+    assert_eq!(read(&framework, &a, "tasks"), Ok(String::new()));
+    assert_eq!(write(&framework, &a, "tasks", "0\n", &one), Ok(()));
+    assert_eq!(read(&framework, &a, "procs"), Ok("1\n".into()));
+    framework.exit(&*one);
+    assert_eq!(write(&framework, mounted.root(), "tasks", "1", &kernel), Ok(()), "a zombie is skipped");
+}
+
+#[test]
+fn a_failed_fork_gives_back_what_was_charged() {
+    let (framework, ..) = framework();
+    let first = task(&framework, 1);
+    let mounted = mount(&framework, "apples").unwrap();
+    drop(framework.can_fork(&*first).unwrap());
+    assert_eq!(read(&framework, mounted.root(), "apples.count"), Ok("1\n".into()));
+}
+
+#[test]
+fn a_task_shows_one_line_for_each_hierarchy() {
+    let (framework, tasks, _) = framework();
+    let (apples, pears) = (mount(&framework, "apples").unwrap(), mount(&framework, "pears,name=p").unwrap());
+    let one = task(&framework, 1);
+    tasks.add(&one);
+    let a = mkdir(&framework, apples.root(), "a");
+    let b = mkdir(&framework, &a, "b");
+    write(&framework, &b, "tasks", "1", &one).unwrap();
+    assert_eq!(framework.task_container(&*one).unwrap(), b"apples:/a/b\npears,name=p:/\n");
+    assert_eq!(framework.task_cgroup(&*one).unwrap(), b"2:pears,name=p:/\n1:apples:/a/b\n");
+    framework.rename(apples.root(), b"a", apples.root(), b"z").unwrap();
+    assert_eq!(framework.task_container(&*one).unwrap(), b"apples:/z/b\npears,name=p:/\n");
+    drop(pears);
+    assert_eq!(
+        framework.proc_cgroups(),
+        "#subsys_name\thierarchy\tnum_cgroups\tenabled\napples\t1\t3\t1\npears\t0\t1\t1\n"
+    );
+}
+
+#[test]
+fn the_last_task_out_asks_for_one_notice() {
+    let (framework, tasks, _) = framework();
+    let mounted = mount(&framework, "apples,release_agent=/sbin/agent").unwrap();
+    let one = task(&framework, 1);
+    tasks.add(&one);
+    let a = mkdir(&framework, mounted.root(), "a");
+    write(&framework, &a, "notify_on_release", "1", &one).unwrap();
+    write(&framework, &a, "tasks", "1", &one).unwrap();
+    assert_eq!(framework.next_release(), None);
+    write(&framework, mounted.root(), "tasks", "1", &one).unwrap();
+    let release = framework.next_release().unwrap();
+    assert_eq!(release.arguments, [b"/sbin/agent".to_vec(), b"/a".to_vec()]);
+    assert_eq!(framework.next_release(), None);
+}
+
+#[test]
+fn longer_writes_than_a_file_takes_are_refused_first() {
+    let (framework, ..) = framework();
+    let mounted = mount(&framework, "apples").unwrap();
+    let one = task(&framework, 1);
+    let long = "1".repeat(4097);
+    assert_eq!(write(&framework, mounted.root(), "apples.count", &long, &one), Err(Errno::E2BIG));
+    assert_eq!(write(&framework, mounted.root(), "apples.count", "1", &one), Err(Errno::EINVAL));
+}

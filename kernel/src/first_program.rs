@@ -1,22 +1,21 @@
 //! The root file system and pid 1.
 
-use crate::{command_line::CommandLine, releases};
-use alloc::{borrow::ToOwned, string::String, sync::Arc, vec::Vec};
+use crate::{command_line::CommandLine, releases, wiring::CONSOLE};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid};
+use filesystems::terminal::Console;
 use machine::{boot, log};
 use process::{
     Population,
     spawn::{self, Program},
 };
 use vfs::{
-    Caller, DeviceNumber, FileTable, FsContext, Namespace, NodeKind, OpenFlags, Permissions, Registry, Start,
+    Caller, FileTable, FsContext, MountFlags, Namespace, NodeKind, OpenFlags, Permissions, Registry, Start,
     ramfs::{Limits, RamFs},
 };
 
 /// What is tried, in this order, when the command line names no program and there is no `/init`.
 const PROGRAMS: &[&str] = &["/init", "/sbin/init", "/bin/init", "/bin/sh"];
-
-const CONSOLE: &[u8] = b"/dev/console";
 
 /// Makes the root file system from the initramfs and starts pid 1 in it; or the in-kernel tests.
 pub fn start(population: &'static Population) {
@@ -33,7 +32,10 @@ pub fn start(population: &'static Population) {
 }
 
 fn try_start(population: &'static Population) -> Result<(), Errno> {
+    let console: &'static Arc<Console> = Box::leak(Box::new(Arc::new(Console::new())));
+    CONSOLE.install(console);
     let mut registry = Registry::new();
+    filesystems::add_devices(&mut registry, console, boot::info().has_fw_cfg)?;
     filesystems::container::types(population.framework()).into_iter().for_each(|kind| registry.add_type(kind));
     let root = RamFs::create("rootfs", Limits::NONE, Permissions::new(0o755), Uid::ROOT, Gid::ROOT)?;
     let context = FsContext::new(Namespace::new(Arc::new(registry), root));
@@ -52,6 +54,7 @@ fn try_start(population: &'static Population) -> Result<(), Errno> {
     environment.extend(line.environment.iter().map(|word| bytes(word)));
     let program = Program { path: bytes(&path), arguments, environment, context: context.clone(), files };
     spawn::init(population, program)?;
+    spawn::kernel_thread(population, "console", || console.carry())?;
     spawn::kernel_thread(population, "releases", move || releases::serve(population, &context))?;
     Ok(())
 }
@@ -67,14 +70,15 @@ fn unpack(context: &FsContext) {
     }
 }
 
-/// Opens `/dev/console` on descriptors 0 to 2, as Linux does; if that can't be they stay closed. The device file is
-/// made if the initramfs has none.
+/// Opens `/dev/console` on descriptors 0 to 2, as Linux does; if that can't be they stay closed. As in Linux with
+/// `devtmpfs.mount`, `/dev` is there before init.
 fn open_console(caller: &Caller<'_>, files: &Arc<FileTable>) {
-    let make = |path: &[u8], kind, mode| caller.make(Start::WorkingDirectory, path, kind, Permissions::new(mode));
     // What is there already stays.
-    let _ = make(b"/dev", NodeKind::Directory, 0o755);
-    let _ = make(CONSOLE, NodeKind::CharDevice(DeviceNumber::new(5, 1)), 0o600);
-    match caller.open(Start::WorkingDirectory, CONSOLE, OpenFlags::READ_WRITE, Permissions::new(0)) {
+    let _ = caller.make(Start::WorkingDirectory, b"/dev", NodeKind::Directory, Permissions::new(0o755));
+    if let Err(errno) = caller.mount(b"devtmpfs", b"/dev", b"devtmpfs", MountFlags::empty(), b"") {
+        log!("init: devtmpfs can't be mounted on /dev: {errno}");
+    }
+    match caller.open(Start::WorkingDirectory, b"/dev/console", OpenFlags::READ_WRITE, Permissions::new(0)) {
         Ok(console) => {
             for _ in 0..3 {
                 // The table is new: there is room.

@@ -9,9 +9,11 @@ use controllers::{
     cpuset::{self, TaskControl},
 };
 use core::any::Any;
+use filesystems::terminal::Console;
 use machine::{
     boot,
     interrupts::{HANDLERS, Handlers},
+    sync::Hook,
     user_memory,
 };
 use memory::placement;
@@ -20,6 +22,9 @@ use process::{
     faults::UserCopies,
     scheduling::{CONFINEMENT, Confinement},
 };
+
+/// The serial terminals, for the interrupt that brings bytes.
+pub static CONSOLE: Hook<Console> = Hook::new();
 
 /// Interrupts that need more than the machine's own answer.
 struct Interrupts;
@@ -33,7 +38,11 @@ impl Handlers for Interrupts {
         sched::on_reschedule();
     }
 
-    fn console_input(&self, _port: u8, _bytes: &[u8]) {}
+    fn console_input(&self, port: u8, bytes: &[u8]) {
+        if let Some(console) = CONSOLE.get() {
+            console.receive(port, bytes);
+        }
+    }
 }
 
 /// How many frames stand behind each task that may exist: a kernel stack, tables, and some memory of its own.

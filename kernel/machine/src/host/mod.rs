@@ -18,7 +18,7 @@ pub mod boot {
 
     /// What is known from boot on: nothing on a host.
     pub fn info() -> &'static BootInfo {
-        &BootInfo { command_line: "", initramfs: None }
+        &BootInfo { command_line: "", initramfs: None, has_fw_cfg: false }
     }
 }
 

@@ -98,7 +98,8 @@ fn hand_over(loader: &LoaderInfo) {
         let bytes = unsafe { core::slice::from_raw_parts(physical::to_virtual(place), loader.ramdisk_len as usize) };
         initramfs = Some(bytes);
     }
-    INFO.call_once(|| BootInfo { command_line: command_line.leak(), initramfs });
+    let has_fw_cfg = fw_cfg::device().is_some();
+    INFO.call_once(|| BootInfo { command_line: command_line.leak(), initramfs, has_fw_cfg });
 }
 
 /// The most CPUs to use: `maxcpus=` of the command line, within what the build knows.

@@ -35,7 +35,7 @@ fn counts(framework: &Framework, mounted: &Mounted, container: &Arc<Container>) 
 }
 
 /// Runs `other` beside a move of the task into the container.
-fn beside_a_move(other: fn(&Arc<Framework>, &Arc<Task>), check: fn(&Framework, (usize, usize))) {
+fn beside_a_move(other: fn(&Arc<Framework>, &Arc<Task>), check: fn((usize, usize))) {
     loom::model(move || {
         let (framework, mounted, container, task) = world();
         let moving = {

@@ -2,6 +2,9 @@
 //!
 //! * [`container`]: hierarchies of containers (types `container`, `cgroup`, `cpuset`).
 //! * [`dev`]: `/dev` with the memory devices (type `devtmpfs`).
+//! * [`proc`]: tasks and the system (type `proc`).
+//! * [`sys`]: the machine's topology (type `sysfs`).
+//! * [`table`]: directories that are tables, which the two are made of.
 //! * [`terminal`]: the serial console, pseudo-terminals (type `devpts`) and their line discipline.
 //! * [`tmpfs`]: files in memory with limits.
 //!
@@ -16,7 +19,10 @@ extern crate std;
 
 pub mod container;
 pub mod dev;
+pub mod proc;
 mod registry;
+pub mod sys;
+pub mod table;
 pub mod terminal;
 pub mod tmpfs;
 

@@ -52,6 +52,7 @@ pub mod terminal;
 pub mod timers;
 pub mod tree;
 pub mod usage_calls;
+mod view;
 pub mod wait;
 
 pub use limits::{Limit, Limits, Resource};
@@ -62,3 +63,4 @@ pub use power::off as power_off;
 pub use process::{Process, Program, SharedActions};
 pub use run::{SYSTEM_CALLS, SystemCalls};
 pub use task::{Completion, NAME_MAX, Name, NumberedSpace, Task, current};
+pub use view::{SignalView, StateName};

@@ -120,6 +120,16 @@ pub mod cpu {
         possible()
     }
 
+    /// The processor's maker: none.
+    pub fn vendor() -> String {
+        String::from("host")
+    }
+
+    /// The processor's name: none.
+    pub fn model_name() -> String {
+        String::from("host")
+    }
+
     /// The processor's feature word for programs: none.
     pub fn capability_word() -> u32 {
         0

@@ -6,6 +6,7 @@ use super::interrupts::InterruptsOff;
 use super::ipi::Mailbox;
 use super::local_apic::LocalApicCell;
 use super::physical;
+use alloc::string::String;
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use base::{CpuId, CpuSet, MAX_CPUS};
 use core::arch::asm;
@@ -250,6 +251,30 @@ impl CpuIdResult {
     fn none(self) -> Self {
         Self { eax: 0, ebx: 0, ecx: 0, edx: 0 }
     }
+}
+
+/// The processor's maker, as CPUID says it.
+pub fn vendor() -> String {
+    let words = cpuid(0, 0);
+    text(&[words.ebx, words.edx, words.ecx])
+}
+
+/// The processor's name, as CPUID says it; empty if it has none.
+pub fn model_name() -> String {
+    const FIRST: u32 = 0x8000_0002;
+    if cpuid(0x8000_0000, 0).eax < FIRST + 2 {
+        return String::new();
+    }
+    let leaves = [0, 1, 2].map(|index| cpuid(FIRST + index, 0));
+    let words = leaves.map(|leaf| [leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]);
+    text(words.as_flattened())
+}
+
+/// Words of CPUID as text: up to the first NUL, without blanks at the ends.
+fn text(words: &[u32]) -> String {
+    let bytes = words.iter().flat_map(|word| word.to_le_bytes()).take_while(|&byte| byte != 0);
+    let bytes: alloc::vec::Vec<u8> = bytes.collect();
+    String::from_utf8_lossy(bytes.trim_ascii()).into_owned()
 }
 
 /// The processor's feature word that programs get as `AT_HWCAP`: CPUID leaf 1, EDX.

@@ -1,0 +1,113 @@
+//! The links of a task to files: program, directories, descriptors.
+
+use super::{check_inspection, task::TaskFiles};
+use crate::table::{Child, Children, Directory, FreeLink, Place, Subject};
+use alloc::{string::ToString, sync::Arc, vec::Vec};
+use base::{Errno, Gid, Uid};
+use process::Task;
+use vfs::{FileKind, Inode, Link, Location, OpenFile};
+
+fn inspected(files: &TaskFiles) -> Result<Arc<Task>, Errno> {
+    let task = files.task()?;
+    check_inspection(&task)?;
+    Ok(task)
+}
+
+fn program_file(files: &TaskFiles) -> Result<Arc<OpenFile>, Errno> {
+    Ok(inspected(files)?.process().program().ok_or(Errno::ENOENT)?.file.clone())
+}
+
+fn path_of(file: &OpenFile) -> Vec<u8> {
+    let context = process::current().and_then(|task| task.context().ok());
+    file.path(context.as_deref())
+}
+
+fn path_of_directory(location: &Location) -> Result<Vec<u8>, Errno> {
+    super::own_context()?.path_of(location)
+}
+
+/// `exe`.
+pub(super) fn program(files: &TaskFiles) -> Result<Link, Errno> {
+    Ok(Link::Jump(program_file(files)?.location()))
+}
+
+/// The text of `exe`.
+pub(super) fn program_text(files: &TaskFiles) -> Result<Vec<u8>, Errno> {
+    program_file(files).map(|file| path_of(&file))
+}
+
+/// `cwd`.
+pub(super) fn working_directory(files: &TaskFiles) -> Result<Link, Errno> {
+    Ok(Link::Jump(inspected(files)?.context()?.working_directory()))
+}
+
+/// The text of `cwd`.
+pub(super) fn working_directory_text(files: &TaskFiles) -> Result<Vec<u8>, Errno> {
+    path_of_directory(&inspected(files)?.context()?.working_directory())
+}
+
+/// `root`.
+pub(super) fn root(files: &TaskFiles) -> Result<Link, Errno> {
+    Ok(Link::Jump(inspected(files)?.context()?.root()))
+}
+
+/// The text of `root`.
+pub(super) fn root_text(files: &TaskFiles) -> Result<Vec<u8>, Errno> {
+    path_of_directory(&inspected(files)?.context()?.root())
+}
+
+/// `fd`: the descriptors.
+pub(super) static DESCRIPTORS: Directory<TaskFiles> = Directory { id: 1, lines: &[], children: Some(&Descriptors) };
+
+struct Descriptors;
+
+/// One descriptor of a task.
+#[derive(Clone, Copy)]
+struct DescriptorOf {
+    files: TaskFiles,
+    number: i32,
+}
+
+impl DescriptorOf {
+    fn file(&self) -> Result<Arc<OpenFile>, Errno> {
+        inspected(&self.files)?.files()?.get(self.number).map_err(|_| Errno::ENOENT)
+    }
+}
+
+impl Subject for DescriptorOf {
+    fn base(&self) -> u64 {
+        self.files.descriptor_inode(self.number as u32)
+    }
+
+    fn owner(&self) -> (Uid, Gid) {
+        self.files.owner()
+    }
+
+    fn exists(&self) -> bool {
+        self.file().is_ok()
+    }
+}
+
+impl Children<TaskFiles> for Descriptors {
+    fn next(&self, files: &TaskFiles, from: u32) -> Option<Child> {
+        let table = inspected(files).ok()?.files().ok()?;
+        let found = table.descriptors().into_iter().map(|descriptor| descriptor.raw()).find(|&n| n as u32 >= from)?;
+        let key = found as u32;
+        Some(Child { key, name: found.to_string(), inode: files.descriptor_inode(key), kind: FileKind::Symlink })
+    }
+
+    fn find(&self, files: &TaskFiles, name: &str, holder: &Place) -> Result<Arc<dyn Inode>, Errno> {
+        let number: i32 = name.parse().map_err(|_| Errno::ENOENT)?;
+        let subject = DescriptorOf { files: *files, number };
+        let flags = subject.file()?.flags();
+        let mode = 0o100 | if flags.reads() { 0o400 } else { 0 } | if flags.writes() { 0o200 } else { 0 };
+        Ok(Arc::new(FreeLink {
+            place: holder.clone(),
+            subject,
+            number: subject.base(),
+            mode,
+            follow: |descriptor| Ok(Link::Jump(descriptor.file()?.location())),
+            text: |descriptor| descriptor.file().map(|file| path_of(&file)),
+        }))
+    }
+}

@@ -1,0 +1,65 @@
+//! /proc: tasks, the system and its settings as files, in Linux's formats.
+//!
+//! [`system`] has the files of the root, [`task`] those of a task, [`status`] the two long texts about one, [`links`] the
+//! links to files. All are lines of tables ([`crate::table`]).
+
+mod links;
+mod settings;
+mod status;
+mod system;
+mod task;
+
+pub(crate) use system::node_meminfo;
+
+use crate::table::{Subject, TreeType};
+use alloc::sync::Arc;
+use base::{Credentials, Errno};
+use process::{POPULATION, Population, Task};
+use vfs::{FileSystemType, FsContext};
+
+/// `f_type` of `statfs`.
+const MAGIC: u64 = 0x9fa0;
+
+/// The type, for the registry of file systems.
+pub fn file_system_type() -> Arc<dyn FileSystemType> {
+    TreeType::new("proc", MAGIC, System, &system::ROOT)
+}
+
+/// The system as a whole.
+#[derive(Clone, Copy)]
+pub(crate) struct System;
+
+impl Subject for System {
+    fn base(&self) -> u64 {
+        1
+    }
+}
+
+/// The tasks that there are; `ENOENT` before there are any.
+fn population() -> Result<&'static Population, Errno> {
+    POPULATION.get().ok_or(Errno::ENOENT)
+}
+
+/// The place in the mount tree of whoever asks.
+fn own_context() -> Result<Arc<FsContext>, Errno> {
+    process::current().ok_or(Errno::ENOENT)?.context()
+}
+
+/// Whether whoever asks may look into `task`: the same user and groups, or CAP_SYS_PTRACE. `EACCES`.
+fn check_inspection(task: &Task) -> Result<(), Errno> {
+    let own: Arc<Credentials> = process::current().ok_or(Errno::EACCES)?.credentials();
+    let other = task.credentials();
+    let same_user = [other.uid, other.euid, other.suid].iter().all(|&uid| uid == own.fsuid);
+    let same_group = [other.gid, other.egid, other.sgid].iter().all(|&gid| gid == own.fsgid);
+    if same_user && same_group || own.has(base::Capabilities::SYS_PTRACE) { Ok(()) } else { Err(Errno::EACCES) }
+}
+
+/// An error of formatting can only mean that there is no memory for the text.
+fn written(result: core::fmt::Result) -> Result<(), Errno> {
+    result.map_err(|_| Errno::ENOMEM)
+}
+
+/// Clock ticks (1/100 s) of a time in ns.
+fn ticks(nanoseconds: u64) -> u64 {
+    nanoseconds / 10_000_000
+}

@@ -1,0 +1,158 @@
+//! The files in the root of /proc that tell of the whole system, and the task numbers beside them.
+
+use super::{System, own_context, population, settings, task::TaskFiles, ticks, written};
+use crate::table::{Child, Children, Directory, Line, Place};
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+use base::{Errno, NodeId, Pid};
+use core::fmt::Write;
+use machine::{boot, cpu, time, topology};
+use process::{RELEASE, SYSTEM, VERSION};
+use vfs::{FileKind, Inode, Link};
+
+/// The root.
+pub(super) static ROOT: Directory<System> = Directory {
+    id: 0,
+    lines: &[
+        Line::link("self", |_| Ok(Link::Path(own_number()?)), |_| own_number()),
+        Line::link("thread-self", |_| Ok(Link::Path(own_thread()?)), |_| own_thread()),
+        Line::link("mounts", |_| Ok(Link::Path(b"self/mounts".to_vec())), |_| Ok(b"self/mounts".to_vec())),
+        Line::text("cgroups", |_, out| append(out, &population()?.framework().proc_cgroups())),
+        Line::text("cmdline", |_, out| written(writeln!(out, "{}", boot::info().command_line))),
+        Line::text("containers", |_, out| append(out, &population()?.framework().proc_containers())),
+        Line::text("cpuinfo", cpuinfo),
+        Line::text("filesystems", |_, out| append(out, &own_context()?.namespace().registry().list())),
+        Line::text("loadavg", loadavg),
+        Line::text("meminfo", meminfo),
+        Line::text("stat", stat),
+        Line::directory("sys", &settings::SYS),
+        Line::text("uptime", uptime),
+        Line::text("version", |_, out| written(writeln!(out, "{SYSTEM} version {RELEASE} {VERSION}"))),
+    ],
+    children: Some(&Processes),
+};
+
+fn append(out: &mut String, text: &str) -> Result<(), Errno> {
+    out.push_str(text);
+    Ok(())
+}
+
+fn own_number() -> Result<Vec<u8>, Errno> {
+    Ok(process::current().ok_or(Errno::ENOENT)?.pid().to_string().into_bytes())
+}
+
+fn own_thread() -> Result<Vec<u8>, Errno> {
+    let task = process::current().ok_or(Errno::ENOENT)?;
+    Ok(alloc::format!("{}/task/{}", task.pid(), task.tid()).into_bytes())
+}
+
+/// The processes by number.
+struct Processes;
+
+impl Children<System> for Processes {
+    fn next(&self, _: &System, from: u32) -> Option<Child> {
+        let from = Pid::new(i32::try_from(from).ok()?);
+        let pid = population().ok()?.next_process(from)?.pid();
+        let inode = TaskFiles::inode_of(pid);
+        Some(Child { key: pid.raw() as u32, name: pid.to_string(), inode, kind: FileKind::Directory })
+    }
+
+    fn find(&self, _: &System, name: &str, holder: &Place) -> Result<Arc<dyn Inode>, Errno> {
+        // A thread's number is found too, though it is not listed, as on Linux.
+        let number = super::task::parse_number(name).ok_or(Errno::ENOENT)?;
+        TaskFiles::of_process(number, holder)
+    }
+}
+
+fn cpuinfo(_: &System, out: &mut String) -> Result<(), Errno> {
+    let topology = topology::get();
+    for cpu in cpu::online().iter() {
+        let info = topology.cpus.get(cpu.index()).copied().unwrap_or_default();
+        written(write!(
+            out,
+            "processor\t: {cpu}\nvendor_id\t: {}\nmodel name\t: {}\ncpu MHz\t\t: {}.{:03}\nphysical id\t: {}\n\
+             core id\t\t: {}\napicid\t\t: {}\nfpu\t\t: yes\n\n",
+            cpu::vendor(),
+            cpu::model_name(),
+            time::cycles_per_second() / 1_000_000,
+            time::cycles_per_second() / 1000 % 1000,
+            info.package,
+            info.core,
+            info.apic_id,
+        ))?;
+    }
+    Ok(())
+}
+
+fn loadavg(_: &System, out: &mut String) -> Result<(), Errno> {
+    for load in sched::load_averages() {
+        // In units of 1/2048; rounded to hundredths as Linux does.
+        let load = load + 2048 / 200;
+        written(write!(out, "{}.{:02} ", load / 2048, load % 2048 * 100 / 2048))?;
+    }
+    let population = population()?;
+    let (running, all) = (sched::runnable_count(), population.task_count());
+    written(writeln!(out, "{running}/{all} {}", population.last_pid()))
+}
+
+fn uptime(_: &System, out: &mut String) -> Result<(), Errno> {
+    let idle: u64 = cpu::online().iter().map(|cpu| sched::statistics(cpu).idle).sum();
+    let [up, idle] = [time::now(), idle].map(|ns| ns / 10_000_000);
+    written(writeln!(out, "{}.{:02} {}.{:02}", up / 100, up % 100, idle / 100, idle % 100))
+}
+
+fn stat(_: &System, out: &mut String) -> Result<(), Errno> {
+    let mut all = [0; 4];
+    let mut switches = 0;
+    let mut lines = String::new();
+    for cpu in cpu::online().iter() {
+        let statistics = sched::statistics(cpu);
+        let times = [statistics.user, statistics.nice, statistics.system, statistics.idle];
+        all.iter_mut().zip(times).for_each(|(sum, time)| *sum += time);
+        switches += statistics.switches;
+        written(cpu_line(&mut lines, &alloc::format!("cpu{cpu}"), times))?;
+    }
+    written(cpu_line(out, "cpu ", all))?;
+    out.push_str(&lines);
+    let boot = time::realtime().saturating_sub(time::now()) / 1_000_000_000;
+    written(write!(
+        out,
+        "intr 0\nctxt {switches}\nbtime {boot}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\nsoftirq 0\n",
+        population()?.forks(),
+        sched::runnable_count(),
+    ))
+}
+
+fn cpu_line(out: &mut String, name: &str, times: [u64; 4]) -> core::fmt::Result {
+    let [user, nice, system, idle] = times.map(ticks);
+    writeln!(out, "{name} {user} {nice} {system} {idle} 0 0 0 0 0 0")
+}
+
+/// Pages in KiB.
+fn kibibytes(pages: u64) -> u64 {
+    pages * 4
+}
+
+fn meminfo(_: &System, out: &mut String) -> Result<(), Errno> {
+    let frames = memory::frames::total();
+    let (total, free) = (kibibytes(frames.total), kibibytes(frames.free));
+    let rows = [("MemTotal", total), ("MemFree", free), ("MemAvailable", free), ("Buffers", 0), ("Cached", 0)];
+    let empty = ["SwapCached", "SwapTotal", "SwapFree", "Dirty", "Writeback", "Shmem"].map(|name| (name, 0));
+    rows.iter()
+        .chain(&empty)
+        .try_for_each(|(name, value)| written(writeln!(out, "{:<16}{value:>8} kB", alloc::format!("{name}:"))))
+}
+
+/// The text of a node's `meminfo` in /sys.
+pub(crate) fn node_meminfo(node: NodeId, out: &mut String) -> Result<(), Errno> {
+    let frames = memory::frames::statistics(node);
+    let rows =
+        [("MemTotal", frames.total), ("MemFree", frames.free), ("MemUsed", frames.total.saturating_sub(frames.free))];
+    rows.iter().try_for_each(|(name, pages)| {
+        let name = alloc::format!("{name}:");
+        written(writeln!(out, "Node {node} {name:<16}{:>8} kB", kibibytes(*pages)))
+    })
+}

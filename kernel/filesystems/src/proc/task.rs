@@ -1,0 +1,230 @@
+//! /proc/PID and /proc/PID/task/TID: the table of files of a task.
+
+use super::{check_inspection, links, population, status, written};
+use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+    vec,
+    vec::Vec,
+};
+use base::{Errno, Gid, Pid, Uid};
+use core::fmt::Write;
+use memory::{Protection, Sharing};
+use process::{Name, Process, Task};
+use vfs::{FileKind, Inode};
+
+/// A task as the subject of a directory: by number, so that an open directory keeps nothing alive.
+#[derive(Clone, Copy)]
+pub(super) struct TaskFiles {
+    tid: Pid,
+    /// The files of the whole process, or of one thread.
+    pub(super) process: bool,
+}
+
+/// Inode numbers of a task begin at its number times this; descriptors and threads lie in the upper half.
+const NUMBERS: u64 = 1 << 34;
+/// Where the numbers of the thread's own directory begin.
+const THREAD: u64 = 1 << 33;
+/// Where the numbers of descriptors begin.
+const DESCRIPTORS: u64 = 1 << 32;
+
+impl TaskFiles {
+    fn new(tid: Pid, process: bool) -> Self {
+        Self { tid, process }
+    }
+
+    /// The inode number of /proc/PID.
+    pub(super) fn inode_of(pid: Pid) -> u64 {
+        Self::new(pid, true).base()
+    }
+
+    /// The directory of the process that a number belongs to. `ENOENT`.
+    pub(super) fn of_process(number: Pid, holder: &Place) -> Result<Arc<dyn Inode>, Errno> {
+        population()?.task(number).ok_or(Errno::ENOENT)?;
+        Ok(DirectoryInode::new(holder.clone(), Self::new(number, true), &PROCESS, 0o555))
+    }
+
+    /// The task. `ESRCH` it is gone.
+    pub(super) fn task(&self) -> Result<Arc<Task>, Errno> {
+        population()?.task(self.tid).ok_or(Errno::ESRCH)
+    }
+
+    /// The number of the inode of a descriptor.
+    pub(super) fn descriptor_inode(&self, descriptor: u32) -> u64 {
+        self.base() + DESCRIPTORS + u64::from(descriptor)
+    }
+}
+
+impl Subject for TaskFiles {
+    fn base(&self) -> u64 {
+        self.tid.raw() as u64 * NUMBERS + if self.process { 0 } else { THREAD }
+    }
+
+    fn owner(&self) -> (Uid, Gid) {
+        self.task().map_or((Uid::ROOT, Gid::ROOT), |task| {
+            let credentials = task.credentials();
+            (credentials.euid, credentials.egid)
+        })
+    }
+
+    fn exists(&self) -> bool {
+        self.task().is_ok()
+    }
+}
+
+/// A name that is a positive number without leading zero.
+pub(super) fn parse_number(name: &str) -> Option<Pid> {
+    let number: i32 = name.parse().ok()?;
+    (number > 0 && name.as_bytes()[0].is_ascii_digit() && !name.starts_with('0')).then_some(Pid::new(number))
+}
+
+macro_rules! task_lines {
+    ($($more:expr),*) => {
+        &[
+            Line::text("cgroup", |files, out| append(out, population()?.framework().task_cgroup(&*files.task()?)?)),
+            Line::text("cmdline", cmdline),
+            Line::setting("comm", comm, store_comm),
+            Line::text("container", |files, out| append(out, population()?.framework().task_container(&*files.task()?)?)),
+            Line::text("cpuset", |files, out| append(out, population()?.framework().task_cpuset(&*files.task()?)?)),
+            Line::link("cwd", links::working_directory, links::working_directory_text),
+            Line::private("environ", environ),
+            Line::link("exe", links::program, links::program_text),
+            Line { name: "fd", mode: 0o500, what: crate::table::What::Directory(&links::DESCRIPTORS) },
+            Line::text("limits", status::limits),
+            Line::text("maps", maps),
+            Line::text("mountinfo", mountinfo),
+            Line::text("mounts", mounts),
+            Line::link("root", links::root, links::root_text),
+            Line::text("stat", status::stat),
+            Line::text("statm", status::statm),
+            Line::text("status", status::status),
+            $($more),*
+        ]
+    };
+}
+
+static PROCESS: Directory<TaskFiles> =
+    Directory { id: 0, lines: task_lines![Line::directory("task", &THREADS)], children: None };
+
+static THREAD_FILES: Directory<TaskFiles> = Directory { id: 0, lines: task_lines![], children: None };
+
+static THREADS: Directory<TaskFiles> = Directory { id: 2, lines: &[], children: Some(&Threads) };
+
+/// The threads of a process by number.
+struct Threads;
+
+impl Children<TaskFiles> for Threads {
+    fn next(&self, files: &TaskFiles, from: u32) -> Option<Child> {
+        let process = files.task().ok()?.process().clone();
+        let tid = thread_numbers(&process).into_iter().filter(|tid| tid.raw() as u32 >= from).min()?;
+        let inode = TaskFiles::new(tid, false).base();
+        Some(Child { key: tid.raw() as u32, name: tid.to_string(), inode, kind: FileKind::Directory })
+    }
+
+    fn find(&self, files: &TaskFiles, name: &str, holder: &Place) -> Result<Arc<dyn Inode>, Errno> {
+        let tid = parse_number(name).ok_or(Errno::ENOENT)?;
+        let process = files.task()?.process().clone();
+        if !thread_numbers(&process).contains(&tid) {
+            return Err(Errno::ENOENT);
+        }
+        Ok(DirectoryInode::new(holder.clone(), TaskFiles::new(tid, false), &THREAD_FILES, 0o555))
+    }
+}
+
+/// The numbers of a process's threads; of a zombie, its own.
+fn thread_numbers(process: &Process) -> Vec<Pid> {
+    let mut numbers: Vec<Pid> = process.threads().iter().map(|thread| thread.tid()).collect();
+    if !numbers.contains(&process.pid()) {
+        numbers.push(process.pid());
+    }
+    numbers
+}
+
+fn append(out: &mut String, text: Vec<u8>) -> Result<(), Errno> {
+    out.push_str(&String::from_utf8_lossy(&text));
+    Ok(())
+}
+
+fn comm(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    let name = files.task()?.name();
+    written(writeln!(out, "{}", String::from_utf8_lossy(name.as_bytes())))
+}
+
+fn store_comm(files: &TaskFiles, text: &[u8]) -> Result<(), Errno> {
+    let task = files.task()?;
+    let own = process::current().ok_or(Errno::ESRCH)?;
+    // Only threads of the same process may name each other.
+    if own.pid() != task.pid() {
+        return Err(Errno::EINVAL);
+    }
+    task.set_name(Name::new(text));
+    Ok(())
+}
+
+/// The most of a program's strings that is shown, so that a text fits into the kernel's memory.
+const STRINGS_MAX: u64 = 1 << 20;
+
+/// The strings between two addresses of a task, as they are now.
+fn strings(task: &Task, (start, end): (u64, u64), out: &mut String) -> Result<(), Errno> {
+    let Ok(space) = task.space() else { return Ok(()) };
+    let mut bytes = vec![0; (end.saturating_sub(start)).min(STRINGS_MAX) as usize];
+    if space.read(start, &mut bytes).is_ok() {
+        out.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    Ok(())
+}
+
+fn cmdline(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    let task = files.task()?;
+    task.process().program().map_or(Ok(()), |program| strings(&task, program.arguments, out))
+}
+
+fn environ(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    let task = files.task()?;
+    check_inspection(&task)?;
+    task.process().program().map_or(Ok(()), |program| strings(&task, program.environment, out))
+}
+
+fn mounts(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    let context = files.task()?.context().map_err(|_| Errno::EINVAL)?;
+    append(out, context.namespace().mounts_text(&context.root())?.into_bytes())
+}
+
+fn mountinfo(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    let context = files.task()?.context().map_err(|_| Errno::EINVAL)?;
+    append(out, context.namespace().mountinfo_text(&context.root())?.into_bytes())
+}
+
+fn maps(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    let task = files.task()?;
+    check_inspection(&task)?;
+    let Ok(space) = task.space() else { return Ok(()) };
+    for area in space.areas() {
+        let letter = |right, letter| if area.protection.contains(right) { letter } else { '-' };
+        let source = area.source.unwrap_or_default();
+        let start = out.len();
+        written(write!(
+            out,
+            "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
+            area.start,
+            area.end,
+            letter(Protection::READ, 'r'),
+            letter(Protection::WRITE, 'w'),
+            letter(Protection::EXECUTE, 'x'),
+            if area.sharing == Sharing::Shared { 's' } else { 'p' },
+            area.offset,
+            source.device.0,
+            source.device.1,
+            source.inode,
+        ))?;
+        let name = area.name.map_or_else(|| String::from_utf8_lossy(&source.path), |name| name.into());
+        if !name.is_empty() {
+            // The name stands in column 74.
+            (out.len() - start..73).for_each(|_| out.push(' '));
+            out.push_str(&name);
+        }
+        out.push('\n');
+    }
+    Ok(())
+}

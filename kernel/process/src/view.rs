@@ -1,0 +1,80 @@
+//! What /proc shows of a task and its process, gathered in one look each.
+
+use crate::{
+    process::Process,
+    signals::{LARGEST, SIG_DFL, SIG_IGN, Signal, SignalSet},
+    task::Task,
+};
+use core::sync::atomic::Ordering::Relaxed;
+use sched::Activity;
+
+/// The state of a task as /proc tells it: its letter and its word.
+pub type StateName = (char, &'static str);
+
+/// The signals of a task and its process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SignalView {
+    /// Wait for the task.
+    pub pending: SignalSet,
+    /// Wait for any thread of the process.
+    pub shared_pending: SignalSet,
+    /// Blocked.
+    pub blocked: SignalSet,
+    /// Ignored.
+    pub ignored: SignalSet,
+    /// Have a handler.
+    pub caught: SignalSet,
+    /// How many are queued.
+    pub queued: usize,
+}
+
+impl Task {
+    /// What the task is doing.
+    pub fn state_name(&self) -> StateName {
+        if self.is_exiting() {
+            return if self.process().is_zombie() || self.is_leader() { ('Z', "zombie") } else { ('X', "dead") };
+        }
+        if self.counted_stopped.load(Relaxed) {
+            return ('T', "stopped");
+        }
+        match self.entity().activity() {
+            Activity::Runnable => ('R', "running"),
+            Activity::Sleeping => ('S', "sleeping"),
+            Activity::Uninterruptible if self.is_kernel_thread() => ('I', "idle"),
+            Activity::Uninterruptible => ('D', "disk sleep"),
+            Activity::Dead => ('X', "dead"),
+        }
+    }
+
+    /// Its signals.
+    pub fn signal_view(&self) -> SignalView {
+        let state = self.process().state();
+        let mut view = SignalView { blocked: self.mask(), shared_pending: state.pending.set(), ..Default::default() };
+        {
+            let own = self.signals.lock();
+            view.pending = own.pending.set();
+            view.queued = own.pending.len() + state.pending.len();
+        }
+        let actions = state.actions.lock();
+        for signal in (1..=LARGEST).filter_map(|number| Signal::new(number.into()).ok()) {
+            match actions.get(signal).handler {
+                SIG_DFL => {}
+                SIG_IGN => view.ignored.insert(signal),
+                _ => view.caught.insert(signal),
+            }
+        }
+        view
+    }
+
+    /// Whether it can gain no more rights by exec (`PR_SET_NO_NEW_PRIVS`).
+    pub fn has_no_new_privileges(&self) -> bool {
+        self.with_belongings(|own| own.no_new_privileges)
+    }
+}
+
+impl Process {
+    /// The number of the signal that its parent gets at its end; 0 for none.
+    pub fn exit_signal(&self) -> i32 {
+        self.state().exit_signal.map_or(0, |signal| signal.number().into())
+    }
+}

@@ -25,7 +25,7 @@ pub fn run(filter: &str, report: &mut Report) -> Result<()> {
         let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
         cargo.env("RUSTFLAGS", format!("{flags} --cfg loom").trim());
         cargo.env("CARGO_TARGET_DIR", workspace::target().join("loom"));
-        cargo.args(["test", "--no-fail-fast", "--color", "never", "--release", "--lib", "--package", package]);
+        cargo.args(["test", "--no-fail-fast", "--color", "never", "--release", "--tests", "--package", package]);
         // Only the names with `loom` in them are models; a filter chooses among them afterwards.
         cargo.args(["--", "loom::"]);
         if !filter.is_empty() && !"loom::".contains(filter) {

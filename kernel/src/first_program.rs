@@ -36,6 +36,8 @@ fn try_start(population: &'static Population) -> Result<(), Errno> {
     CONSOLE.install(console);
     let mut registry = Registry::new();
     filesystems::add_devices(&mut registry, console, boot::info().has_fw_cfg)?;
+    registry.add_type(filesystems::proc::file_system_type());
+    registry.add_type(filesystems::sys::file_system_type());
     filesystems::container::types(population.framework()).into_iter().for_each(|kind| registry.add_type(kind));
     let root = RamFs::create("rootfs", Limits::NONE, Permissions::new(0o755), Uid::ROOT, Gid::ROOT)?;
     let context = FsContext::new(Namespace::new(Arc::new(registry), root));

@@ -1,4 +1,4 @@
-//! Kernel stacks: 32 KiB each, with a page below that is never mapped, so that an overflow is a fault and not
+//! Kernel stacks: 32 KiB each (more in debug builds), with a page below that is never mapped, so that an overflow is a fault and not
 //! a silent overwrite.
 //!
 //! A stack that is given back stays mapped in a small pool of its CPU, for the next task. What overflows the
@@ -15,8 +15,8 @@ use base::{Errno, MAX_CPUS};
 use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::VirtAddr;
 
-/// Bytes of a stack.
-pub(super) const STACK_SIZE: u64 = 32 * 1024;
+/// Bytes of a stack. Without optimisation every temporary has a place of its own on it.
+pub(super) const STACK_SIZE: u64 = if cfg!(debug_assertions) { 128 * 1024 } else { 32 * 1024 };
 /// Pages of a stack.
 const PAGES: usize = (STACK_SIZE / PAGE_SIZE) as usize;
 /// A stack and its guard page.

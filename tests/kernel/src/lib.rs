@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod machine;
+mod memory;
 
 use ::machine::{boot, cpu, log, power, time, topology};
 use alloc::vec::Vec;
@@ -38,7 +39,7 @@ impl KernelTest {
 }
 
 /// All suites.
-const SUITES: &[&[KernelTest]] = &[machine::TESTS];
+const SUITES: &[&[KernelTest]] = &[machine::TESTS, memory::TESTS];
 
 /// The words of the kernel's command line that choose tests.
 struct Choice<'a> {

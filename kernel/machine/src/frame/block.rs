@@ -149,7 +149,8 @@ unsafe fn follow(link: u32) -> Option<FrameNumber> {
     (link != 0).then(|| unsafe { FrameNumber::new_unchecked(link.into()) })
 }
 
-/// A list of free blocks of one order that can give up the neighbour of a given block.
+/// A list of free blocks of one order that can give up the neighbour of a given block. Blocks that are in it when it
+/// is dropped are lost.
 ///
 /// Invariant: the blocks whose metadata carries this list's number and order are those in the list, linked both ways
 /// from `head`; each was pushed, so the list owns it.
@@ -244,7 +245,7 @@ impl BlockList {
     }
 }
 
-/// A stack of free blocks of one frame each.
+/// A stack of free blocks of one frame each. What is in it when it is dropped goes to [`super::FRAME_SINK`].
 ///
 /// Invariant: the frames linked from `head` were pushed, so the stack owns them.
 #[derive(Debug, Default)]
@@ -286,5 +287,13 @@ impl BlockStack {
         self.length -= 1;
         // SAFETY: by the stack's invariant it owned the frame, and no longer does.
         Some(unsafe { Block::new(first, 0) })
+    }
+}
+
+impl Drop for BlockStack {
+    fn drop(&mut self) {
+        while let Some(block) = self.pop() {
+            drop(block);
+        }
     }
 }

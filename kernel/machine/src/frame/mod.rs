@@ -15,6 +15,8 @@
 mod block;
 mod counted;
 mod metadata;
+#[cfg(test)]
+mod tests;
 
 pub use block::{Block, BlockList, BlockStack};
 pub use counted::{BorrowedFrame, Frame};

@@ -22,7 +22,14 @@ pub fn start() {
         // SAFETY: the layout has a size.
         let base = unsafe { alloc_zeroed(layout) };
         assert!(!base.is_null(), "the host has no address space for the arena");
-        let entries = (0..FRAMES).map(|_| Entry::default()).collect::<Vec<_>>().leak();
+        let layout = Layout::array::<Entry>(FRAMES as usize).expect("the number of entries is a constant");
+        // SAFETY: the layout has a size, and zero is a valid entry. Not made one by one, so that the host commits what
+        // is used only.
+        let entries = unsafe {
+            let entries = alloc_zeroed(layout).cast::<Entry>();
+            assert!(!entries.is_null(), "the host has no memory for the frames' entries");
+            core::slice::from_raw_parts(entries, FRAMES as usize)
+        };
         let range = |node: u32| FrameRange {
             first: u64::from(node) * NODE_FRAMES,
             end: u64::from(node + 1) * NODE_FRAMES,

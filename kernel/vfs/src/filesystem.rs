@@ -1,6 +1,6 @@
 //! File systems, their types and the drivers of device files, and the registry that finds them by name and number.
 
-use crate::{DeviceNumber, FileKind, FileOps, Inode, MountFlags, OpenRequest};
+use crate::{DeviceNumber, FileKind, FileOps, Inode, MountFlags, OpenRequest, socket::AbstractNames};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use base::{Credentials, Errno};
 use core::{
@@ -102,6 +102,7 @@ pub trait DeviceDriver: Send + Sync {
 pub struct Registry {
     types: Vec<Arc<dyn FileSystemType>>,
     drivers: Vec<(FileKind, u32, Arc<dyn DeviceDriver>)>,
+    abstract_names: AbstractNames,
 }
 
 impl Registry {
@@ -129,6 +130,11 @@ impl Registry {
     pub fn find_driver(&self, kind: FileKind, major: u32) -> Result<&Arc<dyn DeviceDriver>, Errno> {
         let found = self.drivers.iter().find(|(has, number, _)| (*has, *number) == (kind, major));
         found.map(|(_, _, driver)| driver).ok_or(Errno::ENXIO)
+    }
+
+    /// The abstract names of local sockets.
+    pub(crate) fn abstract_names(&self) -> &AbstractNames {
+        &self.abstract_names
     }
 
     /// The text of `/proc/filesystems`, in order of registration.

@@ -1,0 +1,82 @@
+//! Names of sockets: paths and abstract names, and who is bound to them.
+
+use super::Core;
+use crate::{Caller, Follow, NodeKind, Permissions, Start, permission};
+use alloc::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use base::Errno;
+use machine::sync::{SpinLock, rank};
+
+/// The name of a local socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// None.
+    Unnamed,
+    /// A path.
+    Path(Vec<u8>),
+    /// A name of the abstract kind (without its leading NUL).
+    Abstract(Vec<u8>),
+}
+
+/// The socket that is bound to a name in a file system.
+pub struct BoundSocket(SpinLock<Weak<Core>>);
+
+impl Default for BoundSocket {
+    fn default() -> Self {
+        Self(SpinLock::new(rank::FILE_STATE, Weak::new()))
+    }
+}
+
+/// The abstract names of a kernel.
+pub(crate) struct AbstractNames(SpinLock<BTreeMap<Vec<u8>, Weak<Core>>>);
+
+impl Default for AbstractNames {
+    fn default() -> Self {
+        Self(SpinLock::new(rank::FILE_STATE, BTreeMap::new()))
+    }
+}
+
+/// Gives a socket a name. `EADDRINUSE` it is taken; for a path also the errors of making a file.
+pub(super) fn bind(core: &Arc<Core>, caller: &Caller<'_>, address: &Address) -> Result<(), Errno> {
+    match address {
+        Address::Unnamed => Err(Errno::EINVAL),
+        Address::Path(path) => {
+            let made = caller.make_inode(Start::WorkingDirectory, path, NodeKind::Socket, Permissions::new(0o777));
+            let location = made.map_err(|error| if error == Errno::EEXIST { Errno::EADDRINUSE } else { error })?;
+            let bound = location.inode.bound_socket().ok_or(Errno::EPERM)?;
+            *bound.0.lock() = Arc::downgrade(core);
+            Ok(())
+        }
+        Address::Abstract(name) => {
+            let mut names = caller.context.namespace().registry().abstract_names().0.lock();
+            names.retain(|_, core| core.strong_count() > 0);
+            if names.contains_key(name) {
+                return Err(Errno::EADDRINUSE);
+            }
+            names.insert(name.clone(), Arc::downgrade(core));
+            Ok(())
+        }
+    }
+}
+
+/// The socket with this name. `ECONNREFUSED` nobody has it (any more); for a path also `ENOENT`, `EACCES` without write
+/// permission and the other errors of a walk.
+pub(super) fn find(caller: &Caller<'_>, address: &Address) -> Result<Arc<Core>, Errno> {
+    let found = match address {
+        Address::Unnamed => return Err(Errno::EINVAL),
+        Address::Path(path) => {
+            let location = caller.resolve(Start::WorkingDirectory, path, Follow::Yes)?;
+            permission::check_inode(&*location.inode, caller.credentials, permission::WRITE)?;
+            let bound = location.inode.bound_socket().ok_or(Errno::ECONNREFUSED)?;
+            bound.0.lock().upgrade()
+        }
+        Address::Abstract(name) => {
+            let names = caller.context.namespace().registry().abstract_names().0.lock();
+            names.get(name).and_then(Weak::upgrade)
+        }
+    };
+    found.ok_or(Errno::ECONNREFUSED)
+}

@@ -1,0 +1,508 @@
+//! Local sockets, `unix(7)`.
+//!
+//! Each socket has an [`Inbox`]; a connection is two sockets that hold each other's. Files that are passed along
+//! (`SCM_RIGHTS`) are kept open by the inbox; a ring of sockets that lie in each other's inboxes is never freed.
+
+mod address;
+mod inbox;
+
+pub(crate) use address::AbstractNames;
+pub use address::{Address, BoundSocket};
+
+use crate::{
+    Caller, FileKind, FileOps, Inode, Metadata, OpenFile, OpenFlags, Permissions, PollEvents, PollTable,
+    anonymous::{self, Anonymous},
+    interrupted,
+};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use base::{Credentials, Errno, Gid, Pid, Uid};
+use inbox::{CAPACITY, Inbox};
+use machine::sync::{SpinLock, rank};
+use sched::WaitQueue;
+
+/// The type of a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SocketType {
+    /// `SOCK_STREAM`.
+    Stream,
+    /// `SOCK_DGRAM`.
+    Datagram,
+    /// `SOCK_SEQPACKET`.
+    SequencedPacket,
+}
+
+/// Who is at the other end, `SO_PEERCRED`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Process.
+    pub pid: Pid,
+    /// Effective user.
+    pub uid: Uid,
+    /// Effective group.
+    pub gid: Gid,
+}
+
+/// A message as `recvmsg` gets it, besides its bytes.
+#[derive(Default)]
+pub struct Received {
+    /// Bytes put into the buffer.
+    pub length: usize,
+    /// The message's full length: more than `length` if the buffer was too short (`MSG_TRUNC`).
+    pub full_length: usize,
+    /// Files passed along (`SCM_RIGHTS`).
+    pub files: Vec<Arc<OpenFile>>,
+    /// The sender's name, for datagrams.
+    pub from: Option<Address>,
+}
+
+/// Which directions `shutdown(2)` closes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shutdown {
+    /// `SHUT_RD`.
+    Read,
+    /// `SHUT_WR`.
+    Write,
+    /// `SHUT_RDWR`.
+    Both,
+}
+
+/// The most connections that wait for `accept`, whatever `listen` asked for.
+const LONGEST_BACKLOG: u32 = 4096;
+
+/// What a socket is, apart from the open file. Names refer to it weakly.
+pub(crate) struct Core {
+    kind: SocketType,
+    credentials: Arc<Credentials>,
+    inbox: Arc<Inbox>,
+    state: SpinLock<State>,
+    /// Woken when a connection arrives, and when one was accepted.
+    connections: WaitQueue,
+}
+
+struct State {
+    name: Address,
+    link: Link,
+}
+
+enum Link {
+    None,
+    Listening {
+        me: Peer,
+        backlog: usize,
+        queue: VecDeque<Socket>,
+    },
+    /// A datagram socket whose connection is no more than a default address.
+    Aimed(Connection),
+    Connected(Connection),
+}
+
+#[derive(Clone)]
+struct Connection {
+    inbox: Arc<Inbox>,
+    name: Address,
+    peer: Option<Peer>,
+}
+
+/// A local socket: `file.operations::<Socket>()` (`ENOTSOCK` if that is `None`).
+pub struct Socket {
+    core: Arc<Core>,
+}
+
+impl Core {
+    fn new(kind: SocketType, credentials: &Arc<Credentials>, name: Address, link: Link) -> Arc<Self> {
+        Self::with_inbox(kind, credentials, name, link, Inbox::new())
+    }
+
+    fn with_inbox(
+        kind: SocketType,
+        credentials: &Arc<Credentials>,
+        name: Address,
+        link: Link,
+        inbox: Arc<Inbox>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            credentials: credentials.clone(),
+            inbox,
+            state: SpinLock::new(rank::FILE_STATE, State { name, link }),
+            connections: WaitQueue::new(),
+        })
+    }
+
+    fn is_stream(&self) -> bool {
+        self.kind == SocketType::Stream
+    }
+
+    /// The connection, or where datagrams go.
+    fn connection(&self) -> Option<Connection> {
+        match &self.state.lock().link {
+            Link::Connected(connection) | Link::Aimed(connection) => Some(connection.clone()),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> Address {
+        self.state.lock().name.clone()
+    }
+
+    /// Queues a new connection from `client`: `None` the backlog is full; `ECONNREFUSED` not listening.
+    fn try_connect(
+        &self,
+        client: &Core,
+        client_name: &Address,
+        client_peer: Peer,
+    ) -> Option<Result<Connection, Errno>> {
+        let mut state = self.state.lock();
+        let name = state.name.clone();
+        let Link::Listening { me, backlog, queue } = &mut state.link else {
+            return Some(Err(Errno::ECONNREFUSED));
+        };
+        if queue.len() > *backlog {
+            return None;
+        }
+        let inbox = Inbox::new();
+        let to_client = Connection { inbox: client.inbox.clone(), name: client_name.clone(), peer: Some(client_peer) };
+        let server = Core::with_inbox(self.kind, &self.credentials, name.clone(), Link::Connected(to_client), inbox);
+        let connection = Connection { inbox: server.inbox.clone(), name, peer: Some(*me) };
+        queue.push_back(Socket { core: server });
+        Some(Ok(connection))
+    }
+}
+
+/// The inode of a socket.
+struct SocketInode(Anonymous);
+
+impl Inode for SocketInode {
+    fn kind(&self) -> FileKind {
+        FileKind::Socket
+    }
+
+    fn number(&self) -> u64 {
+        self.0.number()
+    }
+
+    fn metadata(&self) -> Metadata {
+        self.0.metadata(FileKind::Socket, Permissions::new(0o777))
+    }
+
+    fn label(&self) -> Option<Vec<u8>> {
+        Some(self.0.label_numbered("socket"))
+    }
+}
+
+fn open(socket: Socket, flags: OpenFlags) -> Arc<OpenFile> {
+    let credentials = socket.core.credentials.clone();
+    let inode = Arc::new(SocketInode(Anonymous::new(&credentials)));
+    let flags = OpenFlags::READ_WRITE | flags & OpenFlags::NONBLOCK;
+    OpenFile::anonymous(inode, Arc::new(socket), flags, credentials)
+}
+
+/// `socket(2)`. `flags` may hold `NONBLOCK`.
+pub fn socket(kind: SocketType, flags: OpenFlags, who: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
+    let core = Core::new(kind, who, Address::Unnamed, Link::None);
+    Ok(open(Socket { core }, flags))
+}
+
+/// `socketpair(2)`: two sockets that are connected to each other.
+pub fn pair(
+    kind: SocketType,
+    flags: OpenFlags,
+    who: &Arc<Credentials>,
+    peer: Peer,
+) -> Result<[Arc<OpenFile>; 2], Errno> {
+    let inboxes = [Inbox::new(), Inbox::new()];
+    let end = |own: usize| {
+        let connection = Connection { inbox: inboxes[1 - own].clone(), name: Address::Unnamed, peer: Some(peer) };
+        let link = Link::Connected(connection);
+        let core = Core::with_inbox(kind, who, Address::Unnamed, link, inboxes[own].clone());
+        open(Socket { core }, flags)
+    };
+    Ok([end(0), end(1)])
+}
+
+impl Socket {
+    /// `bind(2)`. `EADDRINUSE`; `EINVAL` bound already or no name given; for a path the errors of making a file.
+    pub fn bind(&self, caller: &Caller<'_>, address: &Address) -> Result<(), Errno> {
+        if self.core.name() != Address::Unnamed {
+            return Err(Errno::EINVAL);
+        }
+        address::bind(&self.core, caller, address)?;
+        self.core.state.lock().name = address.clone();
+        Ok(())
+    }
+
+    /// `listen(2)`. `EOPNOTSUPP` a datagram socket, `EINVAL` not bound or connected.
+    pub fn listen(&self, backlog: u32, me: Peer) -> Result<(), Errno> {
+        if self.core.kind == SocketType::Datagram {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let longest = backlog.min(LONGEST_BACKLOG) as usize;
+        let mut state = self.core.state.lock();
+        let named = state.name != Address::Unnamed;
+        match &mut state.link {
+            Link::Listening { backlog, .. } => *backlog = longest,
+            Link::None if named => {
+                state.link = Link::Listening { me, backlog: longest, queue: VecDeque::new() };
+            }
+            _ => return Err(Errno::EINVAL),
+        }
+        Ok(())
+    }
+
+    /// `accept4(2)`: the new connection, open with `new_flags` (`NONBLOCK`). `EINVAL` not listening, `EOPNOTSUPP` a
+    /// datagram socket, `EAGAIN`, `EINTR`.
+    pub fn accept(&self, nonblocking: bool, new_flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
+        if self.core.kind == SocketType::Datagram {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let attempt = || match &mut self.core.state.lock().link {
+            Link::Listening { queue, .. } => queue.pop_front().map(Ok),
+            _ => Some(Err(Errno::EINVAL)),
+        };
+        let socket = wait(&self.core.connections, nonblocking, attempt)?;
+        // Those who wait for a place in the backlog.
+        self.core.connections.wake_all();
+        Ok(open(socket, new_flags))
+    }
+
+    /// `connect(2)`. `ECONNREFUSED` nobody listens, `EAGAIN` the backlog is full and the socket does not block, `EISCONN`,
+    /// `EPROTOTYPE` another type of socket, `EINVAL` listening itself, `EINTR`, and the errors of a walk.
+    pub fn connect(&self, caller: &Caller<'_>, address: &Address, nonblock: bool, me: Peer) -> Result<(), Errno> {
+        let target = address::find(caller, address)?;
+        if target.kind != self.core.kind {
+            return Err(Errno::EPROTOTYPE);
+        }
+        if self.core.kind == SocketType::Datagram {
+            let connection = Connection { inbox: target.inbox.clone(), name: address.clone(), peer: None };
+            let old = core::mem::replace(&mut self.core.state.lock().link, Link::Aimed(connection));
+            drop(old);
+            return Ok(());
+        }
+        match self.core.state.lock().link {
+            Link::None => {}
+            Link::Listening { .. } => return Err(Errno::EINVAL),
+            Link::Aimed(_) | Link::Connected(_) => return Err(Errno::EISCONN),
+        }
+        let name = self.core.name();
+        let attempt = || target.try_connect(&self.core, &name, me);
+        let connection = wait(&target.connections, nonblock, attempt)?;
+        target.connections.wake_all();
+        let mut state = self.core.state.lock();
+        if !matches!(state.link, Link::None) {
+            // Another thread was faster; what was queued finds its peer gone.
+            drop(state);
+            connection.inbox.end(true);
+            return Err(Errno::EISCONN);
+        }
+        state.link = Link::Connected(connection);
+        Ok(())
+    }
+
+    /// `sendmsg(2)`. `EPIPE` (the caller sends SIGPIPE), `ENOTCONN`, `EDESTADDRREQ`, `ECONNREFUSED` the datagram's receiver
+    /// is gone, `EMSGSIZE` a packet longer than can ever wait, `EISCONN` a name on a connection, `EAGAIN`, `EINTR`.
+    pub fn send(
+        &self,
+        caller: &Caller<'_>,
+        bytes: &[u8],
+        to: Option<&Address>,
+        files: Vec<Arc<OpenFile>>,
+        nonblock: bool,
+    ) -> Result<usize, Errno> {
+        match to {
+            None => self.send_connected(bytes, files, nonblock),
+            Some(_) if self.core.kind != SocketType::Datagram => {
+                let connected = self.core.connection().is_some();
+                Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP })
+            }
+            Some(address) => {
+                let target = address::find(caller, address)?;
+                if target.kind != SocketType::Datagram {
+                    return Err(Errno::EPROTOTYPE);
+                }
+                self.put(&target.inbox, bytes, files, nonblock)
+            }
+        }
+    }
+
+    fn send_connected(&self, bytes: &[u8], files: Vec<Arc<OpenFile>>, nonblock: bool) -> Result<usize, Errno> {
+        let connection = self.core.connection().ok_or(match self.core.kind {
+            SocketType::Datagram => Errno::EDESTADDRREQ,
+            _ => Errno::ENOTCONN,
+        })?;
+        self.put(&connection.inbox, bytes, files, nonblock)
+    }
+
+    fn put(&self, inbox: &Inbox, bytes: &[u8], mut files: Vec<Arc<OpenFile>>, nonblock: bool) -> Result<usize, Errno> {
+        let stream = self.core.is_stream();
+        if !stream && bytes.len() > CAPACITY {
+            return Err(Errno::EMSGSIZE);
+        }
+        if stream && bytes.is_empty() {
+            return Ok(0);
+        }
+        let datagram = self.core.kind == SocketType::Datagram;
+        let from = if datagram { Some(self.core.name()) } else { None };
+        let mut done = 0;
+        loop {
+            let rest = &bytes[done..];
+            let attempt = || inbox.try_put(rest, stream, &mut files, &from);
+            match wait(&inbox.writable, nonblock, attempt) {
+                Ok(count) => {
+                    done += count;
+                    inbox.readable.wake_all();
+                }
+                Err(_) if done > 0 => return Ok(done),
+                Err(Errno::EPIPE) if datagram => return Err(Errno::ECONNREFUSED),
+                Err(error) => return Err(error),
+            }
+            if done == bytes.len() {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// `recvmsg(2)`. With `peek` nothing is taken. 0 bytes are the end of a connection. `ENOTCONN`, `ECONNRESET` the peer
+    /// went away without having read everything, `EAGAIN`, `EINTR`.
+    pub fn receive(&self, buffer: &mut [u8], peek: bool, nonblock: bool) -> Result<Received, Errno> {
+        let core = &*self.core;
+        if core.kind != SocketType::Datagram && core.connection().is_none() {
+            return Err(if core.is_stream() { Errno::EINVAL } else { Errno::ENOTCONN });
+        }
+        let stream = core.is_stream();
+        if stream && buffer.is_empty() {
+            return Ok(Received::default());
+        }
+        let received = wait(&core.inbox.readable, nonblock, || core.inbox.try_take(buffer, stream, peek))?;
+        if !peek {
+            core.inbox.writable.wake_all();
+        }
+        Ok(received)
+    }
+
+    /// `shutdown(2)`. `ENOTCONN`.
+    pub fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
+        let connection = self.core.connection().ok_or(Errno::ENOTCONN)?;
+        if how != Shutdown::Write {
+            self.core.inbox.stop_receiving();
+        }
+        if how != Shutdown::Read {
+            connection.inbox.end(false);
+        }
+        Ok(())
+    }
+
+    /// `getsockname(2)`.
+    pub fn name(&self) -> Address {
+        self.core.name()
+    }
+
+    /// `getpeername(2)`. `ENOTCONN`.
+    pub fn peer_name(&self) -> Result<Address, Errno> {
+        Ok(self.core.connection().ok_or(Errno::ENOTCONN)?.name)
+    }
+
+    /// `SO_PEERCRED`; `None` when not connected.
+    pub fn peer(&self) -> Option<Peer> {
+        self.core.connection()?.peer
+    }
+
+    /// `SO_TYPE`.
+    pub fn kind(&self) -> SocketType {
+        self.core.kind
+    }
+
+    /// `SO_ACCEPTCONN`: whether it listens.
+    pub fn is_listening(&self) -> bool {
+        matches!(self.core.state.lock().link, Link::Listening { .. })
+    }
+}
+
+/// Tries at once, then waits at `queue` unless it must not.
+fn wait<R>(
+    queue: &WaitQueue,
+    nonblocking: bool,
+    mut attempt: impl FnMut() -> Option<Result<R, Errno>>,
+) -> Result<R, Errno> {
+    match attempt() {
+        Some(result) => result,
+        None if nonblocking => Err(Errno::EAGAIN),
+        None => queue.wait_until_interruptible(attempt, None).map_err(interrupted)?,
+    }
+}
+
+impl FileOps for Socket {
+    fn read(&self, buffer: &mut [u8], _position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+        Ok(self.receive(buffer, false, flags.contains(OpenFlags::NONBLOCK))?.length)
+    }
+
+    fn write(&self, buffer: &[u8], _position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+        self.send_connected(buffer, Vec::new(), flags.contains(OpenFlags::NONBLOCK))
+    }
+
+    fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
+        match request {
+            anonymous::FIONREAD => anonymous::answer_length(self.core.inbox.available(self.core.is_stream()), argument),
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        let core = &*self.core;
+        let mut events = PollEvents::empty();
+        if self.is_listening() {
+            table.watch(&core.connections);
+            if let Link::Listening { queue, .. } = &core.state.lock().link {
+                events.set(PollEvents::READABLE, !queue.is_empty());
+            }
+            return events;
+        }
+        table.watch(&core.inbox.readable);
+        let connection = core.connection();
+        let outgoing = connection.as_ref().map(|connection| {
+            table.watch(&connection.inbox.writable);
+            connection.inbox.readiness()
+        });
+        let incoming = core.inbox.readiness();
+        let ended = incoming.ended || incoming.deaf;
+        events.set(PollEvents::READABLE, incoming.something || ended);
+        events.set(PollEvents::READ_HANG_UP, ended);
+        match outgoing {
+            Some(outgoing) => {
+                // A send that would fail at once does not sleep either.
+                let cut = outgoing.deaf || outgoing.ended;
+                events.set(PollEvents::WRITABLE, outgoing.room || cut);
+                events.set(PollEvents::HANG_UP, cut && ended);
+            }
+            None if core.kind == SocketType::Datagram => events |= PollEvents::WRITABLE,
+            None => events |= PollEvents::WRITABLE | PollEvents::HANG_UP,
+        }
+        events
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let link = core::mem::replace(&mut self.core.state.lock().link, Link::None);
+        let unread = self.core.inbox.deafen();
+        match link {
+            Link::Connected(connection) if self.core.kind != SocketType::Datagram => {
+                connection.inbox.end(unread);
+                // Who waits for room to send here is told by `deafen`; who polls for it watches this queue.
+                connection.inbox.writable.wake_all();
+            }
+            // Connections that nobody accepted are dropped, and so closed.
+            Link::Listening { queue, .. } => {
+                drop(queue);
+                self.core.connections.wake_all();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

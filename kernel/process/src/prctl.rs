@@ -6,10 +6,14 @@ use crate::{
     signals::Signal,
     task::{Name, Task},
 };
+use alloc::vec::Vec;
 use base::Errno;
 use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::prctl as number;
 use machine::user_memory;
+
+/// The auxiliary vector of the program; newer than the list of numbers.
+const PR_GET_AUXV: u32 = 0x4155_5856;
 
 /// `prctl(2)` of the current task; pointers in the arguments are its own.
 ///
@@ -29,6 +33,12 @@ pub fn prctl(task: &Task, operation: u32, arguments: [u64; 4]) -> Result<u64, Er
             let name = task.name();
             bytes[..name.as_bytes().len()].copy_from_slice(name.as_bytes());
             user_memory::write(first, &bytes)?;
+        }
+        PR_GET_AUXV if third == 0 && fourth == 0 => {
+            let vector = process.program().map_or_else(Vec::new, |program| program.vector.clone());
+            let length = vector.len().min(usize::try_from(second).unwrap_or(usize::MAX));
+            user_memory::write(first, &vector[..length])?;
+            return Ok(vector.len() as u64);
         }
         number::PR_SET_PDEATHSIG => {
             let wish = i32::try_from(first).map_err(|_| Errno::EINVAL)?;

@@ -63,7 +63,7 @@ impl Session {
                 .build()
                 .await
         })?;
-        if invocation.interactive && shell.env_var("PS1").is_none() {
+        if invocation.interactive && std::env::var_os("PS1").is_none() {
             // `# ` for root, `$ ` for others.
             shell.set_env_global("PS1", ShellVariable::new("\\$ "))?;
         }

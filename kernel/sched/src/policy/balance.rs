@@ -33,5 +33,5 @@ pub fn busiest(here: CpuId, candidates: &CpuSet, state: impl Fn(CpuId) -> CpuSta
 /// Whether a task of weight `task` may go from a CPU of weight `from` to a less laden one of weight `to`: that must make
 /// them less unequal. If they are to `rotate`, it may leave them as unequal, or tip over what is small beside the whole.
 pub fn may_move(task: Weight, from: u64, to: u64, rotate: bool) -> bool {
-    to + task.raw() < from || (rotate && to < from && (to + task.raw() == from || 8 * task.raw() <= from))
+    to + task.raw() < from || (rotate && to < from && (to + task.raw() == from || 2 * task.raw() <= from))
 }

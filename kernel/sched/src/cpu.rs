@@ -67,6 +67,8 @@ pub(crate) struct Cpu {
     pub(crate) timers: TimerQueue,
     /// When the queue wants a timer interrupt; `u64::MAX` is never.
     tick_at: AtomicU64,
+    /// What the hardware's timer was last set to; `u64::MAX` once it has fired.
+    armed_for: AtomicU64,
 }
 
 /// The members of a CPU's queue and their accounts.
@@ -154,6 +156,7 @@ impl Cpu {
             idle: IrqLock::new(rank::LEAF, None),
             timers: TimerQueue::new(),
             tick_at: AtomicU64::new(u64::MAX),
+            armed_for: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -182,8 +185,8 @@ impl Cpu {
 
     /// Makes the CPU choose again as soon as it can. A CPU that halts is woken.
     pub(crate) fn kick(&self) {
-        self.resched.store(true, SeqCst);
-        if self.number != machine::cpu::current() {
+        // Whoever has set the mark before sends, or has sent, the interrupt.
+        if !self.resched.swap(true, SeqCst) && self.number != machine::cpu::current() {
             ipi::reschedule(self.number);
         }
     }
@@ -211,10 +214,14 @@ impl Cpu {
         self.arm();
     }
 
-    /// Sets this CPU's timer to the nearest of what is wanted. Interrupts are off.
+    /// Sets this CPU's timer to the nearest of what is wanted. Interrupts are off. A timer that fires before that stays
+    /// as it is: its interrupt looks again, and most switches leave the hardware alone.
     pub(crate) fn arm(&self) {
         let at = self.tick_at.load(Relaxed).min(self.timers.first());
-        machine::timer::set((at != u64::MAX).then_some(at));
+        if at < self.armed_for.load(Relaxed) {
+            self.armed_for.store(at, Relaxed);
+            machine::timer::set(Some(at));
+        }
     }
 
     /// Takes tasks from CPUs that have more to do. Returns whether anything came.
@@ -368,10 +375,11 @@ fn switch_to(cpu: &'static Cpu, previous: Option<TaskRef>, next: Option<TaskRef>
         cpu.left.lock().ended = previous;
         context::switch_from_ended(from, to, off);
     }
-    context::switch(&from, &to, &off);
+    // Nor may this stack keep the next task's alive, however long it sleeps.
+    context::switch_owned(from, to, &off);
     order::restore(held);
     finish_switch(off);
-    drop((from, to, previous));
+    drop(previous);
 }
 
 /// What is done first after a switch, on the stack of who runs now.
@@ -382,7 +390,7 @@ fn finish_switch(off: InterruptsOff) {
         let mut state = task.entity().lock();
         crate::wake::enqueue_on(crate::wake::place(&task, &state), &task, &mut state);
     }
-    let contexts = context::take_ended();
+    let contexts = context::take_left();
     drop(off);
     drop((ended, contexts));
     cpu.drop_what_was_left();
@@ -424,6 +432,7 @@ pub fn run_this_cpu() -> ! {
 /// Called by the timer interrupt.
 pub fn on_timer() {
     let Some(cpu) = here() else { return };
+    cpu.armed_for.store(u64::MAX, Relaxed);
     timer::run_expired(cpu);
     let mut queue = cpu.queue.lock();
     queue.account(cpu.number);

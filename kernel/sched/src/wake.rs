@@ -154,16 +154,21 @@ pub fn set_allowed(task: &TaskRef, allowed: &CpuSet) {
                 if cpu.number == machine::cpu::current() {
                     crate::schedule();
                 }
-                core::hint::spin_loop();
-                state = entity.lock();
+                state = pause(entity);
                 continue;
             }
             Found::Moving => {}
         }
         drop(state);
-        core::hint::spin_loop();
-        state = entity.lock();
+        state = pause(entity);
     }
+}
+
+/// Lets a little time pass. Two tasks may be pushing each other off: each must be able to go.
+fn pause(entity: &crate::Entity) -> machine::sync::IrqGuard<'_, RunState> {
+    crate::give_way();
+    core::hint::spin_loop();
+    entity.lock()
 }
 
 /// Sets the task's nice value.

@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod machine;
 mod memory;
+mod sched;
 
 use ::machine::{boot, cpu, log, power, time, topology};
 use alloc::vec::Vec;
@@ -39,7 +40,7 @@ impl KernelTest {
 }
 
 /// All suites.
-const SUITES: &[&[KernelTest]] = &[machine::TESTS, memory::TESTS];
+const SUITES: &[&[KernelTest]] = &[machine::TESTS, memory::TESTS, sched::TESTS];
 
 /// The words of the kernel's command line that choose tests.
 struct Choice<'a> {

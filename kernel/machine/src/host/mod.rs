@@ -93,8 +93,13 @@ pub mod context {
         panic!("context::switch_from_ended: there are no contexts to switch between on the host");
     }
 
-    /// What [`switch_from_ended`] left: nothing.
-    pub fn take_ended() -> Option<(Arc<Context>, Arc<Context>)> {
+    /// Panics, as [`switch`].
+    pub fn switch_owned(_previous: Arc<Context>, _next: Arc<Context>, _off: &InterruptsOff) {
+        panic!("context::switch_owned: there are no contexts to switch between on the host");
+    }
+
+    /// What [`switch_owned`] left: nothing.
+    pub fn take_left() -> Option<(Arc<Context>, Arc<Context>)> {
         None
     }
 }

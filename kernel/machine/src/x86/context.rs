@@ -160,25 +160,31 @@ fn wait_for(next: &Context) {
     }
 }
 
-/// Leaves `previous`, whose task has ended, for `next`, for ever. The stack that this runs on keeps nothing
-/// alive: both contexts wait for [`take_ended`] on the other side.
+/// [`switch`] for contexts that nothing on the stack left behind should keep alive, since that stack may sleep for long:
+/// both wait for [`take_left`] on the other side.
 ///
 /// Panics if what was left there by an earlier call on this CPU was not taken.
-pub fn switch_from_ended(previous: Arc<Context>, next: Arc<Context>, off: InterruptsOff) -> ! {
+pub fn switch_owned(previous: Arc<Context>, next: Arc<Context>, off: &InterruptsOff) {
     let (from, to) = (Arc::as_ptr(&previous), Arc::as_ptr(&next));
-    let untaken = cpu::here().ended.replace(Some((previous, next)));
-    assert!(untaken.is_none(), "a task ends before the last one that ended on this CPU was taken");
-    // SAFETY: the per-CPU slot holds a reference to each until `take_ended`, which runs on the other side of the
-    // switch, when neither of these is used any longer.
+    let untaken = cpu::here().left.replace(Some((previous, next)));
+    assert!(untaken.is_none(), "a CPU switches again before the contexts of the last switch were taken");
+    // SAFETY: the per-CPU slot holds a reference to each until `take_left`, which runs on the other side of the
+    // switch, when neither of these is used any longer. Where this returns, on whatever CPU, they are not used again.
     let (from, to) = unsafe { (&*from, &*to) };
-    switch(from, to, &off);
+    switch(from, to, off);
+}
+
+/// Leaves `previous`, whose task has ended, for `next`, for ever. As [`switch_owned`]: the stack that this runs on keeps
+/// nothing alive.
+pub fn switch_from_ended(previous: Arc<Context>, next: Arc<Context>, off: InterruptsOff) -> ! {
+    switch_owned(previous, next, &off);
     unreachable!("an ended task runs again")
 }
 
-/// The contexts of the last [`switch_from_ended`] on this CPU: the ended one and the one that it left for. Asked
+/// The contexts of the last [`switch_owned`] on this CPU: the one that was left and the one that it was left for. Asked
 /// after each switch, interrupts off; to be dropped with interrupts on.
-pub fn take_ended() -> Option<(Arc<Context>, Arc<Context>)> {
-    cpu::here().ended.take()
+pub fn take_left() -> Option<(Arc<Context>, Arc<Context>)> {
+    cpu::here().left.take()
 }
 
 /// Pushes what the ABI says a function keeps, stores the stack pointer at `save`, takes the other stack, says

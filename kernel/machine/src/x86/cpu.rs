@@ -38,7 +38,7 @@ pub(crate) struct CpuLocal {
     /// TSC cycles spent in user mode since somebody took them.
     pub(super) user_cycles: Cell<u64>,
     /// The contexts of a task that has ended and of the one that follows it: see `context::switch_from_ended`.
-    pub(super) ended: Cell<Option<(Arc<Context>, Arc<Context>)>>,
+    pub(super) left: Cell<Option<(Arc<Context>, Arc<Context>)>>,
     /// This CPU's local APIC.
     pub(super) local_apic: LocalApicCell,
     /// Calls from other CPUs, and the one that this CPU makes.
@@ -68,7 +68,7 @@ impl CpuLocal {
             apic_id: Cell::new(0),
             interrupted: Cell::new(false),
             user_cycles: Cell::new(0),
-            ended: Cell::new(None),
+            left: Cell::new(None),
             local_apic: LocalApicCell::new(),
             mailbox: Mailbox::new(),
             task_state: UnsafeCell::new(TaskStateSegment::new()),

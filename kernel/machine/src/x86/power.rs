@@ -24,6 +24,7 @@ pub fn off() -> ! {
         acpi::soft_off(switches);
         wait();
     }
+    leave_qemu(0); // a machine without ACPI tables may still be QEMU
     crate::log!("power: the machine did not switch off; it can be switched off by hand now");
     halt_all()
 }

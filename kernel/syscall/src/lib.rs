@@ -39,6 +39,7 @@ mod signals;
 mod sockets;
 mod system;
 mod table;
+mod timers;
 mod transfer;
 
 pub use table::{Table, name};

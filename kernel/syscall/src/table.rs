@@ -2,7 +2,7 @@
 
 use crate::{
     arguments::Argument, call::Call, clock, descriptors, identity, locks, memory, mounts, paths, polling, processes,
-    scheduling, signals, sockets, system, transfer,
+    scheduling, signals, sockets, system, timers, transfer,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -193,6 +193,11 @@ system_calls! {
     213 => polling::epoll_create(size);
     217 => descriptors::getdents64(descriptor, buffer, size);
     218 => processes::set_tid_address(address);
+    222 => timers::timer_create(clock, event, out);
+    223 => timers::timer_settime(id, flags, new, old);
+    224 => timers::timer_gettime(id, out);
+    225 => timers::timer_getoverrun(id);
+    226 => timers::timer_delete(id);
     227 => clock::clock_settime(clock, new);
     228 => clock::clock_gettime(clock, out);
     229 => clock::clock_getres(clock, out);

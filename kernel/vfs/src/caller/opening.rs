@@ -3,8 +3,9 @@
 use super::{Caller, Follow, Start};
 use crate::{
     FileKind, Inode, Location, MountFlags, NodeKind, OpenFile, OpenFlags, Permissions,
-    file::{DirectoryFile, Name, PathOnly},
+    file::{DirectoryFile, PathOnly},
     inode::OpenRequest,
+    open_file::Name,
     permission,
     walk::{Last, Walk},
 };

@@ -22,9 +22,9 @@ use memory::PageUse;
 
 /// An inode of a [`RamFs`](super::RamFs).
 pub struct RamInode {
-    shared: Arc<Shared>,
-    number: u64,
-    this: Weak<RamInode>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) number: u64,
+    pub(super) this: Weak<RamInode>,
     attributes: SpinLock<Attributes>,
     body: Body,
     locks: FileLocks,
@@ -50,15 +50,15 @@ enum Body {
     Socket(BoundSocket),
 }
 
-struct Directory {
-    listing: RwLock<Listing>,
-    parent: SpinLock<Weak<RamInode>>,
+pub(super) struct Directory {
+    pub(super) listing: RwLock<Listing>,
+    pub(super) parent: SpinLock<Weak<RamInode>>,
 }
 
-struct Listing {
-    names: Names<Arc<RamInode>>,
+pub(super) struct Listing {
+    pub(super) names: Names<Arc<RamInode>>,
     /// No name can be added any more.
-    removed: bool,
+    pub(super) removed: bool,
 }
 
 /// The most names of one inode.
@@ -135,7 +135,7 @@ impl RamInode {
         self.content()?.fill(content)
     }
 
-    fn directory(&self) -> Result<&Directory, Errno> {
+    pub(super) fn directory(&self) -> Result<&Directory, Errno> {
         match &self.body {
             Body::Directory(directory) => Ok(directory),
             _ => Err(Errno::ENOTDIR),
@@ -158,7 +158,7 @@ impl RamInode {
     }
 
     /// A name of this directory came or went; so many subdirectories more.
-    fn touch_names(&self, subdirectories: i32) {
+    pub(super) fn touch_names(&self, subdirectories: i32) {
         let now = Timestamp::now();
         let mut attributes = self.attributes.lock();
         attributes.links = attributes.links.saturating_add_signed(subdirectories);
@@ -166,7 +166,7 @@ impl RamInode {
     }
 
     /// This inode got or lost names.
-    fn change_links(&self, change: i32) {
+    pub(super) fn change_links(&self, change: i32) {
         let now = Timestamp::now();
         let mut attributes = self.attributes.lock();
         attributes.links = attributes.links.saturating_add_signed(change);
@@ -189,7 +189,7 @@ impl RamInode {
         }
     }
 
-    fn is_directory(&self) -> bool {
+    pub(super) fn is_directory(&self) -> bool {
         matches!(self.body, Body::Directory(_))
     }
 
@@ -205,20 +205,8 @@ impl RamInode {
         if Arc::ptr_eq(&inode.shared, &self.shared) { Ok(inode) } else { Err(Errno::EXDEV) }
     }
 
-    /// Whether this directory is `other` or lies above it. Steady while `renames` is held.
-    fn is_or_contains(&self, other: &RamInode) -> bool {
-        let mut at = other.this.upgrade();
-        while let Some(inode) = at {
-            if inode.number == self.number {
-                return true;
-            }
-            at = inode.directory().ok().and_then(|directory| directory.parent.lock().upgrade());
-        }
-        false
-    }
-
     /// Closes an empty directory, so that nothing can be made in it. `ENOTEMPTY`. Its parent's listing is locked.
-    fn close_directory(&self) -> Result<(), Errno> {
+    pub(super) fn close_directory(&self) -> Result<(), Errno> {
         let mut listing = self.directory()?.listing.write_nested();
         if listing.names.len() > 0 {
             return Err(Errno::ENOTEMPTY);
@@ -227,18 +215,8 @@ impl RamInode {
         Ok(())
     }
 
-    /// Checks that `victim` may go for `source`, and closes it if it is a directory.
-    fn make_way(source: &RamInode, victim: &RamInode) -> Result<(), Errno> {
-        match (source.is_directory(), victim.is_directory()) {
-            (true, true) => victim.close_directory(),
-            (true, false) => Err(Errno::ENOTDIR),
-            (false, true) => Err(Errno::EISDIR),
-            (false, false) => Ok(()),
-        }
-    }
-
     /// After `victim` has lost its last name here.
-    fn gone(victim: &RamInode) {
+    pub(super) fn gone(victim: &RamInode) {
         victim.change_links(if victim.is_directory() { -2 } else { -1 });
     }
 }
@@ -255,7 +233,7 @@ impl Listing {
     }
 
     /// Checks that `name` still means `inode`.
-    fn check_is(&self, name: &[u8], inode: &RamInode) -> Result<(), Errno> {
+    pub(super) fn check_is(&self, name: &[u8], inode: &RamInode) -> Result<(), Errno> {
         match self.names.get(name) {
             Some(found) if found.number == inode.number => Ok(()),
             _ => Err(Errno::ENOENT),
@@ -467,118 +445,6 @@ impl Inode for RamInode {
         match &self.body {
             Body::Socket(socket) => Some(socket),
             _ => None,
-        }
-    }
-}
-
-impl RamInode {
-    /// A rename inside one directory.
-    fn rename_here(&self, name: &[u8], source: &RamInode, new_name: &[u8], flags: RenameFlags) -> Result<(), Errno> {
-        let mut listing = self.directory()?.listing.write();
-        listing.check_is(name, source)?;
-        let victim = listing.names.get(new_name).cloned();
-        let moved = source.this.upgrade().ok_or(Errno::ENOENT)?;
-        match victim {
-            Some(_) if flags.contains(RenameFlags::NO_REPLACE) => return Err(Errno::EEXIST),
-            Some(victim) if victim.number == source.number => return Ok(()),
-            Some(victim) if flags.contains(RenameFlags::EXCHANGE) => {
-                // Both names are there: `check_is` and `get` found them under this lock.
-                let _same = (listing.names.replace(new_name, moved), listing.names.replace(name, victim));
-            }
-            Some(victim) => {
-                Self::make_way(source, &victim)?;
-                let _same = listing.names.replace(new_name, moved);
-                listing.names.remove(name);
-                drop(listing);
-                Self::gone(&victim);
-                self.touch_names(if victim.is_directory() { -1 } else { 0 });
-                source.change_links(0);
-                return Ok(());
-            }
-            None if flags.contains(RenameFlags::EXCHANGE) => return Err(Errno::ENOENT),
-            None => {
-                listing.names.remove(name);
-                listing.names.insert(new_name, moved);
-            }
-        }
-        drop(listing);
-        source.change_links(0);
-        self.touch_names(0);
-        Ok(())
-    }
-
-    /// A rename from one directory to another.
-    fn rename_across(
-        &self,
-        name: &[u8],
-        source: &Arc<RamInode>,
-        target: &RamInode,
-        new_name: &[u8],
-        flags: RenameFlags,
-    ) -> Result<(), Errno> {
-        // While this is held, no directory moves, so what lies above what stays as the next checks find it.
-        let _renaming = self.shared.renames.lock();
-        if source.is_directory() && source.is_or_contains(target) {
-            return Err(Errno::EINVAL);
-        }
-        let (from, to) = (self.directory()?, target.directory()?);
-        // The upper one first; two that don't lie in each other by number.
-        let self_first = self.is_or_contains(target) || (!target.is_or_contains(self) && self.number < target.number);
-        let (mut listing, mut target_listing);
-        if self_first {
-            listing = from.listing.write();
-            target_listing = to.listing.write_nested();
-        } else {
-            target_listing = to.listing.write();
-            listing = from.listing.write_nested();
-        }
-        listing.check_is(name, source)?;
-        if target_listing.removed {
-            return Err(Errno::ENOENT);
-        }
-        let victim = target_listing.names.get(new_name).cloned();
-        match &victim {
-            Some(_) if flags.contains(RenameFlags::NO_REPLACE) => return Err(Errno::EEXIST),
-            Some(victim) if victim.number == source.number => return Ok(()),
-            // A directory above `self` has at least the one towards it as an entry.
-            Some(victim) if victim.is_directory() && victim.is_or_contains(self) => {
-                return Err(if flags.contains(RenameFlags::EXCHANGE) { Errno::EINVAL } else { Errno::ENOTEMPTY });
-            }
-            Some(victim) if !flags.contains(RenameFlags::EXCHANGE) => Self::make_way(source, victim)?,
-            None if flags.contains(RenameFlags::EXCHANGE) => return Err(Errno::ENOENT),
-            _ => {}
-        }
-        let mut came = i32::from(source.is_directory());
-        let mut went = -came;
-        source.set_parent(target);
-        match &victim {
-            Some(victim) => {
-                let _same = target_listing.names.replace(new_name, source.clone());
-                came -= i32::from(victim.is_directory());
-            }
-            None => target_listing.names.insert(new_name, source.clone()),
-        }
-        match &victim {
-            Some(victim) if flags.contains(RenameFlags::EXCHANGE) => {
-                victim.set_parent(self);
-                let _same = listing.names.replace(name, victim.clone());
-                went += i32::from(victim.is_directory());
-            }
-            _ => drop(listing.names.remove(name)),
-        }
-        drop((listing, target_listing));
-        if let Some(victim) = victim.filter(|_| !flags.contains(RenameFlags::EXCHANGE)) {
-            Self::gone(&victim);
-        }
-        source.change_links(0);
-        self.touch_names(went);
-        target.touch_names(came);
-        Ok(())
-    }
-
-    fn set_parent(&self, parent: &RamInode) {
-        if let Ok(directory) = self.directory() {
-            *directory.parent.lock() = parent.this.clone();
         }
     }
 }

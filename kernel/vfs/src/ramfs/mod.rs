@@ -3,6 +3,7 @@
 mod content;
 mod inode;
 mod names;
+mod rename;
 
 pub use inode::RamInode;
 

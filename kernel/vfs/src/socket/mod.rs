@@ -5,9 +5,11 @@
 
 mod address;
 mod inbox;
+mod types;
 
 pub(crate) use address::AbstractNames;
 pub use address::{Address, BoundSocket};
+pub use types::{Peer, Received, Shutdown, SocketType};
 
 use crate::{
     Caller, FileKind, FileOps, Inode, Metadata, OpenFile, OpenFlags, Permissions, PollEvents, PollTable,
@@ -15,56 +17,10 @@ use crate::{
     interrupted,
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
-use base::{Credentials, Errno, Gid, Pid, Uid};
+use base::{Credentials, Errno};
 use inbox::{CAPACITY, Inbox};
 use machine::sync::{SpinLock, rank};
 use sched::WaitQueue;
-
-/// The type of a socket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SocketType {
-    /// `SOCK_STREAM`.
-    Stream,
-    /// `SOCK_DGRAM`.
-    Datagram,
-    /// `SOCK_SEQPACKET`.
-    SequencedPacket,
-}
-
-/// Who is at the other end, `SO_PEERCRED`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Peer {
-    /// Process.
-    pub pid: Pid,
-    /// Effective user.
-    pub uid: Uid,
-    /// Effective group.
-    pub gid: Gid,
-}
-
-/// A message as `recvmsg` gets it, besides its bytes.
-#[derive(Default)]
-pub struct Received {
-    /// Bytes put into the buffer.
-    pub length: usize,
-    /// The message's full length: more than `length` if the buffer was too short (`MSG_TRUNC`).
-    pub full_length: usize,
-    /// Files passed along (`SCM_RIGHTS`).
-    pub files: Vec<Arc<OpenFile>>,
-    /// The sender's name, for datagrams.
-    pub from: Option<Address>,
-}
-
-/// Which directions `shutdown(2)` closes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shutdown {
-    /// `SHUT_RD`.
-    Read,
-    /// `SHUT_WR`.
-    Write,
-    /// `SHUT_RDWR`.
-    Both,
-}
 
 /// The most connections that wait for `accept`, whatever `listen` asked for.
 const LONGEST_BACKLOG: u32 = 4096;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing;
+use base::{Gid, Pid, Uid};
 use std::{string::String, thread, vec};
 
 const ME: Peer = Peer { pid: Pid::new(7), uid: Uid::ROOT, gid: Gid::ROOT };

@@ -1,0 +1,343 @@
+//! The open file description, which descriptors share.
+
+use crate::{
+    DirectoryEntry, FileKind, FileOps, FsContext, Inode, Location, MappedPages, Mapping, MountFlags, OpenFlags,
+    PollEvents, PollTable, SeekFrom, lock::LockOwner, mount_text, pages::FilePages,
+};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use base::{Credentials, Errno};
+use core::{
+    any::Any,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+use machine::sync::{Mutex, rank};
+
+/// The name that a file had when it was opened, and the directory that held it.
+pub(crate) struct Name {
+    pub directory: Arc<dyn Inode>,
+    pub name: Box<[u8]>,
+}
+
+/// The largest offset.
+const MAX_OFFSET: u64 = i64::MAX as u64;
+
+/// The flags that `F_SETFL` changes.
+const STATUS_FLAGS: OpenFlags = OpenFlags::APPEND
+    .union(OpenFlags::NONBLOCK)
+    .union(OpenFlags::ASYNC)
+    .union(OpenFlags::DIRECT)
+    .union(OpenFlags::NO_ACCESS_TIME);
+
+/// An open file description: shared by the descriptors that `dup` and `fork` made.
+pub struct OpenFile {
+    location: Location,
+    name: Option<Name>,
+    operations: Arc<dyn FileOps>,
+    credentials: Arc<Credentials>,
+    flags: AtomicU32,
+    stream: bool,
+    position: Mutex<u64>,
+}
+
+impl OpenFile {
+    pub(crate) fn new(
+        location: Location,
+        name: Option<Name>,
+        operations: Arc<dyn FileOps>,
+        flags: OpenFlags,
+        credentials: Arc<Credentials>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            location,
+            name,
+            stream: operations.is_stream(),
+            operations,
+            credentials,
+            flags: AtomicU32::new(flags.bits()),
+            position: Mutex::new(rank::FILE_POSITION, 0),
+        })
+    }
+
+    /// An open file that no path leads to, such as a pipe's end or an event file.
+    pub fn anonymous(
+        inode: Arc<dyn Inode>,
+        operations: Arc<dyn FileOps>,
+        flags: OpenFlags,
+        credentials: Arc<Credentials>,
+    ) -> Arc<Self> {
+        Self::new(Location { mount: None, inode }, None, operations, flags, credentials)
+    }
+
+    /// Reads from the position and moves it. `EBADF` not open for reading, `EISDIR` a directory, else the file's own.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let flags = self.flags();
+        if !flags.reads() {
+            return Err(Errno::EBADF);
+        }
+        if self.stream {
+            return self.operations.read(buffer, &mut 0, flags);
+        }
+        self.operations.read(buffer, &mut self.position.lock(), flags)
+    }
+
+    /// Reads at `offset`, `pread`. Besides `read`'s errors: `ESPIPE` for a stream, `EINVAL` an offset over `i64::MAX`.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        let flags = self.flags();
+        if !flags.reads() {
+            return Err(Errno::EBADF);
+        }
+        self.check_offset(offset)?;
+        self.operations.read(buffer, &mut { offset }, flags)
+    }
+
+    /// Whether it may be read at all; called before the buffer is looked at. `EBADF` not open for reading, `EISDIR`.
+    pub fn admit_read(&self) -> Result<(), Errno> {
+        if !self.flags().reads() {
+            Err(Errno::EBADF)
+        } else if self.inode().kind() == FileKind::Directory {
+            Err(Errno::EISDIR)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether it has no position.
+    pub fn is_stream(&self) -> bool {
+        self.stream
+    }
+
+    /// Whether it has a position, as `pread` and `pwrite` ask first. `ESPIPE` for a stream.
+    pub fn admit_position(&self) -> Result<(), Errno> {
+        if self.stream { Err(Errno::ESPIPE) } else { Ok(()) }
+    }
+
+    /// Whether a write of `length` bytes may be tried; called before the bytes are fetched from the task, so that
+    /// `EBADF`, `E2BIG` and the like come before `EFAULT`.
+    pub fn admit_write(&self, length: usize) -> Result<(), Errno> {
+        if !self.flags().writes() {
+            return Err(Errno::EBADF);
+        }
+        self.operations.admit_write(length)
+    }
+
+    /// Writes at the position (at the end with `O_APPEND`) and moves it. `EBADF` not open for writing; `EPIPE` nobody
+    /// can read (the caller sends SIGPIPE); else the file's own.
+    pub fn write(&self, buffer: &[u8]) -> Result<usize, Errno> {
+        let flags = self.flags();
+        if !flags.writes() {
+            return Err(Errno::EBADF);
+        }
+        if self.stream {
+            return self.operations.write(buffer, &mut 0, flags);
+        }
+        let written = self.operations.write(buffer, &mut self.position.lock(), flags)?;
+        self.after_write()?;
+        Ok(written)
+    }
+
+    /// Writes at `offset`, `pwrite`. `ESPIPE` for a stream.
+    pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<usize, Errno> {
+        let flags = self.flags();
+        if !flags.writes() {
+            return Err(Errno::EBADF);
+        }
+        self.check_offset(offset)?;
+        let written = self.operations.write(buffer, &mut { offset }, flags)?;
+        self.after_write()?;
+        Ok(written)
+    }
+
+    fn check_offset(&self, offset: u64) -> Result<(), Errno> {
+        if self.stream {
+            Err(Errno::ESPIPE)
+        } else if offset > MAX_OFFSET {
+            Err(Errno::EINVAL)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn after_write(&self) -> Result<(), Errno> {
+        if self.inode().kind() == FileKind::Regular { self.location.drop_set_id(&self.credentials) } else { Ok(()) }
+    }
+
+    /// `lseek(2)`. `ESPIPE` for a stream, `EINVAL` for a negative result.
+    pub fn seek(&self, target: SeekFrom) -> Result<u64, Errno> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        if self.stream {
+            return Err(Errno::ESPIPE);
+        }
+        self.operations.seek(target, &mut self.position.lock())
+    }
+
+    /// The position now, for `/proc/<pid>/fdinfo`.
+    pub fn position(&self) -> u64 {
+        *self.position.lock()
+    }
+
+    /// Hands the directory's entries from the position on to `each`, and moves the position past those for which it
+    /// said true. `ENOTDIR`, `EBADF`, `ENOENT` removed directory.
+    pub fn read_directory(&self, each: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<(), Errno> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        let mut position = self.position.lock();
+        let from = *position;
+        self.inode().read_directory(from, &mut |entry| {
+            let taken = each(entry);
+            if taken {
+                *position = entry.next;
+            }
+            taken
+        })
+    }
+
+    /// `ftruncate(2)`. `EINVAL` not open for writing or no regular file.
+    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        let flags = self.flags();
+        if flags.contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        if !flags.writes() || self.inode().kind() != FileKind::Regular {
+            return Err(Errno::EINVAL);
+        }
+        self.inode().truncate(size)?;
+        self.after_write()
+    }
+
+    /// `ioctl(2)`; `EBADF` for `O_PATH`.
+    pub fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        self.operations.ioctl(request, argument)
+    }
+
+    /// `fsync(2)` and `fdatasync(2)`. `EINVAL` where there is nothing to write back.
+    pub fn sync(&self) -> Result<(), Errno> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        self.operations.sync()
+    }
+
+    /// What can be done now, see [`FileOps::poll`].
+    pub fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        self.operations.poll(table)
+    }
+
+    /// Whether `poll` means anything here, see [`FileOps::can_poll`].
+    pub fn can_poll(&self) -> bool {
+        self.operations.can_poll()
+    }
+
+    /// What `mmap` gets. `EACCES` not open for reading, or shared and writable but not open for writing; `ENODEV`.
+    pub fn mapping(self: &Arc<Self>, shared_writable: bool) -> Result<Mapping, Errno> {
+        let flags = self.flags();
+        if flags.contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        if !flags.reads() || (shared_writable && !flags.writes()) {
+            return Err(Errno::EACCES);
+        }
+        self.program_pages()
+    }
+
+    /// [`OpenFile::mapping`] for exec, which may map what it may not read. `ENODEV`.
+    pub fn program_pages(self: &Arc<Self>) -> Result<Mapping, Errno> {
+        Ok(match self.operations.mapped()? {
+            MappedPages::OfInode => Mapping::Pages(Arc::new(FilePages::new(self.clone()))),
+            MappedPages::Of(pages) => Mapping::Pages(pages),
+            MappedPages::Anonymous => Mapping::Anonymous,
+        })
+    }
+
+    /// Reads at `offset` whatever the access mode: for exec. Errors as `read_at`.
+    pub fn read_program(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        self.check_offset(offset)?;
+        self.operations.read(buffer, &mut { offset }, self.flags())
+    }
+
+    /// The inode.
+    pub fn inode(&self) -> &Arc<dyn Inode> {
+        &self.location.inode
+    }
+
+    /// Inode and mount; no mount for what no path led to.
+    pub fn location(&self) -> Location {
+        self.location.clone()
+    }
+
+    /// The flags of its mount.
+    pub fn mount_flags(&self) -> MountFlags {
+        self.location.mount_flags()
+    }
+
+    /// The path as `/proc/<pid>/fd` shows it, seen from `context`'s root (without one, from the top of the tree);
+    /// ` (deleted)` follows when the name is gone. A file without a path is shown by its inode ([`Inode::label`]).
+    pub fn path(&self, context: Option<&FsContext>) -> Vec<u8> {
+        let seen = |directory: &Location| match context {
+            Some(context) => context.path_of(directory),
+            None => mount_text::path_from(directory, None).map(Option::unwrap_or_default),
+        };
+        if let Some(label) = self.inode().label() {
+            return label;
+        }
+        let Some(Name { directory, name }) = &self.name else {
+            return seen(&self.location).unwrap_or_else(|_| Vec::from(*b"(deleted)"));
+        };
+        if self.inode().kind() == FileKind::Directory
+            && let Ok(path) = seen(&self.location)
+        {
+            return path;
+        }
+        let holder = Location { mount: self.location.mount.clone(), inode: directory.clone() };
+        let mut path = seen(&holder).unwrap_or_default();
+        if path.last() != Some(&b'/') {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        if !directory.lookup(name).is_ok_and(|inode| inode.number() == self.inode().number()) {
+            path.extend_from_slice(b" (deleted)");
+        }
+        path
+    }
+
+    /// The flags now: access mode, and those that `open` and `fcntl` set.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Relaxed))
+    }
+
+    /// `F_SETFL`: `O_APPEND`, `O_NONBLOCK`, `O_DIRECT`, `O_NOATIME`, `O_ASYNC` become as given, the rest stays.
+    /// `EBADF` for `O_PATH`.
+    pub fn set_status_flags(&self, flags: OpenFlags) -> Result<(), Errno> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        let set = |old: u32| Some(old & !STATUS_FLAGS.bits() | (flags & STATUS_FLAGS).bits());
+        // The closure always answers, so the result is always the old value.
+        let _old = self.flags.fetch_update(Relaxed, Relaxed, set);
+        Ok(())
+    }
+
+    /// Who opened it.
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        &self.credentials
+    }
+
+    /// The operations, if they are of type `T` (a pipe's end, a socket, an epoll file, …).
+    pub fn operations<T: FileOps>(&self) -> Option<&T> {
+        let any: &dyn Any = &*self.operations;
+        any.downcast_ref()
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(locks) = self.location.inode.locks() {
+            locks.release(LockOwner::of_file(self));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Files and directories in memory.
+
+use super::*;
+use crate::{
+    FsContext, Namespace, NewNode, Registry, SeekFrom,
+    ramfs::{self, Limits, RamFs},
+    testing::{read, start_frames, with_caller},
+};
+use proptest::prelude::*;
+use std::vec;
+
+#[test]
+fn a_listing_that_is_read_in_pieces_misses_nothing_that_stays() {
+    with_caller(|caller| {
+        mkdir(caller, "/d");
+        for number in 0..50 {
+            write(caller, &std::format!("/d/{number}"), b"");
+        }
+        let directory = open(caller, "/d", OpenFlags::DIRECTORY).unwrap();
+        let mut seen = Vec::new();
+        for round in 0..60u32 {
+            let mut left = 3;
+            directory
+                .read_directory(&mut |entry| {
+                    let taken = left > 0;
+                    if taken {
+                        seen.push(String::from_utf8(entry.name.to_vec()).unwrap());
+                        left -= 1;
+                    }
+                    taken
+                })
+                .unwrap();
+            // Only those from 40 on come and go.
+            let changed = std::format!("/d/{}", 40 + round % 10);
+            if caller.unlink(HERE, changed.as_bytes()).is_err() {
+                write(caller, &changed, b"");
+            }
+        }
+        for number in 0..40 {
+            assert_eq!(seen.iter().filter(|name| **name == std::format!("{number}")).count(), 1, "{number}");
+        }
+    });
+}
+
+#[test]
+fn limits_of_a_file_system_hold_and_come_back() {
+    start_frames();
+    let limits = Limits { pages: 3, inodes: 2 };
+    let fs = RamFs::create("tmpfs", limits, mode(0o755), Uid::ROOT, Gid::ROOT).unwrap();
+    let context = FsContext::new(Namespace::new(Arc::new(Registry::new()), fs.clone()));
+    let caller = Caller { context: &context, credentials: &Arc::new(Credentials::root()) };
+    let file = open(caller, "/f", OpenFlags::CREATE | OpenFlags::READ_WRITE).unwrap();
+    assert_eq!(open(caller, "/g", OpenFlags::CREATE).err(), Some(Errno::ENOSPC));
+    assert_eq!(file.write(&[1; 20_000]), Ok(3 * 4096));
+    assert_eq!(file.write(b"x"), Err(Errno::ENOSPC));
+    assert_eq!(fs.statistics_as(1).free_blocks, 0);
+    file.truncate(4096).unwrap();
+    assert_eq!(fs.statistics_as(1).free_blocks, 2);
+    caller.unlink(HERE, b"/f").unwrap();
+    drop(file);
+    assert_eq!((fs.statistics_as(1).free_blocks, fs.statistics_as(1).free_inodes), (3, 1));
+}
+
+#[test]
+fn appends_go_to_the_end_and_holes_are_found() {
+    with_caller(|caller| {
+        write(caller, "/f", b"one");
+        let append = open(caller, "/f", OpenFlags::READ_WRITE | OpenFlags::APPEND).unwrap();
+        append.seek(SeekFrom::Start(0)).unwrap();
+        append.write(b"two").unwrap();
+        assert_eq!(read(caller, "/f").unwrap(), b"onetwo");
+        let file = open(caller, "/f", OpenFlags::READ_WRITE).unwrap();
+        file.write_at(b"far", 3 * 4096).unwrap();
+        assert_eq!(file.seek(SeekFrom::Hole(0)), Ok(4096));
+        assert_eq!(file.seek(SeekFrom::Data(4097)), Ok(3 * 4096));
+        assert_eq!(file.seek(SeekFrom::End(-1)), Ok(3 * 4096 + 2));
+        assert_eq!(file.seek(SeekFrom::Current(-20_000)), Err(Errno::EINVAL));
+        assert_eq!(file.seek(SeekFrom::Data(1 << 20)), Err(Errno::ENXIO));
+    });
+}
+
+#[derive(Clone, Debug)]
+enum FileStep {
+    Write(u64, usize, u8),
+    Truncate(u64),
+    Read(u64, usize),
+    Page(u64),
+}
+
+fn any_file_step() -> impl Strategy<Value = FileStep> {
+    let offset = 0..20_000u64;
+    prop_oneof![
+        (offset.clone(), 0..9000usize, any::<u8>()).prop_map(|(at, length, fill)| FileStep::Write(at, length, fill)),
+        offset.clone().prop_map(FileStep::Truncate),
+        (offset, 0..9000usize).prop_map(|(at, length)| FileStep::Read(at, length)),
+        (0..6u64).prop_map(FileStep::Page),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_file_is_a_row_of_bytes(borrowed in 0..10_000usize, steps in proptest::collection::vec(any_file_step(), 1..30)) {
+        with_caller(|caller| {
+            let mut model: Vec<u8> = (0..borrowed).map(|at| at as u8).collect();
+            let root = ramfs::RamInode::of(&caller.context.root().inode).unwrap();
+            let node = NewNode { kind: NodeKind::Regular, permissions: mode(0o644), uid: Uid::ROOT, gid: Gid::ROOT };
+            root.create_file(b"f", &node, model.clone().leak()).unwrap();
+            let file = open(caller, "/f", OpenFlags::READ_WRITE).unwrap();
+            for step in steps {
+                match step {
+                    FileStep::Write(at, length, fill) => {
+                        assert_eq!(file.write_at(&vec![fill; length], at), Ok(length));
+                        let end = at as usize + length;
+                        if length > 0 && end > model.len() {
+                            model.resize(end, 0);
+                        }
+                        model.iter_mut().skip(at as usize).take(length).for_each(|byte| *byte = fill);
+                    }
+                    FileStep::Truncate(size) => {
+                        file.truncate(size).unwrap();
+                        model.resize(size as usize, 0);
+                    }
+                    FileStep::Read(at, length) => {
+                        let mut out = vec![0xaa; length];
+                        let count = file.read_at(&mut out, at).unwrap();
+                        let rest = model.get(at as usize..).unwrap_or(&[]);
+                        assert_eq!(&out[..count], &rest[..rest.len().min(length)]);
+                    }
+                    FileStep::Page(index) => {
+                        let found = file.inode().page(index, memory::PageUse::Shared);
+                        match model.get(index as usize * 4096..) {
+                            None | Some([]) => assert_eq!(found.err(), Some(Errno::EFAULT)),
+                            Some(rest) => {
+                                let mut page = [0; 4096];
+                                found.unwrap().read(0, &mut page);
+                                let count = rest.len().min(4096);
+                                assert_eq!(&page[..count], &rest[..count]);
+                                assert!(page[count..].iter().all(|&byte| byte == 0));
+                            }
+                        }
+                    }
+                }
+                assert_eq!(file.inode().metadata().size, model.len() as u64);
+            }
+        });
+    }
+}

@@ -1,0 +1,216 @@
+//! Descriptors, pipes, event files and readiness.
+
+use super::*;
+use crate::{
+    EpollChange, EpollEvent, FileTable, PollEvents, PollRequest, PollTable, SeekFrom, epoll, epoll_control, epoll_wait,
+    eventfd, pipe, poll,
+    testing::{context, start_frames, with_caller},
+};
+use std::{thread, vec};
+
+#[test]
+fn descriptors_are_the_lowest_free_ones() {
+    let root = Arc::new(Credentials::root());
+    let file = || eventfd(0, false, OpenFlags::empty(), &root).unwrap();
+    let table = FileTable::new();
+    let numbers: Vec<i32> = (0..3).map(|_| table.insert(file(), false, 100).unwrap().raw()).collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    drop(table.close(1).unwrap());
+    let slot = table.reserve(0, 100).unwrap();
+    assert_eq!(slot.descriptor().raw(), 1);
+    assert_eq!(table.get(1).err(), Some(Errno::EBADF));
+    assert_eq!(table.duplicate_to(0, 1, false, 100), Err(Errno::EBUSY));
+    drop(slot);
+    assert_eq!(table.insert(file(), true, 100).unwrap().raw(), 1);
+    assert_eq!(table.insert(file(), false, 3).err(), Some(Errno::EMFILE));
+    assert_eq!(table.reserve(10, 100).unwrap().descriptor().raw(), 10);
+    let child = table.fork().unwrap();
+    child.close_on_exec();
+    assert_eq!(child.descriptors().len(), 2);
+    assert_eq!(table.descriptors().len(), 3);
+}
+
+#[test]
+fn a_pipe_ends_when_its_writers_do() {
+    let root = Arc::new(Credentials::root());
+    let [reader, writer] = pipe::pipe(OpenFlags::NONBLOCK, &root).unwrap();
+    let mut buffer = [0; 8];
+    assert_eq!(reader.read(&mut buffer), Err(Errno::EAGAIN));
+    assert_eq!(writer.write(b"abc"), Ok(3));
+    assert_eq!(reader.poll(&mut PollTable::look()), PollEvents::READABLE);
+    drop(writer);
+    assert_eq!(reader.read(&mut buffer), Ok(3));
+    assert_eq!(reader.read(&mut buffer), Ok(0));
+    assert_eq!(reader.poll(&mut PollTable::look()), PollEvents::HANG_UP);
+    let [reader, writer] = pipe::pipe(OpenFlags::empty(), &root).unwrap();
+    drop(reader);
+    assert_eq!(writer.write(b"abc"), Err(Errno::EPIPE));
+    assert_eq!(writer.seek(SeekFrom::Start(0)), Err(Errno::ESPIPE));
+}
+
+#[test]
+fn a_short_write_is_whole_or_not_at_all() {
+    let root = Arc::new(Credentials::root());
+    let [reader, writer] = pipe::pipe(OpenFlags::NONBLOCK, &root).unwrap();
+    assert_eq!(pipe::set_capacity(&writer, 5000, &root), Ok(8192));
+    assert_eq!(writer.write(&[1; 5000]), Ok(5000));
+    assert_eq!(writer.write(&[2; 4000]), Err(Errno::EAGAIN));
+    assert_eq!(writer.write(&[2; 5000]), Ok(3192));
+    assert_eq!(pipe::set_capacity(&writer, 4096, &root), Err(Errno::EBUSY));
+    let mut all = vec![0; 9000];
+    assert_eq!(reader.read(&mut all), Ok(8192));
+}
+
+#[test]
+fn threads_hand_bytes_through_a_small_pipe() {
+    let root = Arc::new(Credentials::root());
+    let [reader, writer] = pipe::pipe(OpenFlags::empty(), &root).unwrap();
+    pipe::set_capacity(&writer, 4096, &root).unwrap();
+    let bytes: Vec<u8> = (0..200_000u32).map(|number| (number * 31) as u8).collect();
+    let sent = bytes.clone();
+    let sender = thread::spawn(move || writer.write(&sent));
+    let mut received = Vec::new();
+    let mut buffer = [0; 1000];
+    loop {
+        match reader.read(&mut buffer).unwrap() {
+            0 => break,
+            count => received.extend_from_slice(&buffer[..count]),
+        }
+    }
+    assert_eq!(sender.join().unwrap(), Ok(200_000));
+    assert_eq!(received, bytes);
+}
+
+#[test]
+fn a_fifo_opener_waits_for_the_other_side() {
+    start_frames();
+    let context = context();
+    let root = Arc::new(Credentials::root());
+    let caller = Caller { context: &context, credentials: &root };
+    caller.make(HERE, b"/fifo", NodeKind::Fifo, mode(0o644)).unwrap();
+    let nonblocking = OpenFlags::WRITE_ONLY | OpenFlags::NONBLOCK;
+    assert_eq!(open(caller, "/fifo", nonblocking).err(), Some(Errno::ENXIO));
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| open(caller, "/fifo", OpenFlags::WRITE_ONLY).unwrap().write(b"hello"));
+        let reader = open(caller, "/fifo", OpenFlags::empty()).unwrap();
+        assert_eq!(writer.join().unwrap(), Ok(5));
+        let mut buffer = [0; 8];
+        assert_eq!(reader.read(&mut buffer), Ok(5));
+        assert_eq!(reader.read(&mut buffer), Ok(0));
+    });
+}
+
+#[test]
+fn an_event_file_counts() {
+    let root = Arc::new(Credentials::root());
+    let file = eventfd(3, true, OpenFlags::NONBLOCK, &root).unwrap();
+    let mut word = [0; 8];
+    for _ in 0..3 {
+        assert_eq!(file.read(&mut word), Ok(8));
+        assert_eq!(u64::from_ne_bytes(word), 1);
+    }
+    assert_eq!(file.read(&mut word), Err(Errno::EAGAIN));
+    assert_eq!(file.write(&u64::MAX.to_ne_bytes()), Err(Errno::EINVAL));
+    file.write(&(u64::MAX - 1).to_ne_bytes()).unwrap();
+    assert_eq!(file.write(&1u64.to_ne_bytes()), Err(Errno::EAGAIN));
+    assert_eq!(file.read(&mut word[..4]), Err(Errno::EINVAL));
+}
+
+/// The words of the events that an epoll file has now.
+fn ready_words(epoll: &OpenFile) -> Vec<u64> {
+    let mut events = [EpollEvent::default(); 8];
+    let count = epoll_wait(epoll, &mut events, Some(0)).unwrap();
+    events[..count].iter().map(|event| event.data).collect()
+}
+
+const IN: u32 = 1;
+const EDGE: u32 = 1 << 31;
+const ONE_SHOT: u32 = 1 << 30;
+
+#[test]
+fn level_edge_and_one_shot_tell_as_often_as_they_should() {
+    let root = Arc::new(Credentials::root());
+    let [reader, writer] = pipe::pipe(OpenFlags::NONBLOCK, &root).unwrap();
+    let set = epoll(&root).unwrap();
+    let add = |descriptor, events, data| {
+        epoll_control(&set, descriptor, &reader, EpollChange::Add(EpollEvent { events, data }))
+    };
+    add(3, IN, 1).unwrap();
+    add(4, IN | EDGE, 2).unwrap();
+    add(5, IN | ONE_SHOT, 3).unwrap();
+    assert_eq!(add(5, IN, 3), Err(Errno::EEXIST));
+    assert_eq!(ready_words(&set), []);
+    writer.write(b"a").unwrap();
+    let mut first = ready_words(&set);
+    first.sort_unstable();
+    assert_eq!(first, [1, 2, 3]);
+    assert_eq!(ready_words(&set), [1]);
+    writer.write(b"b").unwrap();
+    let mut second = ready_words(&set);
+    second.sort_unstable();
+    assert_eq!(second, [1, 2]);
+    let again = EpollChange::Modify(EpollEvent { events: IN | ONE_SHOT, data: 4 });
+    epoll_control(&set, 5, &reader, again).unwrap();
+    let mut third = ready_words(&set);
+    third.sort_unstable();
+    assert_eq!(third, [1, 4]);
+    reader.read(&mut [0; 8]).unwrap();
+    assert_eq!(ready_words(&set), []);
+    epoll_control(&set, 3, &reader, EpollChange::Remove).unwrap();
+    assert_eq!(epoll_control(&set, 3, &reader, EpollChange::Remove), Err(Errno::ENOENT));
+    writer.write(b"c").unwrap();
+    assert_eq!(ready_words(&set), [2]);
+}
+
+#[test]
+fn epoll_files_lie_in_each_other_but_never_in_a_ring() {
+    let root = Arc::new(Credentials::root());
+    let (inner, outer) = (epoll(&root).unwrap(), epoll(&root).unwrap());
+    let event = eventfd(0, false, OpenFlags::NONBLOCK, &root).unwrap();
+    let word = |data| EpollChange::Add(EpollEvent { events: IN, data });
+    epoll_control(&inner, 3, &event, word(1)).unwrap();
+    epoll_control(&outer, 4, &inner, word(2)).unwrap();
+    assert_eq!(epoll_control(&inner, 5, &outer, word(3)), Err(Errno::ELOOP));
+    assert_eq!(epoll_control(&inner, 5, &inner, word(3)), Err(Errno::EINVAL));
+    assert_eq!(ready_words(&outer), []);
+    event.write(&1u64.to_ne_bytes()).unwrap();
+    assert_eq!(ready_words(&outer), [2]);
+    event.read(&mut [0; 8]).unwrap();
+    assert_eq!(ready_words(&outer), []);
+    with_caller(|caller| {
+        write(caller, "/f", b"");
+        let file = open(caller, "/f", OpenFlags::empty()).unwrap();
+        assert_eq!(epoll_control(&inner, 6, &file, word(4)), Err(Errno::EPERM));
+    });
+}
+
+#[test]
+fn a_closed_file_leaves_its_epoll() {
+    let root = Arc::new(Credentials::root());
+    let set = epoll(&root).unwrap();
+    let event = eventfd(1, false, OpenFlags::NONBLOCK, &root).unwrap();
+    epoll_control(&set, 3, &event, EpollChange::Add(EpollEvent { events: IN, data: 1 })).unwrap();
+    assert_eq!(ready_words(&set), [1]);
+    drop(event);
+    assert_eq!(ready_words(&set), []);
+}
+
+#[test]
+fn poll_wakes_for_whichever_comes_first() {
+    let root = Arc::new(Credentials::root());
+    let table = FileTable::new();
+    let [reader, writer] = pipe::pipe(OpenFlags::empty(), &root).unwrap();
+    let quiet = eventfd(0, false, OpenFlags::empty(), &root).unwrap();
+    table.insert(quiet, false, 10).unwrap();
+    table.insert(reader, false, 10).unwrap();
+    let asked = |descriptor| PollRequest { descriptor, events: PollEvents::IN, found: PollEvents::empty() };
+    let mut requests = [asked(0), asked(1), asked(-1), asked(7)];
+    assert_eq!(poll(&table, &mut requests, Some(0)), Ok(1));
+    assert_eq!(requests[3].found, PollEvents::INVALID);
+    let mut requests = [asked(0), asked(1)];
+    thread::scope(|scope| {
+        scope.spawn(move || writer.write(b"x").unwrap());
+        assert!(poll(&table, &mut requests, None).unwrap() == 1);
+    });
+    assert!(requests[1].found.contains(PollEvents::IN) && requests[0].found.is_empty());
+}

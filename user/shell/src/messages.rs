@@ -43,14 +43,37 @@ pub fn describe(error: &Error) -> String {
     }
 }
 
-/// The text of an error without the number that std adds: `No such file or directory`.
+/// The text of an error in the words of most systems, without the number that std adds.
 pub fn errno_text(error: &io::Error) -> String {
     without_number(&error.to_string())
 }
 
-/// `text` up to std's ` (os error N)`.
+/// The texts of errno values for which musl has words of its own, as scripts and people know them.
+const USUAL_TEXTS: &[(i32, &str)] = &[
+    (5, "Input/output error"),
+    (12, "Cannot allocate memory"),
+    (16, "Device or resource busy"),
+    (18, "Invalid cross-device link"),
+    (24, "Too many open files"),
+    (25, "Inappropriate ioctl for device"),
+    (29, "Illegal seek"),
+    (34, "Numerical result out of range"),
+    (36, "File name too long"),
+    (40, "Too many levels of symbolic links"),
+    (75, "Value too large for defined data type"),
+];
+
+/// `text`, of which std's ` (os error N)` may be the end, without it and in the usual words.
 fn without_number(text: &str) -> String {
-    text.split_once(" (os error ").map_or(text, |(words, _)| words).to_owned()
+    let Some((words, number)) = text.split_once(" (os error ") else { return text.to_owned() };
+    let number: Option<i32> = number.trim_end_matches(')').parse().ok();
+    let usual = USUAL_TEXTS.iter().find(|(known, _)| Some(*known) == number);
+    // What stands before the errno's own words, if anything, is kept.
+    match (usual, words.rsplit_once(": ")) {
+        (Some((_, usual)), Some((before, _))) => format!("{before}: {usual}"),
+        (Some((_, usual)), None) => (*usual).to_owned(),
+        (None, _) => words.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +89,14 @@ mod tests {
         let inner = Error::from(ErrorKind::IoError(os_error(28)));
         let error = Error::from(ErrorKind::BuiltinError(Box::new(inner), "echo".into()));
         assert_eq!(describe(&error), "write error: No space left on device");
+    }
+
+    #[test]
+    fn errors_have_the_words_of_most_systems() {
+        assert_eq!(errno_text(&os_error(16)), "Device or resource busy");
+        assert_eq!(errno_text(&os_error(2)), "No such file or directory");
+        assert_eq!(without_number("a: b: Resource busy (os error 16)"), "a: b: Device or resource busy");
+        assert_eq!(without_number("no errno at all"), "no errno at all");
     }
 
     #[test]

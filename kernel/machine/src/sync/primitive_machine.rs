@@ -130,6 +130,9 @@ pub struct Shared<T> {
     sleepers: Sleepers,
     /// Writers that wait: new readers let them go first.
     writers: AtomicUsize,
+    /// Held while somebody tries. A reader that finds a writer has counted itself for a moment; a writer who tried in
+    /// that moment would fail although the lock is free, and both would sleep with nobody left to wake them.
+    attempts: Spin<()>,
 }
 
 pub struct ReadGuard<'a, T> {
@@ -156,17 +159,31 @@ impl Drop for WakeAll<'_> {
 
 impl<T> Shared<T> {
     pub const fn new(value: T) -> Self {
-        Self { value: spin::RwLock::new(value), sleepers: Sleepers::new(), writers: AtomicUsize::new(0) }
+        Self {
+            value: spin::RwLock::new(value),
+            sleepers: Sleepers::new(),
+            writers: AtomicUsize::new(0),
+            attempts: Spin::new(()),
+        }
     }
 }
 
 pub fn read<T>(lock: &Shared<T>) -> ReadGuard<'_, T> {
-    let attempt = || if lock.writers.load(Relaxed) == 0 { lock.value.try_read() } else { None };
+    let attempt = || {
+        if lock.writers.load(Relaxed) > 0 {
+            return None;
+        }
+        let _alone = lock.attempts.lock();
+        lock.value.try_read()
+    };
     ReadGuard { value: lock.sleepers.get(attempt), _wake: WakeAll(&lock.sleepers) }
 }
 
 pub fn write<T>(lock: &Shared<T>) -> WriteGuard<'_, T> {
-    let attempt = || lock.value.try_write();
+    let attempt = || {
+        let _alone = lock.attempts.lock();
+        lock.value.try_write()
+    };
     let value = attempt().unwrap_or_else(|| {
         lock.writers.fetch_add(1, Relaxed);
         let value = lock.sleepers.get(attempt);

@@ -137,8 +137,10 @@ fn tasks_that_yield_take_turns() {
         })
         .collect();
     tasks.iter().for_each(|task| task.join());
-    // The last of the two goes on alone, and the tick may make one yield count for nothing.
-    assert!(TURNS.iter().all(|turns| turns.load(SeqCst) >= 1001));
+    assert!(TURNS.iter().all(|turns| turns.load(SeqCst) >= 1000));
+    // The tick may make some yields count for nothing.
+    let farthest = farthest.load(SeqCst);
+    assert!(farthest <= 20, "one was {farthest} turns ahead of the other");
 }
 
 /// Two tasks hand a number to and fro through one wait queue each.

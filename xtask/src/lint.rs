@@ -111,6 +111,8 @@ fn rules_broken_by(path: &Path, text: &str) -> Vec<String> {
         return broken;
     }
     for (index, line) in text.lines().enumerate() {
+        // A reference that lives for ever is no mutable static.
+        let line = line.replace("'static mut ", "");
         for word in UNFINISHED {
             if line.contains(word) {
                 say(index + 1, &format!("`{word}` must not stay in the code"));

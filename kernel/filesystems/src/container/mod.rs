@@ -1,8 +1,8 @@
 //! The file systems `container`, `cgroup` and `cpuset`: hierarchies of containers as directories.
 //!
 //! A mount makes a hierarchy or finds an equal one; `mkdir` makes a container; reading and writing its files shows and
-//! changes everything. What happens is decided by the crate `container`; here are the directories ([`directory`]) and
-//! files ([`control`]) that lead there. Rules: interfaces.md, sections 2 to 4.
+//! changes everything. What happens is decided by the crate `container`; here are the directories (`directory`) and
+//! files (`control`) that lead there. Rules: interfaces.md, sections 2 to 4.
 
 mod control;
 mod directory;

@@ -1,3 +1,5 @@
+//! Containers as files: what a mount shows, and what reading and writing it does.
+
 use super::types;
 use alloc::{boxed::Box, string::String, sync::Arc};
 use base::{Credentials, Errno, Gid, Pid, Uid};

@@ -1,7 +1,7 @@
 //! /proc: tasks, the system and its settings as files, in Linux's formats.
 //!
-//! [`system`] has the files of the root, [`task`] those of a task, [`status`] the two long texts about one, [`links`] the
-//! links to files. All are lines of tables ([`crate::table`]).
+//! `system` has the files of the root, `task` those of a task, `status` the two long texts about one, `links` the
+//! links to files. All are lines of tables (`crate::table`).
 
 mod links;
 mod settings;

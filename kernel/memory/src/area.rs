@@ -1,6 +1,6 @@
 //! Areas: the ranges of an address space and what each is for.
 //!
-//! [`Areas`] is the map of them: ordered, without overlap; neighbours that differ in nothing are one. It knows nothing
+//! `Areas` is the map of them: ordered, without overlap; neighbours that differ in nothing are one. It knows nothing
 //! of page tables.
 
 use crate::source::{PageSource, SourceDescription};

@@ -1,18 +1,18 @@
 //! syscall: the Linux system call table of x86-64.
 //!
-//! Each call is a function that decodes its arguments, calls the floor below and encodes the result; [`table`] lists
+//! Each call is a function that decodes its arguments, calls the floor below and encodes the result; `table` lists
 //! them all, one line a call. Errno, order of checks and partial results are those of the man pages, section 2.
 //!
 //! | file | calls |
 //! |---|---|
-//! | [`transfer`] | bytes between memory and files |
-//! | [`descriptors`], [`locks`] | descriptors, pipes, directories, file locks |
-//! | [`paths`], [`mounts`] | names in the file system |
-//! | [`polling`] | waiting for files |
-//! | [`sockets`] | local sockets |
-//! | [`memory`] | address spaces |
-//! | [`processes`], [`identity`], [`signals`], [`scheduling`] | tasks |
-//! | [`clock`], [`system`] | time and the machine |
+//! | `transfer` | bytes between memory and files |
+//! | `descriptors`, `locks` | descriptors, pipes, directories, file locks |
+//! | `paths`, `mounts` | names in the file system |
+//! | `polling` | waiting for files |
+//! | `sockets` | local sockets |
+//! | `memory` | address spaces |
+//! | `processes`, `identity`, `signals`, `scheduling` | tasks |
+//! | `clock`, `system` | time and the machine |
 //!
 //! What a call does is not here but in the floors below: `process`, `vfs`, `memory`, `sched`, `container`.
 #![no_std]

@@ -16,7 +16,7 @@ pub enum Mapping {
 
 /// Where the pages of an open file come from.
 pub enum MappedPages {
-    /// From [`Inode::page`].
+    /// From `Inode::page`.
     OfInode,
     /// From a source of its own.
     Of(Arc<dyn PageSource>),

@@ -1,6 +1,6 @@
 //! Local sockets, `unix(7)`.
 //!
-//! Each socket has an [`Inbox`]; a connection is two sockets that hold each other's. Files that are passed along
+//! Each socket has an `Inbox`; a connection is two sockets that hold each other's. Files that are passed along
 //! (`SCM_RIGHTS`) are kept open by the inbox; a ring of sockets that lie in each other's inboxes is never freed.
 
 mod address;

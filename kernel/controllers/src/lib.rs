@@ -6,6 +6,8 @@
 //! | [`cpuacct`] | `cpuacct` | counts the CPU time that they use, to the nanosecond |
 //! | [`numtasks`] | `numtasks` | limits how many there are |
 //!
+//! [`resgroups`] is no subsystem but a library for those that divide something by shares.
+//!
 //! Below it are `container` (the framework), `machine` and `base`. A controller reaches the scheduler and the tasks
 //! only through traits that it declares itself and that `kernel/src` fills. A new one is a file here and a line in
 //! [`all`].
@@ -19,6 +21,7 @@ extern crate std;
 pub mod cpuacct;
 pub mod cpuset;
 pub mod numtasks;
+pub mod resgroups;
 #[cfg(test)]
 mod world;
 

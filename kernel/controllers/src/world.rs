@@ -3,7 +3,8 @@
 use crate::cpuset::{TASKS, TaskControl};
 use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid};
 use container::{
-    Attributes, Container, Dialect, Framework, Gate, Member, Membership, Mounted, ReleaseWorker, TaskTable, Writer,
+    AnySubsystem, Attributes, Container, Dialect, Framework, Gate, Member, Membership, Mounted, ReleaseWorker,
+    TaskTable, Writer,
 };
 use core::any::Any;
 use std::boxed::Box;
@@ -127,11 +128,16 @@ pub struct World {
 impl World {
     /// A world whose hierarchy has the subsystem of that name.
     pub fn with(subsystem: &str) -> Self {
+        Self::of(crate::all(), subsystem)
+    }
+
+    /// A world with these subsystems, of which the named ones are bound to its hierarchy.
+    pub fn of(subsystems: Vec<AnySubsystem>, bound: &str) -> Self {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| TASKS.install(&Control));
         let tasks = Table::default();
-        let framework = Framework::new(crate::all(), "", Box::new(tasks.clone()), Box::new(NoWorker));
-        let mounted = framework.mount(Dialect::Cgroup, subsystem.as_bytes(), &Credentials::root()).unwrap();
+        let framework = Framework::new(subsystems, "", Box::new(tasks.clone()), Box::new(NoWorker));
+        let mounted = framework.mount(Dialect::Cgroup, bound.as_bytes(), &Credentials::root()).unwrap();
         let first = Task::new(1, machine::cpu::possible(), machine::topology::get().nodes_with_memory());
         tasks.0.lock().unwrap().insert(1, first.clone());
         framework.can_start().unwrap().admit(&(first.clone() as Arc<dyn Member>));

@@ -4,6 +4,7 @@
 //! * [`heap`]: the kernel heap over it, and fallible helpers for where outside data sets a size.
 //! * [`space`]: [`AddressSpace`], made of [`area`]s, filled by page faults, from nothing or from a [`PageSource`].
 //! * [`placement`]: where pages may lie; a hook, so that cpusets decide.
+//! * [`charge`]: who pays for pages; a hook, so that containers limit them.
 //!
 //! Below it are `machine` (frames, page tables, copies from and to user memory, locks) and `base`. Tasks, files and
 //! containers are not here: they come in through the traits [`PageSource`] and [`PlacementSource`].
@@ -19,6 +20,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod area;
+pub mod charge;
 pub mod frames;
 pub mod heap;
 pub mod placement;
@@ -26,6 +28,7 @@ pub mod source;
 pub mod space;
 
 pub use area::{AreaInfo, Protection, Sharing};
+pub use charge::ChargeKind;
 pub use placement::{Placement, PlacementSource};
 pub use source::{PageSource, PageUse, SharedPages, SourceDescription};
 pub use space::{Access, AddressSpace, Advice, FaultError, Limits, Location, MapRequest, Place, Resident};

@@ -1,6 +1,6 @@
 //! Where the pages of a mapped file come from, and the pages of shared memory without a file.
 
-use crate::{frames, placement};
+use crate::{ChargeKind, charge, placement};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use base::Errno;
@@ -81,7 +81,7 @@ impl PageSource for SharedPages {
         if let Some(frame) = self.pages.lock().get(&index) {
             return Ok(frame.clone());
         }
-        let frame = frames::allocate_zeroed(&placement::current())?;
+        let frame = charge::allocate_zeroed(&placement::current(), ChargeKind::Shared)?;
         // Another space may have been faster; then its page is the one.
         Ok(self.pages.lock().entry(index).or_insert(frame).clone())
     }

@@ -87,6 +87,7 @@ impl Block {
     pub fn into_frame(self) -> Frame {
         let block = ManuallyDrop::new(self);
         assert!(block.order == 0, "{block:?} is more than one frame");
+        block.first.entry().next.store(0, Relaxed);
         block.first.entry().count.store(1, Relaxed);
         // SAFETY: the one reference that was just counted.
         unsafe { Frame::from_number(block.first) }

@@ -1,7 +1,7 @@
 //! Counted references to a frame.
 
 use super::metadata::{SEALED, at_address};
-use super::{Block, FRAME_SIZE, FrameNumber};
+use super::{Block, FRAME_NOTES, FRAME_SIZE, FrameNumber};
 use crate::arch;
 use base::NodeId;
 use core::fmt;
@@ -68,11 +68,23 @@ impl Frame {
         self.number.entry().info.load(Relaxed) & SEALED != 0
     }
 
+    /// The note that was left with the frame, for whoever keeps accounts of frames; 0 in a frame just made of a block.
+    pub fn note(&self) -> u32 {
+        self.number.entry().next.load(Relaxed)
+    }
+
+    /// Leaves the note `new` in place of `old`. `false` and nothing changed: there is another one. [`super::FRAME_NOTES`]
+    /// is told of a note that is not 0 when the frame is freed.
+    pub fn exchange_note(&self, old: u32, new: u32) -> bool {
+        self.number.entry().next.compare_exchange(old, new, Relaxed, Relaxed).is_ok()
+    }
+
     /// The frame as a block, if this is its only reference.
     pub fn into_block(self) -> Result<Block, Frame> {
         if self.reference_count() != 1 {
             return Err(self);
         }
+        settle(self.number);
         let number = self.into_number();
         number.entry().count.store(0, Relaxed);
         // SAFETY: the only reference was given up just now, so the frame is the block's alone.
@@ -137,6 +149,7 @@ impl Drop for Frame {
         if self.number.entry().count.fetch_sub(1, Release) == 1 {
             // What the others did with the bytes comes before the frame is somebody else's.
             fence(Acquire);
+            settle(self.number);
             // SAFETY: the last reference has just gone.
             drop(unsafe { Block::new(self.number, 0) });
         }
@@ -146,6 +159,16 @@ impl Drop for Frame {
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Frame({:#x} of {})", self.number.raw(), self.reference_count())
+    }
+}
+
+/// Tells whoever keeps accounts that a frame, to which nobody else refers, is about to be free.
+fn settle(number: FrameNumber) {
+    let note = number.entry().next.load(Relaxed);
+    if note != 0
+        && let Some(notes) = FRAME_NOTES.get()
+    {
+        notes.freed(note, number.node());
     }
 }
 

@@ -67,7 +67,8 @@ pub(crate) struct Entry {
     /// Bits 0 to 7: the node. Bit 8: [`SEALED`]. In the first frame of a block that is in a list, also bits 12 to
     /// 15: its order, and bits 16 to 31: the list's number.
     pub(super) info: AtomicU32,
-    /// In a list or stack: the next one's number, or 0. In a page table: the number of entries in use.
+    /// In a list or stack: the next one's number, or 0. In a page table: the number of entries in use. While there
+    /// are [`super::Frame`]s: the note that was left with it.
     pub(super) next: AtomicU32,
     /// In a list: the number of the one before, or 0.
     pub(super) previous: AtomicU32,

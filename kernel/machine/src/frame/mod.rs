@@ -55,3 +55,13 @@ pub trait FrameSink: Sync {
 
 /// Where freed frames go; installed once at boot. Frames freed before that are lost.
 pub static FRAME_SINK: Hook<dyn FrameSink> = Hook::new();
+
+/// Keeps accounts of frames by the notes that it left with them ([`Frame::exchange_note`]).
+pub trait FrameNotes: Sync {
+    /// The last reference to a frame of `node` with this note, which is not 0, has gone. Called wherever that happens,
+    /// also with interrupts off and under locks.
+    fn freed(&self, note: u32, node: NodeId);
+}
+
+/// Who is told of freed frames that have a note; installed once at boot.
+pub static FRAME_NOTES: Hook<dyn FrameNotes> = Hook::new();

@@ -88,3 +88,27 @@ fn static_bytes_are_shared_sealed_and_never_freed() {
     static ELSEWHERE: [u8; FRAME_SIZE] = [0; FRAME_SIZE];
     assert!(Frame::of_static(&ELSEWHERE).is_none());
 }
+
+#[test]
+fn a_note_stays_with_its_frame_and_is_told_when_that_is_freed() {
+    struct Told(std::sync::Mutex<Vec<(u32, NodeId)>>);
+    impl FrameNotes for Told {
+        fn freed(&self, note: u32, node: NodeId) {
+            self.0.lock().unwrap().push((note, node));
+        }
+    }
+    static TOLD: Told = Told(std::sync::Mutex::new(Vec::new()));
+    FRAME_NOTES.install(&TOLD);
+    let frame = block(0).into_frame();
+    assert_eq!(frame.note(), 0);
+    assert!(frame.exchange_note(0, 5) && !frame.exchange_note(0, 6));
+    let other = frame.clone();
+    assert_eq!(other.note(), 5);
+    drop(frame);
+    assert!(TOLD.0.lock().unwrap().is_empty());
+    assert_eq!(other.into_block().unwrap().into_frame().note(), 0);
+    let frame = block(0).into_frame();
+    assert!(frame.exchange_note(0, 7));
+    drop(frame);
+    assert_eq!(*TOLD.0.lock().unwrap(), [(5, NodeId::new(1)), (7, NodeId::new(1))]);
+}

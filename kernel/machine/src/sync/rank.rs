@@ -127,6 +127,8 @@ ranks! {
     CPU_STATE = 760;
     /// Kernel address space for stacks and mappings.
     KERNEL_MAPPINGS = 790;
+    /// What a CPU has to do with accounts of pages.
+    PAGE_ACCOUNTS = 795;
     /// Free objects of the kernel heap that a CPU keeps for itself.
     HEAP_CACHE = 800;
     /// A size class of the kernel heap; it takes page frames.

@@ -3,7 +3,7 @@
 use super::{Access, AddressSpace, FaultError, Limits, STACK_GUARD, State, Tables};
 use crate::area::{Area, AreaFlags, Backing, PAGE, Protection, Sharing};
 use crate::source::PageUse;
-use crate::{frames, placement};
+use crate::{ChargeKind, charge, frames, placement};
 use base::Errno;
 use machine::frame::Frame;
 use machine::paging::{Mapping, PageKind, Permissions, USER_END};
@@ -75,7 +75,7 @@ impl AddressSpace {
                 }
             },
             Step::Copy { kind: PageKind::Zero, .. } => {
-                let new = frames::allocate_zeroed(&placement::current()).map_err(|_| FaultError::OutOfMemory)?;
+                let new = zeroed()?;
                 self.exchange(page, None, new, writable(area), PageKind::Anonymous);
                 Ok(())
             }
@@ -126,7 +126,7 @@ impl AddressSpace {
         {
             return self.install(page, zero, readable(area), PageKind::Zero);
         }
-        let frame = frames::allocate_zeroed(&placement::current()).map_err(|_| FaultError::OutOfMemory)?;
+        let frame = zeroed()?;
         self.install(page, frame, writable(area), PageKind::Anonymous)
     }
 
@@ -206,9 +206,15 @@ pub(super) fn permissions_of(protection: Protection) -> Permissions {
     permissions
 }
 
+/// A frame of zeros of the current task's own.
+fn zeroed() -> Result<Frame, FaultError> {
+    let frame = charge::allocate_zeroed(&placement::current(), ChargeKind::Anonymous);
+    frame.map_err(|_| FaultError::OutOfMemory)
+}
+
 /// A frame of the current task's own with the same bytes.
 fn copied(frame: &Frame) -> Result<Frame, FaultError> {
-    let new = frames::allocate(&placement::current()).map_err(|_| FaultError::OutOfMemory)?;
+    let new = charge::allocate(&placement::current(), ChargeKind::Anonymous).map_err(|_| FaultError::OutOfMemory)?;
     new.copy_from(frame);
     Ok(new)
 }

@@ -9,7 +9,7 @@ use machine::{
     frame::{FRAME_SIZE, Frame},
     sync::{Mutex, SpinLock, rank},
 };
-use memory::{PageUse, frames, placement};
+use memory::{ChargeKind, PageUse, charge, placement};
 
 /// The largest file.
 const LARGEST: u64 = i64::MAX as u64;
@@ -144,12 +144,13 @@ impl Content {
         }
         self.shared.take_page()?;
         let made = match source {
-            Source::Borrowed(bytes) if !overwritten => frames::allocate(&placement::current()).inspect(|frame| {
-                frame.write(0, bytes);
-                frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
-            }),
-            _ if overwritten => frames::allocate(&placement::current()),
-            _ => frames::allocate_zeroed(&placement::current()),
+            Source::Borrowed(bytes) if !overwritten => charge::allocate(&placement::current(), ChargeKind::Shared)
+                .inspect(|frame| {
+                    frame.write(0, bytes);
+                    frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
+                }),
+            _ if overwritten => charge::allocate(&placement::current(), ChargeKind::Shared),
+            _ => charge::allocate_zeroed(&placement::current(), ChargeKind::Shared),
         };
         let frame = made.inspect_err(|_| self.shared.give_pages(1))?;
         let mut pages = self.pages.lock();

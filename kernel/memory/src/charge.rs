@@ -1,0 +1,92 @@
+//! Who pays for pages of user memory and files: each page that can be charged is made here, and the charger that was
+//! installed, if any, says whether it may be had. The charge goes with the frame, as its note, and ends with it.
+//!
+//! | page | kind | charged when |
+//! |---|---|---|
+//! | of a program's own | [`ChargeKind::Anonymous`] | a fault brings it in or copies it |
+//! | of shared memory, and of a file that is only in memory | [`ChargeKind::Shared`] | the first fault or write |
+//! | copy of a file's bytes that can be read again | [`ChargeKind::Cache`] | the first read or fault |
+//!
+//! The task that runs pays: it is the first to touch the page. The rule: interfaces.md, section 16.
+
+use crate::{Placement, frames};
+use base::{Errno, NodeId};
+use core::num::NonZeroU32;
+use machine::frame::Frame;
+use machine::sync::Hook;
+
+/// What a page is that is charged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ChargeKind {
+    /// A page of one address space's own.
+    Anonymous = 0,
+    /// A copy of a file's bytes that can be dropped and read again.
+    Cache = 1,
+    /// A page of shared memory, or of a file that is nowhere else.
+    Shared = 2,
+}
+
+/// What is to be done about a charge that was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Relief {
+    /// There is room now, or soon: try again.
+    Retry,
+    /// The task is to die: give up.
+    Dying,
+    /// No limit refused anything to the task: the machine itself has no memory.
+    NotLimited,
+}
+
+/// Keeps the accounts of pages.
+pub trait PageCharger: Sync {
+    /// Charges a page of `node` to the running task: the note to leave with the frame. Before it refuses, it has had
+    /// what can be had again reclaimed. Called with no spinning lock held.
+    ///
+    /// Errors: `ENOMEM` a limit was met.
+    fn charge(&self, kind: ChargeKind, node: NodeId) -> Result<NonZeroU32, Errno>;
+
+    /// Whether the running task has file pages as charged copies that can be dropped, and not the initramfs's own.
+    fn copies_files(&self) -> bool;
+
+    /// After a charge of the running task was refused: makes room by force, or waits for some. `in_fault`: what was
+    /// refused is a page fault's. Called with no lock held.
+    fn relieve(&self, in_fault: bool) -> Relief;
+
+    /// Counts a page fault of the running task; `major`: it had to be read from somewhere.
+    fn count_fault(&self, major: bool);
+
+    /// Whether memory of the page with this note should be reclaimed before others when a node is short.
+    fn is_over_soft_limit(&self, note: u32) -> bool;
+}
+
+/// The charger; installed once at boot, together with [`machine::frame::FRAME_NOTES`]. Without one, nothing is charged.
+pub static CHARGER: Hook<dyn PageCharger> = Hook::new();
+
+/// A charged frame whose bytes may be anything, on the best node that `placement` allows.
+///
+/// Errors: `ENOMEM` no allowed node has one to spare, or a limit was met.
+pub fn allocate(placement: &Placement, kind: ChargeKind) -> Result<Frame, Errno> {
+    charged(frames::allocate(placement)?, kind)
+}
+
+/// A charged frame of zero bytes; else like [`allocate`].
+///
+/// Errors: `ENOMEM`.
+pub fn allocate_zeroed(placement: &Placement, kind: ChargeKind) -> Result<Frame, Errno> {
+    charged(frames::allocate_zeroed(placement)?, kind)
+}
+
+/// Charges a frame that nobody else knows yet; refused, it is free again.
+fn charged(frame: Frame, kind: ChargeKind) -> Result<Frame, Errno> {
+    if let Some(charger) = CHARGER.get() {
+        let note = charger.charge(kind, frame.node())?;
+        frame.exchange_note(0, note.get());
+    }
+    Ok(frame)
+}
+
+/// Whether the running task has file pages as charged copies.
+pub fn copies_files() -> bool {
+    CHARGER.get().is_some_and(PageCharger::copies_files)
+}

@@ -1,6 +1,6 @@
-//! The thread that starts release agents: interfaces.md, section 8.1.
+//! The thread that starts release agents and removes containers by itself: interfaces.md, sections 8.1 and 8.3.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use base::Errno;
 use container::Release;
 use core::sync::atomic::{
@@ -10,7 +10,7 @@ use core::sync::atomic::{
 use machine::log;
 use process::{
     Population,
-    spawn::{self, Program},
+    spawn::{self, Ending, Program},
 };
 use sched::WaitQueue;
 use vfs::{Caller, FileTable, FsContext, OpenFlags, Permissions, Start};
@@ -50,7 +50,8 @@ fn start(population: &'static Population, context: &Arc<FsContext>, release: Rel
     }
     let path = release.arguments.first().cloned().unwrap_or_default();
     let (arguments, environment): (Vec<_>, Vec<_>) = (release.arguments, release.environment);
-    spawn::program(population, Program { path, arguments, environment, context, files })?;
+    let ending = release.run.map(|run| Box::new(run) as Ending);
+    spawn::program(population, Program { path, arguments, environment, context, files }, ending)?;
     Ok(())
 }
 

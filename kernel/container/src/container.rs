@@ -2,6 +2,7 @@
 
 use crate::{
     hierarchy::Hierarchy,
+    notice::Notice,
     set::ContainerSet,
     state::{Place, State, drop_upwards},
     subsystem::MAX_SUBSYSTEMS,
@@ -37,10 +38,31 @@ pub struct Container {
     /// The same, plus children that are populated. May be off in the middle of a change, never at rest.
     populated: AtomicI64,
 
-    pub(crate) notify_on_release: AtomicBool,
-    /// Whether the container waits for its release agent already.
+    pub(crate) flags: Flags,
+    /// Whether the container waits for the worker already, because it became empty.
     pub(crate) release_pending: AtomicBool,
+    /// Agents that run and whose end the removal of this container waits for.
+    pub(crate) agents: AtomicUsize,
     pub(crate) attributes: SpinLock<AllAttributes>,
+}
+
+/// The flags that a new container copies from its parent.
+#[derive(Default)]
+pub(crate) struct Flags {
+    pub(crate) notify_on_release: AtomicBool,
+    pub(crate) auto_remove: AtomicBool,
+    pub(crate) clone_children: AtomicBool,
+}
+
+impl Flags {
+    fn copy(&self) -> Self {
+        let copy = |flag: &AtomicBool| AtomicBool::new(flag.load(Relaxed));
+        Self {
+            notify_on_release: copy(&self.notify_on_release),
+            auto_remove: copy(&self.auto_remove),
+            clone_children: copy(&self.clone_children),
+        }
+    }
 }
 
 /// What a container lists.
@@ -84,7 +106,7 @@ impl Container {
         states: [Option<Arc<State>>; MAX_SUBSYSTEMS],
         attributes: Attributes,
     ) -> Self {
-        let notify = parent.as_ref().is_some_and(|parent| parent.notify_on_release.load(Relaxed));
+        let flags = parent.as_ref().map(|parent| parent.flags.copy()).unwrap_or_default();
         Self {
             serial,
             hierarchy,
@@ -97,8 +119,9 @@ impl Container {
             child_count: AtomicUsize::new(0),
             live_sets: AtomicUsize::new(0),
             populated: AtomicI64::new(0),
-            notify_on_release: AtomicBool::new(notify),
+            flags,
             release_pending: AtomicBool::new(false),
+            agents: AtomicUsize::new(0),
             attributes: SpinLock::new(
                 rank::CONTAINER_TEXTS,
                 AllAttributes { directory: attributes, created: attributes, files: BTreeMap::new() },
@@ -172,6 +195,11 @@ impl Container {
         self.is_root() || self.populated.load(SeqCst) > 0
     }
 
+    /// Who watches `events`.
+    pub fn events(&self) -> &Notice {
+        &self.place.events
+    }
+
     /// Whether there is neither a live task nor a child container.
     pub(crate) fn is_empty(&self) -> bool {
         !self.has_live_tasks() && self.child_count() == 0
@@ -198,6 +226,7 @@ impl Container {
             if this.populated.fetch_add(change, SeqCst) != crossing {
                 return;
             }
+            this.place.events.changed();
             container = this.parent.as_deref();
         }
     }

@@ -1,6 +1,6 @@
 //! Control files: the table in which a subsystem says which files it has and what reading and writing them does.
 
-use crate::tree::Node;
+use crate::{notice::Notice, tree::Node};
 use base::Errno;
 use core::fmt;
 
@@ -30,6 +30,7 @@ pub struct ControlFile<S> {
     pub(crate) placement: Placement,
     pub(crate) max_write: usize,
     pub(crate) held: Held,
+    pub(crate) notice: Option<fn(&S) -> &Notice>,
 }
 
 /// What a write holds.
@@ -115,7 +116,21 @@ impl<S> ControlFile<S> {
         Self { held: Held::Everything, ..self }
     }
 
+    /// Whoever polls an open file of these, or watches it with inotify, is told when this notice says that what the
+    /// file reads has changed.
+    pub const fn notifies(self, notice: fn(&S) -> &Notice) -> Self {
+        Self { notice: Some(notice), ..self }
+    }
+
     const fn new(name: &'static str, show: Show<S>, store: Store<S>) -> Self {
-        Self { name, show, store, placement: Placement::Everywhere, max_write: MAX_WRITE, held: Held::Nothing }
+        Self {
+            name,
+            show,
+            store,
+            placement: Placement::Everywhere,
+            max_write: MAX_WRITE,
+            held: Held::Nothing,
+            notice: None,
+        }
     }
 }

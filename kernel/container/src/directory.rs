@@ -73,30 +73,60 @@ impl Framework {
             let _manage = self.manage.read();
             let _parent = parent.lock.lock();
             let child = find(parent, name)?;
-            let _child = child.lock.lock_nested();
-            // Under both locks nobody can come in: moves hold the child's, mkdir too, and a fork needs a task inside.
-            if !child.is_empty() {
-                return Err(Errno::EBUSY);
-            }
-            child.removed.store(true, SeqCst);
-            for index in child.hierarchy().subsystems().iter() {
-                self.subsystem(index).offline(self, &child);
-            }
-            let mut lists = parent.lists.lock();
-            lists.names.remove(name);
-            lists.children.remove(&child.serial());
-            parent.child_count.fetch_sub(1, SeqCst);
-            parent.hierarchy().containers.fetch_sub(1, Relaxed);
-            drop(lists);
-            child.clone()
+            self.close(parent, &child, |_| true)?;
+            child
         };
         drop(child);
+        self.lost_child(parent);
+        Ok(())
+    }
+
+    /// Removes a container of which `wanted` still says so once nobody can come in any more. Whether it was removed.
+    /// Locks: as `rmdir`.
+    pub(crate) fn remove_if(&self, container: &Arc<Container>, wanted: impl FnOnce(&Container) -> bool) -> bool {
+        let Some(parent) = container.parent() else { return false };
+        {
+            let _manage = self.manage.read();
+            let _parent = parent.lock.lock();
+            if container.is_removed() || self.close(parent, container, wanted).is_err() {
+                return false;
+            }
+        }
+        self.lost_child(parent);
+        true
+    }
+
+    /// Takes the child out of the tree, if it is empty and `wanted` agrees; else `EBUSY`. Held: *manage*, the parent.
+    fn close(
+        &self,
+        parent: &Arc<Container>,
+        child: &Arc<Container>,
+        wanted: impl FnOnce(&Container) -> bool,
+    ) -> Result<(), Errno> {
+        let _child = child.lock.lock_nested();
+        // Under both locks nobody can come in: moves hold the child's, mkdir too, and a fork needs a task inside.
+        if !child.is_empty() || !wanted(child) {
+            return Err(Errno::EBUSY);
+        }
+        child.removed.store(true, SeqCst);
+        for index in child.hierarchy().subsystems().iter() {
+            self.subsystem(index).offline(self, child);
+        }
+        let mut lists = parent.lists.lock();
+        lists.names.remove(&child.name());
+        lists.children.remove(&child.serial());
+        parent.child_count.fetch_sub(1, SeqCst);
+        parent.hierarchy().containers.fetch_sub(1, Relaxed);
+        Ok(())
+    }
+
+    /// What follows a removal: the parent may be empty now, its hierarchy without use.
+    fn lost_child(&self, parent: &Arc<Container>) {
         self.may_be_empty(parent);
         if parent.is_root() && parent.child_count() == 0 && parent.hierarchy().mounts.load(Relaxed) == 0 {
             let _manage = self.manage.write();
             self.dissolve_if_unused(&Active { hierarchy: parent.hierarchy().clone(), root: parent.clone() });
         }
-        Ok(())
     }
 
     /// Gives the child container `name` another name. A rename onto itself does nothing.

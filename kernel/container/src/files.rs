@@ -7,6 +7,7 @@ use crate::{
     framework::Framework,
     hierarchy::{Dialect, Subsystems},
     member::Member,
+    notice::Notice,
 };
 use alloc::{
     format,
@@ -57,6 +58,11 @@ enum Generic {
     Tasks,
     Processes,
     ReleaseAgent,
+    Events,
+    Kill,
+    AutoRemove,
+    CloneChildren,
+    SaneBehavior,
 }
 
 /// The generic files by dialect, in order.
@@ -68,12 +74,20 @@ const fn generic(dialect: Dialect) -> &'static [(&'static str, Generic)] {
             ("procs", Generic::Processes),
             ("cgroup.procs", Generic::Processes),
             ("release_agent", Generic::ReleaseAgent),
+            ("events", Generic::Events),
+            ("kill", Generic::Kill),
+            ("auto_remove", Generic::AutoRemove),
         ],
         Dialect::Cgroup => &[
             ("cgroup.procs", Generic::Processes),
+            ("cgroup.clone_children", Generic::CloneChildren),
+            ("cgroup.sane_behavior", Generic::SaneBehavior),
             ("tasks", Generic::Tasks),
             ("notify_on_release", Generic::NotifyOnRelease),
             ("release_agent", Generic::ReleaseAgent),
+            ("cgroup.events", Generic::Events),
+            ("cgroup.kill", Generic::Kill),
+            ("cgroup.auto_remove", Generic::AutoRemove),
         ],
     }
 }
@@ -110,9 +124,13 @@ impl Entry {
         Self {
             name: name.into(),
             source: Source::Generic(generic),
-            readable: true,
-            writable: true,
-            placement: if generic == Generic::ReleaseAgent { Placement::OnlyOnRoot } else { Placement::Everywhere },
+            readable: generic != Generic::Kill,
+            writable: !matches!(generic, Generic::Events | Generic::SaneBehavior),
+            placement: match generic {
+                Generic::ReleaseAgent | Generic::SaneBehavior => Placement::OnlyOnRoot,
+                Generic::Kill => Placement::NotOnRoot,
+                _ => Placement::Everywhere,
+            },
             max_write: if generic == Generic::ReleaseAgent { MAX_WRITE - 1 } else { MAX_WRITE },
             held: Held::Nothing,
         }
@@ -189,6 +207,17 @@ impl File {
 }
 
 impl Framework {
+    /// Who watches a control file; `None` for files that tell nobody of their changes.
+    pub fn notice<'a>(&self, container: &'a Container, file: File) -> Option<&'a Notice> {
+        match container.hierarchy().files.entries[file.0].source {
+            Source::Generic(Generic::Events) => Some(container.events()),
+            Source::Generic(_) => None,
+            Source::Subsystem { index, file } => {
+                self.subsystem(index).notice(file, container.states[index].as_deref()?)
+            }
+        }
+    }
+
     /// Makes the text of a control file.
     ///
     /// Errors: `ENODEV` the container is removed; `EINVAL` the file has no reader.
@@ -202,7 +231,7 @@ impl Framework {
             return Err(Errno::EINVAL);
         }
         let text = match entry.source {
-            Source::Generic(generic) => self.show(container, generic),
+            Source::Generic(generic) => self.show(container, generic)?,
             Source::Subsystem { index, file } => self.subsystem(index).show(file, self, container)?.into_bytes(),
         };
         // Removed meanwhile: what was read may be of a container half taken apart.
@@ -260,19 +289,22 @@ impl Framework {
         }
     }
 
-    fn show(&self, container: &Arc<Container>, generic: Generic) -> Vec<u8> {
-        match generic {
-            Generic::NotifyOnRelease => {
-                if container.notify_on_release.load(SeqCst) {
-                    b"1\n".to_vec()
-                } else {
-                    b"0\n".to_vec()
-                }
-            }
+    fn show(&self, container: &Arc<Container>, generic: Generic) -> Result<Vec<u8>, Errno> {
+        let flag = |set: bool| if set { b"1\n".to_vec() } else { b"0\n".to_vec() };
+        Ok(match generic {
+            Generic::NotifyOnRelease => flag(container.flags.notify_on_release.load(SeqCst)),
+            Generic::AutoRemove => flag(container.flags.auto_remove.load(SeqCst)),
+            Generic::CloneChildren => flag(container.flags.clone_children.load(SeqCst)),
+            Generic::SaneBehavior => flag(false),
             Generic::Tasks => lines(self.tasks_of(container).iter().map(|task| task.tid().raw()).collect()),
             Generic::Processes => lines(self.tasks_of(container).iter().map(|task| task.process_id().raw()).collect()),
             Generic::ReleaseAgent => [container.hierarchy().agent(), b"\n".to_vec()].concat(),
-        }
+            Generic::Events => {
+                let (populated, frozen) = (container.is_populated(), container.place.is_frozen());
+                format!("populated {}\nfrozen {}\n", u8::from(populated), u8::from(frozen)).into_bytes()
+            }
+            Generic::Kill => return Err(Errno::EINVAL),
+        })
     }
 
     fn store(
@@ -283,10 +315,16 @@ impl Framework {
         writer: &Writer<'_>,
     ) -> Result<(), Errno> {
         match generic {
-            Generic::NotifyOnRelease => container.notify_on_release.store(number::parse_flag(text)?, SeqCst),
+            Generic::NotifyOnRelease => container.flags.notify_on_release.store(number::parse_flag(text)?, SeqCst),
+            Generic::AutoRemove => container.flags.auto_remove.store(number::parse_flag(text)?, SeqCst),
+            Generic::CloneChildren => container.flags.clone_children.store(number::parse_flag(text)?, SeqCst),
             Generic::Tasks => self.move_by_text(container, text, writer, false)?,
             Generic::Processes => self.move_by_text(container, text, writer, true)?,
-            Generic::ReleaseAgent => return Err(Errno::EINVAL),
+            Generic::Kill => match number::parse_signed(text)? {
+                1 => self.kill(container),
+                _ => return Err(Errno::ERANGE),
+            },
+            Generic::ReleaseAgent | Generic::Events | Generic::SaneBehavior => return Err(Errno::EINVAL),
         }
         Ok(())
     }

@@ -2,8 +2,7 @@
 
 use crate::{
     container::{Attributes, Container},
-    files::FileTable,
-    hierarchy::{Dialect, Hierarchy, Subsystems},
+    hierarchy::{Hierarchy, Subsystems},
     member::{Member, TaskTable},
     release::{ReleaseQueue, ReleaseWorker},
     set::{SetReference, SetTable, States},
@@ -115,10 +114,9 @@ impl Framework {
                 machine::log!("container: cgroup_disable: there is no subsystem {word}");
             }
         }
-        let hierarchy = Hierarchy::new(0, Dialect::Container, enabled, None, false, FileTable::default(), Vec::new());
         let dummy = Arc::new(Container::new(
             serials.fetch_add(1, Relaxed),
-            Arc::new(hierarchy),
+            Arc::new(Hierarchy::dummy(enabled)),
             None,
             top,
             roots.clone(),
@@ -232,7 +230,8 @@ impl Framework {
         self.walk_tasks(container)
     }
 
-    fn walk_tasks(&self, container: &Container) -> Vec<Arc<dyn Member>> {
+    /// The tasks in the container itself, where moves are known to be kept away.
+    pub(crate) fn walk_tasks(&self, container: &Container) -> Vec<Arc<dyn Member>> {
         let mut tasks = Vec::new();
         for set in self.sets_of(container) {
             tasks.extend(set.tasks().iter().cloned());

@@ -1,6 +1,6 @@
 //! One hierarchy: what was fixed by the mount that made it, and the agent.
 
-use crate::{files::FileTable, subsystem::MAX_SUBSYSTEMS};
+use crate::{files::FileTable, options::Options, subsystem::MAX_SUBSYSTEMS};
 use alloc::{string::String, vec::Vec};
 use machine::sync::{
     SpinLock,
@@ -68,6 +68,8 @@ pub struct Hierarchy {
     pub(crate) subsystems: Subsystems,
     pub(crate) name: Option<String>,
     pub(crate) no_prefix: bool,
+    /// Only shown: extended attributes work in any case.
+    pub(crate) xattr: bool,
     pub(crate) files: FileTable,
     pub(crate) agent: SpinLock<Vec<u8>>,
     /// Mounts of this hierarchy. Written with *manage* held exclusively.
@@ -77,23 +79,22 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
-    pub(crate) fn new(
-        number: usize,
-        dialect: Dialect,
-        subsystems: Subsystems,
-        name: Option<String>,
-        no_prefix: bool,
-        files: FileTable,
-        agent: Vec<u8>,
-    ) -> Self {
+    /// Hierarchy 0.
+    pub(crate) fn dummy(subsystems: Subsystems) -> Self {
+        let options = Options { subsystems: Some(subsystems), ..Options::default() };
+        Self::new(0, Dialect::Container, options, FileTable::default())
+    }
+
+    pub(crate) fn new(number: usize, dialect: Dialect, options: Options, files: FileTable) -> Self {
         Self {
             number,
             dialect,
-            subsystems,
-            name,
-            no_prefix,
+            subsystems: options.subsystems.unwrap_or_default(),
+            name: options.name,
+            no_prefix: options.no_prefix,
+            xattr: options.xattr,
             files,
-            agent: SpinLock::new(rank::CONTAINER_TEXTS, agent),
+            agent: SpinLock::new(rank::CONTAINER_TEXTS, options.agent.unwrap_or_default()),
             mounts: AtomicUsize::new(0),
             containers: AtomicUsize::new(1),
         }

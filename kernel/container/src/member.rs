@@ -28,6 +28,8 @@ pub trait Member: Any + Send + Sync {
     fn credentials(&self) -> Arc<Credentials>;
     /// The threads of its process that have not left yet, itself included if it has not.
     fn threads(&self) -> Vec<Arc<dyn Member>>;
+    /// Sends SIGKILL to its process, from no particular sender. May take locks of rank `TASK_TABLE` and above.
+    fn kill(&self);
     /// The gate of its process.
     fn gate(&self) -> &Gate;
     /// The task itself, for those who installed the hooks of a controller.

@@ -37,7 +37,7 @@ impl Mounted {
 
     /// The options that `/proc/mounts` shows behind the mount's own flags: `cpuset,numtasks,name=x`.
     pub fn options(&self) -> Vec<u8> {
-        self.framework.options_of(&self.active.hierarchy)
+        self.framework.options_of(&self.active)
     }
 
     /// Changes what a remount may change; an empty data string changes nothing.
@@ -62,6 +62,7 @@ impl Mounted {
         if let Some(agent) = options.agent {
             *hierarchy.agent.lock() = agent;
         }
+        set_flags(&self.active.root, options.clone_children, options.auto_remove);
         Ok(())
     }
 }
@@ -90,7 +91,7 @@ impl Framework {
         let options = self.options_for(data)?;
         let active = match self.matching(&options)? {
             Some(active) => {
-                log_differences(&active.hierarchy, dialect, &options);
+                log_differences(&active, dialect, &options);
                 active
             }
             None => self.new_hierarchy(dialect, options)?,
@@ -133,9 +134,8 @@ impl Framework {
             (1..MAX_HIERARCHIES).find(|&number| active[number].is_none()).ok_or(Errno::ENOSPC)?
         };
         let files = FileTable::new(self, dialect, subsystems, options.no_prefix);
-        let agent = options.agent.unwrap_or_default();
-        let hierarchy =
-            Arc::new(Hierarchy::new(number, dialect, subsystems, options.name, options.no_prefix, files, agent));
+        let (clone_children, auto_remove) = (options.clone_children, options.auto_remove);
+        let hierarchy = Arc::new(Hierarchy::new(number, dialect, options, files));
         let mut states = States::default();
         subsystems.iter().for_each(|index| states[index] = self.roots()[index].clone());
         let root = Arc::new(Container::new(
@@ -146,6 +146,7 @@ impl Framework {
             states,
             Attributes::root_directory(),
         ));
+        set_flags(&root, clone_children, auto_remove);
         let active = Active { hierarchy, root };
         self.active.lock()[number] = Some(active.clone());
         self.bind(subsystems, &active.hierarchy);
@@ -172,21 +173,37 @@ impl Framework {
         }
     }
 
-    fn options_of(&self, hierarchy: &Hierarchy) -> Vec<u8> {
+    fn options_of(&self, active: &Active) -> Vec<u8> {
+        let (hierarchy, flags) = (&active.hierarchy, &active.root.flags);
         let mut words: Vec<Vec<u8>> = Vec::new();
         words.extend(hierarchy.subsystems.iter().map(|index| self.subsystem(index).name().into()));
         if hierarchy.no_prefix {
             words.push(b"noprefix".to_vec());
         }
+        if hierarchy.xattr {
+            words.push(b"xattr".to_vec());
+        }
         let agent = hierarchy.agent();
         if !agent.is_empty() {
             words.push([&b"release_agent="[..], &escaped(&agent)].concat());
+        }
+        if flags.clone_children.load(Relaxed) {
+            words.push(b"clone_children".to_vec());
+        }
+        if flags.auto_remove.load(Relaxed) {
+            words.push(b"auto_remove".to_vec());
         }
         if let Some(name) = &hierarchy.name {
             words.push([&b"name="[..], name.as_bytes()].concat());
         }
         words.join(&b',')
     }
+}
+
+/// Sets what was asked for; an option that is not given leaves the flag as it is.
+fn set_flags(root: &Container, clone_children: bool, auto_remove: bool) {
+    root.flags.clone_children.fetch_or(clone_children, SeqCst);
+    root.flags.auto_remove.fetch_or(auto_remove, SeqCst);
 }
 
 /// The text with what would break a line of `/proc/mounts` as `\ooo`.
@@ -202,7 +219,8 @@ fn escaped(text: &[u8]) -> Vec<u8> {
     shown
 }
 
-fn log_differences(hierarchy: &Hierarchy, dialect: Dialect, options: &Options) {
+fn log_differences(active: &Active, dialect: Dialect, options: &Options) {
+    let (hierarchy, flags) = (&active.hierarchy, &active.root.flags);
     let mut differences = alloc::string::String::new();
     let mut differs = |what: &str, differs: bool| {
         if differs {
@@ -212,6 +230,9 @@ fn log_differences(hierarchy: &Hierarchy, dialect: Dialect, options: &Options) {
     };
     differs("type", dialect != hierarchy.dialect);
     differs("noprefix", options.no_prefix != hierarchy.no_prefix);
+    differs("xattr", options.xattr != hierarchy.xattr);
+    differs("clone_children", options.clone_children != flags.clone_children.load(Relaxed));
+    differs("auto_remove", options.auto_remove != flags.auto_remove.load(Relaxed));
     differs("name", options.name.is_some() && options.name != hierarchy.name);
     differs("release_agent", options.agent.as_ref().is_some_and(|agent| *agent != hierarchy.agent()));
     if !differences.is_empty() {

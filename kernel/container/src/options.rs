@@ -5,12 +5,15 @@ use alloc::{string::String, vec::Vec};
 use base::Errno;
 
 /// What a data string asks for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Options {
     /// The set that was asked for; `None` where `name=` alone asks for whatever has that name.
     pub(crate) subsystems: Option<Subsystems>,
     pub(crate) name: Option<String>,
     pub(crate) no_prefix: bool,
+    pub(crate) clone_children: bool,
+    pub(crate) auto_remove: bool,
+    pub(crate) xattr: bool,
     pub(crate) agent: Option<Vec<u8>>,
 }
 
@@ -20,6 +23,9 @@ struct Words {
     all: bool,
     none: bool,
     no_prefix: bool,
+    clone_children: bool,
+    auto_remove: bool,
+    xattr: bool,
     subsystems: Subsystems,
     name: Option<String>,
     agent: Option<Vec<u8>>,
@@ -42,6 +48,9 @@ impl Words {
             b"all" => self.all = true,
             b"none" => self.none = true,
             b"noprefix" => self.no_prefix = true,
+            b"clone_children" => self.clone_children = true,
+            b"auto_remove" => self.auto_remove = true,
+            b"xattr" => self.xattr = true,
             _ => {
                 if let Some(name) = word.strip_prefix(b"name=") {
                     set_once(&mut self.name, hierarchy_name(name)?)?;
@@ -79,7 +88,15 @@ impl Words {
         if self.no_prefix && subsystems.is_some_and(|subsystems| !subsystems.iter().all(bare)) {
             return Err(Errno::EINVAL);
         }
-        Ok(Options { subsystems, name: self.name, no_prefix: self.no_prefix, agent: self.agent })
+        Ok(Options {
+            subsystems,
+            name: self.name,
+            no_prefix: self.no_prefix,
+            clone_children: self.clone_children,
+            auto_remove: self.auto_remove,
+            xattr: self.xattr,
+            agent: self.agent,
+        })
     }
 }
 

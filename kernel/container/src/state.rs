@@ -1,23 +1,44 @@
 //! What a subsystem keeps for one container, and the way from there up to the root.
 
+use crate::notice::Notice;
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{any::Any, marker::PhantomData};
-use machine::sync::{Arc, SpinLock, rank};
+use machine::sync::{
+    Arc, SpinLock,
+    atomic::{AtomicBool, Ordering::SeqCst},
+    rank,
+};
 
-/// The name of a container and those above it. Shared by a container and its states, so that a state that outlives
-/// its container can still say where it was.
+/// The name of a container and those above it, and what its `events` tell. Shared by a container and its states, so
+/// that a state that outlives its container can still say where it was.
 pub(crate) struct Place {
     name: SpinLock<Vec<u8>>,
     parent: Option<Arc<Place>>,
+    frozen: AtomicBool,
+    pub(crate) events: Notice,
 }
 
 impl Place {
     pub(crate) fn root() -> Arc<Self> {
-        Arc::new(Self { name: SpinLock::new(rank::CONTAINER_TEXTS, Vec::new()), parent: None })
+        Arc::new(Self::new(Vec::new(), None))
     }
 
     pub(crate) fn below(parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
-        Arc::new(Self { name: SpinLock::new(rank::CONTAINER_TEXTS, name.to_vec()), parent: Some(parent.clone()) })
+        Arc::new(Self::new(name.to_vec(), Some(parent.clone())))
+    }
+
+    fn new(name: Vec<u8>, parent: Option<Arc<Self>>) -> Self {
+        Self {
+            name: SpinLock::new(rank::CONTAINER_TEXTS, name),
+            parent,
+            frozen: AtomicBool::new(false),
+            events: Notice::new(),
+        }
+    }
+
+    /// What the line `frozen` of `events` says.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.load(SeqCst)
     }
 
     pub(crate) fn name(&self) -> Vec<u8> {
@@ -131,6 +152,16 @@ impl<'a, S: 'static> Lineage<'a, S> {
     /// Whether it is the root's.
     pub fn is_root(self) -> bool {
         self.state.parent.is_none()
+    }
+
+    /// What `events` of the container say about `frozen` from now on; a change is told to those who watch the file.
+    ///
+    /// For the one subsystem that freezes. Locks: call it with none of rank `CONTAINER_TEXTS` or higher.
+    pub fn set_frozen(self, frozen: bool) {
+        let place = &self.state.place;
+        if place.frozen.swap(frozen, SeqCst) != frozen {
+            place.events.changed();
+        }
     }
 
     /// The path of the container, for the log.

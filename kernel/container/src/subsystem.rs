@@ -9,6 +9,7 @@ use crate::{
     hierarchy::Hierarchy,
     member::Member,
     moves::{Move, Moving},
+    notice::Notice,
     state::{Lineage, State},
     tree::Node,
 };
@@ -148,6 +149,7 @@ pub(crate) trait Erased: Send + Sync {
     fn charge_time(&self, state: &State, cpu: CpuId, user: u64, system: u64);
     fn show(&self, file: usize, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
     fn store(&self, file: usize, framework: &Framework, container: &Arc<Container>, text: &str) -> Result<(), Errno>;
+    fn notice<'a>(&self, file: usize, state: &'a State) -> Option<&'a Notice>;
 }
 
 struct Adapter<S> {
@@ -262,5 +264,9 @@ impl<S: Subsystem> Erased for Adapter<S> {
             Store::State(store) => store(node.state(), text),
             Store::Node(store) => store(&node, text),
         }
+    }
+
+    fn notice<'a>(&self, file: usize, state: &'a State) -> Option<&'a Notice> {
+        S::FILES[file].notice.map(|of| of(state.value()))
     }
 }

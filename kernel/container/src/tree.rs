@@ -9,7 +9,7 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 use core::marker::PhantomData;
-use machine::sync::Arc;
+use machine::sync::{Arc, atomic::Ordering::Relaxed};
 
 /// A container of the hierarchy to which subsystem `S` is bound.
 pub struct Node<'a, S> {
@@ -36,6 +36,11 @@ impl<'a, S: Subsystem> Node<'a, S> {
     /// Whether it is the root of its hierarchy.
     pub fn is_root(&self) -> bool {
         self.container.is_root()
+    }
+
+    /// The flag clone_children, which a child has copied from its parent when [`Subsystem::online`] sees it.
+    pub fn clones_children(&self) -> bool {
+        self.container.flags.clone_children.load(Relaxed)
     }
 
     /// The path from the root of the hierarchy, for the log.

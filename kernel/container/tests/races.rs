@@ -93,6 +93,7 @@ impl Member for Task {
         let threads = self.process.threads.lock().unwrap();
         threads.iter().filter_map(|task| Some(task.upgrade()? as Arc<dyn Member>)).collect()
     }
+    fn kill(&self) {}
     fn gate(&self) -> &Gate {
         &self.process.gate
     }

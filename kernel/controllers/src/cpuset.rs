@@ -102,6 +102,21 @@ impl Subsystem for Cpuset {
         Ok(Self::new(Some(empty), false))
     }
 
+    /// With clone_children a new container starts with its parent's sets, unless a sibling wants some of them alone.
+    fn online(node: &Node<'_, Self>) -> Result<(), Errno> {
+        let Some(parent) = node.parent().filter(|_| node.clones_children()) else { return Ok(()) };
+        let exclusive = |sibling: Node<'_, Self>| {
+            let set = sibling.state();
+            set.cpu_exclusive.load(Relaxed) || set.mem_exclusive.load(Relaxed)
+        };
+        if let Some(sets) = &node.state().sets
+            && !parent.children().any(exclusive)
+        {
+            *sets.lock() = parent.state().sets();
+        }
+        Ok(())
+    }
+
     fn can_attach(change: &Move<'_, Self>) -> Result<(), Errno> {
         let target = change.target();
         let Sets { cpus, mems } = target.state().sets();

@@ -77,6 +77,7 @@ impl Member for Task {
         let own = self.threads.lock().unwrap().upgrade();
         own.into_iter().map(|task| task as Arc<dyn Member>).collect()
     }
+    fn kill(&self) {}
     fn gate(&self) -> &Gate {
         &self.gate
     }

@@ -156,6 +156,10 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
     }
     check_user_limit(parent)?;
     let admission = population.framework().can_fork(&**parent)?;
+    // Behind the gate: a kill of the whole container waits for forks that have passed here, and finds their children.
+    if parent.needs_attention() && parent.process().state().exit.is_some() {
+        return Err(Errno::EINTR);
+    }
 
     let space = if flags.contains(CloneFlags::VM) {
         parent.numbered_space()?
@@ -272,6 +276,7 @@ fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> 
         limits: own.limits(),
         program: own.program(),
         dumpable: own.dumpable.load(Relaxed),
+        ending: None,
     };
     let process = Process::new(own.population(), start);
     // A limit of CPU time is inherited, timers are not.

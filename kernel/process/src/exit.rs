@@ -137,14 +137,16 @@ fn notify(process: &Arc<Process>) {
     }
     orphaned
         .retain(|&group| tree.group(group).iter().any(|member| member.pid() != process.pid() && member.is_stopped()));
-    let (end, exit_signal) = {
+    let (end, exit_signal, ending) = {
         let mut state = process.state();
         let end = state.exit.or(state.leader_end).unwrap_or(End::Exited(0));
         state.zombie = Some(end);
-        (end, state.exit_signal)
+        (end, state.exit_signal, state.ending.take())
     };
     let parent = tree.process(process.kinship().parent()).cloned();
     drop(tree);
+    // Without a lock: it may tell others.
+    drop(ending);
 
     for group in orphaned {
         send::to_group(population, group, Signal::HUP);

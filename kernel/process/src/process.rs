@@ -4,6 +4,7 @@ use crate::{
     limits::{Limit, Limits, Resource},
     population::Population,
     signals::{ActionTable, Signal, SignalQueue},
+    spawn::Ending,
     status::{Change, End, Usage},
     task::Task,
     timers::ProcessTimers,
@@ -96,10 +97,14 @@ pub(crate) struct ProcessState {
     pub(crate) ended_threads: Usage,
     /// What children have used that were waited for.
     pub(crate) children: Usage,
+    /// Dropped at the end of the process.
+    pub(crate) ending: Option<Ending>,
 }
 
 /// What a new process begins with.
 pub(crate) struct ProcessStart {
+    /// Dropped when the process has ended, for those of the kernel who wait for that.
+    pub(crate) ending: Option<Ending>,
     pub(crate) kinship: Kinship,
     pub(crate) actions: SharedActions,
     pub(crate) exit_signal: Option<Signal>,
@@ -130,6 +135,7 @@ impl Process {
                     exit_signal: start.exit_signal,
                     ended_threads: Usage::default(),
                     children: Usage::default(),
+                    ending: start.ending,
                 },
             ),
             limits: SpinLock::new(rank::TASK, start.limits),

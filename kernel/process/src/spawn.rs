@@ -14,6 +14,7 @@ use crate::{
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use base::{CpuSet, Credentials, Errno, NodeSet, Pid};
 use container::Member;
+use core::any::Any;
 use machine::user::UserContext;
 use memory::AddressSpace;
 use sched::{Entity, Nice, Schedulable};
@@ -32,6 +33,9 @@ pub struct Program {
     /// What it has open.
     pub files: Arc<FileTable>,
 }
+
+/// Dropped when a process has ended, or could not be made.
+pub type Ending = Box<dyn Any + Send + Sync>;
 
 impl Program {
     fn request(&self) -> ExecRequest<'_> {
@@ -58,6 +62,7 @@ struct Plan {
     /// Group and session; none is its own of each.
     relations: Option<(Pid, Pid)>,
     parent: Pid,
+    ending: Option<Ending>,
 }
 
 fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno> {
@@ -79,6 +84,7 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
             limits: Limits::initial(population.most_tasks()),
             program: None,
             dumpable: true,
+            ending: plan.ending,
         },
     );
     let credentials = Credentials::root();
@@ -136,20 +142,22 @@ pub fn kernel_thread(
             context: None,
             relations: Some((Pid::new(0), Pid::new(0))),
             parent: Pid::new(0),
+            ending: None,
         },
     )
 }
 
 /// Starts pid 1; it must be the first task. Then starts the kernel's own threads of this floor.
 pub fn init(population: &'static Population, program: Program) -> Result<Arc<Task>, Errno> {
-    let task = user_task(population, program, Some(Pid::new(1)), Pid::new(0), true)?;
+    let task = user_task(population, program, Some(Pid::new(1)), Pid::new(0), None)?;
     kernel_thread(population, "timers", || population.timer_work.run())?;
     Ok(task)
 }
 
-/// Starts a program as a child of pid 1, as the superuser, in a session of its own: release agents.
-pub fn program(population: &'static Population, program: Program) -> Result<Arc<Task>, Errno> {
-    user_task(population, program, None, Pid::new(1), false)
+/// Starts a program as a child of pid 1, as the superuser, in a session of its own: release agents. `ending` is dropped
+/// when it has ended, also where it can't be started. `EAGAIN`, `ENOMEM`.
+pub fn program(population: &'static Population, program: Program, ending: Option<Ending>) -> Result<Arc<Task>, Errno> {
+    user_task(population, program, None, Pid::new(1), ending)
 }
 
 fn user_task(
@@ -157,11 +165,11 @@ fn user_task(
     program: Program,
     pid: Option<Pid>,
     parent: Pid,
-    is_init: bool,
+    ending: Option<Ending>,
 ) -> Result<Arc<Task>, Errno> {
     let space = NumberedSpace { space: AddressSpace::new(8 << 20)?, number: population.next_space_number() };
     let (files, context) = (program.files.clone(), program.context.clone());
-    let relations = if is_init { Some((Pid::new(1), Pid::new(1))) } else { None };
+    let relations = pid.map(|first| (first, first));
     let plan = Plan {
         pid,
         kernel: false,
@@ -172,6 +180,7 @@ fn user_task(
         context: Some(context),
         relations,
         parent,
+        ending,
     };
     spawn(population, plan)
 }

@@ -576,6 +576,11 @@ impl Member for Task {
         self.process.threads().into_iter().map(|thread| thread as Arc<dyn Member>).collect()
     }
 
+    fn kill(&self) {
+        // SIGKILL is never refused for want of room.
+        let _ = send::to_process(&self.process, SignalInfo::kernel(Signal::KILL));
+    }
+
     fn gate(&self) -> &Gate {
         &self.process.gate
     }

@@ -1,6 +1,6 @@
 //! Open files whose content is a text made when it is read: for `/proc`, `/sys` and control files.
 
-use crate::{FileOps, OpenFlags};
+use crate::{FileOps, OpenFlags, PollEvents, PollTable};
 use alloc::{boxed::Box, string::String};
 use base::Errno;
 use machine::sync::{Mutex, rank};
@@ -18,6 +18,16 @@ pub trait TextSource: Send + Sync {
     /// Whether a write of `length` bytes may be tried: `E2BIG` over 4096.
     fn admit(&self, length: usize) -> Result<(), Errno> {
         if length > 4096 { Err(Errno::E2BIG) } else { Ok(()) }
+    }
+
+    /// What an open file of this source answers to `poll`: a source that tells of its changes says so here.
+    fn poll(&self, _table: &mut PollTable<'_>) -> PollEvents {
+        PollEvents::ALWAYS
+    }
+
+    /// Whether epoll takes such files (`EPERM` otherwise).
+    fn can_poll(&self) -> bool {
+        false
     }
 }
 
@@ -60,6 +70,14 @@ impl FileOps for TextFile {
 
     fn admit_write(&self, length: usize) -> Result<(), Errno> {
         self.source.admit(length)
+    }
+
+    fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        self.source.poll(table)
+    }
+
+    fn can_poll(&self) -> bool {
+        self.source.can_poll()
     }
 
     fn sync(&self) -> Result<(), Errno> {

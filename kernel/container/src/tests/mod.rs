@@ -6,5 +6,7 @@ mod loom;
 #[cfg(not(loom))]
 mod model;
 #[cfg(not(loom))]
+mod removal;
+#[cfg(not(loom))]
 mod rules;
 mod world;

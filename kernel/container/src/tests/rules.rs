@@ -6,17 +6,17 @@ use alloc::string::String;
 use base::{Capabilities, Credentials, Errno};
 use machine::sync::Arc;
 
-fn mount(framework: &Arc<Framework>, data: &str) -> Result<Mounted, Errno> {
+pub(super) fn mount(framework: &Arc<Framework>, data: &str) -> Result<Mounted, Errno> {
     framework.mount(Dialect::Container, data.as_bytes(), &Credentials::root())
 }
 
-fn task(framework: &Framework, tid: i32) -> Arc<Task> {
+pub(super) fn task(framework: &Framework, tid: i32) -> Arc<Task> {
     let task = Task::new(tid, false);
     framework.can_start().unwrap().admit(&(task.clone() as Arc<dyn Member>));
     task
 }
 
-fn mkdir(framework: &Framework, parent: &Arc<Container>, name: &str) -> Arc<Container> {
+pub(super) fn mkdir(framework: &Framework, parent: &Arc<Container>, name: &str) -> Arc<Container> {
     framework.mkdir(parent, name.as_bytes(), attributes()).unwrap()
 }
 
@@ -140,22 +140,6 @@ fn a_task_shows_one_line_for_each_hierarchy() {
         framework.proc_cgroups(),
         "#subsys_name\thierarchy\tnum_cgroups\tenabled\napples\t1\t3\t1\npears\t0\t1\t1\n"
     );
-}
-
-#[test]
-fn the_last_task_out_asks_for_one_notice() {
-    let (framework, tasks, _) = framework();
-    let mounted = mount(&framework, "apples,release_agent=/sbin/agent").unwrap();
-    let one = task(&framework, 1);
-    tasks.add(&one);
-    let a = mkdir(&framework, mounted.root(), "a");
-    write(&framework, &a, "notify_on_release", "1", &one).unwrap();
-    write(&framework, &a, "tasks", "1", &one).unwrap();
-    assert_eq!(framework.next_release(), None);
-    write(&framework, mounted.root(), "tasks", "1", &one).unwrap();
-    let release = framework.next_release().unwrap();
-    assert_eq!(release.arguments, [b"/sbin/agent".to_vec(), b"/a".to_vec()]);
-    assert_eq!(framework.next_release(), None);
 }
 
 #[test]

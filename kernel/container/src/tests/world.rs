@@ -21,6 +21,7 @@ pub(super) struct Task {
     tid: Pid,
     kernel: bool,
     threads: Mutex<Vec<std::sync::Weak<Task>>>,
+    kills: std::sync::atomic::AtomicU64,
 }
 
 impl Task {
@@ -31,9 +32,16 @@ impl Task {
             tid: Pid::new(tid),
             kernel,
             threads: Mutex::default(),
+            kills: Default::default(),
         });
         task.threads.lock().unwrap().push(Arc::downgrade(&task));
         task
+    }
+
+    /// How often it was killed.
+    #[cfg(not(loom))]
+    pub(super) fn kills(&self) -> u64 {
+        self.kills.load(std::sync::atomic::Ordering::SeqCst)
     }
 }
 
@@ -56,6 +64,9 @@ impl Member for Task {
     fn threads(&self) -> Vec<Arc<dyn Member>> {
         let threads = self.threads.lock().unwrap();
         threads.iter().filter_map(|thread| thread.upgrade()).map(|thread| thread as Arc<dyn Member>).collect()
+    }
+    fn kill(&self) {
+        self.kills.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }
     fn gate(&self) -> &Gate {
         &self.gate

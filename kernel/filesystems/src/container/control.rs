@@ -4,11 +4,15 @@ use super::{
     ContainerFs,
     directory::{changed, metadata},
     inode_number,
+    watch::FileWatcher,
 };
 use alloc::{boxed::Box, string::String, sync::Arc};
 use base::{Credentials, Errno};
 use container::{Container, File, Member, Writer};
-use vfs::{FileKind, FileOps, Inode, Metadata, MetadataChange, OpenRequest, TextFile, TextSource};
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use vfs::{
+    FileKind, FileOps, Inode, Metadata, MetadataChange, OpenRequest, PollEvents, PollTable, TextFile, TextSource,
+};
 
 /// A control file's inode. Any number of these values stand for the same file.
 pub(super) struct Control {
@@ -20,6 +24,11 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(fs: Arc<ContainerFs>, container: Arc<Container>, file: File) -> Self {
         Self { fs, container, file }
+    }
+
+    #[cfg(test)]
+    pub(super) fn container(&self) -> &Arc<Container> {
+        &self.container
     }
 }
 
@@ -45,7 +54,8 @@ impl Inode for Control {
 
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
         let opener = request.credentials.clone();
-        Ok(Arc::new(TextFile::new(Box::new(Open { control: self, opener }))))
+        let watcher = self.fs.framework.notice(&self.container, self.file).and_then(FileWatcher::of);
+        Ok(Arc::new(TextFile::new(Box::new(Open { control: self, opener, watcher, seen: AtomicU64::new(0) }))))
     }
 
     fn truncate(&self, _size: u64) -> Result<(), Errno> {
@@ -59,11 +69,19 @@ struct Open {
     control: Arc<Control>,
     /// With whose rights it was opened: these count, not those of whoever writes through it later.
     opener: Credentials,
+    /// Tells of changes, where the file does.
+    watcher: Option<Arc<FileWatcher>>,
+    /// Which notice the last read came after.
+    seen: AtomicU64,
 }
 
 impl TextSource for Open {
     fn show(&self, out: &mut String) -> Result<(), Errno> {
         let Control { fs, container, file } = &*self.control;
+        if let Some(watcher) = &self.watcher {
+            // Before the text is made: a change meanwhile is told again rather than lost.
+            self.seen.store(watcher.told(), SeqCst);
+        }
         let text = fs.framework.read_file(container, *file)?;
         out.push_str(&String::from_utf8_lossy(&text));
         Ok(())
@@ -78,5 +96,17 @@ impl TextSource for Open {
     fn admit(&self, length: usize) -> Result<(), Errno> {
         let longest = self.control.container.longest_write(self.control.file);
         if length > longest { Err(Errno::E2BIG) } else { Ok(()) }
+    }
+
+    fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        let Some(watcher) = &self.watcher else { return PollEvents::ALWAYS };
+        table.watch(watcher.queue());
+        let news = watcher.told() != self.seen.load(SeqCst);
+        let events = if news { PollEvents::PRIORITY | PollEvents::ERROR } else { PollEvents::empty() };
+        events | PollEvents::ALWAYS
+    }
+
+    fn can_poll(&self) -> bool {
+        true
     }
 }

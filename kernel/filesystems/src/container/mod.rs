@@ -8,6 +8,7 @@ mod control;
 mod directory;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use alloc::{string::String, sync::Arc, vec, vec::Vec};
 use base::{Credentials, Errno};

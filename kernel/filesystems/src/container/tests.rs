@@ -3,14 +3,63 @@
 use super::types;
 use alloc::{boxed::Box, string::String, sync::Arc};
 use base::{Credentials, Errno, Gid, Pid, Uid};
-use container::{AnySubsystem, ControlFile, Framework, Member, ReleaseWorker, Subsystem, TaskTable, subsystem};
+use container::{
+    AnySubsystem, ControlFile, Framework, Gate, Member, Membership, ReleaseWorker, Subsystem, TaskTable, subsystem,
+};
 use std::{vec, vec::Vec};
 use vfs::{
     FileKind, FileSystem, FileSystemType, Inode, MetadataChange, MountFlags, MountRequest, NewNode, NodeKind,
-    OpenFlags, OpenRequest, Permissions, RenameFlags,
+    OpenFlags, OpenRequest, Permissions, PollEvents, PollTable, RenameFlags,
 };
 
 struct Nothing;
+
+/// A task that does nothing.
+struct Idle {
+    membership: Membership,
+    gate: Gate,
+    tid: Pid,
+}
+
+impl Idle {
+    fn member(tid: i32) -> Arc<dyn Member> {
+        Arc::new(Self { membership: Membership::new(), gate: Gate::new(), tid: Pid::new(tid) })
+    }
+}
+
+impl Member for Idle {
+    fn membership(&self) -> &Membership {
+        &self.membership
+    }
+    fn tid(&self) -> Pid {
+        self.tid
+    }
+    fn process_id(&self) -> Pid {
+        self.tid
+    }
+    fn is_kernel_thread(&self) -> bool {
+        false
+    }
+    fn credentials(&self) -> Arc<Credentials> {
+        Arc::new(Credentials::root())
+    }
+    fn threads(&self) -> Vec<Arc<dyn Member>> {
+        Vec::new()
+    }
+    fn kill(&self) {}
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+    fn as_any(&self) -> &dyn core::any::Any {
+        self
+    }
+}
+
+/// The container that a control file belongs to.
+fn framework_container(file: &dyn Inode) -> Arc<container::Container> {
+    let any: &dyn core::any::Any = file;
+    any.downcast_ref::<super::control::Control>().unwrap().container().clone()
+}
 
 impl TaskTable for Nothing {
     fn find(&self, _tid: Pid) -> Option<Arc<dyn Member>> {
@@ -86,14 +135,58 @@ fn a_directory_lists_files_in_order_of_creation_then_children_in_order_of_mkdir(
     let root = fs.root();
     root.create(b"z", &directory()).unwrap();
     root.create(b"a", &directory()).unwrap();
-    let shown =
-        [".", "..", "notify_on_release", "tasks", "procs", "cgroup.procs", "release_agent", "colour.shade", "z", "a"];
+    let generic = "notify_on_release tasks procs cgroup.procs release_agent events auto_remove";
+    let shown = |generic: &str, rest: &str| {
+        let all = [". ..", generic, rest].join(" ");
+        all.split_ascii_whitespace().map(String::from).collect::<Vec<_>>()
+    };
     for piece in [1, 3, 100] {
-        assert_eq!(names(&*root, piece), shown);
+        assert_eq!(names(&*root, piece), shown(generic, "colour.shade z a"));
     }
     let child = root.lookup(b"z").unwrap();
-    let below = [".", "..", "notify_on_release", "tasks", "procs", "cgroup.procs", "colour.shade", "colour.wipe"];
-    assert_eq!(names(&*child, 2), below);
+    let generic = "notify_on_release tasks procs cgroup.procs events kill auto_remove";
+    assert_eq!(names(&*child, 2), shown(generic, "colour.shade colour.wipe"));
+    drop((root, child, fs));
+
+    let fs = mount(&self::framework(), "cgroup", "colour").unwrap();
+    let generic = "cgroup.procs cgroup.clone_children cgroup.sane_behavior tasks notify_on_release release_agent \
+                   cgroup.events cgroup.auto_remove";
+    assert_eq!(names(&*fs.root(), 4), shown(generic, "colour.shade"));
+    let child = fs.root().create(b"z", &directory()).unwrap();
+    let generic = "cgroup.procs cgroup.clone_children tasks notify_on_release cgroup.events cgroup.kill \
+                   cgroup.auto_remove";
+    assert_eq!(names(&*child, 4), shown(generic, "colour.shade colour.wipe"));
+}
+
+#[test]
+fn events_are_news_until_they_are_read_from_the_start() {
+    let framework = framework();
+    let fs = mount(&framework, "container", "colour").unwrap();
+    let child = fs.root().create(b"c", &directory()).unwrap();
+    let request = OpenRequest { flags: OpenFlags::empty(), credentials: &Credentials::root() };
+    let events = child.lookup(b"events").unwrap().open(&request).unwrap();
+    let is_news = || events.poll(&mut PollTable::look()).contains(PollEvents::PRIORITY | PollEvents::ERROR);
+    let read = |from: u64| {
+        let mut buffer = [0; 64];
+        events.read(&mut buffer, &mut { from }, OpenFlags::empty()).map(|count| buffer[..count].to_vec())
+    };
+    assert!(is_news(), "nobody has read it");
+    assert_eq!(read(0), Ok(b"populated 0\nfrozen 0\n".to_vec()));
+    assert!(!is_news());
+
+    let task = Idle::member(1);
+    framework.can_start().unwrap().admit(&task);
+    let tasks = child.lookup(b"tasks").unwrap();
+    let container = framework_container(&*tasks);
+    let writer = container::Writer { task: &task, opener: &Credentials::root() };
+    let file = container.file(b"tasks").unwrap();
+    framework.write_file(&container, file, b"0", &writer).unwrap();
+    assert!(is_news());
+    assert_eq!(read(10), Ok(b"0\nfrozen 0\n".to_vec()), "the old text goes on");
+    assert!(is_news());
+    assert_eq!(read(0), Ok(b"populated 1\nfrozen 0\n".to_vec()));
+    assert!(!is_news());
+    assert!(events.can_poll());
 }
 
 #[test]

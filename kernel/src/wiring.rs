@@ -57,7 +57,7 @@ pub fn install() -> &'static Population {
     let line = CommandLine::parse(boot::info().command_line);
     let most_tasks = (memory::frames::total().total / FRAMES_PER_TASK).clamp(64, process::LARGEST_PID as u64);
     let population = Population::new(most_tasks, |tasks| {
-        Framework::new(controllers::all(), &line.disabled, tasks, Box::new(Releases))
+        Framework::new(controllers::all(most_tasks), &line.disabled, tasks, Box::new(Releases))
     });
     POPULATION.install(population);
     cpuset::TASKS.install(&Confined);

@@ -55,6 +55,26 @@ pub(crate) enum Store<S> {
     Node(fn(&Node<'_, S>, &str) -> Result<(), Errno>),
 }
 
+/// A setting of a subsystem as a whole, whatever hierarchy it is bound to: the file
+/// `/sys/module/<subsystem>/parameters/<name>`. A write holds *manage*, exclusively.
+pub struct Parameter<S> {
+    pub(crate) name: &'static str,
+    pub(crate) show: fn(&S, &mut dyn fmt::Write) -> fmt::Result,
+    pub(crate) store: fn(&Node<'_, S>, &str) -> Result<(), Errno>,
+}
+
+impl<S> Parameter<S> {
+    /// A parameter that is shown from the root's state and changed through the root container. What is stored comes
+    /// stripped of white space at both ends.
+    pub const fn new(
+        name: &'static str,
+        show: fn(&S, &mut dyn fmt::Write) -> fmt::Result,
+        store: fn(&Node<'_, S>, &str) -> Result<(), Errno>,
+    ) -> Self {
+        Self { name, show, store }
+    }
+}
+
 impl<S> ControlFile<S> {
     /// A file that shows something of one state; writing it is `EINVAL`.
     pub const fn read(name: &'static str, show: fn(&S, &mut dyn fmt::Write) -> fmt::Result) -> Self {

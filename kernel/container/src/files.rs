@@ -339,7 +339,7 @@ fn store_agent(container: &Container, text: &[u8], writer: &Writer<'_>) -> Resul
 }
 
 /// The text before the first NUL byte, without white space at both ends.
-fn stripped(text: &[u8]) -> &[u8] {
+pub(crate) fn stripped(text: &[u8]) -> &[u8] {
     let white = |byte: u8| byte.is_ascii_whitespace() || byte == b'\x0b';
     let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
     let mut text = &text[..end];
@@ -357,7 +357,7 @@ fn stripped(text: &[u8]) -> &[u8] {
 }
 
 /// Every file but the agent's takes ASCII; whatever else is no number, list or word.
-fn as_text(text: &[u8]) -> Result<&str, Errno> {
+pub(crate) fn as_text(text: &[u8]) -> Result<&str, Errno> {
     str::from_utf8(text).map_err(|_| Errno::EINVAL)
 }
 

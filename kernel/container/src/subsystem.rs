@@ -4,7 +4,7 @@
 
 use crate::{
     container::Container,
-    control::{ControlFile, Held, Placement, Show, Store},
+    control::{ControlFile, Held, Parameter, Placement, Show, Store},
     framework::Framework,
     hierarchy::Hierarchy,
     member::Member,
@@ -59,6 +59,8 @@ pub trait Subsystem: Sized + Send + Sync + 'static {
     const BARE_NAMES: bool = false;
     /// Its control files, in the order in which a directory lists them.
     const FILES: &'static [ControlFile<Self>];
+    /// Its settings that belong to no container.
+    const PARAMETERS: &'static [Parameter<Self>] = &[];
 
     /// Makes the state of a new container. Held: *manage*, the parent's lock.
     fn create(parent: &Self) -> Result<Self, Errno>;
@@ -150,6 +152,15 @@ pub(crate) trait Erased: Send + Sync {
     fn show(&self, file: usize, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
     fn store(&self, file: usize, framework: &Framework, container: &Arc<Container>, text: &str) -> Result<(), Errno>;
     fn notice<'a>(&self, file: usize, state: &'a State) -> Option<&'a Notice>;
+    fn parameters(&self) -> Vec<&'static str>;
+    fn show_parameter(&self, parameter: usize, root: &State) -> Result<String, Errno>;
+    fn store_parameter(
+        &self,
+        parameter: usize,
+        framework: &Framework,
+        root: &Arc<Container>,
+        text: &str,
+    ) -> Result<(), Errno>;
 }
 
 struct Adapter<S> {
@@ -268,5 +279,25 @@ impl<S: Subsystem> Erased for Adapter<S> {
 
     fn notice<'a>(&self, file: usize, state: &'a State) -> Option<&'a Notice> {
         S::FILES[file].notice.map(|of| of(state.value()))
+    }
+
+    fn parameters(&self) -> Vec<&'static str> {
+        S::PARAMETERS.iter().map(|parameter| parameter.name).collect()
+    }
+
+    fn show_parameter(&self, parameter: usize, root: &State) -> Result<String, Errno> {
+        let mut text = String::new();
+        (S::PARAMETERS[parameter].show)(root.value(), &mut text).map_err(|_| Errno::ENOMEM)?;
+        Ok(text)
+    }
+
+    fn store_parameter(
+        &self,
+        parameter: usize,
+        framework: &Framework,
+        root: &Arc<Container>,
+        text: &str,
+    ) -> Result<(), Errno> {
+        (S::PARAMETERS[parameter].store)(&Node::new(framework, root.clone()), text)
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`cpuset`] | `cpuset` | says on which CPUs they run and on which nodes their memory lies |
 //! | [`cpuacct`] | `cpuacct` | counts the CPU time that they use, to the nanosecond |
-//! | [`numtasks`] | `numtasks` | limits how many there are |
+//! | [`numtasks`] | `numtasks` | limits how many there are, and divides them by shares |
 //!
 //! [`resgroups`] is no subsystem but a library for those that divide something by shares.
 //!
@@ -22,6 +22,7 @@ pub mod cpuacct;
 pub mod cpuset;
 pub mod numtasks;
 pub mod resgroups;
+mod task_count;
 #[cfg(test)]
 mod world;
 
@@ -32,7 +33,8 @@ pub use numtasks::Numtasks;
 use alloc::{vec, vec::Vec};
 use container::{AnySubsystem, subsystem};
 
-/// Every subsystem of this build with the state of its root, for [`container::Framework::new`].
-pub fn all() -> Vec<AnySubsystem> {
-    vec![subsystem(Cpuset::root()), subsystem(Cpuacct::root()), subsystem(Numtasks::root())]
+/// Every subsystem of this build with the state of its root, for [`container::Framework::new`]. There can be at most
+/// `most_tasks` tasks.
+pub fn all(most_tasks: u64) -> Vec<AnySubsystem> {
+    vec![subsystem(Cpuset::root()), subsystem(Cpuacct::root()), subsystem(Numtasks::root(most_tasks))]
 }

@@ -3,8 +3,8 @@
 use crate::cpuset::{TASKS, TaskControl};
 use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid};
 use container::{
-    AnySubsystem, Attributes, Container, Dialect, Framework, Gate, Member, Membership, Mounted, ReleaseWorker,
-    TaskTable, Writer,
+    AnySubsystem, Attributes, Container, Dialect, Framework, Gate, MAX_SUBSYSTEMS, Member, Membership, Mounted,
+    ParameterId, ReleaseWorker, TaskTable, Writer,
 };
 use core::any::Any;
 use std::boxed::Box;
@@ -116,6 +116,9 @@ impl ReleaseWorker for NoWorker {
     fn wake(&self) {}
 }
 
+/// How many tasks there can be in such a world.
+pub const MOST_TASKS: u64 = 1000;
+
 /// One hierarchy with one subsystem, in the cgroup dialect.
 pub struct World {
     framework: Arc<Framework>,
@@ -129,7 +132,7 @@ pub struct World {
 impl World {
     /// A world whose hierarchy has the subsystem of that name.
     pub fn with(subsystem: &str) -> Self {
-        Self::of(crate::all(), subsystem)
+        Self::of(crate::all(MOST_TASKS), subsystem)
     }
 
     /// A world with these subsystems, of which the named ones are bound to its hierarchy.
@@ -204,6 +207,22 @@ impl World {
         self.framework.write_file(&container, file, text.as_bytes(), &Writer { task: &task, opener: &opener })
     }
 
+    /// The setting of this name of any of the subsystems.
+    fn parameter_id(&self, name: &str) -> ParameterId {
+        let all = (0..MAX_SUBSYSTEMS).filter_map(|index| self.framework.parameters(index)).flat_map(|(_, all)| all);
+        all.into_iter().find(|(other, _)| *other == name).unwrap_or_else(|| panic!("there is no setting {name}")).1
+    }
+
+    /// What a setting of a subsystem is.
+    pub fn parameter(&self, name: &str) -> String {
+        self.framework.show_parameter(self.parameter_id(name)).unwrap()
+    }
+
+    /// Changes a setting of a subsystem.
+    pub fn set_parameter(&self, name: &str, text: &str) -> Result<(), Errno> {
+        self.framework.store_parameter(self.parameter_id(name), text.as_bytes())
+    }
+
     /// Moves a task.
     pub fn attach(&self, path: &str, task: &Arc<Task>) -> Result<(), Errno> {
         self.attach_as(&self.first, path, task)
@@ -239,6 +258,11 @@ impl World {
         self.tasks.0.lock().unwrap().insert(tid, child.clone());
         admission.admit(&(child.clone() as Arc<dyn Member>));
         Ok(child)
+    }
+
+    /// A fork that is allowed, and then fails for a reason that no controller knows.
+    pub fn fail_to_fork(&self, parent: &Arc<Task>) {
+        drop(self.framework.can_fork(&**parent).unwrap());
     }
 
     /// The task ends and is a zombie.

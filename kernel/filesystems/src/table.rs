@@ -316,6 +316,11 @@ impl<S: Subject> TextSource for Open<S> {
     }
 }
 
+/// A file that is found, not listed in a table: `line` says what all files of its kind do, but not what it is called.
+pub fn free_file<S: Subject>(place: Place, subject: S, line: &'static Line<S>, number: u64) -> Arc<dyn Inode> {
+    Arc::new(FileInode { place, subject, line, number })
+}
+
 /// A link that is found, not listed in a table: `/proc/PID/fd/N`.
 pub struct FreeLink<S> {
     /// Where it is.

@@ -1,4 +1,7 @@
-//! /sys: the topology of the machine, as `/sys/devices/system/{cpu,node}`, and the place where cgroups are mounted.
+//! /sys: the topology of the machine, as `/sys/devices/system/{cpu,node}`, the place where cgroups are mounted, and the
+//! settings of subsystems, as `/sys/module/NAME/parameters`.
+
+mod module;
 
 use crate::{
     proc::node_meminfo,
@@ -32,8 +35,15 @@ impl Subject for System {
     }
 }
 
-static ROOT: Directory<System> =
-    Directory { id: 0, lines: &[Line::directory("devices", &DEVICES), Line::directory("fs", &FS)], children: None };
+static ROOT: Directory<System> = Directory {
+    id: 0,
+    lines: &[
+        Line::directory("devices", &DEVICES),
+        Line::directory("fs", &FS),
+        Line::directory("module", &module::MODULES),
+    ],
+    children: None,
+};
 static FS: Directory<System> = Directory { id: 1, lines: &[Line::directory("cgroup", &CGROUP)], children: None };
 /// Nothing is in it: cgroup hierarchies are mounted on it, or on directories of a tmpfs there.
 static CGROUP: Directory<System> = Directory { id: 2, lines: &[], children: None };

@@ -1,0 +1,158 @@
+//! The counts of one container, and the walks that keep them.
+//!
+//! Two numbers go up and down with the tasks. `current` are the live tasks here and below; every level counts them.
+//! `committed` are the tasks here, and for each child what it has committed or what it is guaranteed, whichever is more:
+//! so a guarantee is set aside at the parent whether it is used or not. A change of `committed` reaches the parent only
+//! as far as the child's guarantee does not cover it.
+//!
+//! All counts of the tree are guarded by one lock, [`Tree`](super::Tree)'s: each walk is a single step, so a fork is
+//! judged by what is, and leaves no trace where it is refused. The numbers are atomic for those who only read one.
+
+use super::Numtasks;
+use container::Lineage;
+use machine::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that is written only with the lock of the tree held.
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    pub(super) fn up(&self) {
+        self.set(self.get() + 1);
+    }
+
+    pub(super) fn down(&self) {
+        self.set(self.get().saturating_sub(1));
+    }
+}
+
+/// The counts of one container.
+pub(super) struct Level {
+    /// Live tasks here and below.
+    pub(super) current: Count,
+    /// The highest that `current` was.
+    pub(super) peak: Count,
+    /// See the head of this file.
+    committed: Count,
+    /// The absolute guarantee, in tasks; 0 without one, and in the root, which has nobody to borrow from.
+    min: Count,
+    /// The absolute cap, in tasks, or [`NONE`](crate::task_count::NONE).
+    max: Count,
+}
+
+impl Level {
+    pub(super) fn new(max: u64) -> Self {
+        Self {
+            current: Count::new(0),
+            peak: Count::new(0),
+            committed: Count::new(0),
+            min: Count::new(0),
+            max: Count::new(max),
+        }
+    }
+
+    fn add(&self) {
+        self.current.up();
+        self.peak.set(self.peak.get().max(self.current.get()));
+    }
+
+    /// What the parent must set aside.
+    fn claim(&self) -> u64 {
+        self.committed.get().max(self.min.get())
+    }
+
+    /// Makes `committed` and `min` other numbers. Gives by how much the claim has grown.
+    fn change(&self, committed: u64, min: u64) -> i64 {
+        let before = self.claim();
+        self.committed.set(committed);
+        self.min.set(min);
+        self.claim().wrapping_sub(before) as i64
+    }
+}
+
+type Place<'a> = Lineage<'a, Numtasks>;
+
+/// What refuses a fork.
+pub(super) enum Refusal<'a> {
+    /// The limit of this container.
+    Limit(Place<'a>),
+    /// The cap of this container, from its shares.
+    Shares(Place<'a>),
+}
+
+/// Whether there may be one more task in `place`.
+pub(super) fn check(place: Place<'_>) -> Result<(), Refusal<'_>> {
+    let full = |level: &Place<'_>| level.own().level.current.get() >= level.own().limit.get();
+    if let Some(level) = place.upwards().find(full) {
+        return Err(Refusal::Limit(level));
+    }
+    for place in place.upwards() {
+        let level = &place.own().level;
+        if level.committed.get() >= level.max.get() {
+            return Err(Refusal::Shares(place));
+        }
+        if level.committed.get() < level.min.get() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One more task in `place`. Gives the container where the walk of `committed` ended.
+pub(super) fn enter(place: Place<'_>) -> &Numtasks {
+    place.upwards().for_each(|place| place.own().level.add());
+    commit(place, 1)
+}
+
+/// One task less. Gives the container where the walk of `committed` ended.
+pub(super) fn leave(place: Place<'_>) -> &Numtasks {
+    place.upwards().for_each(|place| place.own().level.current.down());
+    commit(place, -1)
+}
+
+/// A task goes from one container to another.
+pub(super) fn change_place(from: Place<'_>, to: Place<'_>) {
+    // What both are below keeps its count.
+    let common = from.common_with(to);
+    to.below(common).for_each(|own| own.level.add());
+    commit(to, 1);
+    from.below(common).for_each(|own| own.level.current.down());
+    commit(from, -1);
+}
+
+/// Changes the guarantee and the cap of a container.
+pub(super) fn set_amounts(place: Place<'_>, min: u64, max: u64) {
+    let level = &place.own().level;
+    level.max.set(max);
+    let growth = level.change(level.committed.get(), min);
+    if let Some(parent) = place.upwards().nth(1)
+        && growth != 0
+    {
+        commit(parent, growth);
+    }
+}
+
+fn commit(place: Place<'_>, growth: i64) -> &Numtasks {
+    let mut growth = growth;
+    let mut last = place.own();
+    for place in place.upwards() {
+        last = place.own();
+        let committed = last.level.committed.get().saturating_add_signed(growth);
+        growth = last.level.change(committed, last.level.min.get());
+        if growth == 0 {
+            break;
+        }
+    }
+    last
+}

@@ -16,9 +16,9 @@ use machine::{
     sync::Hook,
     user_memory,
 };
-use memory::placement;
+use memory::{payer::PAYERS, placement};
 use process::{
-    POPULATION, Population, SYSTEM_CALLS, Task, TaskPlacement,
+    POPULATION, Population, SYSTEM_CALLS, Task, TaskPayers, TaskPlacement,
     faults::UserCopies,
     scheduling::{CONFINEMENT, Confinement},
 };
@@ -60,6 +60,9 @@ pub fn install() -> &'static Population {
         Framework::new(controllers::all(most_tasks), &line.disabled, tasks, Box::new(Releases))
     });
     POPULATION.install(population);
+    if population.framework().has_payers() {
+        PAYERS.install(&TaskPayers);
+    }
     cpuset::TASKS.install(&Confined);
     CONFINEMENT.install(&Confined);
     population

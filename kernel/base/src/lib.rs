@@ -1,7 +1,7 @@
 //! base: the words that every floor uses.
 //!
-//! Error numbers, numbers of CPUs, nodes, tasks and users, sets of them, credentials, and how numbers and sets are
-//! written as text. It depends on nothing of ours, touches no hardware and holds no state.
+//! Error numbers, numbers of CPUs, nodes, tasks and users, sets of them, credentials, what is charged to whom, and how
+//! numbers and sets are written as text. It depends on nothing of ours, touches no hardware and holds no state.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod charge;
 mod credentials;
 mod errno;
 mod ids;

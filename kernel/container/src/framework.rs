@@ -10,7 +10,7 @@ use crate::{
     subsystem::{AnySubsystem, Callbacks, Erased, MAX_SUBSYSTEMS},
 };
 use alloc::{boxed::Box, vec::Vec};
-use base::{Gid, Uid};
+use base::{Gid, Uid, charge::Payer};
 use machine::sync::{
     Arc, RwLock, SpinLock,
     atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
@@ -78,6 +78,7 @@ pub(crate) struct CallbackLists {
     pub(crate) exit: Vec<usize>,
     pub(crate) release: Vec<usize>,
     pub(crate) charge_time: Vec<usize>,
+    pub(crate) charge: Vec<usize>,
 }
 
 impl Framework {
@@ -122,10 +123,12 @@ impl Framework {
             roots.clone(),
             Attributes { mode: 0o755, uid: Uid::ROOT, gid: Gid::ROOT, times: [0; 3] },
         ));
-        let sets = SetTable::new();
+        let callbacks = CallbackLists::of(&all, enabled);
+        let chargers = callbacks.charge.iter().filter_map(|&index| Some(all[index].as_ref()?.charger())).collect();
+        let sets = SetTable::new(chargers);
         let root_set = sets.root_set(roots.clone());
         Arc::new(Self {
-            callbacks: CallbackLists::of(&all, enabled),
+            callbacks,
             subsystems: all,
             enabled,
             roots,
@@ -169,6 +172,17 @@ impl Framework {
         }
         let set = member.membership().set()?;
         Some(f(crate::Lineage::new(set.state(S::INDEX))))
+    }
+
+    /// Whether any enabled subsystem asks for charges. If not, nobody needs to ask for payers.
+    pub fn has_payers(&self) -> bool {
+        !self.callbacks.charge.is_empty()
+    }
+
+    /// Who pays for what the kernel spends for this task: the containers that it is in now. `None` if no subsystem asks
+    /// for charges, or the task is in no container.
+    pub fn payer(&self, member: &dyn Member) -> Option<alloc::sync::Arc<dyn Payer>> {
+        member.membership().with_set(|set| set.payer())?
     }
 
     /// The built-in subsystem of this index, disabled or not.
@@ -271,6 +285,7 @@ impl CallbackLists {
             exit: who_wants(Callbacks::EXIT),
             release: who_wants(Callbacks::RELEASE),
             charge_time: who_wants(Callbacks::CHARGE_TIME),
+            charge: who_wants(Callbacks::CHARGE),
         }
     }
 }

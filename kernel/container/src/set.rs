@@ -5,9 +5,15 @@
 //! not change either, since the root state moves along with the binding.
 
 use crate::{
-    container::Container, framework::MAX_HIERARCHIES, member::Member, state::State, subsystem::MAX_SUBSYSTEMS,
+    container::Container,
+    framework::MAX_HIERARCHIES,
+    member::Member,
+    payer::{Charger, SetPayer},
+    state::State,
+    subsystem::MAX_SUBSYSTEMS,
 };
 use alloc::{boxed::Box, vec::Vec};
+use base::charge::Payer;
 use core::ops::Deref;
 use machine::sync::{
     Arc, SpinGuard, SpinLock,
@@ -23,6 +29,8 @@ pub struct ContainerSet {
     serial: u64,
     states: States,
     places: Places,
+    /// Who pays for what the kernel spends for its tasks, if any subsystem asks.
+    payer: Option<alloc::sync::Arc<SetPayer>>,
     /// How many [`SetReference`]s there are. At 0 the set goes, unless the table hands it out again first.
     references: AtomicUsize,
     tasks: SpinLock<Vec<Arc<dyn Member>>>,
@@ -44,6 +52,11 @@ impl ContainerSet {
             Some(state) => state,
             None => panic!("subsystem {subsystem} is disabled and has no state"),
         }
+    }
+
+    /// Who pays for what the kernel spends for the tasks of this set.
+    pub(crate) fn payer(&self) -> Option<alloc::sync::Arc<dyn Payer>> {
+        self.payer.clone().map(|payer| payer as _)
     }
 
     /// The container in hierarchy `number`, if it is not the root.
@@ -113,15 +126,17 @@ const BUCKETS: usize = if cfg!(loom) { 2 } else { 256 };
 /// All sets, found by a hash of their places.
 pub(crate) struct SetTable {
     buckets: Box<[SpinLock<Vec<Arc<ContainerSet>>>]>,
+    chargers: Vec<Charger>,
     serials: AtomicU64,
     count: AtomicUsize,
 }
 
 impl SetTable {
-    pub(crate) fn new() -> Arc<Self> {
+    /// No sets yet. `chargers` are the subsystems that ask for charges.
+    pub(crate) fn new(chargers: Vec<Charger>) -> Arc<Self> {
         let bucket = |_| SpinLock::new(rank::SET_TABLE, Vec::new());
         let buckets = (0..BUCKETS).map(bucket).collect();
-        Arc::new(Self { buckets, serials: AtomicU64::new(1), count: AtomicUsize::new(0) })
+        Arc::new(Self { buckets, chargers, serials: AtomicU64::new(1), count: AtomicUsize::new(0) })
     }
 
     /// The number of sets.
@@ -170,9 +185,11 @@ impl SetTable {
             set.references.fetch_add(1, Relaxed);
             return SetReference(set.clone());
         }
+        let states = states();
         let set = Arc::new(ContainerSet {
             serial: self.serials.fetch_add(1, Relaxed),
-            states: states(),
+            payer: SetPayer::of(&self.chargers, &states),
+            states,
             places: core::array::from_fn(|slot| place(slot).cloned()),
             references: AtomicUsize::new(1),
             tasks: SpinLock::new(rank::SET, Vec::new()),

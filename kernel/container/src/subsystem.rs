@@ -10,11 +10,16 @@ use crate::{
     member::Member,
     moves::{Move, Moving},
     notice::Notice,
+    payer::Charger,
+    report::{Report, ReportTraits},
     state::{Lineage, State},
     tree::Node,
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
-use base::{CpuId, Errno};
+use base::{
+    CpuId, Errno,
+    charge::{Refused, Resource, Severity},
+};
 use bitflags::bitflags;
 use core::{any::Any, marker::PhantomData};
 use machine::sync::Arc;
@@ -42,6 +47,8 @@ bitflags! {
         const RELEASE = 1 << 6;
         /// [`Subsystem::charge_time`].
         const CHARGE_TIME = 1 << 7;
+        /// [`Subsystem::charge`] and [`Subsystem::uncharge`].
+        const CHARGE = 1 << 8;
     }
 }
 
@@ -61,6 +68,8 @@ pub trait Subsystem: Sized + Send + Sync + 'static {
     const FILES: &'static [ControlFile<Self>];
     /// Its settings that belong to no container.
     const PARAMETERS: &'static [Parameter<Self>] = &[];
+    /// Its file in /proc, if it has one.
+    const REPORT: Option<Report<Self>> = None;
 
     /// Makes the state of a new container. Held: *manage*, the parent's lock.
     fn create(parent: &Self) -> Result<Self, Errno>;
@@ -99,6 +108,18 @@ pub trait Subsystem: Sized + Send + Sync + 'static {
     /// A task of this container ran on `cpu`, so many ns in user mode and in the kernel. Called by that CPU with
     /// its run queue locked: must take no lock and not allocate.
     fn charge_time(&self, _cpu: CpuId, _user: u64, _system: u64) {}
+    /// The kernel spends something for the tasks of a container: charges it to all levels or to none. Any lock may be
+    /// held: must take none and not allocate.
+    fn charge(
+        _payer: Lineage<'_, Self>,
+        _resource: Resource,
+        _amount: u64,
+        _severity: Severity,
+    ) -> Result<(), Refused> {
+        Ok(())
+    }
+    /// Gives back what was charged to the same container before. Conditions as for `charge`.
+    fn uncharge(_payer: Lineage<'_, Self>, _resource: Resource, _amount: u64) {}
 }
 
 /// A subsystem whose type the framework need not know; made by [`subsystem`].
@@ -149,6 +170,9 @@ pub(crate) trait Erased: Send + Sync {
     fn exit(&self, task: &dyn Member, place: &State);
     fn release(&self, place: &State);
     fn charge_time(&self, state: &State, cpu: CpuId, user: u64, system: u64);
+    fn charger(&self) -> Charger;
+    fn report(&self) -> Option<ReportTraits>;
+    fn show_report(&self, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
     fn show(&self, file: usize, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
     fn store(&self, file: usize, framework: &Framework, container: &Arc<Container>, text: &str) -> Result<(), Errno>;
     fn notice<'a>(&self, file: usize, state: &'a State) -> Option<&'a Notice>;
@@ -254,6 +278,26 @@ impl<S: Subsystem> Erased for Adapter<S> {
 
     fn charge_time(&self, state: &State, cpu: CpuId, user: u64, system: u64) {
         state.value::<S>().charge_time(cpu, user, system);
+    }
+
+    fn charger(&self) -> Charger {
+        Charger {
+            subsystem: S::INDEX,
+            charge: |state, resource, amount, severity| S::charge(Lineage::new(state), resource, amount, severity),
+            uncharge: |state, resource, amount| S::uncharge(Lineage::new(state), resource, amount),
+        }
+    }
+
+    fn report(&self) -> Option<ReportTraits> {
+        let Report { name, mode, needs, .. } = S::REPORT?;
+        Some(ReportTraits { subsystem: S::INDEX, name, mode, needs })
+    }
+
+    fn show_report(&self, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno> {
+        let report = S::REPORT.ok_or(Errno::ENOENT)?;
+        let mut text = String::new();
+        (report.show)(&Node::new(framework, container.clone()), &mut text).map_err(|_| Errno::ENOMEM)?;
+        Ok(text)
     }
 
     fn show(&self, file: usize, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno> {

@@ -4,6 +4,7 @@
 //! * [`heap`]: the kernel heap over it, and fallible helpers for where outside data sets a size.
 //! * [`space`]: [`AddressSpace`], made of [`area`]s, filled by page faults, from nothing or from a [`PageSource`].
 //! * [`placement`]: where pages may lie; a hook, so that cpusets decide.
+//! * [`payer`]: who pays for objects of the kernel; a hook, so that controllers decide.
 //! * [`charge`]: who pays for pages; a hook, so that containers limit them.
 //!
 //! Below it are `machine` (frames, page tables, copies from and to user memory, locks) and `base`. Tasks, files and
@@ -23,6 +24,7 @@ pub mod area;
 pub mod charge;
 pub mod frames;
 pub mod heap;
+pub mod payer;
 pub mod placement;
 pub mod source;
 pub mod space;

@@ -35,6 +35,7 @@ pub mod futex_calls;
 pub mod identity;
 pub mod limits;
 mod names;
+mod payers;
 mod placement;
 mod population;
 pub mod power;
@@ -57,6 +58,7 @@ pub mod wait;
 
 pub use limits::{Limit, Limits, Resource};
 pub use names::{MACHINE, Names, RELEASE, SYSTEM, VERSION};
+pub use payers::TaskPayers;
 pub use placement::TaskPlacement;
 pub use population::{LARGEST_PID, POPULATION, Population, TaskTree};
 pub use power::off as power_off;

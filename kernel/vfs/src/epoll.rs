@@ -329,7 +329,7 @@ pub fn epoll(credentials: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
     let ready = Ready { list: IrqLock::new(rank::OBSERVER, VecDeque::new()), queue: WaitQueue::new() };
     let epoll = Epoll { items: SpinLock::new(rank::FILE_STATE, BTreeMap::new()), ready: Arc::new(ready) };
     let inode = Arc::new(AnonymousInode::new("eventpoll", credentials));
-    Ok(OpenFile::anonymous(inode, Arc::new(epoll), OpenFlags::READ_WRITE, credentials.clone()))
+    OpenFile::anonymous(inode, Arc::new(epoll), OpenFlags::READ_WRITE, credentials.clone())
 }
 
 fn epoll_of(file: &OpenFile) -> Result<&Epoll, Errno> {

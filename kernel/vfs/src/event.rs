@@ -86,5 +86,5 @@ pub fn eventfd(
     let counter = Arc::new(EventCounter { count, semaphore, changed: WaitQueue::new() });
     let inode = Arc::new(AnonymousInode::new("eventfd", credentials));
     let flags = OpenFlags::READ_WRITE | flags & OpenFlags::NONBLOCK;
-    Ok(OpenFile::anonymous(inode, counter, flags, credentials.clone()))
+    OpenFile::anonymous(inode, counter, flags, credentials.clone())
 }

@@ -5,7 +5,10 @@ use crate::{
     PollEvents, PollTable, SeekFrom, lock::LockOwner, mount_text, pages::FilePages,
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use base::{Credentials, Errno};
+use base::{
+    Capabilities, Credentials, Errno,
+    charge::{Charge, Price, Refused, Resource, Severity},
+};
 use core::{
     any::Any,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -16,6 +19,18 @@ use machine::sync::{Mutex, rank};
 pub(crate) struct Name {
     pub directory: Arc<dyn Inode>,
     pub name: Box<[u8]>,
+}
+
+/// What an open file costs: with its inode and operations it has about so many bytes.
+const PRICE: Price = &[(Resource::Files, 1), (Resource::KernelMemory, 512)];
+const _: () = assert!(size_of::<OpenFile>() <= 512);
+
+/// Has the running task's containers pay for one more open file, before anything is done to make it. `ENFILE` one of
+/// them refuses; the privileged may go up to the limit, others to the barrier.
+pub(crate) fn pay(credentials: &Credentials) -> Result<Option<Charge>, Errno> {
+    let privileged = credentials.has(Capabilities::SYS_ADMIN);
+    let severity = if privileged { Severity::Limit } else { Severity::Barrier };
+    memory::payer::take(PRICE, severity).map_err(|Refused| Errno::ENFILE)
 }
 
 /// The largest offset.
@@ -37,6 +52,8 @@ pub struct OpenFile {
     flags: AtomicU32,
     stream: bool,
     position: Mutex<u64>,
+    /// Given back at the last close, to who opened it.
+    _charge: Option<Charge>,
 }
 
 impl OpenFile {
@@ -46,6 +63,7 @@ impl OpenFile {
         operations: Arc<dyn FileOps>,
         flags: OpenFlags,
         credentials: Arc<Credentials>,
+        charge: Option<Charge>,
     ) -> Arc<Self> {
         Arc::new(Self {
             location,
@@ -55,17 +73,20 @@ impl OpenFile {
             credentials,
             flags: AtomicU32::new(flags.bits()),
             position: Mutex::new(rank::FILE_POSITION, 0),
+            _charge: charge,
         })
     }
 
-    /// An open file that no path leads to, such as a pipe's end or an event file.
+    /// An open file that no path leads to, such as a pipe's end or an event file. `ENFILE` the caller's containers
+    /// don't pay for it.
     pub fn anonymous(
         inode: Arc<dyn Inode>,
         operations: Arc<dyn FileOps>,
         flags: OpenFlags,
         credentials: Arc<Credentials>,
-    ) -> Arc<Self> {
-        Self::new(Location { mount: None, inode }, None, operations, flags, credentials)
+    ) -> Result<Arc<Self>, Errno> {
+        let charge = pay(&credentials)?;
+        Ok(Self::new(Location { mount: None, inode }, None, operations, flags, credentials, charge))
     }
 
     /// Reads from the position and moves it. `EBADF` not open for reading, `EISDIR` a directory, else the file's own.

@@ -274,7 +274,7 @@ pub fn pipe(flags: OpenFlags, credentials: &Arc<Credentials>) -> Result<[Arc<Ope
     let file = |end: PipeEnd, access| {
         OpenFile::anonymous(inode.clone(), Arc::new(end), flags & kept | access, credentials.clone())
     };
-    Ok([file(reader, OpenFlags::empty()), file(writer, OpenFlags::WRITE_ONLY)])
+    Ok([file(reader, OpenFlags::empty())?, file(writer, OpenFlags::WRITE_ONLY)?])
 }
 
 /// Opens a FIFO; waits for the other side unless `NONBLOCK`. `ENXIO` nobody reads and `NONBLOCK`, `EINTR`.

@@ -131,7 +131,7 @@ pub fn timerfd(clock: Clock, flags: OpenFlags, credentials: &Arc<Credentials>) -
     });
     let inode = Arc::new(AnonymousInode::new("timerfd", credentials));
     let flags = flags & OpenFlags::NONBLOCK;
-    Ok(OpenFile::anonymous(inode, file, flags, credentials.clone()))
+    OpenFile::anonymous(inode, file, flags, credentials.clone())
 }
 
 fn timer_of(file: &OpenFile) -> Result<&TimerFile, Errno> {

@@ -5,12 +5,12 @@ use crate::{
     FileKind, Inode, Location, MountFlags, NodeKind, OpenFile, OpenFlags, Permissions,
     file::{DirectoryFile, PathOnly},
     inode::OpenRequest,
-    open_file::Name,
+    open_file::{self, Name},
     permission,
     walk::{Last, Walk},
 };
 use alloc::sync::Arc;
-use base::Errno;
+use base::{Errno, charge::Charge};
 
 /// What a file is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ enum Purpose {
 impl Caller<'_> {
     /// `openat(2)`. `mode` is for a new file; the umask applies. Errors: those of every walk; `EACCES`, `EEXIST`,
     /// `EISDIR` to write a directory, `ELOOP` a link with `O_NOFOLLOW`, `EROFS`, `ENXIO` no such device, `EINTR` a
-    /// FIFO, `EINVAL`, `EOPNOTSUPP` (`O_TMPFILE`).
+    /// FIFO, `EINVAL`, `EOPNOTSUPP` (`O_TMPFILE`), `ENFILE` a container pays for no more open files.
     pub fn open(
         &self,
         start: Start<'_>,
@@ -53,13 +53,15 @@ impl Caller<'_> {
         }
         let exclusive = create && flags.contains(OpenFlags::EXCLUSIVE);
         let follow = !flags.contains(OpenFlags::NO_FOLLOW) && !exclusive;
+        // First, so that a refusal leaves no new file.
+        let charge = open_file::pay(self.credentials)?;
         let mut walk = Walk::new(*self, start, path, false)?;
         loop {
             let (name, slash) = match walk.advance()? {
                 Last::Name { name, slash } => (name, slash),
                 Last::Here(_) if exclusive => return Err(Errno::EEXIST),
                 Last::Here(_) if create && walk.at.inode.kind() == FileKind::Directory => return Err(Errno::EISDIR),
-                Last::Here(_) => return self.open_location(walk.at, None, flags, purpose),
+                Last::Here(_) => return self.open_location(walk.at, None, flags, purpose, charge),
             };
             let directory = walk.at.clone();
             let found = directory.inode.lookup(walk.name(&name));
@@ -76,7 +78,8 @@ impl Caller<'_> {
                             let location = Location { mount: directory.mount, inode };
                             let name = Name { directory: directory.inode, name: walk.name(&name).into() };
                             // The creator may write what it made, whatever the new mode says.
-                            return self.open_checked(location, Some(name), flags.difference(OpenFlags::TRUNCATE));
+                            let flags = flags.difference(OpenFlags::TRUNCATE);
+                            return self.open_checked(location, Some(name), flags, charge);
                         }
                     }
                 }
@@ -95,7 +98,7 @@ impl Caller<'_> {
             if create && walk.at.inode.kind() == FileKind::Directory {
                 return Err(Errno::EISDIR);
             }
-            return self.open_location(walk.at, Some(entry), flags, purpose);
+            return self.open_location(walk.at, Some(entry), flags, purpose, charge);
         }
     }
 
@@ -104,7 +107,8 @@ impl Caller<'_> {
     pub fn open_program(&self, start: Start<'_>, path: &[u8], follow: Follow) -> Result<Arc<OpenFile>, Errno> {
         if path.is_empty() && follow.allows_empty() {
             let location = self.resolve(start, path, follow)?;
-            return self.open_location(location, None, OpenFlags::empty(), Purpose::Execute);
+            let charge = open_file::pay(self.credentials)?;
+            return self.open_location(location, None, OpenFlags::empty(), Purpose::Execute, charge);
         }
         let flags = if follow.follows() { OpenFlags::empty() } else { OpenFlags::NO_FOLLOW };
         self.open_for(start, path, flags, Permissions::default(), Purpose::Execute)
@@ -124,6 +128,7 @@ impl Caller<'_> {
         name: Option<Name>,
         flags: OpenFlags,
         purpose: Purpose,
+        charge: Option<Charge>,
     ) -> Result<Arc<OpenFile>, Errno> {
         let kind = location.inode.kind();
         if flags.contains(OpenFlags::DIRECTORY) && kind != FileKind::Directory {
@@ -134,7 +139,7 @@ impl Caller<'_> {
             Purpose::AsFlagsSay if flags.contains(OpenFlags::PATH) => {}
             Purpose::AsFlagsSay => self.check_open(&location, kind, flags)?,
         }
-        self.open_checked(location, name, flags)
+        self.open_checked(location, name, flags, charge)
     }
 
     fn check_execute(&self, location: &Location, kind: FileKind) -> Result<(), Errno> {
@@ -170,7 +175,13 @@ impl Caller<'_> {
     }
 
     /// Opens what the caller may open.
-    fn open_checked(&self, location: Location, name: Option<Name>, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
+    fn open_checked(
+        &self,
+        location: Location,
+        name: Option<Name>,
+        flags: OpenFlags,
+        charge: Option<Charge>,
+    ) -> Result<Arc<OpenFile>, Errno> {
         // These only say how to open; they are not seen by F_GETFL.
         let kept = flags.difference(
             OpenFlags::CREATE
@@ -181,7 +192,7 @@ impl Caller<'_> {
         );
         let inode = &location.inode;
         if flags.contains(OpenFlags::PATH) {
-            return Ok(OpenFile::new(location, name, Arc::new(PathOnly), kept, self.credentials.clone()));
+            return Ok(OpenFile::new(location, name, Arc::new(PathOnly), kept, self.credentials.clone(), charge));
         }
         let request = OpenRequest { flags, credentials: self.credentials };
         let operations = match inode.kind() {
@@ -201,6 +212,6 @@ impl Caller<'_> {
             inode.truncate(0)?;
             location.drop_set_id(self.credentials)?;
         }
-        Ok(OpenFile::new(location, name, operations, kept, self.credentials.clone()))
+        Ok(OpenFile::new(location, name, operations, kept, self.credentials.clone(), charge))
     }
 }

@@ -12,12 +12,12 @@ pub use address::{Address, BoundSocket};
 pub use types::{Peer, Received, Shutdown, SocketType};
 
 use crate::{
-    Caller, FileKind, FileOps, Inode, Metadata, OpenFile, OpenFlags, Permissions, PollEvents, PollTable,
+    Caller, FileKind, FileOps, Inode, Location, Metadata, OpenFile, OpenFlags, Permissions, PollEvents, PollTable,
     anonymous::{self, Anonymous},
-    interrupted,
+    interrupted, open_file,
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
-use base::{Credentials, Errno};
+use base::{Credentials, Errno, charge::Charge};
 use inbox::{CAPACITY, Inbox};
 use machine::sync::{SpinLock, rank};
 use sched::WaitQueue;
@@ -146,17 +146,18 @@ impl Inode for SocketInode {
     }
 }
 
-fn open(socket: Socket, flags: OpenFlags) -> Arc<OpenFile> {
+fn open(socket: Socket, flags: OpenFlags, charge: Option<Charge>) -> Arc<OpenFile> {
     let credentials = socket.core.credentials.clone();
     let inode = Arc::new(SocketInode(Anonymous::new(&credentials)));
     let flags = OpenFlags::READ_WRITE | flags & OpenFlags::NONBLOCK;
-    OpenFile::anonymous(inode, Arc::new(socket), flags, credentials)
+    OpenFile::new(Location { mount: None, inode }, None, Arc::new(socket), flags, credentials, charge)
 }
 
 /// `socket(2)`. `flags` may hold `NONBLOCK`.
 pub fn socket(kind: SocketType, flags: OpenFlags, who: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
+    let charge = open_file::pay(who)?;
     let core = Core::new(kind, who, Address::Unnamed, Link::None);
-    Ok(open(Socket { core }, flags))
+    Ok(open(Socket { core }, flags, charge))
 }
 
 /// `socketpair(2)`: two sockets that are connected to each other.
@@ -166,14 +167,16 @@ pub fn pair(
     who: &Arc<Credentials>,
     peer: Peer,
 ) -> Result<[Arc<OpenFile>; 2], Errno> {
+    let charges = [open_file::pay(who)?, open_file::pay(who)?];
     let inboxes = [Inbox::new(), Inbox::new()];
-    let end = |own: usize| {
+    let end = |own: usize, charge| {
         let connection = Connection { inbox: inboxes[1 - own].clone(), name: Address::Unnamed, peer: Some(peer) };
         let link = Link::Connected(connection);
         let core = Core::with_inbox(kind, who, Address::Unnamed, link, inboxes[own].clone());
-        open(Socket { core }, flags)
+        open(Socket { core }, flags, charge)
     };
-    Ok([end(0), end(1)])
+    let [first, second] = charges;
+    Ok([end(0, first), end(1, second)])
 }
 
 impl Socket {
@@ -211,6 +214,7 @@ impl Socket {
         if self.core.kind == SocketType::Datagram {
             return Err(Errno::EOPNOTSUPP);
         }
+        let charge = open_file::pay(&self.core.credentials)?;
         let attempt = || match &mut self.core.state.lock().link {
             Link::Listening { queue, .. } => queue.pop_front().map(Ok),
             _ => Some(Err(Errno::EINVAL)),
@@ -218,7 +222,7 @@ impl Socket {
         let socket = wait(&self.core.connections, nonblocking, attempt)?;
         // Those who wait for a place in the backlog.
         self.core.connections.wake_all();
-        Ok(open(socket, new_flags))
+        Ok(open(socket, new_flags, charge))
     }
 
     /// `connect(2)`. `ECONNREFUSED` nobody listens, `EAGAIN` the backlog is full and the socket does not block, `EISCONN`,

@@ -5,6 +5,7 @@
 //! | [`cpuset`] | `cpuset` | says on which CPUs they run and on which nodes their memory lies |
 //! | [`cpuacct`] | `cpuacct` | counts the CPU time that they use, to the nanosecond |
 //! | [`numtasks`] | `numtasks` | limits how many there are, and divides them by shares |
+//! | [`bc`] | `bc` | counts and limits what the kernel spends for them |
 //!
 //! [`resgroups`] is no subsystem but a library for those that divide something by shares.
 //!
@@ -18,6 +19,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bc;
 pub mod cpuacct;
 pub mod cpuset;
 pub mod numtasks;
@@ -26,6 +28,7 @@ mod task_count;
 #[cfg(test)]
 mod world;
 
+pub use bc::Bc;
 pub use cpuacct::Cpuacct;
 pub use cpuset::Cpuset;
 pub use numtasks::Numtasks;
@@ -36,5 +39,10 @@ use container::{AnySubsystem, subsystem};
 /// Every subsystem of this build with the state of its root, for [`container::Framework::new`]. There can be at most
 /// `most_tasks` tasks.
 pub fn all(most_tasks: u64) -> Vec<AnySubsystem> {
-    vec![subsystem(Cpuset::root()), subsystem(Cpuacct::root()), subsystem(Numtasks::root(most_tasks))]
+    vec![
+        subsystem(Cpuset::root()),
+        subsystem(Cpuacct::root()),
+        subsystem(Numtasks::root(most_tasks)),
+        subsystem(Bc::root()),
+    ]
 }

@@ -1,7 +1,7 @@
 //! A small world for the tests of controllers: a framework with one hierarchy, and tasks that only live and die.
 
 use crate::cpuset::{TASKS, TaskControl};
-use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid};
+use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid, charge::Payer};
 use container::{
     AnySubsystem, Attributes, Container, Dialect, Framework, Gate, MAX_SUBSYSTEMS, Member, Membership, Mounted,
     ParameterId, ReleaseWorker, TaskTable, Writer,
@@ -279,6 +279,16 @@ impl World {
     /// The task ran on `cpu`, so many ns in user mode and in the kernel.
     pub fn run(&self, task: &Arc<Task>, cpu: u32, user: u64, system: u64) {
         self.framework.charge_time(&**task, CpuId::new(cpu), user, system);
+    }
+
+    /// Who pays for what the task asks for.
+    pub fn payer(&self, task: &Arc<Task>) -> Arc<dyn Payer> {
+        self.framework.payer(&**task).expect("bc asks for charges")
+    }
+
+    /// The text of the subsystem's file in /proc as the task sees it.
+    pub fn report(&self, subsystem: usize, reader: &Arc<Task>) -> String {
+        self.framework.report(subsystem, &**reader).unwrap()
     }
 
     /// The number of lines of the container's `tasks` file.

@@ -1,9 +1,10 @@
 //! /proc: tasks, the system and its settings as files, in Linux's formats.
 //!
 //! `system` has the files of the root, `task` those of a task, `status` the two long texts about one, `links` the
-//! links to files. All are lines of tables (`crate::table`).
+//! links to files, `reports` the files that controllers fill. All are lines of tables (`crate::table`).
 
 mod links;
+mod reports;
 mod settings;
 mod status;
 mod system;

@@ -1,6 +1,6 @@
 //! The files in the root of /proc that tell of the whole system, and the task numbers beside them.
 
-use super::{System, own_context, population, settings, task::TaskFiles, ticks, written};
+use super::{System, own_context, population, reports, settings, task::TaskFiles, ticks, written};
 use crate::table::{Child, Children, Directory, Line, Place};
 use alloc::{
     string::{String, ToString},
@@ -49,21 +49,24 @@ fn own_thread() -> Result<Vec<u8>, Errno> {
     Ok(alloc::format!("{}/task/{}", task.pid(), task.tid()).into_bytes())
 }
 
-/// The processes by number.
+/// The processes by number, and behind them the reports.
 struct Processes;
 
 impl Children<System> for Processes {
     fn next(&self, _: &System, from: u32) -> Option<Child> {
-        let from = Pid::new(i32::try_from(from).ok()?);
-        let pid = population().ok()?.next_process(from)?.pid();
+        let process = i32::try_from(from).ok().and_then(|from| population().ok()?.next_process(Pid::new(from)));
+        let Some(process) = process else { return reports::next(from) };
+        let pid = process.pid();
         let inode = TaskFiles::inode_of(pid);
         Some(Child { key: pid.raw() as u32, name: pid.to_string(), inode, kind: FileKind::Directory })
     }
 
     fn find(&self, _: &System, name: &str, holder: &Place) -> Result<Arc<dyn Inode>, Errno> {
         // A thread's number is found too, though it is not listed, as on Linux.
-        let number = super::task::parse_number(name).ok_or(Errno::ENOENT)?;
-        TaskFiles::of_process(number, holder)
+        match super::task::parse_number(name) {
+            Some(number) => TaskFiles::of_process(number, holder),
+            None => reports::find(name, holder),
+        }
     }
 }
 

@@ -45,6 +45,9 @@ pub mod context {
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use std::sync::Arc;
 
+    /// Bytes of the stack that a context would have.
+    pub const STACK_SIZE: u64 = 32 * 1024;
+
     /// What is kept of a task that does not run.
     #[derive(Debug, Default)]
     pub struct Context {

@@ -5,6 +5,7 @@
 //! kernel (FSGSBASE is off).
 
 use super::interrupts::InterruptsOff;
+pub use super::stack::STACK_SIZE;
 use super::stack::Stack;
 use super::{cpu, fpu};
 use crate::paging::USER_END;

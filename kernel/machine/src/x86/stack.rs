@@ -16,7 +16,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::VirtAddr;
 
 /// Bytes of a stack. Without optimisation every temporary has a place of its own on it.
-pub(super) const STACK_SIZE: u64 = if cfg!(debug_assertions) { 128 * 1024 } else { 32 * 1024 };
+pub const STACK_SIZE: u64 = if cfg!(debug_assertions) { 128 * 1024 } else { 32 * 1024 };
 /// Pages of a stack.
 const PAGES: usize = (STACK_SIZE / PAGE_SIZE) as usize;
 /// A stack and its guard page.

@@ -1,0 +1,166 @@
+//! bc, User BeanCounters: what the kernel spends for the tasks of a container and everything below it.
+//!
+//! For each resource six files, `bc.<resource>.` followed by
+//!
+//! | item | read | write |
+//! |---|---|---|
+//! | `held` | what is charged now | – |
+//! | `maxheld`, `minheld` | the highest and, since the first charge, the lowest value of `held` | – |
+//! | `barrier` | where most charges are refused | a number, at most `limit` |
+//! | `limit` | where also those are refused that can hardly fail | a number, at least `barrier` |
+//! | `failcnt` | how often this container refused | – |
+//!
+//! and `bc.id`, the number of the container. A charge goes to the container and every one above it, each with its own
+//! bounds, and is given back to the same ones, wherever the task is by then. Only a task itself ([`Resource::Tasks`],
+//! and its part of [`Resource::KernelMemory`]) follows its moves, which are never refused.
+//!
+//! What charges is in the lower floors, which see a container only as a [`base::charge::Payer`]. The file
+//! `/proc/user_beancounters` is in [`table`]. Rule: interfaces.md, section 19.
+
+mod counter;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use base::{
+    Errno,
+    charge::{Refused, Resource, Severity},
+};
+use container::{Callbacks, ControlFile, Hierarchy, Lineage, Member, Report, Subsystem};
+use counter::{Counter, UNLIMITED};
+use machine::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// What a task costs, bytes: its kernel stack, and what else is kept of it and its process.
+const TASK_BYTES: u64 = machine::context::STACK_SIZE + 8192;
+
+/// The bounds of `numfiles` in a new container.
+const FILES: (u64, u64) = (256, 512);
+
+/// The counters of one container.
+pub struct Bc {
+    id: u64,
+    /// The number that the next container of the hierarchy gets.
+    next_id: Arc<AtomicU64>,
+    counters: [Counter; Resource::COUNT],
+}
+
+/// The table of files: six for each resource.
+macro_rules! files {
+    ($($name:literal = $resource:ident,)*) => {
+        &[
+            $(
+                ControlFile::read(concat!($name, ".held"), |bc, out| {
+                    bc.counter(Resource::$resource).show(out, |now| now.held)
+                }),
+                ControlFile::read(concat!($name, ".maxheld"), |bc, out| {
+                    bc.counter(Resource::$resource).show(out, |now| now.maxheld)
+                }),
+                ControlFile::read(concat!($name, ".minheld"), |bc, out| {
+                    bc.counter(Resource::$resource).show(out, |now| now.minheld)
+                }),
+                ControlFile::read_write(
+                    concat!($name, ".barrier"),
+                    |bc, out| bc.counter(Resource::$resource).show(out, |now| now.barrier),
+                    |bc, text| bc.counter(Resource::$resource).store_barrier(text),
+                ),
+                ControlFile::read_write(
+                    concat!($name, ".limit"),
+                    |bc, out| bc.counter(Resource::$resource).show(out, |now| now.limit),
+                    |bc, text| bc.counter(Resource::$resource).store_limit(text),
+                ),
+                ControlFile::read(concat!($name, ".failcnt"), |bc, out| {
+                    bc.counter(Resource::$resource).show(out, |now| now.failcnt)
+                }),
+            )*
+            ControlFile::read("id", |bc, out| writeln!(out, "{}", bc.id)),
+        ]
+    };
+}
+
+impl Subsystem for Bc {
+    const NAME: &'static str = "bc";
+    const INDEX: usize = 8;
+    const CALLBACKS: Callbacks =
+        Callbacks::CAN_FORK.union(Callbacks::ATTACH).union(Callbacks::EXIT).union(Callbacks::CHARGE);
+    const FILES: &'static [ControlFile<Self>] = files! {
+        "kmemsize" = KernelMemory,
+        "numtasks" = Tasks,
+        "numfiles" = Files,
+    };
+    const REPORT: Option<Report<Self>> = Some(table::USER_BEANCOUNTERS);
+
+    fn create(parent: &Self) -> Result<Self, Errno> {
+        Ok(Self::new(parent.next_id.fetch_add(1, Relaxed), parent.next_id.clone(), FILES))
+    }
+
+    fn bind(&self, _hierarchy: &Hierarchy) {
+        // There is no container but the root now.
+        self.next_id.store(1, Relaxed);
+    }
+
+    fn attach(_task: &dyn Member, from: Lineage<'_, Self>, to: Lineage<'_, Self>) {
+        // What both are below keeps its charge.
+        let common = from.common_with(to);
+        for (resource, amount) in TASK {
+            for bc in to.below(common) {
+                bc.counter(resource).take(amount, Severity::Force);
+                bc.counter(resource).keep();
+            }
+            from.below(common).for_each(|bc| bc.counter(resource).give_back(amount));
+        }
+    }
+
+    fn can_fork(parent: Lineage<'_, Self>) -> Result<(), Errno> {
+        Self::charge(parent, Resource::Tasks, 1, Severity::Barrier).map_err(|Refused| Errno::EAGAIN)?;
+        Self::charge(parent, Resource::KernelMemory, TASK_BYTES, Severity::Barrier).map_err(|Refused| {
+            Self::uncharge(parent, Resource::Tasks, 1);
+            Errno::ENOMEM
+        })
+    }
+
+    fn cancel_fork(parent: Lineage<'_, Self>) {
+        TASK.iter().for_each(|&(resource, amount)| Self::uncharge(parent, resource, amount));
+    }
+
+    fn exit(_task: &dyn Member, place: Lineage<'_, Self>) {
+        TASK.iter().for_each(|&(resource, amount)| Self::uncharge(place, resource, amount));
+    }
+
+    fn charge(payer: Lineage<'_, Self>, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
+        let taken =
+            payer.charge(|bc| bc.counter(resource).take(amount, severity), |bc| bc.counter(resource).give_up(amount));
+        taken.map_err(|full| {
+            full.own().counter(resource).fail();
+            Refused
+        })?;
+        payer.upwards().for_each(|level| level.own().counter(resource).keep());
+        Ok(())
+    }
+
+    fn uncharge(payer: Lineage<'_, Self>, resource: Resource, amount: u64) {
+        payer.upwards().for_each(|level| level.own().counter(resource).give_back(amount));
+    }
+}
+
+/// What follows a task through its moves.
+const TASK: [(Resource, u64); 2] = [(Resource::Tasks, 1), (Resource::KernelMemory, TASK_BYTES)];
+
+impl Bc {
+    /// The counters of the root: nothing held, and no bounds.
+    pub fn root() -> Self {
+        Self::new(0, Arc::new(AtomicU64::new(1)), (UNLIMITED, UNLIMITED))
+    }
+
+    fn new(id: u64, next_id: Arc<AtomicU64>, files: (u64, u64)) -> Self {
+        let mut counters = core::array::from_fn(|_| Counter::new(UNLIMITED, UNLIMITED));
+        counters[Resource::Files as usize] = Counter::new(files.0, files.1);
+        Self { id, next_id, counters }
+    }
+
+    fn counter(&self, resource: Resource) -> &Counter {
+        &self.counters[resource as usize]
+    }
+}

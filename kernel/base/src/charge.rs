@@ -86,6 +86,32 @@ impl Drop for Charge {
     }
 }
 
+/// An amount of one resource that was paid. Dropped, it is given back to who paid.
+pub struct Amount {
+    payer: Arc<dyn Payer>,
+    resource: Resource,
+    amount: u64,
+}
+
+impl Amount {
+    /// Has `payer` pay.
+    pub fn take(payer: Arc<dyn Payer>, resource: Resource, amount: u64, severity: Severity) -> Result<Self, Refused> {
+        payer.charge(resource, amount, severity)?;
+        Ok(Self { payer, resource, amount })
+    }
+
+    /// The charge stays: somebody else gives it back.
+    pub fn keep(mut self) {
+        self.amount = 0;
+    }
+}
+
+impl Drop for Amount {
+    fn drop(&mut self) {
+        self.payer.uncharge(self.resource, self.amount);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,10 @@ use crate::{
     ring::Ring,
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
-use base::{Capabilities, Credentials, Errno};
+use base::{
+    Capabilities, Credentials, Errno,
+    charge::{Amount, Refused, Resource, Severity},
+};
 use machine::sync::{SpinLock, rank};
 use sched::WaitQueue;
 
@@ -33,6 +36,8 @@ pub struct Pipe {
 
 struct State {
     ring: Ring,
+    /// What the ring's buffer costs, paid by who made it grow.
+    buffer: Option<Amount>,
     /// Lengths of the packets in `ring`, if ends were opened with `O_DIRECT`; 0 is never one.
     packets: VecDeque<usize>,
     capacity: usize,
@@ -47,6 +52,20 @@ impl State {
     fn room(&self) -> usize {
         self.capacity.saturating_sub(self.ring.len())
     }
+
+    /// Puts bytes into the ring; if its buffer has to grow, the running task's containers pay for the new one. `ENOMEM`
+    /// there is no memory, or they don't.
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        let grown = self.ring.growth(bytes.len());
+        let payer = grown.and_then(|size| Some((size as u64, memory::payer::current()?)));
+        let paid = payer.map(|(size, payer)| Amount::take(payer, Resource::KernelMemory, size, Severity::Barrier));
+        let paid = paid.transpose().map_err(|Refused| Errno::ENOMEM)?;
+        self.ring.push(bytes)?;
+        if grown.is_some() {
+            self.buffer = paid;
+        }
+        Ok(())
+    }
 }
 
 impl Pipe {
@@ -54,6 +73,7 @@ impl Pipe {
     pub fn new() -> Arc<Self> {
         let state = State {
             ring: Ring::new(),
+            buffer: None,
             packets: VecDeque::new(),
             capacity: DEFAULT_CAPACITY,
             readers: 0,
@@ -114,7 +134,7 @@ impl Pipe {
         }
         let longest = if packets { ATOMIC } else { room };
         let count = buffer.len().min(room).min(longest);
-        if let Err(error) = state.ring.push(&buffer[..count]) {
+        if let Err(error) = state.push(&buffer[..count]) {
             return Some(Err(error));
         }
         if packets || !state.packets.is_empty() {
@@ -221,6 +241,7 @@ impl Drop for PipeEnd {
         state.writers -= usize::from(self.writes);
         if state.readers == 0 && state.writers == 0 {
             state.ring.clear();
+            state.buffer = None;
             state.packets.clear();
         }
         drop(state);

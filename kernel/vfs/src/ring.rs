@@ -32,7 +32,7 @@ impl Ring {
 
     /// Appends all bytes. `ENOMEM`, then none.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        self.grow(self.length + bytes.len())?;
+        self.grow(bytes.len())?;
         let mask = self.buffer.len().wrapping_sub(1);
         let end = (self.start + self.length) & mask;
         let (first, second) = bytes.split_at(bytes.len().min(self.buffer.len() - end));
@@ -75,11 +75,14 @@ impl Ring {
         *self = Self::new();
     }
 
-    fn grow(&mut self, needed: usize) -> Result<(), Errno> {
-        if needed <= self.buffer.len() {
-            return Ok(());
-        }
-        let size = needed.next_power_of_two().max(SMALLEST);
+    /// The size of the buffer that [`Ring::push`] of so many bytes will make, if it has to make one.
+    pub fn growth(&self, more: usize) -> Option<usize> {
+        let needed = self.length + more;
+        (needed > self.buffer.len()).then(|| needed.next_power_of_two().max(SMALLEST))
+    }
+
+    fn grow(&mut self, more: usize) -> Result<(), Errno> {
+        let Some(size) = self.growth(more) else { return Ok(()) };
         let mut larger = Vec::new();
         larger.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
         larger.resize(size, 0);

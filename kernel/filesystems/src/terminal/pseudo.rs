@@ -8,7 +8,10 @@ use super::{
     tty::{Line, Tty},
 };
 use alloc::{collections::BTreeMap, format, sync::Arc, vec::Vec};
-use base::{Credentials, Errno, Gid, Uid};
+use base::{
+    Credentials, Errno, Gid, Uid,
+    charge::{Charge, Price, Refused, Resource, Severity},
+};
 use core::{
     fmt,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
@@ -29,6 +32,9 @@ pub const PTS_MAJOR: u32 = 136;
 const MOST: u32 = 4096;
 /// What a terminal may have written and the master not read.
 const CAPACITY: usize = 16 * 1024;
+
+/// What a pair costs.
+const PRICE: Price = &[(Resource::Terminals, 1)];
 
 /// `TIOCGPTN`: the number of the terminal.
 const TIOCGPTN: u32 = 0x8004_5430;
@@ -90,8 +96,9 @@ impl PseudoTerminals {
         Arc::new(Self { device: vfs::next_device(), pairs })
     }
 
-    /// A new pair; the open master. `ENOSPC` too many.
+    /// A new pair; the open master. `ENOSPC` too many, or the running task's containers don't pay for one more.
     pub fn create(self: &Arc<Self>, owner: &Credentials) -> Result<Arc<dyn FileOps>, Errno> {
+        let charge = memory::payer::take(PRICE, Severity::Barrier).map_err(|Refused| Errno::ENOSPC)?;
         let cable = Arc::new(Cable { bytes: SpinLock::new(rank::BUFFER, Ring::new()), arrived: WaitQueue::new() });
         let attributes = Attributes {
             uid: owner.fsuid,
@@ -112,7 +119,7 @@ impl PseudoTerminals {
         });
         pairs.insert(number, pair.clone());
         drop(pairs);
-        Ok(Arc::new(Master { all: self.clone(), pair }))
+        Ok(Arc::new(Master { all: self.clone(), pair, _charge: charge }))
     }
 
     fn find(&self, number: u32) -> Result<Arc<Pair>, Errno> {
@@ -124,6 +131,8 @@ impl PseudoTerminals {
 struct Master {
     all: Arc<PseudoTerminals>,
     pair: Arc<Pair>,
+    /// Given back when the master is closed, to who opened it.
+    _charge: Option<Charge>,
 }
 
 impl Master {

@@ -94,6 +94,12 @@ impl SignalInfo {
         Self { signal, code: code::KERNEL, detail: Detail::None }
     }
 
+    /// A signal of which only the number is known: there was no room for the rest. Looks as if nobody had sent it.
+    pub const fn bare(signal: Signal) -> Self {
+        let detail = Detail::Sender { process: Pid::new(0), user: Uid::ROOT };
+        Self { signal, code: code::USER, detail }
+    }
+
     /// A fault of the running task at `address`.
     pub const fn fault(signal: Signal, code: i32, address: u64) -> Self {
         Self { signal, code, detail: Detail::Fault { address } }

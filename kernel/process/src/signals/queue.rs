@@ -1,14 +1,16 @@
 //! Signals that wait to be delivered, to one thread or to a whole process.
 
-use super::{SignalInfo, SignalSet};
+use super::{Signal, SignalInfo, SignalSet};
 use alloc::collections::VecDeque;
+use base::charge::{Charge, Refused};
 
 /// Signals that were sent and not yet taken. A standard signal waits once; a real-time signal as often as it was sent,
 /// in order.
 #[derive(Default)]
 pub struct SignalQueue {
     set: SignalSet,
-    queue: VecDeque<SignalInfo>,
+    /// With what each costs, paid by who sent it.
+    queue: VecDeque<(SignalInfo, Option<Charge>)>,
 }
 
 impl SignalQueue {
@@ -32,22 +34,32 @@ impl SignalQueue {
         self.queue.is_empty()
     }
 
-    /// Adds a signal. A standard one that waits already is merged with that; then the answer is false.
-    pub fn push(&mut self, info: SignalInfo) -> bool {
-        if !info.signal.is_real_time() && self.set.contains(info.signal) {
+    /// Whether one more of this signal is merged with one that waits already.
+    pub fn merges(&self, signal: Signal) -> bool {
+        !signal.is_real_time() && self.set.contains(signal)
+    }
+
+    /// Adds a signal, with what was paid for it; if that was refused, only its number, for which there is always room. One
+    /// that is [merged](SignalQueue::merges) changes nothing; then the answer is false.
+    pub fn push(&mut self, info: SignalInfo, paid: Result<Option<Charge>, Refused>) -> bool {
+        let waits = self.set.contains(info.signal);
+        if self.merges(info.signal) {
             return false;
         }
         self.set.insert(info.signal);
-        self.queue.push_back(info);
+        match paid {
+            Ok(charge) => self.queue.push_back((info, charge)),
+            Err(Refused) => return !waits,
+        }
         true
     }
 
     /// Takes the next signal that is not in `blocked`.
     pub fn take(&mut self, blocked: SignalSet) -> Option<SignalInfo> {
         let signal = self.set.without(blocked).first()?;
-        let at = self.queue.iter().position(|info| info.signal == signal);
-        let info = at.and_then(|at| self.queue.remove(at)).unwrap_or_else(|| SignalInfo::kernel(signal));
-        if !signal.is_real_time() || !self.queue.iter().any(|other| other.signal == signal) {
+        let at = self.queue.iter().position(|(info, _)| info.signal == signal);
+        let info = at.and_then(|at| self.queue.remove(at)).map_or(SignalInfo::bare(signal), |(info, _)| info);
+        if !signal.is_real_time() || !self.queue.iter().any(|(other, _)| other.signal == signal) {
             self.set.remove(signal);
         }
         Some(info)
@@ -56,7 +68,7 @@ impl SignalQueue {
     /// Forgets all waiting signals of `set`.
     pub fn discard(&mut self, set: SignalSet) {
         if !self.set.and(set).is_empty() {
-            self.queue.retain(|info| !set.contains(info.signal));
+            self.queue.retain(|(info, _)| !set.contains(info.signal));
             self.set = self.set.without(set);
         }
     }
@@ -64,7 +76,7 @@ impl SignalQueue {
     /// Whether a POSIX timer's earlier expiry still waits; then `add` more are counted as overrun.
     pub fn merge_timer(&mut self, timer: i32, add: i32) -> bool {
         use super::Detail;
-        let waiting = self.queue.iter_mut().find_map(|info| match &mut info.detail {
+        let waiting = self.queue.iter_mut().find_map(|(info, _)| match &mut info.detail {
             Detail::Timer { id, overrun, .. } if *id == timer => Some(overrun),
             _ => None,
         });
@@ -78,7 +90,7 @@ impl SignalQueue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Detail, Signal, code};
+    use super::super::{Detail, code};
     use super::*;
     use alloc::vec::Vec;
     use proptest::prelude::*;
@@ -86,6 +98,17 @@ mod tests {
     fn info(number: u8, value: u64) -> SignalInfo {
         let detail = Detail::Timer { id: 0, overrun: 0, value };
         SignalInfo { signal: Signal::new(number.into()).unwrap(), code: code::TIMER, detail }
+    }
+
+    #[test]
+    fn a_signal_without_room_for_its_facts_is_delivered_once() {
+        let mut queue = SignalQueue::new();
+        let signal = Signal::new(40).unwrap();
+        assert!(queue.push(info(40, 1), Err(Refused)));
+        assert!(!queue.push(info(40, 1), Err(Refused)));
+        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.take(SignalSet::EMPTY), Some(SignalInfo::bare(signal)));
+        assert_eq!(queue.take(SignalSet::EMPTY), None);
     }
 
     proptest! {
@@ -103,7 +126,7 @@ mod tests {
                     if !merged {
                         model.push(one.clone());
                     }
-                    prop_assert_eq!(real.push(one), !merged);
+                    prop_assert_eq!(real.push(one, Ok(None)), !merged);
                 } else {
                     let blocked = SignalSet::from_bits(bits);
                     let rank = |one: &SignalInfo| {

@@ -9,8 +9,15 @@ use crate::{
     task::Task,
 };
 use alloc::{sync::Arc, vec::Vec};
-use base::{Capabilities, Credentials, Errno, Pid};
+use base::{
+    Capabilities, Credentials, Errno, Pid,
+    charge::{self, Price, Severity},
+};
 use core::sync::atomic::Ordering::Relaxed;
+
+/// What a queued signal costs: about so many bytes.
+const PRICE: Price = &[(charge::Resource::Signals, 1), (charge::Resource::KernelMemory, 256)];
+const _: () = assert!(size_of::<SignalInfo>() + size_of::<Option<charge::Charge>>() + super::info::SIZE <= 256);
 
 /// Who is to get a signal.
 #[derive(Clone, Copy)]
@@ -28,7 +35,8 @@ pub(crate) struct Continued(bool);
 
 /// Sends `info` to a process. A signal that it ignores and does not block is dropped.
 ///
-/// `EAGAIN`: a program sent a real-time signal and the queue is full (`RLIMIT_SIGPENDING`).
+/// `EAGAIN`: a program sent a real-time signal and the queue is full (`RLIMIT_SIGPENDING`), or it queued one by
+/// `rt_sigqueueinfo(2)` and its containers don't pay for that. Others that are not paid for come without their facts.
 /// Locks: takes the process's; call without one of its rank.
 pub fn to_process(process: &Arc<Process>, info: SignalInfo) -> Result<(), Errno> {
     send(process, info, Target::Process)
@@ -112,14 +120,25 @@ fn enqueue(
     if signal.is_real_time() && !info.is_from_kernel() && info.code != code::USER && queued as u64 >= limit {
         return Err(Errno::EAGAIN);
     }
+    let merges = match target {
+        Target::Process => state.pending.merges(signal),
+        Target::Thread(task) => task.signals.lock().pending.merges(signal),
+    };
+    if merges {
+        return Ok(());
+    }
+    let paid = memory::payer::take(PRICE, Severity::Barrier);
+    if paid.is_err() && info.code == code::QUEUE {
+        return Err(Errno::EAGAIN);
+    }
     match target {
         Target::Thread(task) => {
-            if task.signals.lock().pending.push(info) && !task.mask().contains(signal) {
+            if task.signals.lock().pending.push(info, paid) && !task.mask().contains(signal) {
                 task.call_attention();
             }
         }
         Target::Process => {
-            if state.pending.push(info) {
+            if state.pending.push(info, paid) {
                 let taker = state.threads.iter().find(|thread| !thread.mask().contains(signal));
                 if let Some(taker) = taker {
                     taker.call_attention();
@@ -161,7 +180,8 @@ pub fn force(task: &Arc<Task>, info: SignalInfo) {
         task.store_mask(mask);
     }
     drop(actions);
-    task.signals.lock().pending.push(info);
+    // It is taken before the task goes on, and never refused.
+    task.signals.lock().pending.push(info, Ok(None));
     drop(state);
     task.note_attention();
 }

@@ -65,6 +65,12 @@ bitflags! {
         const DONT_FORK = 2;
         /// A child gets it without its pages.
         const WIPE_ON_FORK = 4;
+        /// Private memory that is, or was, writable: the program may fill it with pages of its own.
+        const PROMISED = 8;
+        /// Its pages stay in memory once they are there.
+        const LOCKED = 16;
+        /// Locking it, and whatever else is mapped in it, brings no page in.
+        const LOCK_ON_FAULT = 32;
     }
 }
 
@@ -164,6 +170,10 @@ pub(crate) struct Totals {
     pub(crate) stack: u64,
     /// Executable, not writable, from a file.
     pub(crate) text: u64,
+    /// Areas with [`AreaFlags::PROMISED`].
+    pub(crate) promised: u64,
+    /// Areas with [`AreaFlags::LOCKED`].
+    pub(crate) locked: u64,
 }
 
 impl Totals {
@@ -180,6 +190,8 @@ impl Totals {
                     && !writable
                     && matches!(area.backing, Backing::Source { .. }),
             ),
+            promised: pages(area.flags.contains(AreaFlags::PROMISED)),
+            locked: pages(area.flags.contains(AreaFlags::LOCKED)),
         }
     }
 
@@ -188,6 +200,8 @@ impl Totals {
         self.data = with(self.data, other.data);
         self.stack = with(self.stack, other.stack);
         self.text = with(self.text, other.text);
+        self.promised = with(self.promised, other.promised);
+        self.locked = with(self.locked, other.locked);
     }
 }
 

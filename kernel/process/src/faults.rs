@@ -116,7 +116,7 @@ fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
 fn resolve(task: &Task, address: u64, access: Access) -> Result<(), FaultError> {
     let space = task.space().map_err(|_| FaultError::NotMapped)?;
     task.count_fault();
-    space.fault(address, access, &task.process().memory_limits())
+    space.fault_within(address, access, || task.memory_limits())
 }
 
 fn out_of_memory(task: &Arc<Task>) {

@@ -221,13 +221,14 @@ impl Process {
         Ok(old)
     }
 
-    /// The limits that address spaces obey.
-    pub fn memory_limits(&self) -> memory::Limits {
+    /// The limits that address spaces obey; see [`Task::memory_limits`].
+    pub(crate) fn memory_limits(&self) -> memory::Limits {
         let limits = self.limits.lock();
         memory::Limits {
             address_space: limits.soft(Resource::AddressSpace),
             data: limits.soft(Resource::Data),
             stack: limits.soft(Resource::Stack),
+            locked: limits.soft(Resource::LockedMemory),
         }
     }
 

@@ -14,7 +14,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
-use base::{CpuId, CpuSet, Credentials, Errno, NodeSet, Pid};
+use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, NodeSet, Pid};
 use container::{Gate, Member, Membership};
 use core::{
     any::Any,
@@ -505,6 +505,13 @@ impl Task {
     /// `PR_SET_TIMERSLACK`; 0 is the default.
     pub fn set_timer_slack(&self, nanoseconds: u64) {
         self.timer_slack.store(if nanoseconds == 0 { 50_000 } else { nanoseconds }, Relaxed);
+    }
+
+    /// The limits that its address space obeys: those of its process, but with CAP_IPC_LOCK it may lock all memory.
+    pub fn memory_limits(&self) -> memory::Limits {
+        let limits = self.process.memory_limits();
+        let unbounded = limits.locked != u64::MAX && self.credentials().has(Capabilities::IPC_LOCK);
+        if unbounded { memory::Limits { locked: u64::MAX, ..limits } } else { limits }
     }
 
     /// The nodes that its memory may lie on (`Mems_allowed`).

@@ -58,7 +58,7 @@ impl Call<'_> {
 
     /// The limits on the caller's memory.
     pub fn memory_limits(&self) -> memory::Limits {
-        self.task.process().memory_limits()
+        self.task.memory_limits()
     }
 
     /// Fetches a path. `EFAULT`; `ENAMETOOLONG`.

@@ -6,9 +6,10 @@ use linux_raw_sys::general::{
     MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK,
     MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM,
     MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE,
-    MAP_GROWSDOWN, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE,
+    MAP_GROWSDOWN, MAP_LOCKED, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, MCL_CURRENT,
+    MCL_FUTURE, MCL_ONFAULT, MLOCK_ONFAULT,
 };
-use memory::{Advice, MapRequest, Place, Protection, Sharing};
+use memory::{Advice, LockAll, MapRequest, Place, Protection, Sharing};
 use vfs::Mapping;
 
 /// `PROT_GROWSDOWN` and its like are not offered; `PROT_SEM` means nothing on x86.
@@ -59,6 +60,7 @@ pub fn mmap(
         source,
         grows_down: flags & MAP_GROWSDOWN != 0,
         populate: flags & MAP_POPULATE != 0,
+        locked: flags & MAP_LOCKED != 0,
         name: None,
     };
     Ok(call.address_space()?.map(request, &call.memory_limits())? as usize)
@@ -145,6 +147,50 @@ pub fn msync(call: &Call<'_>, address: u64, length: u64, flags: u32) -> Result<u
     if flags & !(ASYNC | INVALIDATE | SYNC) != 0 || flags & (ASYNC | SYNC) == ASYNC | SYNC {
         return Err(Errno::EINVAL);
     }
-    call.address_space()?.residency(address, length)?;
+    let space = call.address_space()?;
+    space.residency(address, length)?;
+    if flags & INVALIDATE != 0 && space.is_locked(address, length) {
+        return Err(Errno::EBUSY);
+    }
+    Ok(0)
+}
+
+/// `mlock(2)`.
+pub fn mlock(call: &Call<'_>, address: u64, length: u64) -> Result<usize, Errno> {
+    mlock2(call, address, length, 0)
+}
+
+/// `mlock2(2)`. `EINVAL` for flags other than `MLOCK_ONFAULT`.
+pub fn mlock2(call: &Call<'_>, address: u64, length: u64, flags: u32) -> Result<usize, Errno> {
+    if flags & !MLOCK_ONFAULT != 0 {
+        return Err(Errno::EINVAL);
+    }
+    call.address_space()?.lock(address, length, flags == MLOCK_ONFAULT, &call.memory_limits())?;
+    Ok(0)
+}
+
+/// `munlock(2)`.
+pub fn munlock(call: &Call<'_>, address: u64, length: u64) -> Result<usize, Errno> {
+    call.address_space()?.unlock(address, length)?;
+    Ok(0)
+}
+
+/// `mlockall(2)`. `EINVAL` neither what is there nor what comes, or unknown flags.
+pub fn mlockall(call: &Call<'_>, flags: u32) -> Result<usize, Errno> {
+    if flags & !(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0 || flags & (MCL_CURRENT | MCL_FUTURE) == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let what = LockAll {
+        current: flags & MCL_CURRENT != 0,
+        future: flags & MCL_FUTURE != 0,
+        on_fault: flags & MCL_ONFAULT != 0,
+    };
+    call.address_space()?.lock_all(what, &call.memory_limits())?;
+    Ok(0)
+}
+
+/// `munlockall(2)`.
+pub fn munlockall(call: &Call<'_>) -> Result<usize, Errno> {
+    call.address_space()?.unlock_all();
     Ok(0)
 }

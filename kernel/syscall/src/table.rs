@@ -174,6 +174,10 @@ system_calls! {
     145 => scheduling::sched_getscheduler(tid);
     146 => scheduling::sched_get_priority_range(policy);
     147 => scheduling::sched_get_priority_range(policy);
+    149 => memory::mlock(address, length);
+    150 => memory::munlock(address, length);
+    151 => memory::mlockall(flags);
+    152 => memory::munlockall();
     157 => processes::prctl(option, second, third, fourth, fifth);
     158 => processes::arch_prctl(option, address);
     160 => processes::setrlimit(resource, new);
@@ -241,6 +245,7 @@ system_calls! {
     309 => scheduling::getcpu(cpu, node);
     316 => paths::renameat2(old_directory, old, new_directory, new, flags);
     318 => system::getrandom(out, length, flags);
+    325 => memory::mlock2(address, length, flags);
     326 => transfer::copy_file_range(from, from_offset, to, to_offset, count, flags);
     332 => paths::statx(directory, path, flags, mask, out);
     435 => processes::clone3(arguments, size);

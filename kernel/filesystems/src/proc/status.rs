@@ -129,7 +129,7 @@ fn sizes(memory: &Resident, out: &mut String) -> core::fmt::Result {
     let rows = [
         ("VmPeak", memory.mapped),
         ("VmSize", memory.mapped),
-        ("VmLck", 0),
+        ("VmLck", memory.locked),
         ("VmPin", 0),
         ("VmHWM", memory.peak.max(resident)),
         ("VmRSS", resident),

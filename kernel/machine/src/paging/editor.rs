@@ -270,15 +270,15 @@ impl<'a> Editor<'a> {
         if let Some(child) = table.child(index) {
             return Ok(child);
         }
-        let block = match self.spare.pop() {
-            Some(block) => block,
-            None => {
-                let mut block = source.table()?;
+        self.tables.add_table()?;
+        let made = match self.spare.pop() {
+            Some(block) => Ok(block),
+            None => source.table().map(|mut block| {
                 block.zero();
                 block
-            }
+            }),
         };
-        self.tables.pages.fetch_add(1, Relaxed);
+        let block = made.inspect_err(|_| self.tables.remove_table())?;
         let child = Table::new(block);
         // The zeros come before the entry that makes them reachable: x86 keeps stores in order.
         table.store(index, Entry::table(child));
@@ -299,7 +299,7 @@ impl<'a> Editor<'a> {
             if child.used() == 0 {
                 table.store(slot, Entry::EMPTY);
                 table.remove_used(1);
-                self.tables.pages.fetch_sub(1, Relaxed);
+                self.tables.remove_table();
                 self.mark_stale(child_base.max(range.start), child_base.max(range.start) + span(LEAF));
                 // SAFETY: its entry is gone; CPUs may still walk it, and see only zeros, until `flush`, before which
                 // nobody takes it out of `unlinked`.

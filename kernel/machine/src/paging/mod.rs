@@ -17,11 +17,14 @@ pub use editor::{Editor, Mapping};
 
 #[cfg(not(target_os = "none"))]
 use crate::frame::Frame;
-use crate::frame::{Block, BlockStack};
+use crate::frame::{Block, BlockStack, FRAME_SIZE};
 use crate::sync::{SpinLock, rank};
 use crate::{arch, cpu, interrupts};
 use alloc::sync::Arc;
-use base::{CpuId, CpuSet, Errno, MAX_CPUS};
+use base::{
+    CpuId, CpuSet, Errno, MAX_CPUS,
+    charge::{Payer, Resource, Severity},
+};
 use bitflags::bitflags;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -96,15 +99,18 @@ pub struct PageTables {
     active: ActiveSet,
     /// The number of table pages, written under `spare`'s lock.
     pages: AtomicU64,
+    /// Who pays for the table pages below the root.
+    payer: Option<Arc<dyn Payer>>,
     /// The right to change the tables, and emptied table pages for the next need.
     spare: SpinLock<BlockStack>,
 }
 
 impl PageTables {
-    /// Empty tables.
+    /// Empty tables. `payer` pays for the table pages that are made later; whoever holds the tables pays for the root,
+    /// which a CPU may keep for a while after all others have let go.
     ///
     /// Errors: `ENOMEM`.
-    pub fn new(source: &dyn TableSource) -> Result<Arc<Self>, Errno> {
+    pub fn new(source: &dyn TableSource, payer: Option<Arc<dyn Payer>>) -> Result<Arc<Self>, Errno> {
         let mut root = source.table()?;
         root.zero();
         let root = Table::new(root);
@@ -113,6 +119,7 @@ impl PageTables {
             root,
             active: ActiveSet::new(),
             pages: AtomicU64::new(1),
+            payer,
             spare: SpinLock::new(rank::PAGE_TABLE, BlockStack::new()),
         }))
     }
@@ -128,6 +135,24 @@ impl PageTables {
     #[track_caller]
     pub fn edit_nested(&self) -> Editor<'_> {
         Editor::new(self, self.spare.lock_nested())
+    }
+
+    /// A table page more is in use. `ENOMEM` nobody pays for it.
+    fn add_table(&self) -> Result<(), Errno> {
+        if let Some(payer) = &self.payer {
+            let paid = payer.charge(Resource::KernelMemory, FRAME_SIZE as u64, Severity::Limit);
+            paid.map_err(|_| Errno::ENOMEM)?;
+        }
+        self.pages.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// A table page is no longer in use.
+    fn remove_table(&self) {
+        self.pages.fetch_sub(1, Relaxed);
+        if let Some(payer) = &self.payer {
+            payer.uncharge(Resource::KernelMemory, FRAME_SIZE as u64);
+        }
     }
 
     /// The number of table pages, the root included.

@@ -94,7 +94,7 @@ proptest! {
     #[test]
     fn tables_hold_what_was_put_in(steps in prop::collection::vec(any_step(), 1..60)) {
         let source = Limited::new(256);
-        let tables = PageTables::new(&source).unwrap();
+        let tables = PageTables::new(&source, None).unwrap();
         let mut model = Pages::new();
         for step in steps {
             match step {
@@ -147,7 +147,7 @@ proptest! {
                     }
                 }
                 Step::Share(copy_on_write) => {
-                    let child = PageTables::new(&source).unwrap();
+                    let child = PageTables::new(&source, None).unwrap();
                     let shared = tables.edit().share(&mut child.edit_nested(), 0..USER_END, copy_on_write, &source);
                     prop_assert_eq!(shared, Ok(counts(model.values().map(|page| page.2))));
                     if copy_on_write {
@@ -168,7 +168,7 @@ proptest! {
 #[test]
 fn a_missing_table_page_changes_nothing() {
     let source = Limited::new(3);
-    let tables = PageTables::new(&source).unwrap();
+    let tables = PageTables::new(&source, None).unwrap();
     let frame = source.frame();
     assert_eq!(tables.edit().map(0, frame, RW, PageKind::Anonymous, &source), Err(Errno::ENOMEM));
     assert!(held(&tables).is_empty());
@@ -179,7 +179,7 @@ fn a_missing_table_page_changes_nothing() {
 #[test]
 fn cpus_forget_only_what_they_may_remember() {
     let source = Limited::new(16);
-    let tables = PageTables::new(&source).unwrap();
+    let tables = PageTables::new(&source, None).unwrap();
     let map = |at: u64| tables.edit().map(at, source.frame(), RW, PageKind::Anonymous, &source).unwrap();
     map(0);
     let before = flushed_pages();
@@ -202,7 +202,7 @@ fn cpus_forget_only_what_they_may_remember() {
 #[test]
 fn a_cpu_keeps_the_tables_that_it_uses() {
     let source = Limited::new(16);
-    let (first, second) = (PageTables::new(&source).unwrap(), PageTables::new(&source).unwrap());
+    let (first, second) = (PageTables::new(&source, None).unwrap(), PageTables::new(&source, None).unwrap());
     first.activate();
     first.activate();
     assert_eq!(Arc::strong_count(&first), 2);

@@ -8,7 +8,7 @@ use base::Errno;
 /// `madvise(2)`, as far as it does anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Advice {
-    /// MADV_DONTNEED: drop the pages; private anonymous ones read as zero afterwards.
+    /// MADV_DONTNEED: drop the pages; private anonymous ones read as zero afterwards. `EINVAL` for locked ones.
     DontNeed,
     /// MADV_FREE: like DontNeed, for private anonymous memory only (else `EINVAL`).
     Free,
@@ -58,7 +58,8 @@ impl AddressSpace {
                 let state = self.read_state();
                 let mut editor = self.tables.edit();
                 for area in state.areas.overlapping(range.clone()) {
-                    if advice == Advice::Free && !area.is_private_anonymous() {
+                    let locked = area.flags.contains(AreaFlags::LOCKED);
+                    if locked || advice == Advice::Free && !area.is_private_anonymous() {
                         return Err(Errno::EINVAL);
                     }
                     self.counts.remove(editor.unmap(area.part(&range).range()));

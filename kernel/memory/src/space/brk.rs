@@ -1,8 +1,11 @@
 //! The heap of a program: the area that `brk(2)` moves the end of.
 
-use super::map::{charge, free_with_guard};
+use super::lock::brings_in;
+use super::map::{check_limits, free_with_guard};
+use super::payment::Pages;
 use super::{AddressSpace, Limits, page_range};
 use crate::area::{Area, AreaFlags, Backing, PAGE, Protection, Sharing};
+use base::charge::Severity;
 use machine::paging::USER_END;
 
 impl AddressSpace {
@@ -21,6 +24,7 @@ impl AddressSpace {
         }
         // The pages in use end at these addresses.
         let (old, new) = (state.brk_end.next_multiple_of(PAGE), end.next_multiple_of(PAGE));
+        let mut brought_in = None;
         if new > old {
             let area = Area {
                 start: old,
@@ -29,19 +33,26 @@ impl AddressSpace {
                 most: Protection::all(),
                 sharing: Sharing::Private,
                 backing: Backing::Anonymous,
-                flags: AreaFlags::empty(),
+                flags: AreaFlags::PROMISED | state.later,
                 name: Some("[heap]"),
             };
             let fits = page_range(old, new - old).is_some_and(|range| free_with_guard(&state.areas, &range));
-            if !fits || charge(&state.areas, &area, 0, limits).is_err() {
+            let fits = fits && check_limits(&state.areas, &area, 0, limits).is_ok();
+            if !fits || self.pay(Pages::of(&area), Severity::Barrier).is_err() {
                 return state.brk_end;
             }
+            brought_in = brings_in(area.flags).then(|| area.range());
             state.areas.insert(area);
         }
         let taken = (new < old).then(|| self.take_range(&mut state, new..old));
         state.brk_end = end;
+        self.settle(&state);
         drop(state);
         drop(taken);
+        if let Some(range) = brought_in {
+            // As far as it goes: the pages that can't be had now fault later.
+            let _ = self.populate(range, true);
+        }
         end
     }
 }

@@ -1,10 +1,12 @@
 //! Page faults: demand-zero pages, pages of files, copies on write, and stacks that grow.
 
-use super::{Access, AddressSpace, FaultError, Limits, STACK_GUARD, State, Tables};
+use super::payment::Pages;
+use super::{Access, AddressSpace, FaultError, Limits, STACK_GUARD, Tables};
 use crate::area::{Area, AreaFlags, Backing, PAGE, Protection, Sharing};
 use crate::source::PageUse;
 use crate::{ChargeKind, charge, frames, placement};
 use base::Errno;
+use base::charge::Severity;
 use machine::frame::Frame;
 use machine::paging::{Mapping, PageKind, Permissions, USER_END};
 use machine::sync::{Hook, SpinLock, rank};
@@ -26,6 +28,16 @@ impl AddressSpace {
     ///
     /// Errors: see [`FaultError`]. `limits.stack` and `limits.address_space` bound the growth of a stack.
     pub fn fault(&self, address: u64, access: Access, limits: &Limits) -> Result<(), FaultError> {
+        self.fault_within(address, access, || *limits)
+    }
+
+    /// The same with limits that are asked for only where a stack has to grow.
+    pub fn fault_within(
+        &self,
+        address: u64,
+        access: Access,
+        limits: impl FnOnce() -> Limits,
+    ) -> Result<(), FaultError> {
         if address >= USER_END {
             return Err(FaultError::NotMapped);
         }
@@ -36,7 +48,7 @@ impl AddressSpace {
                 return self.fault_in(area, page, access);
             }
         }
-        self.grow_stack(page, limits)?;
+        self.grow_stack(page, &limits())?;
         let state = self.read_state();
         // Another thread may have unmapped the stack at once.
         let area = state.areas.find(page).ok_or(FaultError::NotMapped)?;
@@ -157,7 +169,7 @@ impl AddressSpace {
     /// Makes the stack above longer, so that it contains the page.
     fn grow_stack(&self, page: u64, limits: &Limits) -> Result<(), FaultError> {
         let mut state = self.write_state();
-        let State { areas, .. } = &mut *state;
+        let areas = &state.areas;
         if areas.find(page).is_some() {
             return Ok(());
         }
@@ -177,7 +189,13 @@ impl AddressSpace {
             return Err(FaultError::NotMapped);
         }
         let grown = Area { start: page, end: stack.start, ..stack.clone() };
-        areas.insert(grown);
+        let locked = areas.totals().locked + Pages::of(&grown).locked;
+        let may_lock = !grown.flags.contains(AreaFlags::LOCKED) || locked.saturating_mul(PAGE) <= limits.locked;
+        if !may_lock || self.pay(Pages::of(&grown), Severity::Limit).is_err() {
+            return Err(FaultError::NotMapped);
+        }
+        state.areas.insert(grown);
+        self.settle(&state);
         Ok(())
     }
 }

@@ -1,29 +1,48 @@
 //! Copies of address spaces for forked children.
 
+use super::payment::Paid;
 use super::{AddressSpace, Counts, State, Tables};
-use crate::area::{AreaFlags, Areas, Sharing};
+use crate::area::{Area, AreaFlags, Areas, Sharing};
 use alloc::sync::Arc;
 use base::Errno;
+use base::charge::{Amount, Refused, Resource, Severity};
 use machine::paging::{PageCounts, PageTables};
 
 impl AddressSpace {
     /// A copy for a forked child: private pages are shared until either writes. Shared areas come without their
     /// pages, which the source gives again.
     ///
-    /// Errors: `ENOMEM`.
+    /// Errors: `ENOMEM`, also if the running task's containers don't pay for what the child may fill with pages of its own.
     pub fn fork(&self) -> Result<Arc<Self>, Errno> {
-        let tables = PageTables::new(&Tables)?;
+        let payer = crate::payer::current();
+        let mut paid = Paid::for_root(&payer)?;
+        let tables = PageTables::new(&Tables, payer.clone())?;
         // Alone: a fault between the copies of two pages could make a page writable that the child shares.
         let state = self.write_state();
         let mut areas = Areas::default();
         for area in state.areas.iter().filter(|area| !area.flags.contains(AreaFlags::DONT_FORK)) {
-            areas.insert(area.clone());
+            // Locks are not inherited.
+            let flags = area.flags.difference(AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT);
+            areas.insert(Area { flags, ..area.clone() });
         }
-        let shared = self.share_pages(&tables, &areas);
-        let child = State { areas, brk_start: state.brk_start, brk_end: state.brk_end, top: state.top };
+        let pages = areas.totals().promised;
+        paid.expect_promised(pages);
+        let promised =
+            payer.as_ref().map(|payer| Amount::take(payer.clone(), Resource::PrivatePages, pages, Severity::Barrier));
+        // A refusal ends here after the lock, as do the sources of the child's areas.
+        let shared = match promised.transpose() {
+            Ok(promised) => self.share_pages(&tables, &areas).map(|counts| (counts, promised)),
+            Err(Refused) => Err(Errno::ENOMEM),
+        };
+        let (brk_start, brk_end, top) = (state.brk_start, state.brk_end, state.top);
+        let child = State { areas, brk_start, brk_end, top, later: AreaFlags::empty() };
         drop(state);
         // On an error the child's pages go with its tables, its sources here, after the lock.
-        Self::with(tables, child, Counts::of(shared?))
+        let (counts, promised) = shared?;
+        let space = Self::with(tables, child, Counts::of(counts, payer), paid);
+        // The child's own end gives it back, also if it could not be made just now.
+        promised.into_iter().for_each(Amount::keep);
+        space
     }
 
     fn share_pages(&self, tables: &PageTables, areas: &Areas) -> Result<PageCounts, Errno> {

@@ -1,12 +1,15 @@
 //! `mmap(2)`, `munmap(2)`, `mprotect(2)`.
 
 use super::fault::permissions_of;
+use super::lock::brings_in;
+use super::payment::{Pages, is_promised};
 use super::request::{Limits, MapRequest, Place};
 use super::{Access, AddressSpace, LOWEST, MOST_AREAS, STACK_GUARD, State, page_range};
 use crate::area::{Area, AreaFlags, Areas, Backing, PAGE, Protection, Sharing};
 use crate::source::SharedPages;
 use alloc::sync::Arc;
 use base::Errno;
+use base::charge::{Refused, Severity};
 use core::ops::Range;
 use machine::paging::USER_END;
 
@@ -14,8 +17,8 @@ impl AddressSpace {
     /// `mmap(2)`: the address of the new area.
     ///
     /// Errors: `EINVAL` length 0, an address or offset that is no multiple of 4096; `ENOMEM` no room, beyond the
-    /// user half, over a limit; `EPERM` fixed below [`LOWEST`]; `EEXIST` see [`Place`]; `EOVERFLOW` offset and length;
-    /// `EACCES` more than `most`.
+    /// user half, over a limit, not paid for; `EPERM` fixed below [`LOWEST`], or locked where nothing may be; `EAGAIN`
+    /// more would be locked than may be; `EEXIST` see [`Place`]; `EOVERFLOW` offset and length; `EACCES` more than `most`.
     pub fn map(&self, request: MapRequest, limits: &Limits) -> Result<u64, Errno> {
         if request.length == 0 {
             return Err(Errno::EINVAL);
@@ -28,6 +31,11 @@ impl AddressSpace {
         }
         let mut flags = AreaFlags::empty();
         flags.set(AreaFlags::GROWS_DOWN, request.grows_down);
+        flags.set(AreaFlags::PROMISED, is_promised(request.sharing, request.protection));
+        flags.set(AreaFlags::LOCKED, request.locked);
+        if request.locked && limits.locked == 0 {
+            return Err(Errno::EPERM);
+        }
         let mut area = Area {
             start: 0,
             end: length,
@@ -39,15 +47,24 @@ impl AddressSpace {
             name: request.name,
         };
         let mut state = self.write_state();
+        area.flags |= state.later;
         let range = place(&state, &request, length)?;
-        let replaced: u64 = state.areas.overlapping(range.clone()).map(|area| area.part(&range).pages()).sum();
-        charge(&state.areas, &area, replaced, limits)?;
+        let (mut replaced, mut paid) = (0, Pages::default());
+        for part in state.areas.overlapping(range.clone()).map(|area| area.part(&range)) {
+            let pages = Pages::of(&part);
+            replaced += part.pages();
+            paid = Pages { promised: paid.promised + pages.promised, locked: paid.locked + pages.locked };
+        }
+        check_limits(&state.areas, &area, replaced, limits)?;
+        self.pay(Pages::of(&area).without(paid), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         (area.start, area.end) = (range.start, range.end);
+        let populate = request.populate || brings_in(area.flags);
         let taken = (replaced > 0).then(|| self.take_range(&mut state, range.clone()));
         state.areas.insert(area);
+        self.settle(&state);
         drop(state);
         drop(taken);
-        if request.populate {
+        if populate {
             // As far as it goes: the pages that can't be had now fault later.
             let _ = self.populate(range.clone(), request.protection.contains(Protection::WRITE));
         }
@@ -67,6 +84,7 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         let taken = self.take_range(&mut state, range);
+        self.settle(&state);
         drop(state);
         drop(taken);
         Ok(())
@@ -74,8 +92,8 @@ impl AddressSpace {
 
     /// `mprotect(2)`.
     ///
-    /// Errors: `EINVAL` address no multiple of 4096; `ENOMEM` a hole in the range (what lies before it is changed), or
-    /// too many areas; `EACCES` more than the mapping may ever have (what lies before it is changed).
+    /// Errors: `EINVAL` address no multiple of 4096; `ENOMEM` a hole in the range (what lies before it is changed), too
+    /// many areas, or not paid for; `EACCES` more than the mapping may ever have (what lies before it is changed).
     pub fn protect(&self, address: u64, length: u64, protection: Protection) -> Result<(), Errno> {
         if !address.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
@@ -91,6 +109,7 @@ impl AddressSpace {
         // Up to the first hole or refusal.
         let mut end = range.start;
         let mut refusal = Ok(());
+        let mut more = Pages::default();
         for area in state.areas.overlapping(range.clone()) {
             if area.start > end {
                 break;
@@ -99,13 +118,22 @@ impl AddressSpace {
                 refusal = Err(Errno::EACCES);
                 break;
             }
+            if is_promised(area.sharing, protection) && !area.flags.contains(AreaFlags::PROMISED) {
+                more.promised += area.part(&range).pages();
+            }
             end = area.end.min(range.end);
         }
         if refusal.is_ok() && end < range.end {
             refusal = Err(Errno::ENOMEM);
         }
+        self.pay(more, Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         if end > range.start {
-            state.areas.change(range.start..end, |area| area.protection = protection);
+            state.areas.change(range.start..end, |area| {
+                area.protection = protection;
+                if is_promised(area.sharing, protection) {
+                    area.flags.insert(AreaFlags::PROMISED);
+                }
+            });
             self.tables.edit().protect(range.start..end, permissions_of(protection));
         }
         refusal
@@ -115,7 +143,13 @@ impl AddressSpace {
     ///
     /// Errors: of the first page that can't be had.
     pub(super) fn populate(&self, range: Range<u64>, write: bool) -> Result<(), super::FaultError> {
-        let access = if write { Access::Write } else { Access::Read };
+        self.populate_for(range, if write { Access::Write } else { Access::Read })
+    }
+
+    /// Brings in all pages of the range for an access.
+    ///
+    /// Errors: of the first page that can't be had.
+    pub(super) fn populate_for(&self, range: Range<u64>, access: Access) -> Result<(), super::FaultError> {
         for page in range.step_by(PAGE as usize) {
             let state = self.read_state();
             let area = state.areas.find(page).ok_or(super::FaultError::NotMapped)?;
@@ -186,8 +220,8 @@ pub(super) fn free_with_guard(areas: &Areas, range: &Range<u64>) -> bool {
 
 /// Checks the limits for a new area that takes the place of `replaced` pages.
 ///
-/// Errors: `ENOMEM`.
-pub(super) fn charge(areas: &Areas, area: &Area, replaced: u64, limits: &Limits) -> Result<(), Errno> {
+/// Errors: `ENOMEM`; `EAGAIN` more would be locked than may be.
+pub(super) fn check_limits(areas: &Areas, area: &Area, replaced: u64, limits: &Limits) -> Result<(), Errno> {
     let totals = areas.totals();
     let within = |pages: u64, limit: u64| pages.saturating_mul(PAGE) <= limit;
     let counts_as_data = area.sharing == Sharing::Private
@@ -196,5 +230,7 @@ pub(super) fn charge(areas: &Areas, area: &Area, replaced: u64, limits: &Limits)
     let fits = within((totals.mapped + area.pages()).saturating_sub(replaced), limits.address_space)
         && (!counts_as_data || within(totals.data + area.pages(), limits.data))
         && areas.len() + 2 <= MOST_AREAS;
-    fits.then_some(()).ok_or(Errno::ENOMEM)
+    fits.then_some(()).ok_or(Errno::ENOMEM)?;
+    let locks = area.flags.contains(AreaFlags::LOCKED);
+    if locks && !within(totals.locked + area.pages(), limits.locked) { Err(Errno::EAGAIN) } else { Ok(()) }
 }

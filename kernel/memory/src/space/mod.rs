@@ -13,26 +13,31 @@ mod brk;
 mod fault;
 mod foreign;
 mod fork;
+mod lock;
 mod map;
+mod payment;
 mod remap;
 mod request;
 #[cfg(test)]
 mod tests;
 
 pub use advice::Advice;
+pub use lock::LockAll;
 pub use request::{Limits, MapRequest, Place};
 
 use crate::Placement;
-use crate::area::{Area, AreaInfo, Areas, Backing, PAGE, Sharing};
+use crate::area::{Area, AreaFlags, AreaInfo, Areas, Backing, PAGE, Sharing};
 use crate::frames;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
+use base::charge::{Payer, Resource, Severity};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::frame::Block;
 use machine::paging::{PageCounts, PageKind, PageTables, TableSource, USER_END};
 use machine::sync::{ReadGuard, RwLock, WriteGuard, rank};
+use payment::{Pages, Paid};
 
 /// What a task was about to do when a page fault stopped it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +84,8 @@ pub struct Resident {
     pub text: u64,
     /// Page-table pages (VmPTE).
     pub tables: u64,
+    /// Locked areas (VmLck), pages.
+    pub locked: u64,
 }
 
 /// What identifies a futex word.
@@ -114,10 +121,13 @@ const MOST_AREAS: usize = 65530;
 ///
 /// Locks: all methods but `activate` and the counts take the address space's sleeping lock, faults and readers
 /// shared, changes exclusive. Call with no spinning lock held.
+///
+/// The containers that the task was in that made the space pay for it; see [`crate::payer`].
 pub struct AddressSpace {
     tables: Arc<PageTables>,
     state: RwLock<State>,
     counts: Counts,
+    paid: Paid,
 }
 
 /// What the areas' lock guards.
@@ -129,11 +139,13 @@ struct State {
     brk_end: u64,
     /// Where `mmap` looks for room, from above.
     top: u64,
+    /// What `mlockall` wants of areas that come later.
+    later: AreaFlags,
 }
 
-/// Resident pages.
-#[derive(Default)]
+/// Resident pages, and who pays for them.
 struct Counts {
+    payer: Option<Arc<dyn Payer>>,
     anonymous: AtomicU64,
     file: AtomicU64,
     shared: AtomicU64,
@@ -152,15 +164,25 @@ impl TableSource for Tables {
 impl AddressSpace {
     /// An empty address space. `stack_limit` (RLIMIT_STACK) sets how far below the top `mmap` starts.
     ///
-    /// Errors: `ENOMEM`.
+    /// Errors: `ENOMEM`, also if the running task's containers don't pay for it.
     pub fn new(stack_limit: u64) -> Result<Arc<Self>, Errno> {
         let stack = stack_limit.clamp(LEAST_STACK, USER_END / 6 * 5) / PAGE * PAGE;
-        let state = State { areas: Areas::default(), brk_start: 0, brk_end: 0, top: USER_END - stack - STACK_GUARD };
-        Self::with(PageTables::new(&Tables)?, state, Counts::default())
+        let state = State {
+            areas: Areas::default(),
+            brk_start: 0,
+            brk_end: 0,
+            top: USER_END - stack - STACK_GUARD,
+            later: AreaFlags::empty(),
+        };
+        let payer = crate::payer::current();
+        let paid = Paid::for_root(&payer)?;
+        let tables = PageTables::new(&Tables, payer.clone())?;
+        Self::with(tables, state, Counts::of(PageCounts::default(), payer), paid)
     }
 
-    fn with(tables: Arc<PageTables>, state: State, counts: Counts) -> Result<Arc<Self>, Errno> {
-        crate::heap::try_arc(Self { tables, state: RwLock::new(rank::ADDRESS_SPACE, state), counts })
+    fn with(tables: Arc<PageTables>, state: State, counts: Counts, paid: Paid) -> Result<Arc<Self>, Errno> {
+        let state = RwLock::new(rank::ADDRESS_SPACE, state);
+        crate::heap::try_arc(Self { tables, state, counts, paid })
     }
 
     /// Makes this the address space of the current CPU (see [`PageTables::activate`]).
@@ -190,6 +212,7 @@ impl AddressSpace {
             let mut state = self.write_state();
             let areas = core::mem::take(&mut state.areas);
             self.counts.remove(self.tables.edit().unmap(0..USER_END));
+            self.settle(&state);
             areas
         };
         drop(areas);
@@ -213,6 +236,7 @@ impl AddressSpace {
             stack: totals.stack,
             text: totals.text,
             tables: self.tables.table_pages(),
+            locked: totals.locked,
         }
     }
 
@@ -240,17 +264,36 @@ impl Drop for AddressSpace {
     fn drop(&mut self) {
         // The tables may outlive this value on a CPU that has nothing else to activate; the pages must not.
         self.counts.remove(self.tables.edit().unmap(0..USER_END));
+        self.give_back_but(Pages::default());
     }
 }
 
 impl Counts {
-    fn of(counts: PageCounts) -> Self {
-        let new = Self::default();
-        new.anonymous.store(counts.anonymous, Relaxed);
-        new.file.store(counts.file, Relaxed);
-        new.shared.store(counts.shared, Relaxed);
+    /// Counts that start with these pages, which `payer` pays for.
+    fn of(counts: PageCounts, payer: Option<Arc<dyn Payer>>) -> Self {
+        let new = Self {
+            payer,
+            anonymous: AtomicU64::new(counts.anonymous),
+            file: AtomicU64::new(counts.file),
+            shared: AtomicU64::new(counts.shared),
+            peak: AtomicU64::new(0),
+        };
+        new.charge(counts.anonymous + counts.file + counts.shared);
         new.note_peak();
         new
+    }
+
+    /// More pages are mapped; that is never refused.
+    fn charge(&self, pages: u64) {
+        if let Some(payer) = self.payer.as_ref().filter(|_| pages > 0) {
+            let _never = payer.charge(Resource::PhysicalPages, pages, Severity::Force);
+        }
+    }
+
+    fn uncharge(&self, pages: u64) {
+        if let Some(payer) = self.payer.as_ref().filter(|_| pages > 0) {
+            payer.uncharge(Resource::PhysicalPages, pages);
+        }
     }
 
     fn count(&self, kind: PageKind) -> Option<&AtomicU64> {
@@ -267,12 +310,18 @@ impl Counts {
         if replaced == Some(kind) {
             return;
         }
-        self.count(kind).into_iter().for_each(|count| {
+        let (new, old) = (self.count(kind), replaced.and_then(|kind| self.count(kind)));
+        if let Some(count) = new {
             count.fetch_add(1, Relaxed);
-        });
-        replaced.and_then(|kind| self.count(kind)).into_iter().for_each(|count| {
+        }
+        if let Some(count) = old {
             count.fetch_sub(1, Relaxed);
-        });
+        }
+        match (new.is_some(), old.is_some()) {
+            (true, false) => self.charge(1),
+            (false, true) => self.uncharge(1),
+            _ => {}
+        }
         self.note_peak();
     }
 
@@ -284,6 +333,7 @@ impl Counts {
                 count.fetch_sub(pages, Relaxed);
             }
         }
+        self.uncharge(counts.anonymous + counts.file + counts.shared);
     }
 
     fn note_peak(&self) {

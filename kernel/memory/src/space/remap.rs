@@ -1,10 +1,13 @@
 //! `mremap(2)`.
 
-use super::map::{charge, find_room};
+use super::lock::brings_in;
+use super::map::{check_limits, find_room};
+use super::payment::Pages;
 use super::{AddressSpace, LOWEST, Limits, MOST_AREAS, State, Tables, page_range};
 use crate::area::{Area, Backing, PAGE, Sharing};
 use alloc::vec::Vec;
 use base::Errno;
+use base::charge::{Refused, Severity};
 use bitflags::bitflags;
 use core::ops::Range;
 
@@ -21,7 +24,8 @@ impl AddressSpace {
     /// `mremap(2)` with its raw flags (MAYMOVE 1, FIXED 2, DONTUNMAP 4): the new address.
     ///
     /// Errors: as the manual: `EINVAL` flags, alignment, overlap, a private area of old length 0; `EFAULT` the old
-    /// range is not inside one area; `ENOMEM` no room where it is and it may not move, or a limit.
+    /// range is not inside one area; `ENOMEM` no room where it is and it may not move, a limit, or
+    /// not paid for; `EAGAIN` more would be locked than may be.
     pub fn remap(
         &self,
         address: u64,
@@ -46,8 +50,15 @@ impl AddressSpace {
         let mut state = self.write_state();
         let mut dropped = Vec::new();
         let result = self.remap_locked(&mut state, &old, length, &flags, target, limits, &mut dropped);
+        self.settle(&state);
+        let grown = result.ok().filter(|_| length > old.end - old.start);
+        let brought_in = grown.filter(|&start| state.areas.find(start).is_some_and(|area| brings_in(area.flags)));
         drop(state);
         drop(dropped);
+        if let Some(start) = brought_in {
+            // As far as it goes: the pages that can't be had now fault later.
+            let _ = self.populate(start + (old.end - old.start)..start + length, true);
+        }
         result
     }
 
@@ -84,7 +95,8 @@ impl AddressSpace {
             let more = old.end..old.start + length;
             if old.end == area.end && page_range(old.start, length).is_some() && state.areas.is_free(more.clone()) {
                 let longer = continued(area, more);
-                charge(&state.areas, &longer, 0, limits)?;
+                check_limits(&state.areas, &longer, 0, limits)?;
+                self.pay(Pages::of(&longer), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
                 state.areas.insert(longer);
                 return Ok(old.start);
             }
@@ -98,7 +110,9 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         let leaves = if flags.contains(Flags::DONT_UNMAP) { 0 } else { old_length / PAGE };
-        charge(&state.areas, &moved, leaves, limits)?;
+        check_limits(&state.areas, &moved, leaves, limits)?;
+        let left = if leaves == 0 { Pages::default() } else { Pages::of(&area.part(old)) };
+        self.pay(Pages::of(&moved).without(left), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         let to = match target {
             Some(target) => {
                 dropped.extend(self.take_range(state, target.clone()));

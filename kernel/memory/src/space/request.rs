@@ -24,11 +24,13 @@ pub struct Limits {
     pub data: u64,
     /// RLIMIT_STACK: the growing stack.
     pub stack: u64,
+    /// RLIMIT_MEMLOCK: all locked areas; without bound for who may lock any.
+    pub locked: u64,
 }
 
 impl Limits {
     /// No limits.
-    pub const NONE: Self = Self { address_space: u64::MAX, data: u64::MAX, stack: u64::MAX };
+    pub const NONE: Self = Self { address_space: u64::MAX, data: u64::MAX, stack: u64::MAX, locked: u64::MAX };
 }
 
 /// What `mmap(2)` asks for.
@@ -51,6 +53,8 @@ pub struct MapRequest {
     pub grows_down: bool,
     /// MAP_POPULATE: bring the pages in at once, as far as it goes.
     pub populate: bool,
+    /// MAP_LOCKED: lock it, and bring its pages in.
+    pub locked: bool,
     /// A name in brackets for `/proc/<pid>/maps`.
     pub name: Option<&'static str>,
 }
@@ -68,6 +72,7 @@ impl MapRequest {
             source: None,
             grows_down: false,
             populate: false,
+            locked: false,
             name: None,
         }
     }

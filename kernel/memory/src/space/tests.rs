@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::thread_local;
 
+mod payment;
 mod together;
 
 const RW: Protection = Protection::READ.union(Protection::WRITE);

@@ -73,7 +73,7 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, request: ExecRequest
         environment: &request.environment,
         credentials: &credentials,
         secure,
-        limits: task.process().memory_limits(),
+        limits: task.memory_limits(),
     };
     let loaded = load::load(&plan)?;
     let table = private_files(task)?;

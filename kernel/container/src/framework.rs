@@ -3,7 +3,6 @@
 use crate::{
     container::{Attributes, Container},
     hierarchy::{Hierarchy, Subsystems},
-    inspect::CallbackCounts,
     member::{Member, TaskTable},
     release::{ReleaseQueue, ReleaseWorker},
     set::{SetReference, SetTable, States},
@@ -40,7 +39,6 @@ pub struct Framework {
     subsystems: [Option<Box<dyn Erased>>; MAX_SUBSYSTEMS],
     enabled: Subsystems,
     pub(crate) callbacks: CallbackLists,
-    pub(crate) counts: CallbackCounts,
     /// The root states. They live here and in the root container of the hierarchy that they are bound to.
     roots: States,
     /// The root container of hierarchy 0.
@@ -131,7 +129,6 @@ impl Framework {
         let root_set = sets.root_set(roots.clone());
         Arc::new(Self {
             callbacks,
-            counts: CallbackCounts::new(),
             subsystems: all,
             enabled,
             roots,
@@ -262,8 +259,7 @@ impl Framework {
         self.tasks_of(container).len()
     }
 
-    /// The sets that name the container, of a root those that name no other container of its hierarchy.
-    pub(crate) fn sets_of(&self, container: &Container) -> Vec<Arc<crate::ContainerSet>> {
+    fn sets_of(&self, container: &Container) -> Vec<Arc<crate::ContainerSet>> {
         if container.is_root() {
             self.sets.in_root_of(container.hierarchy().number())
         } else {

@@ -7,6 +7,7 @@ mod faults;
 mod hog;
 mod pointers;
 mod soak;
+mod spend;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ const HELP: &str = "usage: probe COMMAND
   survive           each kind of fault in a child of its own; says by which signal each died
   memory            touches memory until there is none
   forks COUNT       starts COUNT sleeping children; says how many there were and why no more
+  spend WHAT MOST   takes files, pipes, terminals, signals, private or locked memory until it is refused
   soak SECONDS DIR  storms of fork, exec, exit, move, mount and umount, mounting below DIR
 ";
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ["survive"] => faults::survive(),
         ["memory"] => hog::memory(),
         ["forks", count] => count.parse().is_ok_and(hog::forks),
+        ["spend", what, most] => most.parse().is_ok_and(|most| spend::run(what, most)),
         ["soak", seconds, directory] => seconds.parse().is_ok_and(|seconds| soak::run(seconds, directory)),
         ["nothing"] => true,
         _ => {

@@ -87,8 +87,13 @@ impl Subsystem for Bc {
         Callbacks::CAN_FORK.union(Callbacks::ATTACH).union(Callbacks::EXIT).union(Callbacks::CHARGE);
     const FILES: &'static [ControlFile<Self>] = files! {
         "kmemsize" = KernelMemory,
+        "privvmpages" = PrivatePages,
+        "physpages" = PhysicalPages,
         "numtasks" = Tasks,
         "numfiles" = Files,
+        "lockedpages" = LockedPages,
+        "numpty" = Terminals,
+        "numsiginfo" = Signals,
     };
     const REPORT: Option<Report<Self>> = Some(table::USER_BEANCOUNTERS);
 

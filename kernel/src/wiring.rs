@@ -22,6 +22,7 @@ use process::{
     faults::UserCopies,
     scheduling::{CONFINEMENT, Confinement},
 };
+use sched::OnlineChange;
 
 /// The serial terminals, for the interrupt that brings bytes.
 pub static CONSOLE: Hook<Console> = Hook::new();
@@ -65,6 +66,7 @@ pub fn install() -> &'static Population {
     }
     cpuset::TASKS.install(&Confined);
     CONFINEMENT.install(&Confined);
+    sched::ONLINE_CHANGED.install(&Confined);
     population
 }
 
@@ -78,6 +80,10 @@ impl TaskControl for Confined {
         }
     }
 
+    fn has_cpu(&self, member: &dyn Member) -> bool {
+        task_of(member).is_none_or(|task| task.entity().allowed().intersects(&machine::cpu::online()))
+    }
+
     fn set_nodes(&self, member: &dyn Member, nodes: &NodeSet) {
         if let Some(task) = task_of(member) {
             task.set_allowed_nodes(*nodes);
@@ -89,6 +95,14 @@ impl Confinement for Confined {
     fn allowed(&self, task: &Task) -> CpuSet {
         let framework = task.population().framework();
         framework.with_states(task, |place: Lineage<'_, Cpuset>| place.own().cpus()).unwrap_or(machine::cpu::possible())
+    }
+}
+
+impl OnlineChange for Confined {
+    fn changed(&self) {
+        if let Some(population) = POPULATION.get() {
+            cpuset::follow_machine(population.framework());
+        }
     }
 }
 

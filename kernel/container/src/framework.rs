@@ -185,6 +185,17 @@ impl Framework {
         member.membership().with_set(|set| set.payer())?
     }
 
+    /// Calls `f` with the top of the tree that subsystem `S` is bound to, while nothing is mounted, made, removed or
+    /// moved in any container. `None` if the subsystem is disabled. Locks: takes *manage*, exclusively.
+    pub fn with_tree<S: crate::Subsystem, R>(&self, f: impl FnOnce(&crate::Node<'_, S>) -> R) -> Option<R> {
+        if !self.enabled.contains(S::INDEX) {
+            return None;
+        }
+        let _alone = self.manage.write();
+        let root = self.hierarchy_of(S::INDEX).map_or_else(|| self.dummy.clone(), |active| active.root);
+        Some(f(&crate::Node::new(self, root)))
+    }
+
     /// The built-in subsystem of this index, disabled or not.
     pub(crate) fn built_in(&self, index: usize) -> Option<&dyn Erased> {
         self.subsystems[index].as_deref()

@@ -90,6 +90,24 @@ impl Framework {
         }
         let _gate = task.gate().close();
         let tasks = if whole_process { task.threads() } else { vec![task.clone()] };
+        self.carry(target, tasks, writer)
+    }
+
+    /// Moves all live tasks of `source` to `target`, process by process. Held: *manage*, exclusively.
+    pub(crate) fn transfer(&self, source: &Arc<Container>, target: &Arc<Container>) -> Result<(), Errno> {
+        let _target = target.lock.lock();
+        // A fork that is under way adds a child to the source until its parent has been moved.
+        while let Some(task) = self.tasks_of(source).into_iter().find(|task| !task.is_kernel_thread()) {
+            let _gate = task.gate().close();
+            let here = self.tasks_of(source).into_iter();
+            let tasks = here.filter(|other| other.process_id() == task.process_id()).collect();
+            self.carry(target, tasks, &Credentials::root())?;
+        }
+        Ok(())
+    }
+
+    /// Moves tasks of one process. Held: *manage*, the target's lock, the gate.
+    fn carry(&self, target: &Arc<Container>, tasks: Vec<Arc<dyn Member>>, writer: &Credentials) -> Result<(), Errno> {
         let moving: Vec<_> = tasks.into_iter().filter_map(|task| self.moving(task, target)).collect();
         if moving.is_empty() {
             return Ok(());

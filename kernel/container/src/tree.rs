@@ -8,6 +8,7 @@ use crate::{
     subsystem::Subsystem,
 };
 use alloc::{string::String, vec::Vec};
+use base::Errno;
 use core::marker::PhantomData;
 use machine::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -16,6 +17,12 @@ pub struct Node<'a, S> {
     framework: &'a Framework,
     container: Arc<Container>,
     subsystem: PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for Node<'_, S> {
+    fn clone(&self) -> Self {
+        Self { framework: self.framework, container: self.container.clone(), subsystem: PhantomData }
+    }
 }
 
 impl<'a, S: Subsystem> Node<'a, S> {
@@ -71,6 +78,14 @@ impl<'a, S: Subsystem> Node<'a, S> {
     /// The live tasks in this container itself, a snapshot in no particular order.
     pub fn tasks(&self) -> Vec<Arc<dyn Member>> {
         self.framework.tasks_of(&self.container)
+    }
+
+    /// Moves all live tasks of this container to another one of its hierarchy, children that are being born included.
+    /// For a controller whose container can hold tasks no longer. Held by the caller: *manage*, exclusively.
+    ///
+    /// Errors: what the first refusing subsystem says; then some tasks may have moved, each process as a whole.
+    pub fn transfer_tasks(&self, target: &Self) -> Result<(), Errno> {
+        self.framework.transfer(&self.container, &target.container)
     }
 
     /// Whether a live task is in this container itself.

@@ -7,8 +7,9 @@
 //! A task that comes in may run exactly on the container's CPUs, whatever it asked for itself before, and a change of
 //! `cpus` has taken effect on every task inside when the write returns. Rule: interfaces.md, section 10.
 
+use alloc::vec::Vec;
 use base::{Capabilities, CpuId, CpuSet, Errno, MAX_CPUS, MAX_NODES, NodeId, NodeSet, number};
-use container::{Callbacks, ControlFile, Lineage, Member, Move, Node, Subsystem};
+use container::{Callbacks, ControlFile, Framework, Lineage, Member, Move, Node, Subsystem};
 use core::fmt::{self, Write};
 use machine::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use machine::sync::{Hook, SpinLock, rank};
@@ -18,6 +19,8 @@ use machine::{cpu, topology};
 pub trait TaskControl: Sync {
     /// From the return on the task runs on no other CPU than these; what it asked for itself is forgotten.
     fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet);
+    /// Whether the task may use a CPU that is online.
+    fn has_cpu(&self, task: &dyn Member) -> bool;
     /// The task's next page comes from one of these nodes.
     fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet);
 }
@@ -260,6 +263,55 @@ fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), 
     Ok(())
 }
 
+/// The CPUs that are online have changed: those that have left leave every set. Tasks of a container that has none left
+/// move to the nearest one above that has both CPUs and nodes; so do tasks of the root forget their own wish if it
+/// names no other CPU. A CPU that comes back is in the root's set only. Locks: takes *manage*, exclusively.
+pub fn follow_machine(framework: &Framework) {
+    framework.with_tree(|root: &Node<'_, Cpuset>| {
+        let mut changed = Vec::new();
+        root.for_each_below(|node| {
+            let Some(sets) = &node.state().sets else { return };
+            let mut sets = sets.lock();
+            if !sets.cpus.is_subset_of(&cpu::online()) {
+                sets.cpus = sets.cpus.and(&cpu::online());
+                changed.push(node.clone());
+            }
+        });
+        for node in changed {
+            let state = node.state();
+            state.change.store(CHANGES.fetch_add(1, SeqCst), SeqCst);
+            if !state.cpus().is_empty() {
+                node.tasks().iter().for_each(|task| state.confine(&**task));
+            } else if node.has_tasks() {
+                flee(&node);
+            }
+        }
+        if let Some(tasks) = TASKS.get() {
+            let lost = root.tasks().into_iter().filter(|task| !tasks.has_cpu(&**task));
+            lost.for_each(|task| root.state().confine(&*task));
+        }
+    });
+}
+
+/// Moves the tasks of a container whose set has become empty.
+fn flee(node: &Node<'_, Cpuset>) {
+    let mut refuge = node.parent();
+    while let Some(above) = refuge {
+        let Sets { cpus, mems } = above.state().sets();
+        if !cpus.is_empty() && !mems.is_empty() {
+            if let Err(errno) = node.transfer_tasks(&above) {
+                machine::log!(
+                    "cpuset: {} has no CPU left, and its tasks can't go to {}: {errno}",
+                    node.path(),
+                    above.path()
+                );
+            }
+            return;
+        }
+        refuge = above.parent();
+    }
+}
+
 /// The rules of section 10.3, from the fifth on, in their order.
 fn check(node: &Node<'_, Cpuset>, now: &Trial, trial: &Trial) -> Result<(), Errno> {
     if node.children().any(|child| !child.state().trial().is_within(trial)) {
@@ -283,8 +335,9 @@ fn check(node: &Node<'_, Cpuset>, now: &Trial, trial: &Trial) -> Result<(), Errn
 
 #[cfg(test)]
 mod tests {
+    use super::follow_machine;
     use crate::world::World;
-    use base::Errno;
+    use base::{CpuId, Errno};
 
     fn world() -> World {
         // 4 CPUs and 2 nodes
@@ -406,6 +459,59 @@ mod tests {
         assert_eq!(world.write("/a", "cpuset.mems", "\n"), Err(Errno::ENOSPC));
         world.exit(&task);
         assert_eq!(world.write("/a", "cpuset.cpus", " "), Ok(()));
+    }
+
+    fn take_offline(world: &World, number: u32) {
+        machine::cpu::withdraw(CpuId::new(number));
+        follow_machine(world.framework());
+    }
+
+    #[test]
+    fn a_cpu_that_goes_offline_leaves_every_set() {
+        let world = world();
+        give(&world, "/a", "1-3", "0");
+        give(&world, "/a/b", "2-3", "0");
+        let task = world.spawn_in("/a/b");
+        take_offline(&world, 3);
+        for (path, cpus) in [("/", "0-2\n"), ("/a", "1-2\n"), ("/a/b", "2\n"), ("/c", "\n")] {
+            assert_eq!(world.read(path, "cpuset.cpus"), cpus, "{path}");
+        }
+        assert_eq!(task.cpus(), "2");
+        assert_eq!(world.write("/c", "cpuset.cpus", "3"), Err(Errno::EINVAL));
+        come_back(&world, 3);
+        assert_eq!((world.read("/", "cpuset.cpus"), world.read("/a", "cpuset.cpus")), ("0-3\n".into(), "1-2\n".into()));
+    }
+
+    #[test]
+    fn tasks_of_a_container_that_lost_its_last_cpu_move_to_the_nearest_one_that_has_some() {
+        let world = world().mkdir("/a/b/c");
+        give(&world, "/a", "2-3", "1");
+        give(&world, "/a/b", "3", "1");
+        give(&world, "/a/b/c", "3", "1");
+        let tasks = [world.spawn_in("/a/b/c"), world.spawn_in("/a/b/c"), world.spawn_in("/a/b")];
+        take_offline(&world, 3);
+        assert_eq!((world.tasks_in("/a/b/c"), world.tasks_in("/a/b"), world.tasks_in("/a")), (0, 0, 3));
+        assert!(tasks.iter().all(|task| task.cpus() == "2"));
+        take_offline(&world, 2);
+        assert_eq!((world.tasks_in("/a"), world.read("/a", "cpuset.cpus")), (0, "\n".into()));
+        assert!(tasks.iter().all(|task| task.cpus() == "0-3"));
+    }
+
+    #[test]
+    fn a_task_of_the_root_forgets_a_wish_for_nothing_but_a_cpu_that_left() {
+        let world = world();
+        let (one, two) = (world.spawn_in("/"), world.spawn_in("/"));
+        one.wish("3");
+        two.wish("2-3");
+        take_offline(&world, 3);
+        assert_eq!((one.cpus(), two.cpus()), ("0-3".into(), "2-3".into()));
+    }
+
+    fn come_back(world: &World, number: u32) {
+        machine::host::set_cpu(CpuId::new(number));
+        machine::cpu::unpark(&machine::interrupts::off());
+        machine::host::set_cpu(CpuId::new(0));
+        follow_machine(world.framework());
     }
 
     #[test]

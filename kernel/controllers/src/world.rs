@@ -44,6 +44,11 @@ impl Task {
         self.cpus.lock().unwrap().to_string()
     }
 
+    /// Sets the CPUs that it may run on, as it would itself.
+    pub fn wish(&self, cpus: &str) {
+        *self.cpus.lock().unwrap() = CpuSet::parse_list(cpus, CpuId::new(3)).unwrap();
+    }
+
     /// The nodes that its memory may lie on, as a list.
     pub fn nodes(&self) -> String {
         self.nodes.lock().unwrap().to_string()
@@ -95,6 +100,9 @@ fn own(task: &dyn Member) -> &Task {
 impl TaskControl for Control {
     fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet) {
         *own(task).cpus.lock().unwrap() = *cpus;
+    }
+    fn has_cpu(&self, task: &dyn Member) -> bool {
+        own(task).cpus.lock().unwrap().intersects(&machine::cpu::online())
     }
     fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet) {
         *own(task).nodes.lock().unwrap() = *nodes;
@@ -152,6 +160,11 @@ impl World {
     pub fn mkdir(self, path: &str) -> Self {
         self.try_mkdir(path).unwrap();
         self
+    }
+
+    /// The framework itself.
+    pub fn framework(&self) -> &Framework {
+        &self.framework
     }
 
     /// Makes a container.

@@ -68,13 +68,19 @@ pub(crate) struct Cpu {
     /// When the queue wants a timer interrupt; `u64::MAX` is never.
     tick_at: AtomicU64,
     /// What the hardware's timer was last set to; `u64::MAX` once it has fired.
-    armed_for: AtomicU64,
+    pub(crate) armed_for: AtomicU64,
+    /// Whether it is to take tasks; else it goes to [`online`](crate::online), or is there.
+    pub(crate) serves: AtomicBool,
+    /// Whether it is parked there.
+    pub(crate) parked: AtomicBool,
 }
 
 /// The members of a CPU's queue and their accounts.
 pub(crate) struct RunQueue {
     pub(crate) members: Queue<TaskRef>,
-    accounted_at: u64,
+    /// The CPU is going offline, or is: nothing may be added.
+    pub(crate) closed: bool,
+    pub(crate) accounted_at: u64,
     user_clock: CycleClock,
     statistics: CpuStatistics,
     balance_at: u64,
@@ -139,6 +145,7 @@ impl Cpu {
                 rank::RUN_QUEUE,
                 RunQueue {
                     members: Queue::default(),
+                    closed: false,
                     accounted_at: time::now(),
                     user_clock: CycleClock::new(),
                     statistics: CpuStatistics::default(),
@@ -157,6 +164,8 @@ impl Cpu {
             timers: TimerQueue::new(),
             tick_at: AtomicU64::new(u64::MAX),
             armed_for: AtomicU64::new(u64::MAX),
+            serves: AtomicBool::new(true),
+            parked: AtomicBool::new(false),
         }
     }
 
@@ -195,7 +204,7 @@ impl Cpu {
         let mut queue = self.queue.lock();
         if self.number == machine::cpu::current() {
             queue.account(self.number);
-        } else if queue.members.current().is_none() {
+        } else if queue.members.current().is_none() && !self.parked.load(SeqCst) {
             // An idle CPU's clock stands still until it looks; nothing else can be running there.
             let mut statistics = queue.statistics;
             statistics.idle += time::now().saturating_sub(queue.accounted_at);
@@ -229,6 +238,10 @@ impl Cpu {
         let mut candidates = machine::cpu::online();
         let mut any = false;
         while let Some(source) = balance::busiest(self.number, &candidates, state).and_then(get) {
+            // What a CPU on its way offline takes goes elsewhere at once, maybe back to where it was: without end.
+            if !self.serves.load(SeqCst) {
+                return any;
+            }
             let (from, to) = (state(source.number).weight, state(self.number).weight);
             let mut queue = source.queue.lock();
             let stolen = queue.members.steal(source.number.index(), |task, weight| {
@@ -320,7 +333,7 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
         Reason::Blocks => entity.activity() == Activity::Runnable,
         Reason::Preempted | Reason::Yields => true,
     };
-    if stays && state.allowed.contains(cpu.number) {
+    if stays && may_be_on(&state.allowed, cpu.number) && !queue.closed {
         match reason {
             Reason::Yields => queue.members.put_back_yielding(),
             _ => queue.members.put_back(),
@@ -341,12 +354,13 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
 /// The next task of this CPU, from its own queue or another's; `None` to idle.
 fn next(cpu: &'static Cpu) -> Option<TaskRef> {
     let mut queue = cpu.queue.lock();
-    if queue.members.waiting() == 0 {
+    if queue.members.waiting() == 0 && !queue.closed {
         drop(queue);
         cpu.pull(false);
         queue = cpu.queue.lock();
     }
-    let next = queue.members.pick().cloned();
+    // Who waits at a CPU that goes offline is taken elsewhere.
+    let next = if queue.closed { None } else { queue.members.pick().cloned() };
     cpu.publish(&queue);
     cpu.plan(&queue);
     next
@@ -414,7 +428,9 @@ pub fn run_this_cpu() -> ! {
     *cpu.idle.lock() = Some(Arc::new(Context::adopt_current()));
     loop {
         let off = interrupts::off();
-        if cpu.resched.load(SeqCst) || cpu.tasks.load(SeqCst) > 0 || cpu.pull(false) {
+        if !cpu.serves.load(SeqCst) && !cpu.has_later.load(SeqCst) {
+            crate::online::stay_parked(cpu, off);
+        } else if cpu.resched.load(SeqCst) || cpu.tasks.load(SeqCst) > 0 || cpu.pull(false) {
             drop(off);
             reschedule(Reason::Preempted);
         } else if cpu.has_later.load(SeqCst) {
@@ -434,6 +450,9 @@ pub fn on_timer() {
     let Some(cpu) = here() else { return };
     cpu.armed_for.store(u64::MAX, Relaxed);
     timer::run_expired(cpu);
+    if cpu.parked.load(SeqCst) {
+        return;
+    }
     let mut queue = cpu.queue.lock();
     queue.account(cpu.number);
     if queue.members.current().is_none() {
@@ -505,4 +524,9 @@ pub(crate) fn usable(allowed: &CpuSet) -> CpuSet {
     let online = machine::cpu::online();
     let usable = allowed.and(&online);
     if usable.is_empty() { online } else { usable }
+}
+
+/// Whether a task with that set may run on `cpu`: if no CPU of its set is online, it may on each that is.
+pub(crate) fn may_be_on(allowed: &CpuSet, cpu: CpuId) -> bool {
+    allowed.contains(cpu) || usable(allowed).contains(cpu)
 }

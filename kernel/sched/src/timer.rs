@@ -113,6 +113,21 @@ fn remove(place: &mut Option<Place>) {
     }
 }
 
+/// Hands the timers that wait on `from` to `to`, which has to look at its timer then.
+pub(crate) fn hand_over(from: &Cpu, to: &Cpu) {
+    loop {
+        let first = from.timers.entries.lock().first_key_value().map(|(&key, core)| (key, core.clone()));
+        let Some((key, core)) = first else { return };
+        let mut place = core.place.lock();
+        // Otherwise it was set anew or cancelled between the two locks, and the entry is gone.
+        if *place == Some(Place { cpu: from.number, key }) {
+            from.timers.change(|entries| entries.remove(&key));
+            to.timers.change(|entries| entries.insert(key, core.clone()));
+            *place = Some(Place { cpu: to.number, key });
+        }
+    }
+}
+
 /// Calls the timers of this CPU whose deadline has passed.
 pub(crate) fn run_expired(cpu: &Cpu) {
     loop {

@@ -27,10 +27,15 @@ fn known(number: base::CpuId) -> &'static Cpu {
 }
 
 /// Puts a task, whose state is locked, into the queue of `target`, and has that CPU look if the task goes before what
-/// runs there.
-pub(crate) fn enqueue_on(target: &'static Cpu, task: &TaskRef, state: &mut RunState) {
-    let number = target.number;
+/// runs there. If `target` goes offline meanwhile, the task goes elsewhere.
+pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut RunState) {
     let mut queue = target.queue.lock();
+    while queue.closed {
+        drop(queue);
+        target = place(task, state);
+        queue = target.queue.lock();
+    }
+    let number = target.number;
     queue.members.add(number.index(), task.clone(), state.nice.weight(), state.standing);
     state.queued = true;
     task.entity().set_cpu(number);
@@ -136,7 +141,7 @@ pub fn set_allowed(task: &TaskRef, allowed: &CpuSet) {
     let mut state = entity.lock();
     entity.store_allowed(&mut state, if allowed.intersects(&wanted) { *allowed } else { wanted });
     loop {
-        if !state.queued || cpu::get(entity.cpu()).is_none() || state.allowed.contains(entity.cpu()) {
+        if !state.queued || cpu::get(entity.cpu()).is_none() || cpu::may_be_on(&state.allowed, entity.cpu()) {
             return;
         }
         match take_waiting(task, &mut state) {

@@ -37,14 +37,14 @@ pub fn sched_setaffinity(call: &Call<'_>, tid: i32, size: u32, mask: UserPtr<u8>
     Ok(0)
 }
 
-/// `sched_getaffinity(2)`: the bytes of the mask. `EINVAL` the buffer is too small for the CPUs that are possible, or
+/// `sched_getaffinity(2)`: the bytes of the mask, without CPUs that are offline. `EINVAL` the buffer is too small for the CPUs that are possible, or
 /// no multiple of 8.
 pub fn sched_getaffinity(call: &Call<'_>, tid: i32, size: u32, out: UserPtr<u64>) -> Result<usize, Errno> {
     let words = machine::cpu::possible().iter().last().map_or(1, |last| last.index() / 64 + 1);
     if (size as usize) < words * 8 || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    let allowed = scheduled_task(call, tid)?.entity().allowed().and(&machine::cpu::possible());
+    let allowed = scheduled_task(call, tid)?.entity().allowed().and(&machine::cpu::online());
     out.write_array(&allowed.words()[..words])?;
     Ok(words * 8)
 }

@@ -26,6 +26,8 @@ pub const TESTS: &[KernelTest] = &[
     KernelTest::new("sched::shares_follow_nice_values", shares_follow_nice_values),
     KernelTest::new("sched::time_is_charged_to_the_nanosecond", time_is_charged_to_the_nanosecond),
     KernelTest::new("sched::timers_call_once_and_in_order", timers_call_once_and_in_order),
+    KernelTest::on("sched::timers_of_a_cpu_that_goes_offline_still_call", 2, 1, timers_leave_an_offline_cpu),
+    KernelTest::on("sched::cpus_come_and_go_under_load", 2, 1, cpus_come_and_go_under_load),
     KernelTest::new("sched::a_cancelled_timer_does_not_call", a_cancelled_timer_does_not_call),
     KernelTest::new("sched::a_wait_ends_at_its_deadline", a_wait_ends_at_its_deadline),
     KernelTest::new("sched::a_wait_ends_when_interrupted", a_wait_ends_when_interrupted),
@@ -335,6 +337,79 @@ fn timers_call_once_and_in_order() {
     assert!(time::now() >= now + 30_000_000);
     sleep(10_000_000);
     assert_eq!(*calls.order.lock(), [0, 1, 2]);
+}
+
+fn timers_leave_an_offline_cpu() {
+    let calls = calls();
+    let set_on_second = {
+        let calls = calls.clone();
+        start(nth_cpu(1), 0, move || {
+            let (call, timer) = timer(7, &calls);
+            timer.set(time::now() + 20_000_000);
+            calls.news.wait_until(|| (!calls.order.lock().is_empty()).then_some(()));
+            drop((call, timer));
+        })
+    };
+    sleep(2_000_000);
+    let second = CpuId::new(1);
+    sched::take_offline(second).expect("the second CPU can go");
+    set_on_second.join();
+    assert_eq!(*calls.order.lock(), [7]);
+    sched::bring_online(second).expect("it parked");
+}
+
+/// Tasks that spin, sleep and are told to go elsewhere, while all CPUs but the first go and come back.
+fn cpus_come_and_go_under_load() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let all = cpu::online();
+    let tasks: Vec<_> = (0..12)
+        .map(|index| {
+            let stop = stop.clone();
+            anywhere(move || {
+                while !stop.load(SeqCst) {
+                    match index % 3 {
+                        0 => sleep(200_000),
+                        1 => sched::sched_yield(),
+                        _ => sched::give_way(),
+                    }
+                }
+            })
+        })
+        .collect();
+    let mover = {
+        let (stop, tasks) = (stop.clone(), tasks.clone());
+        anywhere(move || {
+            for round in 0.. {
+                if stop.load(SeqCst) {
+                    return;
+                }
+
+                let task: &Arc<Runner> = &tasks[round % tasks.len()];
+                let wish = if round % 5 == 0 { all } else { nth_of(&all, round / 5) };
+                sched::set_allowed(&task.reference(), &wish);
+                sched::sched_yield();
+            }
+        })
+    };
+    for round in 0..30 {
+        let number = all.iter().nth(1 + round % (all.count() - 1)).expect("there are two");
+        sched::take_offline(number).expect("only the first can't go");
+        let before = sched::statistics(number);
+        tasks.iter().for_each(|task| *task.seen.lock() = CpuSet::EMPTY);
+        sleep(1_000_000);
+        assert_eq!(sched::statistics(number), before, "CPU {number} did something while it was offline");
+        assert!(tasks.iter().all(|task| !task.seen.lock().contains(number)), "a task ran on CPU {number}");
+        sched::bring_online(number).expect("it was online before");
+    }
+    assert_eq!(sched::take_offline(CpuId::new(0)), Err(base::Errno::EBUSY));
+    assert_eq!(cpu::online(), all);
+    stop.store(true, SeqCst);
+    mover.join();
+    tasks.iter().for_each(|task| task.join());
+}
+
+fn nth_of(cpus: &CpuSet, index: usize) -> CpuSet {
+    CpuSet::only(cpus.iter().nth(index % cpus.count()).expect("the index is within"))
 }
 
 fn a_cancelled_timer_does_not_call() {

@@ -102,7 +102,7 @@ fn loadavg(_: &System, out: &mut String) -> Result<(), Errno> {
 }
 
 fn uptime(_: &System, out: &mut String) -> Result<(), Errno> {
-    let idle: u64 = cpu::online().iter().map(|cpu| sched::statistics(cpu).idle).sum();
+    let idle: u64 = cpu::possible().iter().map(|cpu| sched::statistics(cpu).idle).sum();
     let [up, idle] = [time::now(), idle].map(|ns| ns / 10_000_000);
     written(writeln!(out, "{}.{:02} {}.{:02}", up / 100, up % 100, idle / 100, idle % 100))
 }
@@ -111,11 +111,15 @@ fn stat(_: &System, out: &mut String) -> Result<(), Errno> {
     let mut all = [0; 4];
     let mut switches = 0;
     let mut lines = String::new();
-    for cpu in cpu::online().iter() {
+    // The sums go on counting what a CPU did that is offline by now.
+    for cpu in cpu::possible().iter() {
         let statistics = sched::statistics(cpu);
         let times = [statistics.user, statistics.nice, statistics.system, statistics.idle];
         all.iter_mut().zip(times).for_each(|(sum, time)| *sum += time);
         switches += statistics.switches;
+        if !cpu::online().contains(cpu) {
+            continue;
+        }
         written(cpu_line(&mut lines, &alloc::format!("cpu{cpu}"), times))?;
     }
     written(cpu_line(out, "cpu ", all))?;

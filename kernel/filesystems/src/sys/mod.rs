@@ -66,7 +66,7 @@ static CPUS: Directory<System> = Directory {
 static NODES: Directory<System> = Directory {
     id: 6,
     lines: &[
-        Line::text("has_cpu", |_, out| line(out, nodes(|node| !topology::get().cpus_of(node).is_empty()))),
+        Line::text("has_cpu", |_, out| line(out, nodes(|node| !cpus_of(node).is_empty()))),
         Line::text("has_memory", |_, out| line(out, topology::get().nodes_with_memory())),
         Line::text("has_normal_memory", |_, out| line(out, topology::get().nodes_with_memory())),
         Line::text("online", |_, out| line(out, nodes(|_| true))),
@@ -77,6 +77,11 @@ static NODES: Directory<System> = Directory {
 
 fn line(out: &mut String, value: impl core::fmt::Display) -> Result<(), Errno> {
     writeln!(out, "{value}").map_err(|_| Errno::ENOMEM)
+}
+
+/// The CPUs of a node that are online.
+fn cpus_of(node: NodeId) -> CpuSet {
+    topology::get().cpus_of(node).and(&cpu::online())
 }
 
 fn nodes(wanted: impl Fn(NodeId) -> bool) -> NodeSet {
@@ -104,7 +109,9 @@ impl Children<System> for EachCpu {
         if !cpu::possible().contains(cpu) {
             return Err(Errno::ENOENT);
         }
-        Ok(DirectoryInode::new(holder.clone(), OneCpu(cpu), &CPU, 0o755))
+        // As on Linux, the CPU that booted can't be taken offline and has no file for it.
+        let table = if cpu.raw() == 0 { &BOOT_CPU } else { &CPU };
+        Ok(DirectoryInode::new(holder.clone(), OneCpu(cpu), table, 0o755))
     }
 }
 
@@ -121,11 +128,24 @@ impl Subject for OneCpu {
 static CPU: Directory<OneCpu> = Directory {
     id: 0,
     lines: &[
-        Line::text("online", |cpu, out| line(out, u8::from(cpu::online().contains(cpu.0)))),
+        Line::setting("online", |cpu, out| line(out, u8::from(cpu::online().contains(cpu.0))), set_online),
         Line::directory("topology", &CPU_TOPOLOGY),
     ],
     children: Some(&NodeOfCpu),
 };
+
+static BOOT_CPU: Directory<OneCpu> =
+    Directory { id: 2, lines: &[Line::directory("topology", &CPU_TOPOLOGY)], children: Some(&NodeOfCpu) };
+
+/// Takes the CPU offline or brings it back. The words are those of Linux: only the first letter counts, after `o` the
+/// second. `EINVAL` another word; `EIO` the CPU never started.
+fn set_online(cpu: &OneCpu, text: &[u8]) -> Result<(), Errno> {
+    match text {
+        [b'1' | b'y' | b'Y', ..] | [b'o' | b'O', b'n' | b'N', ..] => sched::bring_online(cpu.0),
+        [b'0' | b'n' | b'N', ..] | [b'o' | b'O', b'f' | b'F', ..] => sched::take_offline(cpu.0),
+        _ => Err(Errno::EINVAL),
+    }
+}
 
 static CPU_TOPOLOGY: Directory<OneCpu> = Directory {
     id: 1,
@@ -220,8 +240,8 @@ impl Subject for OneNode {
 static NODE: Directory<OneNode> = Directory {
     id: 0,
     lines: &[
-        Line::text("cpulist", |node, out| line(out, topology::get().cpus_of(node.0))),
-        Line::text("cpumap", |node, out| line(out, topology::get().cpus_of(node.0).mask(possible()))),
+        Line::text("cpulist", |node, out| line(out, cpus_of(node.0))),
+        Line::text("cpumap", |node, out| line(out, cpus_of(node.0).mask(possible()))),
         Line::text("distance", distance),
         Line::text("meminfo", |node, out| node_meminfo(node.0, out)),
     ],

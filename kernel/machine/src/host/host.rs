@@ -2,7 +2,7 @@
 //! hardware.
 
 use crate::topology::{CpuInfo, NodeInfo, Topology};
-use base::{CpuId, MAX_CPUS, NodeId};
+use base::{CpuId, CpuSet, MAX_CPUS, NodeId};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::{cell::Cell, sync::OnceLock};
 
@@ -14,6 +14,7 @@ pub use super::parking::Parking;
 
 thread_local! {
     pub(super) static CPU: Cell<u32> = const { Cell::new(0) };
+    pub(super) static OFFLINE: Cell<CpuSet> = const { Cell::new(CpuSet::EMPTY) };
     pub(super) static CLOCK: Cell<Option<u64>> = const { Cell::new(None) };
     pub(super) static DEADLINE: Cell<Option<u64>> = const { Cell::new(None) };
     pub(super) static INTERRUPTS_OFF: Cell<u32> = const { Cell::new(0) };

@@ -109,7 +109,7 @@ pub mod context {
 
 pub mod cpu {
     //! CPUs are numbers that threads carry.
-    use super::host::{CPU, USER_CYCLES};
+    use super::host::{CPU, OFFLINE, USER_CYCLES};
     use crate::interrupts::InterruptsOff;
     use base::{CpuId, CpuSet};
 
@@ -123,9 +123,22 @@ pub mod cpu {
         CpuSet::first(crate::topology::get().cpus.len())
     }
 
-    /// The CPUs of the topology, all of which are online.
+    /// The CPUs of the topology without those that this thread has withdrawn.
     pub fn online() -> CpuSet {
-        possible()
+        possible().without(&OFFLINE.with(|offline| offline.get()))
+    }
+
+    /// Takes a CPU out of [`online`], for this thread.
+    pub fn withdraw(cpu: CpuId) {
+        OFFLINE.with(|offline| offline.set(offline.get().or(&CpuSet::only(cpu))));
+    }
+
+    /// Nothing has to be told to a host's CPU.
+    pub fn park(_off: &InterruptsOff) {}
+
+    /// The CPU that this thread stands for is in [`online`] again.
+    pub fn unpark(_off: &InterruptsOff) {
+        OFFLINE.with(|offline| offline.set(offline.get().without(&CpuSet::only(current()))));
     }
 
     /// The processor's maker: none.

@@ -55,6 +55,8 @@ ranks! {
     DIRECTORY = 60;
     /// An inode's attributes and what belongs to writing it.
     INODE = 70;
+    /// CPUs that go offline or come back: one at a time.
+    CPU_ONLINE = 90;
     /// The framework's `manage` lock: shared for moves, mkdir, rmdir, exclusive for mount and umount.
     MANAGE = 100;
     /// One container. Parent before child, two of one level by serial number.

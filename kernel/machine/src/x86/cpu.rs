@@ -103,7 +103,33 @@ unsafe impl Sync for StackSpace {}
 static BOOT_STACKS: StackSpace = StackSpace(UnsafeCell::new([0; EMERGENCY_STACK_SIZE * EMERGENCY_STACKS]));
 static BOOT_CPU: CpuLocal = CpuLocal::new();
 static ALL: Once<Box<[&'static CpuLocal]>> = Once::new();
-static ONLINE: [AtomicU64; MAX_CPUS / 64] = [const { AtomicU64::new(0) }; MAX_CPUS / 64];
+/// CPUs that take tasks.
+static ONLINE: SharedSet = SharedSet::new();
+/// CPUs that are told when mappings of the kernel change: all that run but those that are parked.
+static ATTENTIVE: SharedSet = SharedSet::new();
+/// CPUs that have ever been started: they serve interrupts.
+static STARTED: SharedSet = SharedSet::new();
+
+/// A set of CPUs that several CPUs change.
+struct SharedSet([AtomicU64; MAX_CPUS / 64]);
+
+impl SharedSet {
+    const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; MAX_CPUS / 64])
+    }
+
+    fn get(&self) -> CpuSet {
+        CpuSet::from_words(core::array::from_fn(|word| self.0[word].load(Ordering::SeqCst)))
+    }
+
+    fn insert(&self, cpu: CpuId) {
+        self.0[cpu.index() / 64].fetch_or(1 << (cpu.index() % 64), Ordering::SeqCst);
+    }
+
+    fn remove(&self, cpu: CpuId) {
+        self.0[cpu.index() / 64].fetch_and(!(1 << (cpu.index() % 64)), Ordering::SeqCst);
+    }
+}
 
 /// Gives the boot CPU its block. The first thing that the kernel does; `current()` works from then on.
 pub(super) fn init_boot_cpu() {
@@ -172,13 +198,52 @@ pub fn possible() -> CpuSet {
     CpuSet::first(ALL.get().map_or(1, |all| all.len()))
 }
 
-/// The CPUs that run the kernel by now.
+/// The CPUs that take tasks: those that have been started and not been taken offline since.
 pub fn online() -> CpuSet {
-    CpuSet::from_words(core::array::from_fn(|word| ONLINE[word].load(Ordering::Acquire)))
+    ONLINE.get()
+}
+
+/// The CPUs that serve interrupts, those that are offline included.
+pub(super) fn started() -> CpuSet {
+    STARTED.get()
+}
+
+/// The CPUs that must forget a mapping of the kernel when it goes.
+pub(super) fn attentive() -> CpuSet {
+    ATTENTIVE.get()
 }
 
 pub(super) fn set_online(cpu: CpuId) {
-    ONLINE[cpu.index() / 64].fetch_or(1 << (cpu.index() % 64), Ordering::Release);
+    STARTED.insert(cpu);
+    ATTENTIVE.insert(cpu);
+    ONLINE.insert(cpu);
+}
+
+/// Takes a CPU out of [`online`]. It goes on with what it does, and answers calls and interrupts as before, until
+/// it parks itself.
+pub fn withdraw(cpu: CpuId) {
+    ONLINE.remove(cpu);
+}
+
+/// From here on changes of the kernel's mappings need not be told to this CPU: it will do nothing but halt and serve
+/// interrupts until [`unpark`]. No user address space may be active on it.
+pub fn park(_off: &InterruptsOff) {
+    ATTENTIVE.remove(current());
+}
+
+/// Ends [`park`]: this CPU forgets what it knew of mappings, and is in [`online`] again.
+pub fn unpark(_off: &InterruptsOff) {
+    use x86_64::registers::control::{Cr4, Cr4Flags};
+    // First: who changes a mapping from here on tells this CPU; what was changed before is forgotten below.
+    ATTENTIVE.insert(current());
+    let flags = Cr4::read();
+    // SAFETY: taking the flag away and giving it back makes this CPU forget all entries, global ones too, and changes
+    // nothing else.
+    unsafe {
+        Cr4::write(flags - Cr4Flags::PAGE_GLOBAL);
+        Cr4::write(flags);
+    }
+    ONLINE.insert(current());
 }
 
 /// Halts this CPU until an interrupt has been handled. Interrupts are on afterwards.

@@ -36,17 +36,17 @@ impl Mailbox {
 }
 
 /// Makes `cpu` call its reschedule handler soon; with interrupts off there, as soon as they are on. Nothing
-/// for a CPU that is not online.
+/// for a CPU that has not been started.
 pub fn reschedule(cpu: CpuId) {
     let off = interrupts::off();
-    if cpu::online().contains(cpu)
+    if cpu::started().contains(cpu)
         && let Some(target) = cpu::local(cpu)
     {
         local_apic::send(&off, target.apic_id.get(), vector::RESCHEDULE);
     }
 }
 
-/// Runs `function` on each online CPU of `cpus`, with interrupts off there, and returns when all have; on this
+/// Runs `function` on each CPU of `cpus` that has been started (also if it is offline by now), with interrupts off there, and returns when all have; on this
 /// CPU too if it is among them.
 ///
 /// Must not be called with an `IrqLock` held (a target may spin for it, deaf to interrupts), nor from inside
@@ -55,7 +55,7 @@ pub fn call(cpus: &CpuSet, function: &(dyn Fn() + Sync)) {
     let off = interrupts::off();
     let here = cpu::here();
     let own = CpuId::new(here.id.get());
-    let targets = cpus.and(&cpu::online()).without(&CpuSet::only(own));
+    let targets = cpus.and(&cpu::started()).without(&CpuSet::only(own));
     let count = targets.count();
     if count > 0 {
         let mailbox = &here.mailbox;

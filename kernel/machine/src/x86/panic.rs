@@ -46,7 +46,7 @@ pub(super) fn stop_others() {
         halt_if_stopping();
         return;
     }
-    for target in cpu::online().without(&base::CpuSet::only(own)).iter().filter_map(cpu::local) {
+    for target in cpu::started().without(&base::CpuSet::only(own)).iter().filter_map(cpu::local) {
         local_apic::send_non_maskable(&off, target.apic_id.get());
     }
     // They have a stack of their own for this and no lock to wait for; give them time to get there.

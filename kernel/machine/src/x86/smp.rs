@@ -112,7 +112,7 @@ pub(super) fn prepare() {
 /// Starts all other possible CPUs; each calls `entry`, interrupts off, on a stack of its own, with its per-CPU
 /// data ready. Returns when each has answered; one that does not answer is logged and stays out.
 pub fn start_others(entry: fn() -> !) {
-    let others = cpu::possible().without(&cpu::online());
+    let others = cpu::possible().without(&cpu::started());
     if others.is_empty() {
         return;
     }
@@ -173,7 +173,7 @@ fn start(local: &'static CpuLocal, slot: *mut Slot, page: u64) -> bool {
         local_apic::send_start_up(&interrupts::off(), local.apic_id.get(), page);
         let end = time::now() + PATIENCE;
         while time::now() < end {
-            if cpu::online().contains(id) {
+            if cpu::started().contains(id) {
                 return true;
             }
             core::hint::spin_loop();

@@ -140,7 +140,9 @@ fn unmap(batch: Vec<Stack>) {
 
 /// Makes all CPUs forget the pages of the stacks in `slots`.
 fn forget(slots: &[u64]) {
-    ipi::call(&cpu::online(), &|| {
+    // The pages must be seen gone by a CPU that is not among those asked here: see `cpu::unpark`.
+    core::sync::atomic::fence(Ordering::SeqCst);
+    ipi::call(&cpu::attentive(), &|| {
         for page in slots.iter().flat_map(|slot| (1..SLOT / PAGE_SIZE).map(move |page| slot + page * PAGE_SIZE)) {
             x86_64::instructions::tlb::flush(VirtAddr::new(page));
         }

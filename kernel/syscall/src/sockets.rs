@@ -365,8 +365,14 @@ pub fn recvfrom(
 ) -> Result<usize, Errno> {
     let file = call.socket_file(descriptor)?;
     let (told, received) = receive_into(&file, &[(buffer.address(), length)], flags)?;
-    if let Some(from) = received.from {
-        tell_address(&from, address, address_length)?;
+    match received.from {
+        Some(from) => tell_address(&from, address, address_length)?,
+        None if address.is_null() => {}
+        // The sender has no name: nothing is copied, and the length says so.
+        None => {
+            i32::try_from(address_length.read()?).map_err(|_| Errno::EINVAL)?;
+            address_length.write(&0)?;
+        }
     }
     Ok(told)
 }

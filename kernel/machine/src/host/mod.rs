@@ -48,6 +48,11 @@ pub mod context {
     /// Bytes of the stack that a context would have.
     pub const STACK_SIZE: u64 = 32 * 1024;
 
+    /// There are no kernel stacks.
+    pub fn stack_bytes() -> u64 {
+        0
+    }
+
     /// What is kept of a task that does not run.
     #[derive(Debug, Default)]
     pub struct Context {

@@ -17,6 +17,11 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{FsBase, KernelGsBase};
 
+/// Bytes of all kernel stacks, those that are kept for later included.
+pub fn stack_bytes() -> u64 {
+    super::stack::mapped_bytes()
+}
+
 /// A kernel stack and the state of what runs on it.
 #[derive(Debug)]
 pub struct Context {

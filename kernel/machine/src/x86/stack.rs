@@ -1,5 +1,5 @@
-//! Kernel stacks: 32 KiB each (more in debug builds), with a page below that is never mapped, so that an overflow is a fault and not
-//! a silent overwrite.
+//! Kernel stacks: 32 KiB each (more in debug builds), with a page below that is never mapped, so that an overflow is
+//! a fault and not a silent overwrite.
 //!
 //! A stack that is given back stays mapped in a small pool of its CPU, for the next task. What overflows the
 //! pool is unmapped, many stacks at a time, because every CPU must forget the addresses before the memory can
@@ -28,6 +28,14 @@ const BATCH: usize = 32;
 
 /// The end of the slots that were ever used.
 static USED: AtomicU64 = AtomicU64::new(STACKS);
+
+/// Stacks that are mapped, those that are kept for later included.
+static MAPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of all stacks that are mapped.
+pub(super) fn mapped_bytes() -> u64 {
+    MAPPED.load(Ordering::Relaxed) * STACK_SIZE
+}
 
 /// Slots that are not mapped, and stacks that wait to be unmapped.
 struct Free {
@@ -85,7 +93,10 @@ impl Stack {
         // SAFETY: the slot is this stack's alone (taken from the list, or never used before), and so is each frame,
         // which the allocator gave up.
         match unsafe { kernel_map::map_pages(slot + PAGE_SIZE, &frames) } {
-            Ok(()) => Ok(Self { slot }),
+            Ok(()) => {
+                MAPPED.fetch_add(1, Ordering::Relaxed);
+                Ok(Self { slot })
+            }
             Err(mapped) => {
                 // SAFETY: mapped just now, and nobody knows of them.
                 unsafe { kernel_map::unmap_pages(slot + PAGE_SIZE, mapped as u64, |_| ()) };
@@ -133,6 +144,7 @@ fn unmap(batch: Vec<Stack>) {
         // SAFETY: mapped by `Stack::new`, and the owner gave it up.
         unsafe { kernel_map::unmap_pages(slot + PAGE_SIZE, PAGES as u64, |frame| frames.push(frame)) };
     }
+    MAPPED.fetch_sub(slots.len() as u64, Ordering::Relaxed);
     forget(&slots);
     frames.into_iter().for_each(give_back);
     FREE.lock().slots.extend(slots);

@@ -73,6 +73,11 @@ impl<S> Line<S> {
         Self { name, mode: 0o644, what: What::Setting(show, store) }
     }
 
+    /// What the owner may write, and nobody read.
+    pub const fn order(name: &'static str, store: Store<S>) -> Self {
+        Self { name, mode: 0o200, what: What::Setting(|_, _| Err(Errno::EIO), store) }
+    }
+
     /// A symbolic link.
     pub const fn link(name: &'static str, follow: Follow<S>, text: LinkText<S>) -> Self {
         Self { name, mode: 0o777, what: What::Link(follow, text) }

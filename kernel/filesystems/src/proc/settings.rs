@@ -28,10 +28,41 @@ static KERNEL: Directory<System> = Directory {
 
 static VM: Directory<System> = Directory {
     id: 3,
-    // Memory is promised freely, and who touches too much of it is killed: Linux's mode 1.
-    lines: &[Line::text("overcommit_memory", |_, out| written(writeln!(out, "1")))],
+    lines: &[
+        Line::order("drop_caches", drop_caches),
+        // Memory is promised freely, and who touches too much of it is killed: Linux's mode 1.
+        Line::text("overcommit_memory", |_, out| written(writeln!(out, "1"))),
+    ],
     children: None,
 };
+
+/// `drop_caches` (Documentation/admin-guide/sysctl/vm.rst): 1 clean pages of files, 2 what the kernel's heap keeps for
+/// later, 3 both, 4 not to be logged any more.
+fn drop_caches(_: &System, text: &[u8]) -> Result<(), Errno> {
+    let what = number::parse_unsigned(core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?)?;
+    if !(1..=4).contains(&what) {
+        return Err(Errno::EINVAL);
+    }
+    if what & 2 != 0 {
+        memory::heap::trim();
+    }
+    Ok(())
+}
+
+/// `/proc/sysrq-trigger` (Documentation/admin-guide/sysrq.rst): the first letter is an order. This kernel knows `b`
+/// (reset at once), `c` (panic), `o` (power off); any other gets their list in the log.
+pub(super) fn sysrq(_: &System, text: &[u8]) -> Result<(), Errno> {
+    match text.first() {
+        Some(b'b') => {
+            machine::log!("sysrq: Resetting");
+            machine::power::reset()
+        }
+        Some(b'c') => panic!("sysrq: a crash was asked for"),
+        Some(b'o') => process::power_off(),
+        _ => machine::log!("sysrq: HELP : reboot(b) crash(c) poweroff(o)"),
+    }
+    Ok(())
+}
 
 fn name(out: &mut String, name: &[u8]) -> Result<(), Errno> {
     written(writeln!(out, "{}", String::from_utf8_lossy(name)))

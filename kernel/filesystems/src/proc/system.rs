@@ -29,6 +29,7 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::text("meminfo", meminfo),
         Line::text("stat", stat),
         Line::directory("sys", &settings::SYS),
+        Line::order("sysrq-trigger", settings::sysrq),
         Line::text("uptime", uptime),
         Line::text("version", |_, out| written(writeln!(out, "{SYSTEM} version {RELEASE} {VERSION}"))),
     ],
@@ -147,9 +148,14 @@ fn meminfo(_: &System, out: &mut String) -> Result<(), Errno> {
     let frames = memory::frames::total();
     let (total, free) = (kibibytes(frames.total), kibibytes(frames.free));
     let rows = [("MemTotal", total), ("MemFree", free), ("MemAvailable", free), ("Buffers", 0), ("Cached", 0)];
+    let kernel = [
+        ("Slab", kibibytes(memory::heap::statistics().frames)),
+        ("KernelStack", machine::context::stack_bytes() >> 10),
+    ];
     let empty = ["SwapCached", "SwapTotal", "SwapFree", "Dirty", "Writeback", "Shmem"].map(|name| (name, 0));
     rows.iter()
         .chain(&empty)
+        .chain(&kernel)
         .try_for_each(|(name, value)| written(writeln!(out, "{:<16}{value:>8} kB", alloc::format!("{name}:"))))
 }
 

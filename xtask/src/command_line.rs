@@ -110,7 +110,7 @@ pub struct MachineOptions {
 impl MachineOptions {
     /// The shape that the options describe.
     pub fn shape(&self) -> Shape {
-        Shape { cpus: self.cpus, nodes: self.nodes, memory: self.memory, firmware: self.firmware }
+        Shape { cpus: self.cpus, nodes: self.nodes, memoryless: 0, memory: self.memory, firmware: self.firmware }
     }
 }
 

@@ -59,8 +59,8 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// QEMU's name of the CPU's model.
     pub cpu_model: String,
-    /// Virtual time counts instructions: every run takes the same.
-    pub icount: bool,
+    /// Virtual time counts instructions, so that every run takes the same: each takes 2 to this power nanoseconds.
+    pub icount: Option<u8>,
     /// The disk image.
     pub image: PathBuf,
     /// The initramfs, raw or gzip.
@@ -84,9 +84,16 @@ impl Machine {
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
         add(&["-nodefaults", "-no-user-config", "-machine", "q35", "-vga", "std", "-display", "none", "-no-reboot"]);
         add(&["-accel", if self.accelerator == Accelerator::Kvm { "kvm" } else { "tcg" }, "-cpu", &self.cpu_model]);
-        if self.icount {
+        if let Some(shift) = self.icount {
             // The same clock and the same random numbers in every run.
-            add(&["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
+            add(&[
+                "-icount",
+                &format!("shift={shift},sleep=off"),
+                "-seed",
+                "1",
+                "-rtc",
+                "base=2026-01-01T00:00:00,clock=vm",
+            ]);
         }
         add(&self.shape.arguments()?.iter().map(String::as_str).collect::<Vec<_>>());
         if self.shape.firmware == Firmware::Uefi {
@@ -183,10 +190,10 @@ mod tests {
 
     fn machine(firmware: Firmware) -> Machine {
         Machine {
-            shape: Shape { cpus: 1, nodes: 1, memory: Size::mebibytes(64), firmware },
+            shape: Shape { cpus: 1, nodes: 1, memoryless: 0, memory: Size::mebibytes(64), firmware },
             accelerator: Accelerator::Tcg,
             cpu_model: "max,erms=off".to_owned(),
-            icount: true,
+            icount: Some(0),
             image: PathBuf::from("/a,b/bios.img"),
             initramfs: PathBuf::from("/initramfs.cpio"),
             symbols: PathBuf::from("/symbols"),

@@ -33,7 +33,7 @@ pub fn run(options: &Image) -> Result<u8> {
 
 /// The archive in gzip, because the BIOS loads slowly and fails with tens of megabytes. A file that is compressed
 /// already stays as it is.
-fn compressed(archive: &Path, run: &RunFolder) -> Result<PathBuf> {
+pub fn compressed(archive: &Path, run: &RunFolder) -> Result<PathBuf> {
     if fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?.starts_with(&[0x1f, 0x8b]) {
         return Ok(archive.to_owned());
     }

@@ -75,7 +75,7 @@ fn prepare(options: &Qemu, run: &RunFolder) -> Result<Machine> {
         shape: options.machine.shape(),
         accelerator: acceleration::choose(options.machine.accel, options.icount, run)?,
         cpu_model: options.machine.cpu.clone(),
-        icount: options.icount,
+        icount: options.icount.then_some(0),
         image,
         initramfs,
         symbols: kernel.symbols,

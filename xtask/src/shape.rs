@@ -69,6 +69,8 @@ pub struct Shape {
     pub cpus: u32,
     /// How many memory nodes; CPUs and memory are spread over them evenly.
     pub nodes: u32,
+    /// How many nodes, the last ones, have no memory.
+    pub memoryless: u32,
     /// All memory together.
     pub memory: Size,
     /// What starts the bootloader.
@@ -80,7 +82,11 @@ impl fmt::Display for Shape {
         let plural = |number: u32| if number == 1 { "" } else { "s" };
         let (cpus, nodes) = (self.cpus, self.nodes);
         let firmware = self.firmware.name();
-        write!(out, "{firmware}, {cpus} CPU{}, {nodes} node{}, {}", plural(cpus), plural(nodes), self.memory)
+        write!(out, "{firmware}, {cpus} CPU{}, {nodes} node{}, {}", plural(cpus), plural(nodes), self.memory)?;
+        match self.memoryless {
+            0 => Ok(()),
+            without => write!(out, ", {without} node{} without memory", plural(without)),
+        }
     }
 }
 
@@ -94,7 +100,9 @@ impl Shape {
         let (cpus, nodes) = (self.cpus, self.nodes);
         ensure!(cpus > 0, "a machine needs at least one CPU");
         ensure!((1..=128).contains(&nodes), "QEMU can make 1 to 128 nodes, not {nodes}");
-        ensure!(mebibytes / u64::from(nodes) > 0, "{} is too little memory for {nodes} nodes", self.memory);
+        ensure!(self.memoryless < nodes, "some node must have memory");
+        let with_memory = nodes - self.memoryless;
+        ensure!(mebibytes / u64::from(with_memory) > 0, "{} is too little memory for {nodes} nodes", self.memory);
         let mut arguments = vec!["-m".to_owned(), self.memory.to_string(), "-smp".to_owned()];
         if nodes == 1 || !cpus.is_multiple_of(nodes) {
             arguments.push(cpus.to_string());
@@ -104,12 +112,17 @@ impl Shape {
         if nodes == 1 {
             return Ok(arguments);
         }
-        let share = mebibytes / u64::from(nodes);
+        let share = mebibytes / u64::from(with_memory);
         let mut next = 0;
         for node in 0..nodes {
-            let memory = if node == nodes - 1 { mebibytes - share * u64::from(nodes - 1) } else { share };
-            arguments.push("-object".to_owned());
-            arguments.push(format!("memory-backend-ram,id=node{node},size={memory}M"));
+            let last = with_memory - 1;
+            let memory = if node == last { mebibytes - share * u64::from(last) } else { share };
+            let mut memory_of_node = String::new();
+            if node <= last {
+                arguments.push("-object".to_owned());
+                arguments.push(format!("memory-backend-ram,id=node{node},size={memory}M"));
+                memory_of_node = format!(",memdev=node{node}");
+            }
             let mine = cpus / nodes + u32::from(node < cpus % nodes);
             let list = match mine {
                 0 => String::new(),
@@ -118,7 +131,7 @@ impl Shape {
             };
             next += mine;
             arguments.push("-numa".to_owned());
-            arguments.push(format!("node,nodeid={node},memdev=node{node}{list}"));
+            arguments.push(format!("node,nodeid={node}{memory_of_node}{list}"));
         }
         for from in 0..nodes {
             for to in from + 1..nodes {
@@ -136,7 +149,7 @@ mod tests {
 
     fn line(cpus: u32, nodes: u32, mebibytes: u64) -> String {
         let memory = Size::mebibytes(mebibytes);
-        Shape { cpus, nodes, memory, firmware: Firmware::Bios }.arguments().unwrap().join(" ")
+        Shape { cpus, nodes, memoryless: 0, memory, firmware: Firmware::Bios }.arguments().unwrap().join(" ")
     }
 
     #[test]
@@ -169,6 +182,17 @@ mod tests {
     #[test]
     fn a_node_may_have_memory_and_no_cpu() {
         assert!(line(1, 2, 512).contains("-numa node,nodeid=1,memdev=node1 "));
+    }
+
+    #[test]
+    fn a_node_may_have_cpus_and_no_memory() {
+        let memory = Size::mebibytes(512);
+        let shape = Shape { cpus: 4, nodes: 2, memoryless: 1, memory, firmware: Firmware::Bios };
+        let line = shape.arguments().unwrap().join(" ");
+        assert!(
+            line.contains("id=node0,size=512M -numa node,nodeid=0,memdev=node0,cpus=0-1 -numa node,nodeid=1,cpus=2-3 ")
+        );
+        assert_eq!(shape.to_string(), "bios, 4 CPUs, 2 nodes, 512M, 1 node without memory");
     }
 
     #[test]

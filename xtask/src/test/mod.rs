@@ -23,7 +23,8 @@ use crate::{acceleration, images, kernel, setup, userland};
 use report::Report;
 
 /// The machine of those who ask for nothing: several CPUs on two nodes.
-const USUAL: Shape = Shape { cpus: 4, nodes: 2, memory: Size::mebibytes(512), firmware: crate::shape::Firmware::Bios };
+const USUAL: Shape =
+    Shape { cpus: 4, nodes: 2, memoryless: 0, memory: Size::mebibytes(512), firmware: crate::shape::Firmware::Bios };
 
 /// Runs what was asked for. Status 1 if a test failed.
 pub fn run(options: &Test) -> Result<u8> {
@@ -51,6 +52,7 @@ fn shape(options: &Test, base: Shape) -> Shape {
     Shape {
         cpus: options.cpus.unwrap_or(base.cpus),
         nodes: options.nodes.unwrap_or(base.nodes),
+        memoryless: base.memoryless,
         memory: options.memory.unwrap_or(base.memory),
         firmware: options.firmware.unwrap_or(base.firmware),
     }
@@ -90,7 +92,7 @@ impl Workshop {
             shape,
             accelerator: self.accelerator,
             cpu_model: self.cpu_model.clone(),
-            icount: false,
+            icount: None,
             image,
             initramfs: self.initramfs.clone(),
             symbols: self.kernel.symbols.clone(),

@@ -25,6 +25,8 @@ pub struct Wish {
     pub cpus: Option<u32>,
     /// How many memory nodes.
     pub nodes: Option<u32>,
+    /// How many of the nodes have no memory.
+    pub memoryless: Option<u32>,
     /// How much memory.
     pub memory: Option<Size>,
     /// Which firmware.
@@ -33,11 +35,20 @@ pub struct Wish {
     pub append: String,
     /// Whether it wants a machine for itself.
     pub alone: bool,
+    /// Whether the machine's time counts instructions, so that no load of the host changes a result.
+    pub icount: bool,
+    /// Whether the initramfs is compressed.
+    pub gzip: bool,
     /// How long one step may take.
     pub patience: Option<Duration>,
 }
 
 impl Wish {
+    /// Whether no other scenario may run in its machine.
+    pub fn is_alone(&self) -> bool {
+        self.alone || self.icount || self.gzip || !self.append.is_empty()
+    }
+
     /// Whether a machine of this shape will do.
     pub fn is_fulfilled_by(&self, shape: Shape) -> bool {
         self.shape(shape) == shape
@@ -48,6 +59,7 @@ impl Wish {
         Shape {
             cpus: self.cpus.unwrap_or(base.cpus),
             nodes: self.nodes.unwrap_or(base.nodes),
+            memoryless: self.memoryless.unwrap_or(base.memoryless),
             memory: self.memory.unwrap_or(base.memory),
             firmware: self.firmware.unwrap_or(base.firmware),
         }
@@ -154,6 +166,8 @@ fn parse_line(line: &str, number: usize, scenario: &mut Scenario) -> Result<()> 
         ("machine", None) => parse_machine(rest, &mut scenario.wish)?,
         ("append", None) => rest.clone_into(&mut scenario.wish.append),
         ("alone", None) => scenario.wish.alone = true,
+        ("icount", None) => scenario.wish.icount = true,
+        ("gzip", None) => scenario.wish.gzip = true,
         ("patience", None) => {
             let seconds = rest.strip_suffix(" s").and_then(|number| number.parse().ok());
             scenario.wish.patience = Some(Duration::from_secs(seconds.context("write it like `% patience 120 s`")?));
@@ -171,6 +185,7 @@ fn parse_machine(words: &str, wish: &mut Wish) -> Result<()> {
         match pair {
             ["cpus", number] => wish.cpus = Some(number.parse().context("cpus")?),
             ["nodes", number] => wish.nodes = Some(number.parse().context("nodes")?),
+            ["memoryless", number] => wish.memoryless = Some(number.parse().context("memoryless")?),
             ["memory", size] => wish.memory = Some(size.parse().map_err(anyhow::Error::msg)?),
             ["firmware", "bios"] => wish.firmware = Some(Firmware::Bios),
             ["firmware", "uefi"] => wish.firmware = Some(Firmware::Uefi),
@@ -257,17 +272,20 @@ mod tests {
     #[test]
     fn the_head_describes_the_machine() {
         let scenario = parse(
-            "# Title\n# more words\n% machine cpus 4 nodes 2 memory 1G firmware uefi\n% append maxcpus=2\n\
-             % patience 120 s\n% alone\n$ true\n",
+            "# Title\n# more words\n% machine cpus 4 nodes 2 memoryless 1 memory 1G firmware uefi\n% append maxcpus=2\n\
+             % patience 120 s\n% alone\n% icount\n% gzip\n$ true\n",
         )
         .unwrap();
         let wish = Wish {
             cpus: Some(4),
             nodes: Some(2),
+            memoryless: Some(1),
             memory: Some(Size::mebibytes(1024)),
             firmware: Some(Firmware::Uefi),
             append: "maxcpus=2".to_owned(),
             alone: true,
+            icount: true,
+            gzip: true,
             patience: Some(Duration::from_secs(120)),
         };
         assert_eq!(scenario.wish, wish);
@@ -275,7 +293,7 @@ mod tests {
 
     #[test]
     fn what_a_scenario_leaves_open_any_machine_fulfils() {
-        let shape = Shape { cpus: 4, nodes: 2, memory: Size::mebibytes(512), firmware: Firmware::Bios };
+        let shape = Shape { cpus: 4, nodes: 2, memoryless: 0, memory: Size::mebibytes(512), firmware: Firmware::Bios };
         assert!(Wish::default().is_fulfilled_by(shape));
         assert!(Wish { cpus: Some(4), ..Wish::default() }.is_fulfilled_by(shape));
         assert!(!Wish { cpus: Some(2), ..Wish::default() }.is_fulfilled_by(shape));

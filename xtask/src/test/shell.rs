@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::console::{PROMPT, Session, Stop};
 use super::report::Report;
-use super::scenario::{self, End, Scenario, Step};
+use super::scenario::{self, End, Scenario, Step, Wish};
 use super::{USUAL, Workshop, shape};
 use crate::command_line::Test;
 use crate::emulator::{self, Ending};
+use crate::image;
 use crate::shape::Shape;
 use crate::workspace;
 
@@ -21,6 +22,9 @@ const SUITE: &str = "shell";
 
 /// How long a step may take unless the scenario says otherwise: TCG on a busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where time counts instructions, each takes 16 ns: guest seconds then pass while a person waits.
+const SLOW_CLOCK: u8 = 4;
 
 /// After so many boots in a row without a prompt the rest of the scenarios would only take time.
 const ENOUGH_FAILED_BOOTS: u32 = 2;
@@ -111,11 +115,11 @@ fn run_one(
     workshop: &Workshop,
     shared: &mut Option<Session>,
 ) -> Result<()> {
-    let alone = scenario.wish.alone || !scenario.wish.append.is_empty();
+    let alone = scenario.wish.is_alone();
     let patience = scenario.wish.patience.unwrap_or(PATIENCE);
     let mut session = match shared.take() {
         Some(session) if !alone => session,
-        _ => boot(name, &scenario.wish.append, shape, workshop)?,
+        _ => boot(name, &scenario.wish, shape, workshop)?,
     };
     let mut ended = false;
     for step in &scenario.steps {
@@ -128,9 +132,13 @@ fn run_one(
     Ok(())
 }
 
-fn boot(name: &str, append: &str, shape: Shape, workshop: &Workshop) -> Result<Session> {
-    let words = format!("log=ttyS1 TERM=dumb PS1={PROMPT} {append}");
-    let machine = workshop.machine(&format!("scenario-{name}"), shape, words)?;
+fn boot(name: &str, wish: &Wish, shape: Shape, workshop: &Workshop) -> Result<Session> {
+    let words = format!("log=ttyS1 TERM=dumb PS1={PROMPT} {}", wish.append);
+    let mut machine = workshop.machine(&format!("scenario-{name}"), shape, words)?;
+    machine.icount = wish.icount.then_some(SLOW_CLOCK);
+    if wish.gzip {
+        machine.initramfs = image::compressed(&machine.initramfs, &workshop.run)?;
+    }
     let mut session = Session::start(machine, &workshop.run)?;
     match session.read_until(PROMPT, PATIENCE) {
         (_, Stop::Found) => Ok(session),

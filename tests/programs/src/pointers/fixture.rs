@@ -1,0 +1,155 @@
+//! What the calls are made on: files, sockets, timers, children in the state in which a call gets as far as the address.
+
+use super::Argument;
+use libc::*;
+use std::ptr::null_mut;
+
+/// A page, so that it can be given where a call wants a page's address.
+#[repr(align(4096))]
+struct Page([u64; 512]);
+
+/// Everything that an argument can stand for.
+pub struct Fixture {
+    buffer: Vec<u64>,
+    zeros: Box<Page>,
+    vector: [iovec; 1],
+    /// Version 3 of the capabilities' structure, and this thread.
+    capabilities: [u32; 2],
+    file: c_int,
+    directory: c_int,
+    epoll: c_int,
+    socket: c_int,
+    pair: [c_int; 2],
+    listener: c_int,
+    caller: c_int,
+    timer_file: c_int,
+    timer: i64,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        // SAFETY: plain calls that make descriptors; the paths are literals with their NUL, and everything that a call
+        // fills lives until it is over.
+        unsafe {
+            let file = open(c"/tmp/probe".as_ptr(), O_RDWR | O_CREAT, 0o600);
+            ftruncate(file, 4096);
+            symlink(c"/tmp/probe".as_ptr(), c"/tmp/probe-link".as_ptr());
+            let epoll = epoll_create1(0);
+            let mut event = epoll_event { events: EPOLLIN as u32, u64: 0 };
+            epoll_ctl(epoll, EPOLL_CTL_ADD, eventfd(1, 0), &raw mut event);
+            let mut pair = [-1; 2];
+            socketpair(AF_UNIX, SOCK_STREAM, 0, pair.as_mut_ptr());
+            let listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+            let address = Self::address();
+            bind(listener, (&raw const address).cast(), size_of::<sockaddr_un>() as u32);
+            listen(listener, 16);
+            setgroups(1, [0].as_ptr());
+            let mut timer = null_mut();
+            timer_create(CLOCK_MONOTONIC, null_mut(), &raw mut timer);
+            Self {
+                buffer: vec![0; 8192],
+                zeros: Box::new(Page([0; 512])),
+                vector: [iovec { iov_base: null_mut(), iov_len: 16 }],
+                capabilities: [0x2008_0522, 0],
+                file,
+                directory: open(c"/".as_ptr(), O_RDONLY | O_DIRECTORY),
+                epoll,
+                socket: socket(AF_UNIX, SOCK_STREAM, 0),
+                pair,
+                listener,
+                caller: -1,
+                timer_file: timerfd_create(CLOCK_MONOTONIC, 0),
+                timer: timer as i64,
+            }
+        }
+    }
+
+    /// An address without a file.
+    fn address() -> sockaddr_un {
+        let mut address = sockaddr_un { sun_family: AF_UNIX as u16, sun_path: [0; 108] };
+        for (to, from) in address.sun_path[1..].iter_mut().zip(b"probe") {
+            *to = *from as c_char;
+        }
+        address
+    }
+
+    /// A child that has ended.
+    fn zombie() -> i64 {
+        // SAFETY: the child does nothing but end; this process has one thread.
+        unsafe {
+            let child = fork();
+            if child == 0 {
+                _exit(0);
+            }
+            let mut info = std::mem::zeroed();
+            waitid(P_PID, child as id_t, &raw mut info, WEXITED | WNOWAIT);
+            i64::from(child)
+        }
+    }
+
+    /// Somebody who wants to connect to the listener: a new one in place of the last.
+    fn call_listener(&mut self) {
+        let address = Self::address();
+        // SAFETY: an address that lives until the calls are over. Whoever was accepted or gave up is closed.
+        unsafe {
+            close(accept(self.listener, null_mut(), null_mut()));
+            close(self.caller);
+            self.caller = socket(AF_UNIX, SOCK_STREAM, 0);
+            connect(self.caller, (&raw const address).cast(), size_of::<sockaddr_un>() as u32);
+        }
+    }
+
+    /// Makes the call with the address at `bad_at` bad; its errno, or 0 if it went well.
+    pub fn call(&mut self, number: c_long, arguments: &[Argument], bad_at: usize, bad: usize) -> i32 {
+        // Any length that is read from it is a small one.
+        self.buffer.fill(16);
+        let mut words = [0_i64; 6];
+        for (index, argument) in arguments.iter().enumerate() {
+            words[index] = match argument {
+                Argument::N(value) => *value,
+                Argument::V => {
+                    self.vector[0].iov_base = bad as *mut c_void;
+                    self.vector.as_ptr() as i64
+                }
+                argument if index == bad_at && argument.can_be_bad() => bad as i64,
+                Argument::P => self.buffer.as_mut_ptr() as i64,
+                Argument::G => (&raw mut *self.zeros) as i64,
+                Argument::H => self.capabilities.as_ptr() as i64,
+                Argument::S => c"/tmp".as_ptr() as i64,
+                Argument::M => c"/tmp/none".as_ptr() as i64,
+                Argument::X => c"/bin/true".as_ptr() as i64,
+                Argument::K => c"/tmp/probe-link".as_ptr() as i64,
+                Argument::F => i64::from(self.file),
+                Argument::D => {
+                    // SAFETY: a directory's descriptor, back to its beginning.
+                    unsafe { lseek(self.directory, 0, SEEK_SET) };
+                    i64::from(self.directory)
+                }
+                Argument::E => i64::from(self.epoll),
+                Argument::U => i64::from(self.socket),
+                Argument::C => i64::from(self.pair[0]),
+                Argument::R => {
+                    // SAFETY: a buffer that is longer than what is sent.
+                    unsafe { send(self.pair[1], self.buffer.as_ptr().cast(), 16, MSG_DONTWAIT) };
+                    i64::from(self.pair[0])
+                }
+                Argument::L => {
+                    self.call_listener();
+                    i64::from(self.listener)
+                }
+                Argument::T => i64::from(self.timer_file),
+                Argument::Y => self.timer,
+                Argument::I => i64::from(std::process::id()),
+                Argument::Z => Self::zombie(),
+            };
+        }
+        // SAFETY: every good address is of a buffer or text that is large enough for the call; a bad one is what the
+        // kernel must refuse, which is the thing tested.
+        let result = unsafe { syscall(number, words[0], words[1], words[2], words[3], words[4], words[5]) };
+        let errno = if result < 0 { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 };
+        self.zeros.0.fill(0);
+        // SAFETY: no status is asked for. The child, if there was one, may be gone already.
+        unsafe { waitpid(-1, null_mut(), WNOHANG) };
+        errno
+    }
+}

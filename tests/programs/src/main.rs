@@ -6,6 +6,7 @@
 mod faults;
 mod hog;
 mod pointers;
+mod shares;
 mod soak;
 mod spend;
 
@@ -13,11 +14,15 @@ use std::process::ExitCode;
 
 const HELP: &str = "usage: probe COMMAND
   pointers          bad addresses in every system call that takes one
-  fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical, breakpoint
+  fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical,
+                    breakpoint, kernel
   survive           each kind of fault in a child of its own; says by which signal each died
   memory            touches memory until there is none
   forks COUNT       starts COUNT sleeping children; says how many there were and why no more
   spend WHAT MOST   takes files, pipes, terminals, signals, private or locked memory until it is refused
+  shares SECONDS NICE...
+                    busy children on CPU 0; says what percentage of it each got
+  sleeps COUNT MS   sleeps so often and so long; says by how much the longest was over
   soak SECONDS DIR  storms of fork, exec, exit, move, mount and umount, mounting below DIR
 ";
 
@@ -31,6 +36,10 @@ fn main() -> ExitCode {
         ["memory"] => hog::memory(),
         ["forks", count] => count.parse().is_ok_and(hog::forks),
         ["spend", what, most] => most.parse().is_ok_and(|most| spend::run(what, most)),
+        ["shares", seconds, ref nices @ ..] => seconds.parse().is_ok_and(|seconds| shares::run(seconds, nices)),
+        ["sleeps", count, milliseconds] => {
+            matches!((count.parse(), milliseconds.parse()), (Ok(count), Ok(long)) if shares::sleeps(count, long))
+        }
         ["soak", seconds, directory] => seconds.parse().is_ok_and(|seconds| soak::run(seconds, directory)),
         ["nothing"] => true,
         _ => {

@@ -88,8 +88,52 @@ fn work(number: u64, tree: &Path, own: &Path, end: Instant, stop: &AtomicBool, c
     write(&tree.join("tasks"), "0");
 }
 
-/// Runs the storm and undoes all of it; whether that was possible.
+/// What must be the same before and after.
+#[derive(PartialEq)]
+struct Census {
+    tasks: String,
+    containers: String,
+}
+
+impl Census {
+    /// Counts, once what has ended is gone. Memory is told apart, in KiB: what is free, and the kernel's stacks, of which
+    /// some are kept for later (as many as there are tasks are in use, before as after).
+    fn take() -> (Self, u64) {
+        thread::sleep(Duration::from_millis(200));
+        write(Path::new("/proc/sys/vm/drop_caches"), "3");
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let tasks = read("/proc/loadavg").split(' ').nth(3).unwrap_or_default().to_owned();
+        let tasks = tasks.split('/').nth(1).unwrap_or_default().to_owned();
+        let memory = read("/proc/meminfo");
+        let row = |name: &str| -> Option<u64> {
+            memory.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok())
+        };
+        let free = row("MemFree:").unwrap_or(0) + row("KernelStack:").unwrap_or(0);
+        (Self { tasks, containers: read("/proc/containers") }, free)
+    }
+}
+
+/// A short storm, so that what is made once is there; then the storm, with everything counted before and after.
 pub fn run(seconds: u64, directory: &str) -> bool {
+    /// What may differ, in KiB: pages of the heap that are held by one object each.
+    const SLACK: u64 = 128;
+    let _ = fs::create_dir_all(directory);
+    if !storm(1, directory) {
+        return false;
+    }
+    let (before, free_before) = Census::take();
+    let fine = storm(seconds, directory);
+    let (after, free_after) = Census::take();
+    println!("tasks {} before, {} after", before.tasks, after.tasks);
+    println!("{free_before} KiB free or in stacks before, {free_after} KiB after");
+    if before.containers != after.containers {
+        println!("containers before:\n{}after:\n{}", before.containers, after.containers);
+    }
+    fine && before == after && free_after + SLACK >= free_before
+}
+
+/// Runs the storm and undoes all of it; whether that was possible.
+fn storm(seconds: u64, directory: &str) -> bool {
     const WORKERS: u64 = 8;
     let tree = PathBuf::from(directory).join("tree");
     let _ = fs::create_dir_all(&tree);
@@ -134,7 +178,6 @@ pub fn run(seconds: u64, directory: &str) -> bool {
         load(&counts.mounts),
         load(&counts.refused)
     );
-
     failed.iter().for_each(|line| println!("{line}"));
     failed.is_empty()
 }

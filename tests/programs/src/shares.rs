@@ -1,0 +1,74 @@
+//! Who gets how much of a CPU, and how long a sleep takes. Meant for machines whose time counts instructions.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Lets one busy child for each nice value compete for CPU 0; says what percentage each got, in tenths.
+pub fn run(seconds: u64, nices: &[&str]) -> bool {
+    let Ok(nices) = nices.iter().map(|nice| nice.parse()).collect::<Result<Vec<i32>, _>>() else { return false };
+    let children: Vec<i32> = nices.iter().map(|nice| busy_child(*nice)).collect();
+    thread::sleep(Duration::from_secs(seconds));
+    // First all end, then each is asked: the one that is waited for last must not run longer for it.
+    for child in &children {
+        // SAFETY: the number of a child that was not waited for.
+        unsafe { libc::kill(*child, libc::SIGKILL) };
+    }
+    let times: Vec<u64> = children.iter().map(|child| time_of(*child)).collect();
+    let all: u64 = times.iter().sum();
+    let shares = times.iter().map(|time| {
+        let tenths = (time * 1000 + all / 2) / all.max(1);
+        format!("{}.{} %", tenths / 10, tenths % 10)
+    });
+    println!("{}", shares.collect::<Vec<_>>().join(", "));
+    all > 0
+}
+
+fn busy_child(nice: i32) -> i32 {
+    // SAFETY: this process has one thread; the child makes two plain calls and then only computes, for ever.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            let mut cpus: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(0, &mut cpus);
+            libc::sched_setaffinity(0, size_of_val(&cpus), &raw const cpus);
+            libc::setpriority(libc::PRIO_PROCESS, 0, nice);
+            // No pause: an emulator gives way at each.
+            let mut number = 0_u64;
+            loop {
+                number = std::hint::black_box(number.wrapping_add(1));
+            }
+        }
+        child
+    }
+}
+
+/// The CPU time of a child that ends, in microseconds.
+fn time_of(child: i32) -> u64 {
+    // SAFETY: a structure of plain numbers, which lives until the call is over.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::wait4(child, std::ptr::null_mut(), 0, &raw mut usage);
+        usage
+    };
+    let microseconds = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    microseconds(usage.ru_utime) + microseconds(usage.ru_stime)
+}
+
+/// Sleeps many times; says the longest that a sleep took over what was asked for, in whole milliseconds.
+pub fn sleeps(count: u32, milliseconds: u64) -> bool {
+    let wanted = Duration::from_millis(milliseconds);
+    let mut worst = Duration::ZERO;
+    for _ in 0..count {
+        let started = Instant::now();
+        thread::sleep(wanted);
+        let Some(over) = started.elapsed().checked_sub(wanted) else {
+            println!("woke too early");
+            return false;
+        };
+        worst = worst.max(over);
+    }
+    println!("at most {} ms over", worst.as_millis());
+    true
+}

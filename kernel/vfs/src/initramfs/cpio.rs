@@ -3,14 +3,18 @@
 //! A reader of our own, because the unpacker must tell a broken archive from one that ends, names need not be UTF-8,
 //! and bytes must be borrowed where they lie.
 
+use super::input::Input;
+use alloc::{vec, vec::Vec};
 use base::Errno;
 
 /// Length of a header.
 const HEADER: usize = 110;
 /// Name of the last member.
 const TRAILER: &[u8] = b"TRAILER!!!";
+/// The longest name, with its NUL: that of a path.
+const LONGEST_NAME: usize = 4096;
 
-/// A member of an archive.
+/// A member of an archive, without its bytes.
 pub struct Entry {
     /// Device (major, minor) and inode number: the same for names of one file.
     pub identity: (u32, u32, u32),
@@ -27,9 +31,9 @@ pub struct Entry {
     /// Major and minor number of a device file.
     pub device: (u32, u32),
     /// The name, up to its first NUL.
-    pub name: &'static [u8],
-    /// The bytes, or the text of a symbolic link.
-    pub data: &'static [u8],
+    pub name: Vec<u8>,
+    /// How many bytes follow: the content, or the text of a symbolic link.
+    pub size: usize,
 }
 
 impl Entry {
@@ -37,13 +41,6 @@ impl Entry {
     pub fn is_trailer(&self) -> bool {
         self.name == TRAILER
     }
-}
-
-/// Takes `count` bytes off the front.
-fn take(rest: &mut &'static [u8], count: usize) -> Result<&'static [u8], Errno> {
-    let (taken, behind) = rest.split_at_checked(count).ok_or(Errno::EINVAL)?;
-    *rest = behind;
-    Ok(taken)
 }
 
 /// Eight hexadecimal digits.
@@ -54,27 +51,24 @@ fn number(digits: &[u8]) -> Result<u32, Errno> {
     })
 }
 
-/// Reads the member at the front of `rest`, which lies `offset` bytes into the archive; gives what is behind it.
-/// `EINVAL` if it is no whole member.
-pub fn read(mut rest: &'static [u8], offset: usize) -> Result<(Entry, &'static [u8]), Errno> {
-    let whole = rest.len();
-    let header = take(&mut rest, HEADER)?;
+/// Reads a member up to its bytes, from an archive that began at the position `start`. `EINVAL` if it is no member.
+pub fn read(input: &mut dyn Input, start: usize) -> Result<Entry, Errno> {
+    let mut header = [0; HEADER];
+    input.fill(&mut header)?;
     if !matches!(&header[..6], b"070701" | b"070702") {
         return Err(Errno::EINVAL);
     }
     let field = |index: usize| number(&header[6 + 8 * index..14 + 8 * index]);
-    let (size, name_size) = (field(6)? as usize, field(11)? as usize);
-    let name = take(&mut rest, name_size)?;
+    let name_size = field(11)? as usize;
+    if name_size > LONGEST_NAME {
+        return Err(Errno::EINVAL);
+    }
+    let mut name = vec![0; name_size];
+    input.fill(&mut name)?;
     let end = name.iter().position(|&byte| byte == 0).ok_or(Errno::EINVAL)?;
-    let name = &name[..end];
-    // Padding up to a multiple of four, counted from the start of the archive.
-    let padding = |rest: &[u8]| (offset + whole - rest.len()).wrapping_neg() % 4;
-    let before_data = padding(rest);
-    take(&mut rest, before_data)?;
-    let data = take(&mut rest, size)?;
-    let behind_data = padding(rest).min(rest.len());
-    take(&mut rest, behind_data)?;
-    let entry = Entry {
+    name.truncate(end);
+    skip_padding(input, start)?;
+    Ok(Entry {
         identity: (field(7)?, field(8)?, field(0)?),
         mode: field(1)?,
         uid: field(2)?,
@@ -83,7 +77,19 @@ pub fn read(mut rest: &'static [u8], offset: usize) -> Result<(Entry, &'static [
         modified_seconds: field(5)?,
         device: (field(9)?, field(10)?),
         name,
-        data,
-    };
-    Ok((entry, rest))
+        size: field(6)? as usize,
+    })
+}
+
+/// Takes what fills up a name or the bytes of a member to a multiple of four, counted from the archive's beginning.
+/// The end of the input may come before.
+pub fn skip_padding(input: &mut dyn Input, start: usize) -> Result<(), Errno> {
+    let mut padding = (input.position() - start).wrapping_neg() % 4;
+    while padding > 0 {
+        match input.piece(padding, &mut |_| Ok(()))? {
+            0 => break,
+            taken => padding -= taken,
+        }
+    }
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! Unpacks gzip (RFC 1952): the header, the deflated bytes, their checksum and length.
 
+use super::input::Input;
 use alloc::{boxed::Box, vec::Vec};
 use base::Errno;
 use miniz_oxide::inflate::{
     TINFLStatus,
-    core::{DecompressorOxide, decompress, inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF},
+    core::{DecompressorOxide, decompress},
 };
 
 /// Whether these bytes begin like gzip.
@@ -41,41 +42,108 @@ fn skip_header(bytes: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// Unpacks the first gzip member; gives its bytes and what is behind it. `EINVAL` broken, `ENOMEM`.
-pub fn unpack(bytes: &'static [u8]) -> Result<(Vec<u8>, &'static [u8]), Errno> {
-    let mut input = skip_header(bytes).ok_or(Errno::EINVAL)?;
-    let mut state = Box::<DecompressorOxide>::default();
-    // The last four bytes tell the length, if nothing is behind this member; if not, the output grows.
-    let told = bytes.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize);
-    // Deflate packs no more than about a thousandfold.
-    let mut out = grown(Vec::new(), told.min(input.len().saturating_mul(1032)).max(4096))?;
-    let mut filled = 0;
-    loop {
-        let (status, read, written) =
-            decompress(&mut state, input, &mut out, filled, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF);
-        input = input.get(read..).ok_or(Errno::EINVAL)?;
-        filled += written;
-        match status {
-            TINFLStatus::Done => break,
-            TINFLStatus::HasMoreOutput => {
-                let size = out.len().checked_mul(2).ok_or(Errno::ENOMEM)?;
-                out = grown(out, size)?;
-            }
-            _ => return Err(Errno::EINVAL),
-        }
-    }
-    out.truncate(filled);
-    let (trailer, behind) = input.split_first_chunk::<8>().ok_or(Errno::EINVAL)?;
-    let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-    let intact =
-        u32::from_le_bytes([c0, c1, c2, c3]) == checksum(&out) && u32::from_le_bytes([l0, l1, l2, l3]) == filled as u32;
-    if intact { Ok((out, behind)) } else { Err(Errno::EINVAL) }
+/// How far back deflated bytes may refer, and so how many of those that came out are kept.
+const WINDOW: usize = 32 * 1024;
+
+/// Unpacks a gzip member piece by piece, so that no more than the window of it is ever in memory.
+pub struct Packed {
+    input: &'static [u8],
+    state: Box<DecompressorOxide>,
+    window: Box<[u8]>,
+    /// What came out and was not taken: from here
+    from: usize,
+    /// to here in the window.
+    to: usize,
+    taken: usize,
+    /// What the trailer is compared with.
+    checksum: u32,
+    length: u32,
+    /// Whether the trailer was read, and was right.
+    ended: bool,
 }
 
-fn grown(mut out: Vec<u8>, size: usize) -> Result<Vec<u8>, Errno> {
-    out.try_reserve_exact(size - out.len()).map_err(|_| Errno::ENOMEM)?;
-    out.resize(size, 0);
-    Ok(out)
+impl Packed {
+    /// The gzip member at the front of `bytes`. `EINVAL` there is none; `ENOMEM`.
+    pub fn new(bytes: &'static [u8]) -> Result<Self, Errno> {
+        let input = skip_header(bytes).ok_or(Errno::EINVAL)?;
+        let mut window = Vec::new();
+        window.try_reserve_exact(WINDOW).map_err(|_| Errno::ENOMEM)?;
+        window.resize(WINDOW, 0);
+        Ok(Self {
+            input,
+            state: Box::default(),
+            window: window.into_boxed_slice(),
+            from: 0,
+            to: 0,
+            taken: 0,
+            checksum: !0,
+            length: 0,
+            ended: false,
+        })
+    }
+
+    /// What is behind the member, once all of it was taken; `EINVAL` if its end is not right.
+    pub fn finish(mut self) -> Result<&'static [u8], Errno> {
+        match self.peek()? {
+            None => Ok(self.input),
+            Some(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Unpacks until there is something to take, or the member ends.
+    fn advance(&mut self) -> Result<(), Errno> {
+        while self.from == self.to && !self.ended {
+            let at = self.to % WINDOW;
+            let (status, read, written) = decompress(&mut self.state, self.input, &mut self.window, at, 0);
+            self.input = self.input.get(read..).ok_or(Errno::EINVAL)?;
+            (self.from, self.to) = (at, at + written);
+            let new = self.window.get(at..at + written).ok_or(Errno::EINVAL)?;
+            self.checksum = checksum(self.checksum, new);
+            self.length = self.length.wrapping_add(written as u32);
+            match status {
+                TINFLStatus::Done => self.end()?,
+                TINFLStatus::HasMoreOutput => {}
+                _ => return Err(Errno::EINVAL),
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the trailer with what came out.
+    fn end(&mut self) -> Result<(), Errno> {
+        let (trailer, behind) = self.input.split_first_chunk::<8>().ok_or(Errno::EINVAL)?;
+        let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
+        self.input = behind;
+        self.ended = u32::from_le_bytes([c0, c1, c2, c3]) == !self.checksum
+            && u32::from_le_bytes([l0, l1, l2, l3]) == self.length;
+        if self.ended { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+}
+
+impl Input for Packed {
+    fn position(&self) -> usize {
+        self.taken
+    }
+
+    fn peek(&mut self) -> Result<Option<u8>, Errno> {
+        self.advance()?;
+        Ok(self.window[self.from..self.to].first().copied())
+    }
+
+    fn piece(&mut self, most: usize, each: &mut dyn FnMut(&[u8]) -> Result<(), Errno>) -> Result<usize, Errno> {
+        self.advance()?;
+        let count = most.min(self.to - self.from);
+        if count > 0 {
+            each(&self.window[self.from..self.from + count])?;
+        }
+        self.from += count;
+        self.taken += count;
+        Ok(count)
+    }
+
+    fn borrow(&mut self, _count: usize) -> Option<Result<&'static [u8], Errno>> {
+        None
+    }
 }
 
 /// The CRC of each byte value.
@@ -95,9 +163,9 @@ const TABLE: [u32; 256] = {
     table
 };
 
-/// CRC-32 as gzip uses it.
-fn checksum(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc: u32, &byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
+/// CRC-32 as gzip uses it, over more bytes: begins with all ones, and its complement is the checksum.
+fn checksum(before: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(before, |crc, &byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
 }
 
 #[cfg(test)]
@@ -115,7 +183,7 @@ pub mod tests {
             out.extend((!length).to_le_bytes());
             out.extend(block);
         }
-        out.extend(checksum(bytes).to_le_bytes());
+        out.extend((!checksum(!0, bytes)).to_le_bytes());
         out.extend((bytes.len() as u32).to_le_bytes());
         out
     }
@@ -125,13 +193,19 @@ pub mod tests {
         let bytes: Vec<u8> = (0..150_000u32).map(|n| (n * 7) as u8).collect();
         let mut packed = pack(&bytes);
         packed.extend(b"behind");
-        let (plain, behind) = unpack(packed.leak()).unwrap();
+        let mut packed = Packed::new(packed.leak()).unwrap();
+        let mut plain = Vec::new();
+        let mut take = |piece: &[u8]| {
+            plain.extend_from_slice(piece);
+            Ok(())
+        };
+        while packed.piece(7000, &mut take).unwrap() > 0 {}
         assert_eq!(plain, bytes);
-        assert_eq!(behind, b"behind");
+        assert_eq!(packed.finish(), Ok(&b"behind"[..]));
     }
 
     #[test]
     fn the_checksum_is_that_of_gzip() {
-        assert_eq!(checksum(b"123456789"), 0xcbf4_3926);
+        assert_eq!(!checksum(checksum(!0, b"1234"), b"56789"), 0xcbf4_3926);
     }
 }

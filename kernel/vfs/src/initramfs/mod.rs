@@ -1,20 +1,24 @@
 //! Unpacks the initramfs: cpio archives of the "newc" form (with or without checksums), one after the other, each
 //! plain or packed by gzip.
 //!
-//! Regular files borrow their bytes from the archive until they are written, so unpacking copies nothing. An entry
+//! Regular files of a plain archive borrow their bytes from it until they are written, so unpacking copies nothing;
+//! those of a packed archive get pages of their own as it is unpacked. An entry
 //! for a name that is there already takes its place (a directory stays and gets the entry's owner and mode);
 //! directories on the way that are missing are made.
 
 mod cpio;
 mod gzip;
+mod input;
 
 use crate::{
-    Caller, DeviceNumber, FileKind, Follow, FsContext, Inode, MetadataChange, NewNode, NodeKind, Permissions, Start,
-    Timestamp, ramfs::RamInode,
+    Caller, DeviceNumber, FileKind, FileOps, Follow, FsContext, Inode, MetadataChange, NewNode, NodeKind, OpenFlags,
+    Permissions, Start, Timestamp, ramfs::RamInode,
 };
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::{collections::BTreeMap, sync::Arc, vec, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid};
 use cpio::Entry;
+use gzip::Packed;
+use input::{Input, Plain};
 
 /// Unpacks `archive` into the root directory of `context`, which is in a [`RamFs`](crate::ramfs::RamFs). Returns the
 /// number of entries unpacked. What comes before an error stays.
@@ -27,22 +31,56 @@ pub fn unpack(archive: &'static [u8], context: &FsContext) -> Result<usize, Errn
         Unpacker { caller: Caller { context, credentials: &credentials }, links: BTreeMap::new(), count: 0 };
     let mut rest = archive;
     loop {
-        // Archives may be followed by zeros up to a block's end.
-        rest = &rest[rest.iter().take_while(|&&byte| byte == 0).count()..];
-        if rest.is_empty() {
+        let mut plain = Plain::new(rest);
+        if !plain.skip_zeros()? {
             return Ok(unpacker.count);
         }
-        rest = if gzip::is_gzip(rest) {
-            let (plain, behind) = gzip::unpack(rest)?;
-            let mut inner: &'static [u8] = plain.leak();
-            while !inner.is_empty() {
-                inner = unpacker.archive(inner)?;
-                inner = &inner[inner.iter().take_while(|&&byte| byte == 0).count()..];
+        rest = plain.rest();
+        if gzip::is_gzip(rest) {
+            let mut packed = Packed::new(rest)?;
+            while packed.skip_zeros()? {
+                unpacker.archive(&mut packed)?;
             }
-            behind
+            rest = packed.finish()?;
         } else {
-            unpacker.archive(rest)?
-        };
+            let mut plain = Plain::new(rest);
+            unpacker.archive(&mut plain)?;
+            rest = plain.rest();
+        }
+    }
+}
+
+/// The bytes of a member, which were not taken yet.
+struct Bytes<'a> {
+    input: &'a mut dyn Input,
+    size: usize,
+}
+
+impl Bytes<'_> {
+    /// Gives them to a regular file that is empty.
+    fn put_into(self, inode: &RamInode) -> Result<(), Errno> {
+        if let Some(bytes) = self.input.borrow(self.size) {
+            return inode.fill(bytes?);
+        }
+        let mut at = 0;
+        self.input.pieces(self.size, &mut |piece| {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let written = inode.write(rest, &mut at, OpenFlags::empty())?;
+                rest = rest.get(written..).ok_or(Errno::EINVAL)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The text of a symbolic link.
+    fn text(self) -> Result<Vec<u8>, Errno> {
+        if self.size > crate::LONGEST_PATH {
+            return Err(Errno::EINVAL);
+        }
+        let mut text = vec![0; self.size];
+        self.input.fill(&mut text)?;
+        Ok(text)
     }
 }
 
@@ -54,30 +92,39 @@ struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
-    /// Unpacks one archive; gives what is behind its trailer.
-    fn archive(&mut self, mut rest: &'static [u8]) -> Result<&'static [u8], Errno> {
-        let start = rest;
+    /// Unpacks one archive, up to and with its trailer.
+    fn archive(&mut self, input: &mut dyn Input) -> Result<(), Errno> {
+        let start = input.position();
         self.links.clear();
         loop {
-            let (entry, behind) = cpio::read(rest, start.len() - rest.len())?;
-            rest = behind;
+            let entry = cpio::read(input, start)?;
             if entry.is_trailer() {
-                return Ok(rest);
+                return Ok(());
             }
-            self.entry(&entry)?;
+            let end = input.position() + entry.size;
+            self.entry(&entry, Bytes { input, size: entry.size })?;
+            // The bytes of what has none to keep, as of a directory.
+            let left = end.checked_sub(input.position()).ok_or(Errno::EINVAL)?;
+            input.pieces(left, &mut |_| Ok(()))?;
+            cpio::skip_padding(input, start)?;
             self.count += 1;
         }
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), Errno> {
-        let Some((parent, name)) = split(entry.name)? else {
+    fn entry(&mut self, entry: &Entry, bytes: Bytes<'_>) -> Result<(), Errno> {
+        let Some((parent, name)) = split(&entry.name)? else {
             return self.set_attributes(&self.caller.context.root().inode, entry);
         };
         let directory = self.directory(parent)?;
+        let text;
+        let mut bytes = Some(bytes);
         let kind = match FileKind::from_mode(entry.mode).ok_or(Errno::EINVAL)? {
             FileKind::Regular => NodeKind::Regular,
             FileKind::Directory => NodeKind::Directory,
-            FileKind::Symlink => NodeKind::Symlink(entry.data),
+            FileKind::Symlink => {
+                text = bytes.take().map_or(Ok(Vec::new()), Bytes::text)?;
+                NodeKind::Symlink(&text)
+            }
             FileKind::Fifo => NodeKind::Fifo,
             FileKind::Socket => NodeKind::Socket,
             FileKind::CharDevice => NodeKind::CharDevice(DeviceNumber::new(entry.device.0, entry.device.1)),
@@ -93,22 +140,35 @@ impl Unpacker<'_> {
                 directory.unlink(name, &there)?;
             }
         }
-        if kind == NodeKind::Regular && entry.links > 1 {
-            return self.linked(&directory, name, entry);
+        match bytes.filter(|_| kind == NodeKind::Regular) {
+            Some(bytes) if entry.links > 1 => self.linked(&directory, name, entry, bytes),
+            Some(bytes) => {
+                let file = self.create(&directory, name, kind, entry)?;
+                bytes.put_into(&file)?;
+                set_time(&file, entry)
+            }
+            None => set_time(&*self.create(&directory, name, kind, entry)?, entry),
         }
-        self.create(&directory, name, kind, entry).map(|_| ())
     }
 
     /// A regular file with several names: the bytes come with one of them, mostly the last.
-    fn linked(&mut self, directory: &Arc<RamInode>, name: &[u8], entry: &Entry) -> Result<(), Errno> {
-        let Some(first) = self.links.get(&entry.identity) else {
-            let inode = self.create(directory, name, NodeKind::Regular, entry)?;
-            self.links.insert(entry.identity, inode);
-            return Ok(());
+    fn linked(&mut self, directory: &Arc<RamInode>, name: &[u8], entry: &Entry, bytes: Bytes<'_>) -> Result<(), Errno> {
+        let file = match self.links.get(&entry.identity) {
+            None => {
+                let inode = self.create(directory, name, NodeKind::Regular, entry)?;
+                self.links.insert(entry.identity, inode.clone());
+                inode
+            }
+            Some(first) => {
+                let target: Arc<dyn Inode> = first.clone();
+                directory.link(name, &target)?;
+                first.clone()
+            }
         };
-        let target: Arc<dyn Inode> = first.clone();
-        directory.link(name, &target)?;
-        if entry.data.is_empty() { Ok(()) } else { first.fill(entry.data) }
+        if bytes.size > 0 {
+            bytes.put_into(&file)?;
+        }
+        set_time(&file, entry)
     }
 
     fn create(
@@ -118,13 +178,9 @@ impl Unpacker<'_> {
         kind: NodeKind<'_>,
         entry: &Entry,
     ) -> Result<Arc<RamInode>, Errno> {
-        let content = if kind == NodeKind::Regular { entry.data } else { &[] };
         let permissions = Permissions::new(entry.mode);
         let node = NewNode { kind, permissions, uid: Uid::new(entry.uid), gid: Gid::new(entry.gid) };
-        let inode = directory.create_file(name, &node, content)?;
-        let modified = Some(entry.modified());
-        inode.change_metadata(&MetadataChange { modified, ..MetadataChange::default() })?;
-        Ok(inode)
+        directory.create_file(name, &node, &[])
     }
 
     fn set_attributes(&self, inode: &Arc<dyn Inode>, entry: &Entry) -> Result<(), Errno> {
@@ -160,6 +216,11 @@ impl Unpacker<'_> {
         }
         RamInode::of(&location.inode).ok_or(Errno::EINVAL)
     }
+}
+
+/// Gives an inode the member's time, after everything that would change it.
+fn set_time(inode: &RamInode, entry: &Entry) -> Result<(), Errno> {
+    inode.change_metadata(&MetadataChange { modified: Some(entry.modified()), ..MetadataChange::default() })
 }
 
 /// A directory's path and a name in it.
@@ -271,9 +332,21 @@ mod tests {
     #[test]
     fn a_packed_archive_is_unpacked() {
         testing::with_caller(|caller| {
-            let packed = gzip::tests::pack(archive(&[member("a", 0o100644, 1, 1, b"content")]));
-            assert_eq!(unpack(packed.leak(), caller.context), Ok(1));
-            assert_eq!(text(caller, "/a"), "content");
+            let long: Vec<u8> = (0..100_000_u32).map(|n| b'a' + (n % 23) as u8).collect();
+            let packed = gzip::tests::pack(archive(&[
+                member("a", 0o100644, 1, 2, b""),
+                member("b", 0o100644, 1, 2, &long),
+                member("c", 0o120777, 2, 1, b"a"),
+                member("d", 0o40755, 3, 1, b""),
+                member("d/e", 0o100644, 4, 1, b"content"),
+            ]));
+            assert_eq!(unpack(packed.leak(), caller.context), Ok(5));
+            assert_eq!(text(caller, "/c").as_bytes(), long);
+            assert_eq!(text(caller, "/d/e"), "content");
+            for path in [&b"/a"[..], b"/d/e"] {
+                let metadata = caller.metadata(Start::WorkingDirectory, path, Follow::Yes).unwrap();
+                assert_eq!(metadata.modified.seconds, 1000);
+            }
         });
     }
 

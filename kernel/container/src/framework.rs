@@ -3,6 +3,7 @@
 use crate::{
     container::{Attributes, Container},
     hierarchy::{Hierarchy, Subsystems},
+    inspect::CallbackCounts,
     member::{Member, TaskTable},
     release::{ReleaseQueue, ReleaseWorker},
     set::{SetReference, SetTable, States},
@@ -39,6 +40,7 @@ pub struct Framework {
     subsystems: [Option<Box<dyn Erased>>; MAX_SUBSYSTEMS],
     enabled: Subsystems,
     pub(crate) callbacks: CallbackLists,
+    pub(crate) counts: CallbackCounts,
     /// The root states. They live here and in the root container of the hierarchy that they are bound to.
     roots: States,
     /// The root container of hierarchy 0.
@@ -129,6 +131,7 @@ impl Framework {
         let root_set = sets.root_set(roots.clone());
         Arc::new(Self {
             callbacks,
+            counts: CallbackCounts::new(),
             subsystems: all,
             enabled,
             roots,
@@ -270,7 +273,8 @@ impl Framework {
         self.tasks_of(container).len()
     }
 
-    fn sets_of(&self, container: &Container) -> Vec<Arc<crate::ContainerSet>> {
+    /// The sets that name the container, of a root those that name no other container of its hierarchy.
+    pub(crate) fn sets_of(&self, container: &Container) -> Vec<Arc<crate::ContainerSet>> {
         if container.is_root() {
             self.sets.in_root_of(container.hierarchy().number())
         } else {

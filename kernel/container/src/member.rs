@@ -40,6 +40,11 @@ pub trait Member: Any + Send + Sync {
 pub trait TaskTable: Send + Sync {
     /// The task with this number, live or not yet reaped.
     fn find(&self, tid: Pid) -> Option<Arc<dyn Member>>;
+
+    /// The task that runs on this CPU; `None` where none does, as in a test.
+    fn current(&self) -> Option<Arc<dyn Member>> {
+        None
+    }
 }
 
 /// What keeps forks and moves of one process apart: a fork reads it from `can_fork` until the child is visible, a

@@ -46,6 +46,11 @@ impl ContainerSet {
         self.serial
     }
 
+    /// How many refer to it now.
+    pub(crate) fn reference_count(&self) -> usize {
+        self.references.load(Relaxed)
+    }
+
     /// The state of an enabled subsystem.
     pub(crate) fn state(&self, subsystem: usize) -> &State {
         match &self.states[subsystem] {

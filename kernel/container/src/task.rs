@@ -2,6 +2,7 @@
 
 use crate::{
     framework::Framework,
+    inspect::Counted,
     member::{Member, Phase},
     set::{ContainerSet, SetReference},
     subsystem::MAX_SUBSYSTEMS,
@@ -49,6 +50,7 @@ impl Framework {
     ) -> Result<Admission<'a>, Errno> {
         let mut admission = Admission { framework: self, set, agreed: 0, words, _gate: gate };
         for &index in &self.callbacks.can_fork {
+            self.counts.count(index, Counted::CanFork);
             self.subsystem(index).can_fork(admission.set.state(index))?;
             admission.agreed += 1;
         }
@@ -70,6 +72,7 @@ impl Framework {
                 return;
             };
             for &index in &self.callbacks.exit {
+                self.counts.count(index, Counted::Exit);
                 self.subsystem(index).exit(task, set.state(index));
             }
         }
@@ -83,6 +86,7 @@ impl Framework {
             own = Some(take_out(tasks, index));
             last = tasks.is_empty();
         });
+        self.counts.count_exit();
         if last && let Some(set) = left {
             self.set_emptied(&set);
         }
@@ -97,6 +101,7 @@ impl Framework {
             return;
         };
         for &index in &self.callbacks.release {
+            self.counts.count(index, Counted::Release);
             self.subsystem(index).release(set.state(index));
         }
     }
@@ -156,7 +161,9 @@ impl Admission<'_> {
                 self.set.places().for_each(|container| container.enter());
             }
         }
+        self.framework.counts.count_fork();
         for &index in &self.framework.callbacks.fork {
+            self.framework.counts.count(index, Counted::Fork);
             self.framework.subsystem(index).fork(&**child, self.set.state(index));
         }
     }
@@ -165,6 +172,7 @@ impl Admission<'_> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         for &index in self.framework.callbacks.can_fork[..self.agreed].iter().rev() {
+            self.framework.counts.count(index, Counted::CancelFork);
             self.framework.subsystem(index).cancel_fork(self.set.state(index));
         }
     }

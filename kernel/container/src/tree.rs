@@ -98,6 +98,14 @@ impl<'a, S: Subsystem> Node<'a, S> {
         Arc::ptr_eq(&self.container, &other.container)
     }
 
+    pub(crate) fn framework(&self) -> &'a Framework {
+        self.framework
+    }
+
+    pub(crate) fn container(&self) -> &Arc<Container> {
+        &self.container
+    }
+
     fn erased(&self) -> &State {
         match &self.container.states[S::INDEX] {
             Some(state) => state,

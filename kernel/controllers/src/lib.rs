@@ -4,8 +4,10 @@
 //! |---|---|---|
 //! | [`cpuset`] | `cpuset` | says on which CPUs they run and on which nodes their memory lies |
 //! | [`cpuacct`] | `cpuacct` | counts the CPU time that they use, to the nanosecond |
+//! | [`pids`] | `pids` | limits how many there are, those not yet reaped included |
 //! | [`numtasks`] | `numtasks` | limits how many there are, and divides them by shares |
 //! | [`bc`] | `bc` | counts and limits what the kernel spends for them |
+//! | [`debug`] | `debug` | nothing; shows what the framework knows |
 //!
 //! [`resgroups`] is no subsystem but a library for those that divide something by shares.
 //!
@@ -22,7 +24,9 @@ extern crate std;
 pub mod bc;
 pub mod cpuacct;
 pub mod cpuset;
+pub mod debug;
 pub mod numtasks;
+pub mod pids;
 pub mod resgroups;
 mod task_count;
 #[cfg(test)]
@@ -31,7 +35,9 @@ mod world;
 pub use bc::Bc;
 pub use cpuacct::Cpuacct;
 pub use cpuset::Cpuset;
+pub use debug::Debug;
 pub use numtasks::Numtasks;
+pub use pids::Pids;
 
 use alloc::{vec, vec::Vec};
 use container::{AnySubsystem, subsystem};
@@ -42,7 +48,9 @@ pub fn all(most_tasks: u64) -> Vec<AnySubsystem> {
     vec![
         subsystem(Cpuset::root()),
         subsystem(Cpuacct::root()),
+        subsystem(Pids::root()),
         subsystem(Numtasks::root(most_tasks)),
         subsystem(Bc::root()),
+        subsystem(Debug),
     ]
 }

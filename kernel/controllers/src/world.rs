@@ -116,6 +116,9 @@ impl TaskTable for Table {
     fn find(&self, tid: Pid) -> Option<Arc<dyn Member>> {
         Some(self.0.lock().unwrap().get(&tid.raw())?.clone())
     }
+    fn current(&self) -> Option<Arc<dyn Member>> {
+        self.find(Pid::new(1))
+    }
 }
 
 struct NoWorker;

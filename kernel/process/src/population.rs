@@ -152,6 +152,10 @@ impl TaskTable for Table {
     fn find(&self, tid: Pid) -> Option<Arc<dyn Member>> {
         self.0.get()?.task(tid).map(|task| task as Arc<dyn Member>)
     }
+
+    fn current(&self) -> Option<Arc<dyn Member>> {
+        crate::current().map(|task| task as Arc<dyn Member>)
+    }
 }
 
 /// A task number that nobody uses yet; free again when dropped.

@@ -2,7 +2,10 @@
 
 use crate::command_line::CommandLine;
 use alloc::boxed::Box;
-use base::{CpuSet, NodeSet};
+use base::{
+    CpuSet, Errno, NodeSet,
+    device::{Device, DeviceAccess},
+};
 use container::{Framework, Lineage, Member, ReleaseWorker};
 use controllers::{
     Cpuset,
@@ -23,6 +26,7 @@ use process::{
     scheduling::{CONFINEMENT, Confinement},
 };
 use sched::OnlineChange;
+use vfs::{DEVICE_GUARD, DeviceGuard};
 
 /// The serial terminals, for the interrupt that brings bytes.
 pub static CONSOLE: Hook<Console> = Hook::new();
@@ -64,6 +68,7 @@ pub fn install() -> &'static Population {
     if population.framework().has_payers() {
         PAYERS.install(&TaskPayers);
     }
+    DEVICE_GUARD.install(&ContainerDevices);
     cpuset::TASKS.install(&Confined);
     CONFINEMENT.install(&Confined);
     sched::ONLINE_CHANGED.install(&Confined);
@@ -102,6 +107,19 @@ impl OnlineChange for Confined {
     fn changed(&self) {
         if let Some(population) = POPULATION.get() {
             cpuset::follow_machine(population.framework());
+        }
+    }
+}
+
+/// The containers of the running task say which devices it may use.
+struct ContainerDevices;
+
+impl DeviceGuard for ContainerDevices {
+    fn check(&self, device: &Device, access: DeviceAccess) -> Result<(), Errno> {
+        match process::current() {
+            Some(task) => task.population().framework().device_access(&*task, device, access),
+            // The kernel itself, which fills the first file system.
+            None => Ok(()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! base: the words that every floor uses.
 //!
-//! Error numbers, numbers of CPUs, nodes, tasks and users, sets of them, credentials, what is charged to whom, and how
+//! Error numbers, numbers of CPUs, nodes, tasks and users, sets of them, credentials, devices, what is charged to whom, and how
 //! numbers and sets are written as text. It depends on nothing of ours, touches no hardware and holds no state.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod charge;
 mod credentials;
+pub mod device;
 mod errno;
 mod ids;
 pub mod list;

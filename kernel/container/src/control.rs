@@ -1,6 +1,6 @@
 //! Control files: the table in which a subsystem says which files it has and what reading and writing them does.
 
-use crate::{notice::Notice, tree::Node};
+use crate::{files::Writer, notice::Notice, tree::Node};
 use base::Errno;
 use core::fmt;
 
@@ -53,6 +53,7 @@ pub(crate) enum Store<S> {
     Not,
     State(fn(&S, &str) -> Result<(), Errno>),
     Node(fn(&Node<'_, S>, &str) -> Result<(), Errno>),
+    Writer(fn(&Node<'_, S>, &str, &Writer<'_>) -> Result<(), Errno>),
 }
 
 /// A setting of a subsystem as a whole, whatever hierarchy it is bound to: the file
@@ -93,6 +94,11 @@ impl<S> ControlFile<S> {
     /// A file that can only be written; reading it is `EINVAL`.
     pub const fn write(name: &'static str, store: fn(&S, &str) -> Result<(), Errno>) -> Self {
         Self::new(name, Show::Not, Store::State(store))
+    }
+
+    /// A file that can only be written, and asks who writes; reading it is `EINVAL`.
+    pub const fn write_as(name: &'static str, store: fn(&Node<'_, S>, &str, &Writer<'_>) -> Result<(), Errno>) -> Self {
+        Self::new(name, Show::Not, Store::Writer(store))
     }
 
     /// A file that looks around in the tree to show its text; writing it is `EINVAL`.

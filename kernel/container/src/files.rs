@@ -271,7 +271,7 @@ impl Framework {
                 let text = as_text(text)?;
                 let store = || match container.is_removed() {
                     true => Err(Errno::ENODEV),
-                    false => self.subsystem(index).store(file, self, container, text),
+                    false => self.subsystem(index).store(file, self, container, text, writer),
                 };
                 match entry.held {
                     Held::Nothing => store(),

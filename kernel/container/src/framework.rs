@@ -81,6 +81,7 @@ pub(crate) struct CallbackLists {
     pub(crate) release: Vec<usize>,
     pub(crate) charge_time: Vec<usize>,
     pub(crate) charge: Vec<usize>,
+    pub(crate) device_access: Vec<usize>,
 }
 
 impl Framework {
@@ -301,6 +302,7 @@ impl CallbackLists {
             release: who_wants(Callbacks::RELEASE),
             charge_time: who_wants(Callbacks::CHARGE_TIME),
             charge: who_wants(Callbacks::CHARGE),
+            device_access: who_wants(Callbacks::DEVICE_ACCESS),
         }
     }
 }

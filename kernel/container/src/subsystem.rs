@@ -5,6 +5,7 @@
 use crate::{
     container::Container,
     control::{ControlFile, Held, Parameter, Placement, Show, Store},
+    files::Writer,
     framework::Framework,
     hierarchy::Hierarchy,
     member::Member,
@@ -19,6 +20,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use base::{
     CpuId, Errno,
     charge::{Refused, Resource, Severity},
+    device::{Device, DeviceAccess},
 };
 use bitflags::bitflags;
 use core::{any::Any, marker::PhantomData};
@@ -49,6 +51,8 @@ bitflags! {
         const CHARGE_TIME = 1 << 7;
         /// [`Subsystem::charge`] and [`Subsystem::uncharge`].
         const CHARGE = 1 << 8;
+        /// [`Subsystem::device_access`].
+        const DEVICE_ACCESS = 1 << 9;
     }
 }
 
@@ -120,6 +124,10 @@ pub trait Subsystem: Sized + Send + Sync + 'static {
     }
     /// Gives back what was charged to the same container before. Conditions as for `charge`.
     fn uncharge(_payer: Lineage<'_, Self>, _resource: Resource, _amount: u64) {}
+    /// A task of this container is about to open a device, or to make a file for one. Must not sleep.
+    fn device_access(_place: Lineage<'_, Self>, _device: &Device, _access: DeviceAccess) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 /// A subsystem whose type the framework need not know; made by [`subsystem`].
@@ -174,7 +182,15 @@ pub(crate) trait Erased: Send + Sync {
     fn report(&self) -> Option<ReportTraits>;
     fn show_report(&self, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
     fn show(&self, file: usize, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
-    fn store(&self, file: usize, framework: &Framework, container: &Arc<Container>, text: &str) -> Result<(), Errno>;
+    fn store(
+        &self,
+        file: usize,
+        framework: &Framework,
+        container: &Arc<Container>,
+        text: &str,
+        writer: &Writer<'_>,
+    ) -> Result<(), Errno>;
+    fn device_access(&self, place: &State, device: &Device, access: DeviceAccess) -> Result<(), Errno>;
     fn notice<'a>(&self, file: usize, state: &'a State) -> Option<&'a Notice>;
     fn parameters(&self) -> Vec<&'static str>;
     fn show_parameter(&self, parameter: usize, root: &State) -> Result<String, Errno>;
@@ -312,12 +328,24 @@ impl<S: Subsystem> Erased for Adapter<S> {
         Ok(text)
     }
 
-    fn store(&self, file: usize, framework: &Framework, container: &Arc<Container>, text: &str) -> Result<(), Errno> {
+    fn device_access(&self, place: &State, device: &Device, access: DeviceAccess) -> Result<(), Errno> {
+        S::device_access(Lineage::new(place), device, access)
+    }
+
+    fn store(
+        &self,
+        file: usize,
+        framework: &Framework,
+        container: &Arc<Container>,
+        text: &str,
+        writer: &Writer<'_>,
+    ) -> Result<(), Errno> {
         let node = Node::<S>::new(framework, container.clone());
         match S::FILES[file].store {
             Store::Not => Err(Errno::EINVAL),
             Store::State(store) => store(node.state(), text),
             Store::Node(store) => store(&node, text),
+            Store::Writer(store) => store(&node, text, writer),
         }
     }
 

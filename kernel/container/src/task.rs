@@ -7,7 +7,10 @@ use crate::{
     set::{ContainerSet, SetReference},
     subsystem::MAX_SUBSYSTEMS,
 };
-use base::{CpuId, Errno};
+use base::{
+    CpuId, Errno,
+    device::{Device, DeviceAccess},
+};
 use machine::sync::{Arc, ReadGuard};
 
 /// The permission to make one task visible. Dropped unused, it gives back what the subsystems charged.
@@ -112,6 +115,19 @@ impl Framework {
         for &index in &self.callbacks.charge_time {
             task.membership().with_set(|set| self.subsystem(index).charge_time(set.state(index), cpu, user, system));
         }
+    }
+
+    /// Whether the task may open or make a file for the device.
+    ///
+    /// Errors: that of the first subsystem that refuses. Locks: those of the subsystems; call with none of rank
+    /// `CONTROLLER` or higher.
+    pub fn device_access(&self, task: &dyn Member, device: &Device, access: DeviceAccess) -> Result<(), Errno> {
+        if self.callbacks.device_access.is_empty() {
+            return Ok(());
+        }
+        let Some(set) = task.membership().set() else { return Ok(()) };
+        let mut asked = self.callbacks.device_access.iter();
+        asked.try_for_each(|&index| self.subsystem(index).device_access(set.state(index), device, access))
     }
 
     /// Calls `f` with the task's set and its list of tasks locked. `None` if the task is in no set.

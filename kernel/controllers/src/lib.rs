@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`cpuset`] | `cpuset` | says on which CPUs they run and on which nodes their memory lies |
 //! | [`cpuacct`] | `cpuacct` | counts the CPU time that they use, to the nanosecond |
+//! | [`devices`] | `devices` | says which device files they may open and make |
 //! | [`pids`] | `pids` | limits how many there are, those not yet reaped included |
 //! | [`numtasks`] | `numtasks` | limits how many there are, and divides them by shares |
 //! | [`bc`] | `bc` | counts and limits what the kernel spends for them |
@@ -25,6 +26,7 @@ pub mod bc;
 pub mod cpuacct;
 pub mod cpuset;
 pub mod debug;
+pub mod devices;
 pub mod numtasks;
 pub mod pids;
 pub mod resgroups;
@@ -36,6 +38,7 @@ pub use bc::Bc;
 pub use cpuacct::Cpuacct;
 pub use cpuset::Cpuset;
 pub use debug::Debug;
+pub use devices::Devices;
 pub use numtasks::Numtasks;
 pub use pids::Pids;
 
@@ -48,6 +51,7 @@ pub fn all(most_tasks: u64) -> Vec<AnySubsystem> {
     vec![
         subsystem(Cpuset::root()),
         subsystem(Cpuacct::root()),
+        subsystem(Devices::root()),
         subsystem(Pids::root()),
         subsystem(Numtasks::root(most_tasks)),
         subsystem(Bc::root()),

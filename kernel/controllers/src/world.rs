@@ -1,7 +1,11 @@
 //! A small world for the tests of controllers: a framework with one hierarchy, and tasks that only live and die.
 
 use crate::cpuset::{TASKS, TaskControl};
-use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid, charge::Payer};
+use base::{
+    Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid,
+    charge::Payer,
+    device::{Device, DeviceAccess},
+};
 use container::{
     AnySubsystem, Attributes, Container, Dialect, Framework, Gate, MAX_SUBSYSTEMS, Member, Membership, Mounted,
     ParameterId, ReleaseWorker, TaskTable, Writer,
@@ -215,7 +219,8 @@ impl World {
         self.write_as(&self.first, path, file, text)
     }
 
-    fn write_as(&self, writer: &Arc<Task>, path: &str, file: &str, text: &str) -> Result<(), Errno> {
+    /// Writes to the file as another task.
+    pub fn write_as(&self, writer: &Arc<Task>, path: &str, file: &str, text: &str) -> Result<(), Errno> {
         let container = self.at(path);
         let file = container.file(file.as_bytes()).unwrap_or_else(|| panic!("there is no file {file}"));
         let task: Arc<dyn Member> = writer.clone();
@@ -279,6 +284,11 @@ impl World {
     /// A fork that is allowed, and then fails for a reason that no controller knows.
     pub fn fail_to_fork(&self, parent: &Arc<Task>) {
         drop(self.framework.can_fork(&**parent).unwrap());
+    }
+
+    /// Whether the task may do that with a device.
+    pub fn device_access(&self, task: &Arc<Task>, device: &Device, access: DeviceAccess) -> Result<(), Errno> {
+        self.framework.device_access(&**task, device, access)
     }
 
     /// The task ends and is a zombie.

@@ -2,11 +2,14 @@
 
 use super::{Caller, Follow, Start};
 use crate::{
-    FileKind, Inode, Location, NewNode, NodeKind, Permissions, RenameFlags, permission,
+    FileKind, Inode, Location, NewNode, NodeKind, Permissions, RenameFlags, device, permission,
     walk::{Dots, Last, Walk},
 };
 use alloc::{sync::Arc, vec::Vec};
-use base::{Capabilities, Errno};
+use base::{
+    Capabilities, Errno,
+    device::{DeviceAccess, DeviceKind},
+};
 
 /// A name in a directory, the end of a walk.
 struct Entry {
@@ -59,7 +62,8 @@ impl Caller<'_> {
         NewNode { kind, permissions, uid: self.credentials.fsuid, gid }
     }
 
-    /// `mknodat`, `mkdirat`, `symlinkat`. `EEXIST`; `EPERM` a device without CAP_MKNOD; `EROFS`; `EACCES`.
+    /// `mknodat`, `mkdirat`, `symlinkat`. `EEXIST`; `EPERM` a device without CAP_MKNOD, or one that a container forbids;
+    /// `EROFS`; `EACCES`.
     pub fn make(&self, start: Start<'_>, path: &[u8], kind: NodeKind<'_>, mode: Permissions) -> Result<(), Errno> {
         self.make_inode(start, path, kind, mode).map(|_| ())
     }
@@ -90,6 +94,11 @@ impl Caller<'_> {
         }
         directory.check_writable()?;
         permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;
+        match kind {
+            NodeKind::CharDevice(number) => device::check(DeviceKind::Character, number, DeviceAccess::MAKE)?,
+            NodeKind::BlockDevice(number) => device::check(DeviceKind::Block, number, DeviceAccess::MAKE)?,
+            _ => {}
+        }
         let node = self.new_node(&*directory.inode, kind, mode);
         let inode = directory.inode.create(&entry.name, &node)?;
         Ok(Location { mount: directory.mount.clone(), inode })

@@ -2,7 +2,7 @@
 
 use super::{Caller, Follow, Start};
 use crate::{
-    FileKind, Inode, Location, MountFlags, NodeKind, OpenFile, OpenFlags, Permissions,
+    FileKind, Inode, Location, MountFlags, NodeKind, OpenFile, OpenFlags, Permissions, device,
     file::{DirectoryFile, PathOnly},
     inode::OpenRequest,
     open_file::{self, Name},
@@ -10,7 +10,11 @@ use crate::{
     walk::{Last, Walk},
 };
 use alloc::sync::Arc;
-use base::{Errno, charge::Charge};
+use base::{
+    Errno,
+    charge::Charge,
+    device::{DeviceAccess, DeviceKind},
+};
 
 /// What a file is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,8 +27,8 @@ enum Purpose {
 
 impl Caller<'_> {
     /// `openat(2)`. `mode` is for a new file; the umask applies. Errors: those of every walk; `EACCES`, `EEXIST`,
-    /// `EISDIR` to write a directory, `ELOOP` a link with `O_NOFOLLOW`, `EROFS`, `ENXIO` no such device, `EINTR` a
-    /// FIFO, `EINVAL`, `EOPNOTSUPP` (`O_TMPFILE`), `ENFILE` a container pays for no more open files.
+    /// `EISDIR` to write a directory, `ELOOP` a link with `O_NOFOLLOW`, `EROFS`, `ENXIO` no such device, `EPERM` a container
+    /// forbids the device, `EINTR` a FIFO, `EINVAL`, `EOPNOTSUPP` (`O_TMPFILE`), `ENFILE` a container pays for no more open files.
     pub fn open(
         &self,
         start: Start<'_>,
@@ -165,6 +169,16 @@ impl Caller<'_> {
         let ownership = location.inode.ownership();
         let wanted = if flags.reads() { permission::READ } else { 0 } | if writes { permission::WRITE } else { 0 };
         permission::check(ownership, kind, self.credentials, wanted)?;
+        let device = match kind {
+            FileKind::CharDevice => Some(DeviceKind::Character),
+            FileKind::BlockDevice => Some(DeviceKind::Block),
+            _ => None,
+        };
+        if let Some(device) = device {
+            let reads = if flags.reads() { DeviceAccess::READ } else { DeviceAccess::empty() };
+            let access = if writes { reads | DeviceAccess::WRITE } else { reads };
+            device::check(device, location.inode.metadata().represents, access)?;
+        }
         if writes {
             location.check_writable()?;
         }

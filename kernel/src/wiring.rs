@@ -1,12 +1,12 @@
 //! What the lower floors call up to, filled in once at boot.
 
 use crate::command_line::CommandLine;
-use alloc::boxed::Box;
+use alloc::{boxed::Box, sync::Arc};
 use base::{
     CpuSet, Errno, NodeSet,
     device::{Device, DeviceAccess},
 };
-use container::{Framework, Lineage, Member, ReleaseWorker};
+use container::{Container, Framework, Lineage, Member, ReleaseWorker};
 use controllers::{
     Cpuset,
     cpuset::{self, TaskControl},
@@ -136,5 +136,9 @@ struct Releases;
 impl ReleaseWorker for Releases {
     fn wake(&self) {
         crate::releases::wake();
+    }
+
+    fn removed(&self, container: &Arc<Container>) {
+        filesystems::container::removed(container);
     }
 }

@@ -35,7 +35,7 @@ pub struct Container {
     /// Sets with live tasks that name this container. Goes up only while something keeps the container from being
     /// removed: its lock, or a task that is inside already.
     live_sets: AtomicUsize,
-    /// The same, plus children that are populated. May be off in the middle of a change, never at rest.
+    /// The same, plus children that are populated; not kept for roots. May be off in the middle of a change, never at rest.
     populated: AtomicI64,
 
     pub(crate) flags: Flags,
@@ -221,8 +221,11 @@ impl Container {
         // Crossing between 0 and 1 is what the parent counts. Two changes that overtake each other on the way up
         // cross the same number of times both ways, so the sum is right at rest.
         let crossing = if change > 0 { 0 } else { 1 };
+        // A root always has the kernel's threads and keeps no count.
         let mut container = Some(self);
-        while let Some(this) = container {
+        while let Some(this) = container
+            && !this.is_root()
+        {
             if this.populated.fetch_add(change, SeqCst) != crossing {
                 return;
             }

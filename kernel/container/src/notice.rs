@@ -36,16 +36,20 @@ impl Notice {
         if !self.watched.load(SeqCst) {
             return;
         }
-        let watcher = self.watcher.lock().as_deref().cloned();
-        if let Some(watcher) = watcher {
+        if let Some(watcher) = self.watcher() {
             watcher.changed();
         }
     }
 
+    /// The watcher, if somebody has watched the file.
+    pub fn watcher(&self) -> Option<Arc<dyn Watcher>> {
+        self.watcher.lock().as_deref().cloned()
+    }
+
     /// The watcher; `make` makes it the first time.
     pub fn watch(&self, make: impl FnOnce() -> Arc<dyn Watcher>) -> Arc<dyn Watcher> {
-        if let Some(watcher) = self.watcher.lock().as_deref() {
-            return watcher.clone();
+        if let Some(watcher) = self.watcher() {
+            return watcher;
         }
         let new = make();
         let watcher = self.watcher.lock().get_or_insert_with(|| Box::new(new)).as_ref().clone();

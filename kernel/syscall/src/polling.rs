@@ -8,7 +8,9 @@ use crate::{
 };
 use alloc::vec::Vec;
 use base::Errno;
-use vfs::{Clock, EpollChange, EpollEvent, OpenFlags, PollEvents, PollRequest, TimerSetting};
+use vfs::{
+    Clock, EpollChange, EpollEvent, FileEvents, Follow, OpenFlags, PollEvents, PollRequest, Start, TimerSetting,
+};
 
 /// The most descriptors that `select` can name here: what RLIMIT_NOFILE can ever be set to by default.
 const SELECT_MOST: i32 = 1 << 20;
@@ -208,6 +210,39 @@ pub fn pselect6(
     let result = call.with_mask(UserPtr::at(address), size as usize, || select_until(call, count, sets, end))?;
     tell_rest(timeout, end)?;
     result
+}
+
+/// `inotify_init1(2)`. `EINVAL` unknown flags.
+pub fn inotify_init1(call: &Call<'_>, flags: u32) -> Result<usize, Errno> {
+    let flags = OpenFlags::from_bits_retain(flags);
+    if !(OpenFlags::CLOSE_ON_EXEC | OpenFlags::NONBLOCK).contains(flags) {
+        return Err(Errno::EINVAL);
+    }
+    call.insert(vfs::inotify(flags, &call.task.credentials())?, flags.contains(OpenFlags::CLOSE_ON_EXEC))
+}
+
+/// `inotify_init(2)`.
+pub fn inotify_init(call: &Call<'_>) -> Result<usize, Errno> {
+    inotify_init1(call, 0)
+}
+
+/// `inotify_add_watch(2)`. `EINVAL` no event at all, or flags that contradict each other.
+pub fn inotify_add_watch(call: &Call<'_>, inotify: i32, path: UserPtr<u8>, mask: u32) -> Result<usize, Errno> {
+    let mask = FileEvents::from_bits_truncate(mask);
+    if mask.is_empty() || mask.contains(FileEvents::MASK_ADD | FileEvents::MASK_CREATE) {
+        return Err(Errno::EINVAL);
+    }
+    let file = call.file(inotify)?;
+    let path = call.path(path)?;
+    let follow = if mask.contains(FileEvents::NO_FOLLOW) { Follow::No } else { Follow::Yes };
+    let location = call.with_caller(|caller| caller.resolve(Start::WorkingDirectory, &path, follow))?;
+    Ok(vfs::inotify_add_watch(&file, &location, mask, &call.task.credentials())? as usize)
+}
+
+/// `inotify_rm_watch(2)`.
+pub fn inotify_rm_watch(call: &Call<'_>, inotify: i32, watch: i32) -> Result<usize, Errno> {
+    vfs::inotify_remove_watch(&*call.file(inotify)?, watch)?;
+    Ok(0)
 }
 
 /// `epoll_create1(2)`.

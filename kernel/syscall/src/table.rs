@@ -212,6 +212,9 @@ system_calls! {
     234 => signals::tgkill(pid, tid, signal);
     235 => paths::utimes(path, times);
     247 => processes::waitid(which, id, info, options, usage);
+    253 => polling::inotify_init();
+    254 => polling::inotify_add_watch(inotify, path, mask);
+    255 => polling::inotify_rm_watch(inotify, watch);
     257 => paths::openat(directory, path, flags, mode);
     258 => paths::mkdirat(directory, path, mode);
     259 => paths::mknodat(directory, path, mode, device);
@@ -239,6 +242,7 @@ system_calls! {
     291 => polling::epoll_create1(flags);
     292 => descriptors::dup3(old, new, flags);
     293 => descriptors::pipe2(descriptors, flags);
+    294 => polling::inotify_init1(flags);
     295 => transfer::preadv(descriptor, vectors, count, offset);
     296 => transfer::pwritev(descriptor, vectors, count, offset);
     302 => processes::prlimit64(pid, resource, new, old);

@@ -210,6 +210,9 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EFAULT)
     }
 
+    /// Somebody watches this inode with inotify from now on: what changes by itself begins to [`tell`](crate::tell).
+    fn watched(&self) {}
+
     /// Where advisory locks on this inode are kept; `None` (the default) where none can be held (`ENOLCK`).
     fn locks(&self) -> Option<&FileLocks> {
         None

@@ -4,7 +4,7 @@
 //! [`OpenFile`] (an open file description), [`FileTable`] (the descriptors of a process), [`FileSystem`] and
 //! [`FileSystemType`], [`Mount`] and [`Namespace`] (the mount tree), [`FsContext`] (root, working directory,
 //! umask), [`Caller`] (who asks, and from where) with the operations on paths. Besides: [`ramfs`], pipes, local
-//! sockets, poll and epoll, event and timer files, file locks, the initramfs unpacker.
+//! sockets, poll and epoll, event and timer files, inotify, file locks, the initramfs unpacker.
 //!
 //! Paths are walked without a cache of names: a location is a mount and an inode, directories know their parent,
 //! and a file system answers each lookup itself. Below: `base`, `machine`, `sched` (to sleep), `memory` (frames).
@@ -28,6 +28,7 @@ mod filesystem;
 mod flags;
 pub mod initramfs;
 mod inode;
+mod inotify;
 pub mod lock;
 mod mount;
 mod mount_text;
@@ -47,6 +48,7 @@ mod tests;
 mod text;
 mod timer_file;
 mod walk;
+mod watches;
 
 pub use attributes::{DeviceNumber, FileKind, Metadata, MetadataChange, Ownership, Permissions, Timestamp};
 pub use caller::{Caller, Follow, Start, TimeChange};
@@ -58,6 +60,7 @@ pub use file::{FileOps, MappedPages, Mapping};
 pub use filesystem::{DeviceDriver, FileSystem, FileSystemType, MountRequest, Registry, StatFs, next_device};
 pub use flags::{OpenFlags, SeekFrom};
 pub use inode::{DirectoryEntry, Inode, Link, NewNode, NodeKind, OpenRequest, RenameFlags};
+pub use inotify::{inotify, inotify_add_watch, inotify_remove_watch};
 pub use lock::FileLocks;
 pub use mount::{Location, Mount, MountFlags, Namespace};
 pub use open_file::OpenFile;
@@ -69,6 +72,7 @@ pub use table::{Descriptor, FileTable, Slot};
 pub use text::{TextFile, TextSource};
 pub use timer_file::{Clock, TimerSetting, timerfd, timerfd_get, timerfd_set};
 pub use walk::{LONGEST_NAME, LONGEST_PATH};
+pub use watches::{FileEvents, tell};
 
 /// The errno of a wait that ended without what it waited for.
 pub(crate) fn interrupted(error: sched::WaitError) -> base::Errno {

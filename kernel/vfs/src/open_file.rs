@@ -2,7 +2,11 @@
 
 use crate::{
     DirectoryEntry, FileKind, FileOps, FsContext, Inode, Location, MappedPages, Mapping, MountFlags, OpenFlags,
-    PollEvents, PollTable, SeekFrom, lock::LockOwner, mount_text, pages::FilePages,
+    PollEvents, PollTable, SeekFrom,
+    lock::LockOwner,
+    mount_text,
+    pages::FilePages,
+    watches::{self, Event, FileEvents},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use base::{
@@ -89,6 +93,27 @@ impl OpenFile {
         Ok(Self::new(Location { mount: None, inode }, None, operations, flags, credentials, charge))
     }
 
+    /// Tells those who watch the inode, or the directory that it was opened from.
+    #[inline]
+    pub(crate) fn tell(&self, what: FileEvents) {
+        if watches::any() {
+            self.tell_watches(what);
+        }
+    }
+
+    #[cold]
+    fn tell_watches(&self, what: FileEvents) {
+        let inode = &*self.location.inode;
+        let Some(key) = watches::key_of(&self.location, inode) else { return };
+        let what = if inode.kind() == FileKind::Directory { what | FileEvents::IS_DIRECTORY } else { what };
+        if let Some(Name { directory, name }) = &self.name {
+            let has_name = || directory.lookup(name).is_ok_and(|child| child.number() == inode.number());
+            let linked = !watches::any_excluding() || has_name();
+            watches::post((key.0, directory.number()), &Event { what, name, cookie: 0, linked });
+        }
+        watches::post(key, &Event { what, name: &[], cookie: 0, linked: true });
+    }
+
     /// Reads from the position and moves it. `EBADF` not open for reading, `EISDIR` a directory, else the file's own.
     pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         let flags = self.flags();
@@ -98,7 +123,8 @@ impl OpenFile {
         if self.stream {
             return self.operations.read(buffer, &mut 0, flags);
         }
-        self.operations.read(buffer, &mut self.position.lock(), flags)
+        let count = self.operations.read(buffer, &mut self.position.lock(), flags)?;
+        self.after_read(count)
     }
 
     /// Reads at `offset`, `pread`. Besides `read`'s errors: `ESPIPE` for a stream, `EINVAL` an offset over `i64::MAX`.
@@ -108,7 +134,8 @@ impl OpenFile {
             return Err(Errno::EBADF);
         }
         self.check_offset(offset)?;
-        self.operations.read(buffer, &mut { offset }, flags)
+        let count = self.operations.read(buffer, &mut { offset }, flags)?;
+        self.after_read(count)
     }
 
     /// Whether it may be read at all; called before the buffer is looked at. `EBADF` not open for reading, `EISDIR`.
@@ -178,7 +205,15 @@ impl OpenFile {
         }
     }
 
+    fn after_read(&self, count: usize) -> Result<usize, Errno> {
+        if count > 0 {
+            self.tell(FileEvents::ACCESS);
+        }
+        Ok(count)
+    }
+
     fn after_write(&self) -> Result<(), Errno> {
+        self.tell(FileEvents::MODIFY);
         if self.inode().kind() == FileKind::Regular { self.location.drop_set_id(&self.credentials) } else { Ok(()) }
     }
 
@@ -357,6 +392,10 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        let flags = self.flags();
+        if !flags.contains(OpenFlags::PATH) {
+            self.tell(if flags.writes() { FileEvents::CLOSE_WRITE } else { FileEvents::CLOSE_NO_WRITE });
+        }
         if let Some(locks) = self.location.inode.locks() {
             locks.release(LockOwner::of_file(self));
         }

@@ -4,7 +4,7 @@ use super::{
     ContainerFs,
     directory::{changed, metadata},
     inode_number,
-    watch::FileWatcher,
+    watch::{self, FileWatcher},
 };
 use alloc::{boxed::Box, string::String, sync::Arc};
 use base::{Credentials, Errno};
@@ -54,8 +54,13 @@ impl Inode for Control {
 
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
         let opener = request.credentials.clone();
-        let watcher = self.fs.framework.notice(&self.container, self.file).and_then(FileWatcher::of);
+        let watcher = watch::watcher(&self.fs.framework, self.fs.device, &self.container, self.file);
         Ok(Arc::new(TextFile::new(Box::new(Open { control: self, opener, watcher, seen: AtomicU64::new(0) }))))
+    }
+
+    fn watched(&self) {
+        // All of the container's: the watcher of `events` is how its removal is told.
+        watch::watch_all(&self.fs.framework, self.fs.device, &self.container);
     }
 
     fn truncate(&self, _size: u64) -> Result<(), Errno> {

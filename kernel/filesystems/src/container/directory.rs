@@ -1,6 +1,6 @@
 //! A container as a directory: its control files in order of creation, then its children in order of mkdir.
 
-use super::{ContainerFs, control::Control, inode_number};
+use super::{ContainerFs, control::Control, inode_number, watch};
 use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
 use container::{Attributes, Container, File};
@@ -82,8 +82,16 @@ impl Inode for Directory {
         Ok(self.of(self.fs.framework.mkdir(&self.container, name, attributes)?))
     }
 
-    fn remove_directory(&self, name: &[u8], _victim: &Arc<dyn Inode>) -> Result<(), Errno> {
-        self.fs.framework.rmdir(&self.container, name)
+    fn watched(&self) {
+        watch::watch_all(&self.fs.framework, self.fs.device, &self.container);
+    }
+
+    fn remove_directory(&self, name: &[u8], victim: &Arc<dyn Inode>) -> Result<(), Errno> {
+        self.fs.framework.rmdir(&self.container, name)?;
+        if let Some(victim) = (&**victim as &dyn Any).downcast_ref::<Self>() {
+            watch::files_are_gone(&victim.container);
+        }
+        Ok(())
     }
 
     fn rename(

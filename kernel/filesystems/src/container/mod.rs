@@ -18,6 +18,8 @@ use directory::Directory;
 use machine::sync::{SpinLock, rank};
 use vfs::{DeviceNumber, FileSystem, FileSystemType, Inode, MountRequest, StatFs, next_device};
 
+pub use watch::removed;
+
 /// `f_type` of `statfs`, of both dialects.
 const MAGIC: u64 = 0x27_e0eb;
 

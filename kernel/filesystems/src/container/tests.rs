@@ -8,8 +8,9 @@ use container::{
 };
 use std::{vec, vec::Vec};
 use vfs::{
-    FileKind, FileSystem, FileSystemType, Inode, MetadataChange, MountFlags, MountRequest, NewNode, NodeKind,
-    OpenFlags, OpenRequest, Permissions, PollEvents, PollTable, RenameFlags,
+    Caller, FileEvents, FileKind, FileSystem, FileSystemType, FsContext, Inode, MetadataChange, MountFlags,
+    MountRequest, Namespace, NewNode, NodeKind, OpenFlags, OpenRequest, Permissions, PollEvents, PollTable, Registry,
+    RenameFlags,
 };
 
 struct Nothing;
@@ -187,6 +188,47 @@ fn events_are_news_until_they_are_read_from_the_start() {
     assert_eq!(read(0), Ok(b"populated 1\nfrozen 0\n".to_vec()));
     assert!(!is_news());
     assert!(events.can_poll());
+}
+
+#[test]
+fn inotify_hears_of_events_and_of_the_end() {
+    let framework = framework();
+    let fs = mount(&framework, "container", "colour,auto_remove").unwrap();
+    let context = FsContext::new(Namespace::new(Arc::new(Registry::new()), fs.clone()));
+    let root = Arc::new(Credentials::root());
+    let caller = Caller { context: &context, credentials: &root };
+    fs.root().create(b"c", &directory()).unwrap();
+    let heard = vfs::inotify(OpenFlags::NONBLOCK, &root).unwrap();
+    for path in ["/", "/c", "/c/events"] {
+        let location = caller.resolve(vfs::Start::WorkingDirectory, path.as_bytes(), vfs::Follow::Yes).unwrap();
+        let mask = FileEvents::MODIFY | FileEvents::DELETE | FileEvents::DELETE_SELF;
+        vfs::inotify_add_watch(&heard, &location, mask, &root).unwrap();
+    }
+    let told = || {
+        let mut buffer = [0; 1024];
+        let length = heard.read(&mut buffer).unwrap_or(0);
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < length {
+            let word = |index: usize| u32::from_ne_bytes(buffer[at + 4 * index..][..4].try_into().unwrap());
+            found.push((word(0), word(1)));
+            at += 16 + word(3) as usize;
+        }
+        found
+    };
+    let child = fs.root().lookup(b"c").unwrap();
+    let container = framework_container(&*child.lookup(b"events").unwrap());
+    let task = Idle::member(1);
+    framework.can_start().unwrap().admit(&task);
+    let writer = container::Writer { task: &task, opener: &Credentials::root() };
+    let file = container.file(b"tasks").unwrap();
+    framework.write_file(&container, file, b"0", &writer).unwrap();
+    assert_eq!(told(), [(2, 2), (3, 2)]);
+    framework.exit(&*task);
+    assert!(framework.next_release().is_none(), "nothing but the removal");
+    super::removed(&container);
+    let (ignored, gone, is_directory) = (0x8000, 0x400, 0x4000_0000);
+    assert_eq!(told(), [(3, gone), (3, ignored), (2, gone), (2, ignored), (1, 0x200 | is_directory)]);
 }
 
 #[test]

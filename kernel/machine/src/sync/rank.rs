@@ -113,6 +113,10 @@ ranks! {
     CONSOLE_INPUT = 700;
     /// Processes whose timers have struck.
     STRUCK_TIMERS = 705;
+    /// Who watches which inode.
+    WATCHES = 706;
+    /// The events that wait in an inotify file.
+    FILE_EVENTS = 708;
     /// The tasks and observers that wait for an event.
     WAIT_QUEUE = 710;
     /// What an observer of a wait queue keeps (the ready list of an epoll file).

@@ -1,7 +1,7 @@
 //! Operations that change owner, permissions, times and size.
 
-use super::{Caller, Follow, Start};
-use crate::{FileKind, Location, MetadataChange, Permissions, Timestamp, permission};
+use super::{Caller, Follow, Start, names};
+use crate::{FileKind, Location, MetadataChange, Permissions, Timestamp, permission, watches::FileEvents};
 use base::{Capabilities, Errno, Gid, Uid};
 
 /// What `utimensat` does to one of the two times.
@@ -44,7 +44,10 @@ impl Caller<'_> {
         // Only members may hand out the rights of a group.
         let member = self.credentials.in_group(ownership.gid) || self.credentials.has(Capabilities::FSETID);
         let permissions = if member { mode } else { mode.without(Permissions::SET_GID) };
-        location.inode.change_metadata(&MetadataChange { permissions: Some(permissions), ..MetadataChange::default() })
+        self.change_metadata_of(
+            location,
+            &MetadataChange { permissions: Some(permissions), ..MetadataChange::default() },
+        )
     }
 
     /// `fchownat(2)`; `None` leaves the id. Takes set-ID bits away as Linux does. `EPERM` without CAP_CHOWN, but that
@@ -76,7 +79,7 @@ impl Caller<'_> {
         let kept = permission::without_set_id(ownership.permissions);
         let falls = location.inode.kind() != FileKind::Directory && kept != ownership.permissions;
         let permissions = falls.then_some(kept);
-        location.inode.change_metadata(&MetadataChange { permissions, uid, gid, ..MetadataChange::default() })
+        self.change_metadata_of(location, &MetadataChange { permissions, uid, gid, ..MetadataChange::default() })
     }
 
     /// `utimensat(2)`: the times of the last read and the last write. `EPERM`; with both times now, write permission
@@ -105,7 +108,7 @@ impl Caller<'_> {
         }
         let now = Timestamp::now();
         let [accessed, modified] = times.map(|time| time.value(now));
-        location.inode.change_metadata(&MetadataChange { accessed, modified, ..MetadataChange::default() })
+        self.change_metadata_of(location, &MetadataChange { accessed, modified, ..MetadataChange::default() })
     }
 
     /// `truncate(2)`. `EISDIR`, `EINVAL` no regular file, `EACCES`, `EROFS`.
@@ -119,6 +122,13 @@ impl Caller<'_> {
         permission::check_inode(&*location.inode, self.credentials, permission::WRITE)?;
         location.check_writable()?;
         location.inode.truncate(size)?;
+        names::tell_inode(&location, &*location.inode, FileEvents::MODIFY);
         location.drop_set_id(self.credentials)
+    }
+
+    fn change_metadata_of(&self, location: &Location, change: &MetadataChange) -> Result<(), Errno> {
+        location.inode.change_metadata(change)?;
+        names::tell_inode(location, &*location.inode, FileEvents::ATTRIBUTES);
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::{Caller, Follow, Start};
 use crate::{
     FileKind, Inode, Location, NewNode, NodeKind, Permissions, RenameFlags, device, permission,
     walk::{Dots, Last, Walk},
+    watches::{self, Event, FileEvents},
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::{
@@ -34,6 +35,39 @@ impl Entry {
             (Some(one), Some(two)) if Arc::ptr_eq(one, two) => Ok(()),
             _ => Err(Errno::EXDEV),
         }
+    }
+}
+
+/// Tells those who watch the directory that something has happened to this child, or a child of this name.
+pub(super) fn tell_entry(directory: &Location, name: &[u8], inode: &dyn Inode, what: FileEvents) {
+    tell_entry_with(directory, name, inode, what, 0);
+}
+
+fn tell_entry_with(directory: &Location, name: &[u8], inode: &dyn Inode, what: FileEvents, cookie: u32) {
+    if !watches::any() {
+        return;
+    }
+    if let Some(key) = watches::key_of(directory, &*directory.inode) {
+        let what = if inode.kind() == FileKind::Directory { what | FileEvents::IS_DIRECTORY } else { what };
+        watches::post(key, &Event { what, name, cookie, linked: true });
+    }
+}
+
+/// Tells those who watch this inode, which is in the same file system as `directory`.
+pub(super) fn tell_inode(directory: &Location, inode: &dyn Inode, what: FileEvents) {
+    if !watches::any() {
+        return;
+    }
+    if let Some(key) = watches::key_of(directory, inode) {
+        watches::post(key, &Event { what, name: &[], cookie: 0, linked: true });
+    }
+}
+
+/// Tells that a name of `inode` is gone, and the inode itself if it was the last.
+fn tell_lost_name(directory: &Location, inode: &dyn Inode) {
+    if watches::any() {
+        let is_gone = inode.kind() == FileKind::Directory || inode.metadata().links == 0;
+        tell_inode(directory, inode, if is_gone { FileEvents::DELETE_SELF } else { FileEvents::ATTRIBUTES });
     }
 }
 
@@ -101,6 +135,7 @@ impl Caller<'_> {
         }
         let node = self.new_node(&*directory.inode, kind, mode);
         let inode = directory.inode.create(&entry.name, &node)?;
+        tell_entry(directory, &entry.name, &*inode, FileEvents::CREATE);
         Ok(Location { mount: directory.mount.clone(), inode })
     }
 
@@ -131,7 +166,10 @@ impl Caller<'_> {
         if source.inode.kind() == FileKind::Directory {
             return Err(Errno::EPERM);
         }
-        directory.inode.link(&entry.name, &source.inode)
+        directory.inode.link(&entry.name, &source.inode)?;
+        tell_inode(directory, &*source.inode, FileEvents::ATTRIBUTES);
+        tell_entry(directory, &entry.name, &*source.inode, FileEvents::CREATE);
+        Ok(())
     }
 
     /// `unlinkat(2)` without `AT_REMOVEDIR`. `EISDIR`, `EBUSY` a mount point.
@@ -147,7 +185,10 @@ impl Caller<'_> {
             return Err(Errno::EISDIR);
         }
         entry.check_not_mounted(&victim)?;
-        entry.directory.inode.unlink(&entry.name, &victim)
+        entry.directory.inode.unlink(&entry.name, &victim)?;
+        tell_entry(&entry.directory, &entry.name, &*victim, FileEvents::DELETE);
+        tell_lost_name(&entry.directory, &*victim);
+        Ok(())
     }
 
     /// `rmdir(2)`. `ENOTDIR`, `ENOTEMPTY`, `EBUSY` a mount point, `EINVAL` the last component is `.`.
@@ -164,7 +205,10 @@ impl Caller<'_> {
             return Err(Errno::ENOTDIR);
         }
         entry.check_not_mounted(&victim)?;
-        entry.directory.inode.remove_directory(&entry.name, &victim)
+        entry.directory.inode.remove_directory(&entry.name, &victim)?;
+        tell_lost_name(&entry.directory, &*victim);
+        tell_entry(&entry.directory, &entry.name, &*victim, FileEvents::DELETE);
+        Ok(())
     }
 
     /// `renameat2(2)`. `EXDEV`, `EBUSY`, `EINVAL`, and the file system's, see [`Inode::rename`].
@@ -217,6 +261,21 @@ impl Caller<'_> {
             None => permission::check_inode(holder, self.credentials, permission::WRITE | permission::EXECUTE)?,
         }
         from.check_not_mounted(&source)?;
-        from.directory.inode.rename(&from.name, &source, &to.directory.inode, &to.name, flags)
+        from.directory.inode.rename(&from.name, &source, &to.directory.inode, &to.name, flags)?;
+        if watches::any() {
+            let tell = |from: &Entry, to: &Entry, inode: &dyn Inode| {
+                let cookie = watches::cookie();
+                tell_entry_with(&from.directory, &from.name, inode, FileEvents::MOVED_FROM, cookie);
+                tell_entry_with(&to.directory, &to.name, inode, FileEvents::MOVED_TO, cookie);
+                tell_inode(&to.directory, inode, FileEvents::MOVE_SELF);
+            };
+            tell(&from, &to, &*source);
+            match &target {
+                Some(target) if exchange => tell(&to, &from, &**target),
+                Some(target) if target.number() != source.number() => tell_lost_name(&to.directory, &**target),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }

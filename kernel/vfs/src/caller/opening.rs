@@ -1,6 +1,6 @@
 //! Opening files by path.
 
-use super::{Caller, Follow, Start};
+use super::{Caller, Follow, Start, names};
 use crate::{
     FileKind, Inode, Location, MountFlags, NodeKind, OpenFile, OpenFlags, Permissions, device,
     file::{DirectoryFile, PathOnly},
@@ -8,6 +8,7 @@ use crate::{
     open_file::{self, Name},
     permission,
     walk::{Last, Walk},
+    watches::FileEvents,
 };
 use alloc::sync::Arc;
 use base::{
@@ -122,7 +123,9 @@ impl Caller<'_> {
         directory.check_writable()?;
         permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;
         let node = self.new_node(&*directory.inode, NodeKind::Regular, mode);
-        directory.inode.create(name, &node)
+        let inode = directory.inode.create(name, &node)?;
+        names::tell_entry(directory, name, &*inode, FileEvents::CREATE);
+        Ok(inode)
     }
 
     /// Opens what was found, after checking that the caller may.
@@ -222,10 +225,16 @@ impl Caller<'_> {
             FileKind::Socket => return Err(Errno::ENXIO),
             _ => inode.clone().open(&request)?,
         };
-        if flags.contains(OpenFlags::TRUNCATE) && inode.kind() == FileKind::Regular {
+        let truncates = flags.contains(OpenFlags::TRUNCATE) && inode.kind() == FileKind::Regular;
+        if truncates {
             inode.truncate(0)?;
             location.drop_set_id(self.credentials)?;
         }
-        Ok(OpenFile::new(location, name, operations, kept, self.credentials.clone(), charge))
+        let file = OpenFile::new(location, name, operations, kept, self.credentials.clone(), charge);
+        if truncates {
+            file.tell(FileEvents::MODIFY);
+        }
+        file.tell(FileEvents::OPEN);
+        Ok(file)
     }
 }

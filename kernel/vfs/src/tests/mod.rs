@@ -1,6 +1,7 @@
 //! Tests of the VFS as a whole.
 
 mod files;
+mod inotify;
 mod mounts;
 mod objects;
 mod paths;

@@ -40,8 +40,9 @@ pub enum Relief {
 
 /// Keeps the accounts of pages.
 pub trait PageCharger: Sync {
-    /// Charges a page of `node` to the running task: the note to leave with the frame. Before it refuses, it has had
-    /// what can be had again reclaimed. Called with no spinning lock held.
+    /// Charges a page of `node` to the running task: the note to leave with the frame; the two lowest bits are the kind,
+    /// and the others are not 0. Before it refuses, it has had reclaimed what can be read again. Called with no spinning
+    /// lock held.
     ///
     /// Errors: `ENOMEM` a limit was met.
     fn charge(&self, kind: ChargeKind, node: NodeId) -> Result<NonZeroU32, Errno>;
@@ -53,8 +54,11 @@ pub trait PageCharger: Sync {
     /// refused is a page fault's. Called with no lock held.
     fn relieve(&self, in_fault: bool) -> Relief;
 
-    /// Counts a page fault of the running task; `major`: it had to be read from somewhere.
+    /// Counts a page fault of the running task, or (`major`) that for one something had to be read.
     fn count_fault(&self, major: bool);
+
+    /// Pages of a kind that are charged now, to whomever.
+    fn pages(&self, kind: ChargeKind) -> u64;
 
     /// Whether memory of the page with this note should be reclaimed before others when a node is short.
     fn is_over_soft_limit(&self, note: u32) -> bool;
@@ -84,6 +88,29 @@ fn charged(frame: Frame, kind: ChargeKind) -> Result<Frame, Errno> {
         frame.exchange_note(0, note.get());
     }
     Ok(frame)
+}
+
+/// Pages of a kind in the whole system; 0 where nobody counts.
+pub fn pages(kind: ChargeKind) -> u64 {
+    CHARGER.get().map_or(0, |charger| charger.pages(kind))
+}
+
+/// Whether the note is that of a page that can be dropped and read again ([`ChargeKind::Cache`]): its two lowest bits are
+/// the kind, whatever the charger keeps above them.
+pub fn is_copy(note: u32) -> bool {
+    note != 0 && note & 3 == ChargeKind::Cache as u32
+}
+
+/// After a charge that was no page fault's was refused, and all locks were given up: whether to try again.
+pub fn relieve_call() -> bool {
+    CHARGER.get().is_some_and(|charger| charger.relieve(false) == Relief::Retry)
+}
+
+/// Counts a page fault of the running task, or (`major`) that for one something had to be read.
+pub fn count_fault(major: bool) {
+    if let Some(charger) = CHARGER.get() {
+        charger.count_fault(major);
+    }
 }
 
 /// Whether the running task has file pages as charged copies.

@@ -6,6 +6,7 @@
 //! * [`placement`]: where pages may lie; a hook, so that cpusets decide.
 //! * [`payer`]: who pays for objects of the kernel; a hook, so that controllers decide.
 //! * [`charge`]: who pays for pages; a hook, so that containers limit them.
+//! * [`mod@reclaim`]: getting back pages whose bytes can be read again.
 //!
 //! Below it are `machine` (frames, page tables, copies from and to user memory, locks) and `base`. Tasks, files and
 //! containers are not here: they come in through the traits [`PageSource`] and [`PlacementSource`].
@@ -26,6 +27,7 @@ pub mod frames;
 pub mod heap;
 pub mod payer;
 pub mod placement;
+pub mod reclaim;
 pub mod source;
 pub mod space;
 

@@ -73,6 +73,11 @@ impl WaitQueue {
         self.wait(Kind::Interruptible, deadline, condition)
     }
 
+    /// Sleeps until `condition` gives a value or `deadline` (nanoseconds since boot) has passed; signals don't end it.
+    pub fn wait_until_deadline<R>(&self, condition: impl FnMut() -> Option<R>, deadline: u64) -> Option<R> {
+        self.wait(Kind::Uninterruptible, Some(deadline), condition).ok()
+    }
+
     fn wait<R>(
         &self,
         kind: Kind,

@@ -216,6 +216,47 @@ impl<'a> Editor<'a> {
         result.map(|()| counts)
     }
 
+    /// Unmaps up to `most` pages of the range that `choose` picks; says how many there were of each kind. Pages that it
+    /// does not pick count as not used since, if it says so.
+    pub fn unmap_some(
+        &mut self,
+        range: Range<u64>,
+        most: usize,
+        choose: &mut dyn FnMut(Mapping<'_>) -> Choice,
+    ) -> PageCounts {
+        let mut chosen = ArrayVec::<u64, CHOSEN>::new();
+        let mut counts = PageCounts::default();
+        let mut at = range.start;
+        let mut left = most;
+        loop {
+            let room = left.min(CHOSEN);
+            chosen.clear();
+            for_each_leaf(self.tables.root, ROOT, 0, &(at..range.end), &mut |leaf, base, slots| {
+                for slot in slots {
+                    let entry = leaf.load(slot);
+                    let Some(mapping) = mapping(entry).filter(|_| chosen.len() < room) else { continue };
+                    match choose(mapping) {
+                        Choice::Unmap => chosen.push(base + slot as u64 * span(LEAF)),
+                        // A CPU whose TLB has the page does not note its next use: it is no more than a hint.
+                        Choice::Forget => drop(leaf.entry(slot).fetch_and(!Entry::ACCESSED, Relaxed)),
+                        Choice::Keep => {}
+                    }
+                }
+            });
+            for &address in &chosen {
+                let one = self.unmap(address..address + span(LEAF));
+                counts.anonymous += one.anonymous;
+                counts.file += one.file;
+                counts.shared += one.shared;
+            }
+            left -= chosen.len();
+            match chosen.last() {
+                Some(last) if left > 0 && chosen.len() == room => at = last + span(LEAF),
+                _ => return counts,
+            }
+        }
+    }
+
     /// Shows each mapped page of the range.
     pub fn scan(&self, range: Range<u64>, each: &mut dyn FnMut(u64, Mapping<'_>)) {
         for_each_leaf(self.tables.root, ROOT, 0, &range, &mut |leaf, base, slots| {
@@ -371,6 +412,20 @@ impl fmt::Debug for Editor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Editor").field("tables", self.tables).field("stale", &self.stale).finish()
     }
+}
+
+/// How many pages [`Editor::unmap_some`] picks before it unmaps them.
+const CHOSEN: usize = 64;
+
+/// What becomes of a page that is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// It stays.
+    Keep,
+    /// It stays, and counts as not used until a CPU uses it again.
+    Forget,
+    /// It is unmapped.
+    Unmap,
 }
 
 /// Copies the entries of some slots of a leaf table; `false`: one of the target's was in use.

@@ -13,7 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use editor::{Editor, Mapping};
+pub use editor::{Choice, Editor, Mapping};
 
 #[cfg(not(target_os = "none"))]
 use crate::frame::Frame;

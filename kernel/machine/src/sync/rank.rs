@@ -69,6 +69,8 @@ ranks! {
     ADDRESS_SPACE = 140;
     /// The pages of a file.
     PAGE_CACHE = 150;
+    /// The clean copies of a file's pages, and the list of files that have some.
+    FILE_COPIES = 155;
     /// What is inside a pipe, a socket or another object of the file layer, where it may sleep.
     FILE_OBJECT = 160;
 

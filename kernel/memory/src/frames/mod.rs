@@ -8,7 +8,7 @@
 mod buddy;
 mod cache;
 
-use crate::Placement;
+use crate::{Placement, reclaim};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::{Errno, MAX_NODES, NodeId};
@@ -28,6 +28,9 @@ pub struct NodeStatistics {
     /// Frames that are free, those in the caches of CPUs included.
     pub free: u64,
 }
+
+/// Copies of files that are dropped at once when a program's page can't be had.
+const RECLAIMED: usize = 64;
 
 /// Who wants frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -222,14 +225,25 @@ impl FrameSource for FrameAllocator {
 ///
 /// Errors: `ENOMEM` no allowed node has one to spare (some are kept back for the kernel's own needs).
 pub fn allocate(placement: &Placement) -> Result<Frame, Errno> {
-    Ok(ALLOCATOR.take(placement, Purpose::User, false)?.block.into_frame())
+    Ok(take_for_user(placement, false)?.block.into_frame())
+}
+
+/// A frame for a page of a program. Where none is left, copies of files are dropped: first those of who has
+/// more than its soft limit.
+fn take_for_user(placement: &Placement, zeroed: bool) -> Result<Found, Errno> {
+    loop {
+        let found = ALLOCATOR.take(placement, Purpose::User, zeroed);
+        if found.is_ok() || reclaim::for_shortage(placement.allowed, RECLAIMED) == 0 {
+            return found;
+        }
+    }
 }
 
 /// A frame of zero bytes; else like [`allocate`].
 ///
 /// Errors: `ENOMEM`.
 pub fn allocate_zeroed(placement: &Placement) -> Result<Frame, Errno> {
-    let Found { mut block, zeroed } = ALLOCATOR.take(placement, Purpose::User, true)?;
+    let Found { mut block, zeroed } = take_for_user(placement, true)?;
     if !zeroed {
         block.zero();
     }
@@ -262,6 +276,11 @@ pub fn total() -> NodeStatistics {
         total: sum.total + node.total,
         free: sum.free + node.free,
     })
+}
+
+/// Frames that pages of programs leave to the kernel, on all nodes together.
+pub fn reserve() -> u64 {
+    ALLOCATOR.nodes.iter().map(|node| node.reserve(Purpose::User)).sum()
 }
 
 /// Zeroes one free frame of the current CPU ahead of need: work for an idle CPU. `false`: nothing is left to do.

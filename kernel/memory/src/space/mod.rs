@@ -10,6 +10,7 @@
 
 mod advice;
 mod brk;
+mod copies;
 mod fault;
 mod foreign;
 mod fork;

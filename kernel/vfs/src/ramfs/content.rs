@@ -1,6 +1,9 @@
 //! The content of a regular file: pages in memory, over bytes borrowed from the initramfs until they are written.
 
-use super::Shared;
+use super::{
+    Shared,
+    copies::{ALL_COPIES, Copies},
+};
 use crate::{OpenFlags, SeekFrom};
 use alloc::{collections::BTreeMap, sync::Arc};
 use base::Errno;
@@ -10,6 +13,10 @@ use machine::{
     sync::{Mutex, SpinLock, rank},
 };
 use memory::{ChargeKind, PageUse, charge, placement};
+
+/// How often a write waits for somebody else's memory at a limit. Whoever is to give it may wait for a lock that the
+/// writer holds.
+const RELIEFS: usize = 100;
 
 /// The largest file.
 const LARGEST: u64 = i64::MAX as u64;
@@ -28,6 +35,8 @@ struct Pages {
     borrowed: &'static [u8],
     /// Pages of its own.
     own: BTreeMap<u64, Frame>,
+    /// Copies of borrowed pages that can be dropped.
+    copies: Option<Arc<Copies>>,
 }
 
 /// Where the bytes of a page are.
@@ -62,7 +71,7 @@ impl Content {
             shared,
             size: AtomicU64::new(borrowed.len() as u64),
             writing: Mutex::new(rank::INODE, ()),
-            pages: SpinLock::new(rank::PAGE_CACHE, Pages { borrowed, own: BTreeMap::new() }),
+            pages: SpinLock::new(rank::PAGE_CACHE, Pages { borrowed, own: BTreeMap::new(), copies: None }),
         }
     }
 
@@ -92,6 +101,7 @@ impl Content {
         let left = self.size().saturating_sub(position);
         let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let mut done = 0;
+        let copies = charge::copies_files();
         while done < length {
             let (index, offset, count) = piece(position + done as u64, length - done);
             let out = &mut buffer[done..done + count];
@@ -99,6 +109,10 @@ impl Content {
             let source = self.pages.lock().source(index);
             match source {
                 Source::Own(frame) => frame.read(offset, out),
+                // Without a copy, if its container can't have one.
+                Source::Borrowed(bytes) if copies && let Ok((frame, _)) = self.copy(index, bytes) => {
+                    frame.read(offset, out);
+                }
                 Source::Borrowed(bytes) => copy_padded(bytes.get(offset..).unwrap_or(&[]), out),
                 Source::Hole => out.fill(0),
             }
@@ -109,6 +123,16 @@ impl Content {
 
     /// Writes at `position`, with `O_APPEND` at the end; moves it. `EFBIG`, `ENOSPC`, `ENOMEM` if nothing was written.
     pub fn write(&self, buffer: &[u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+        for _ in 0..RELIEFS {
+            match self.try_write(buffer, position, flags) {
+                Err(Errno::ENOMEM) if charge::relieve_call() => {}
+                result => return result,
+            }
+        }
+        self.try_write(buffer, position, flags)
+    }
+
+    fn try_write(&self, buffer: &[u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
         let _writing = self.writing.lock();
         if flags.contains(OpenFlags::APPEND) {
             *position = self.size();
@@ -162,7 +186,34 @@ impl Content {
             return Ok(there);
         }
         pages.own.insert(index, frame.clone());
+        let copies = pages.copies.clone();
+        drop(pages);
+        if let Some(copies) = copies {
+            copies.remove(index);
+        }
         Ok(frame)
+    }
+
+    /// The copy of a borrowed page, and whether it had to be made.
+    ///
+    /// Errors: `ENOMEM`.
+    fn copy(&self, index: u64, bytes: &'static [u8]) -> Result<(Frame, bool), Errno> {
+        let there = self.pages.lock().copies.as_ref().and_then(|copies| copies.get(index));
+        if let Some(frame) = there {
+            return Ok((frame, false));
+        }
+        let frame = charge::allocate(&placement::current(), ChargeKind::Cache)?;
+        frame.write(0, bytes);
+        frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
+        let mut pages = self.pages.lock();
+        // As it was: a copy of what has been cut off or written meanwhile would stay.
+        let kept = match pages.source(index) {
+            Source::Borrowed(now) if now.len() == bytes.len() => {
+                pages.copies.get_or_insert_with(Copies::new).insert(index, frame)
+            }
+            _ => frame,
+        };
+        Ok((kept, true))
     }
 
     /// The page for a mapping. `EFAULT` wholly behind the end.
@@ -174,6 +225,13 @@ impl Content {
             let source = self.pages.lock().source(index);
             match source {
                 Source::Own(frame) => return Ok(frame),
+                Source::Borrowed(bytes) if charge::copies_files() => {
+                    let (frame, made) = self.copy(index, bytes)?;
+                    if made {
+                        charge::count_fault(true);
+                    }
+                    return Ok(frame);
+                }
                 Source::Borrowed(bytes) => {
                     let whole: Option<&'static [u8; FRAME_SIZE]> = bytes.try_into().ok();
                     if let Some(frame) = whole.and_then(Frame::of_static) {
@@ -205,7 +263,12 @@ impl Content {
             {
                 frame.zero(offset, FRAME_SIZE - offset);
             }
+            let copies = pages.copies.clone();
             drop(pages);
+            // The copy of the last page has the bytes that were cut off.
+            if let Some(copies) = copies {
+                copies.cut(size / FRAME_SIZE as u64);
+            }
             self.shared.give_pages(gone.len() as u64);
         }
         self.size.store(size, Release);
@@ -248,8 +311,11 @@ impl Content {
 
 impl Drop for Content {
     fn drop(&mut self) {
-        let count = self.pages.get_mut().own.len();
-        self.shared.give_pages(count as u64);
+        let pages = self.pages.get_mut();
+        self.shared.give_pages(pages.own.len() as u64);
+        if let Some(copies) = pages.copies.take() {
+            ALL_COPIES.forget(&copies);
+        }
         // Relaxed: nobody else can see the value any more.
         self.size.store(0, Relaxed);
     }

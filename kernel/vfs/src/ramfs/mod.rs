@@ -1,10 +1,12 @@
 //! The file system that lives in memory: the root before anything else, and the body of tmpfs.
 
 mod content;
+mod copies;
 mod inode;
 mod names;
 mod rename;
 
+pub use copies::{ALL_COPIES, AllCopies};
 pub use inode::RamInode;
 
 use crate::{DeviceNumber, FileKind, FileSystem, Inode, NewNode, NodeKind, Permissions, StatFs, filesystem};

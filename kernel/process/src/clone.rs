@@ -277,6 +277,7 @@ fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> 
         program: own.program(),
         dumpable: own.dumpable.load(Relaxed),
         ending: None,
+        oom_score: (own.oom_score_adj.load(Relaxed), own.oom_score_least.load(Relaxed)),
     };
     let process = Process::new(own.population(), start);
     // A limit of CPU time is inherited, timers are not.

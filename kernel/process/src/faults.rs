@@ -1,6 +1,7 @@
 //! Exceptions of user mode: page faults are resolved, the rest becomes a signal.
 
 use crate::{
+    oom,
     signals::{FaultFacts, Signal, SignalInfo, code, send},
     task::{Task, current},
 };
@@ -10,7 +11,7 @@ use machine::{
     user::{Fault, UserContext},
     user_memory::FaultHandler,
 };
-use memory::{Access, FaultError};
+use memory::{Access, FaultError, charge};
 
 const DIVIDE: u8 = 0;
 const DEBUG: u8 = 1;
@@ -91,7 +92,8 @@ fn which_exception(raised: u16) -> i32 {
     }
 }
 
-/// Resolves a page fault, or says which signal it is. Without memory the process is killed at once.
+/// Resolves a page fault, or says which signal it is. Without memory somebody is killed; then, unless it is this process,
+/// the access faults again.
 fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
     let access = if fault.error_code & FETCH != 0 {
         Access::Execute
@@ -107,7 +109,7 @@ fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
         FaultError::NoAccess => segv(code::SEGV_ACCERR),
         FaultError::BeyondEnd => Some(SignalInfo::fault(Signal::BUS, code::BUS_ADRERR, fault.address)),
         FaultError::OutOfMemory => {
-            out_of_memory(task);
+            oom::relieve(task, true);
             None
         }
     }
@@ -116,17 +118,8 @@ fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
 fn resolve(task: &Task, address: u64, access: Access) -> Result<(), FaultError> {
     let space = task.space().map_err(|_| FaultError::NotMapped)?;
     task.count_fault();
+    charge::count_fault(false);
     space.fault_within(address, access, || task.memory_limits())
-}
-
-fn out_of_memory(task: &Arc<Task>) {
-    let name = task.name();
-    machine::log!(
-        "process: out of memory: {} ({}) is killed",
-        task.pid(),
-        alloc::string::String::from_utf8_lossy(name.as_bytes())
-    );
-    send::kill_by(task, Signal::KILL);
 }
 
 /// What brings in the pages that the kernel's own copies to and from user memory need.
@@ -136,12 +129,13 @@ impl FaultHandler for UserCopies {
     fn fault(&self, address: u64, write: bool) -> Result<(), Errno> {
         let task = current().ok_or(Errno::EFAULT)?;
         let access = if write { Access::Write } else { Access::Read };
-        resolve(&task, address, access).map_err(|error| {
-            if error == FaultError::OutOfMemory {
-                out_of_memory(&task);
+        loop {
+            match resolve(&task, address, access) {
+                Ok(()) => return Ok(()),
+                Err(FaultError::OutOfMemory) if oom::relieve(&task, true) => {}
+                Err(_) => return Err(Errno::EFAULT),
             }
-            Errno::EFAULT
-        })
+        }
     }
 }
 

@@ -35,6 +35,7 @@ pub mod futex_calls;
 pub mod identity;
 pub mod limits;
 mod names;
+pub mod oom;
 mod payers;
 mod placement;
 mod population;

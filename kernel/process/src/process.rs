@@ -13,7 +13,7 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Pid};
 use container::Gate;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use machine::sync::{SpinGuard, SpinLock, rank};
 use sched::WaitQueue;
 use vfs::OpenFile;
@@ -44,6 +44,10 @@ pub struct Process {
     max_resident: AtomicU64,
     /// `PR_SET_DUMPABLE`.
     pub dumpable: AtomicBool,
+    /// `oom_score_adj`: how gladly it is killed when memory runs out.
+    pub(crate) oom_score_adj: AtomicI32,
+    /// The least that an unprivileged writer may set it to.
+    pub(crate) oom_score_least: AtomicI32,
 }
 
 /// The program that a process runs, for /proc.
@@ -111,6 +115,7 @@ pub(crate) struct ProcessStart {
     pub(crate) limits: Limits,
     pub(crate) program: Option<Arc<Program>>,
     pub(crate) dumpable: bool,
+    pub(crate) oom_score: (i32, i32),
 }
 
 impl Process {
@@ -145,6 +150,8 @@ impl Process {
             program: SpinLock::new(rank::TASK, start.program),
             max_resident: AtomicU64::new(0),
             dumpable: AtomicBool::new(start.dumpable),
+            oom_score_adj: AtomicI32::new(start.oom_score.0),
+            oom_score_least: AtomicI32::new(start.oom_score.1),
         })
     }
 
@@ -246,6 +253,11 @@ impl Process {
     pub(crate) fn forget_program(&self) {
         let old = self.program.lock().take();
         drop(old);
+    }
+
+    /// How gladly it is killed when memory runs out: -1000 (never) to 1000 (first).
+    pub fn oom_score_adj(&self) -> i32 {
+        self.oom_score_adj.load(Relaxed)
     }
 
     pub(crate) fn note_resident(&self, kibibytes: u64) {

@@ -85,6 +85,7 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
             program: None,
             dumpable: true,
             ending: plan.ending,
+            oom_score: (0, 0),
         },
     );
     let credentials = Credentials::root();

@@ -10,6 +10,7 @@ use alloc::{
 use base::{Errno, NodeId, Pid};
 use core::fmt::Write;
 use machine::{boot, cpu, time, topology};
+use memory::{ChargeKind, charge};
 use process::{RELEASE, SYSTEM, VERSION};
 use vfs::{FileKind, Inode, Link};
 
@@ -146,17 +147,27 @@ fn kibibytes(pages: u64) -> u64 {
 
 fn meminfo(_: &System, out: &mut String) -> Result<(), Errno> {
     let frames = memory::frames::total();
-    let (total, free) = (kibibytes(frames.total), kibibytes(frames.free));
-    let rows = [("MemTotal", total), ("MemFree", free), ("MemAvailable", free), ("Buffers", 0), ("Cached", 0)];
-    let kernel = [
-        ("Slab", kibibytes(memory::heap::statistics().frames)),
-        ("KernelStack", machine::context::stack_bytes() >> 10),
+    let [anonymous, copies, shared] = [ChargeKind::Anonymous, ChargeKind::Cache, ChargeKind::Shared].map(charge::pages);
+    let rows = [
+        ("MemTotal", frames.total),
+        ("MemFree", frames.free),
+        // What a program can have: all that is free but the kernel's reserve, and copies of files that can be dropped.
+        ("MemAvailable", frames.free.saturating_sub(memory::frames::reserve()) + copies),
+        ("Buffers", 0),
+        ("Cached", copies + shared),
+        ("SwapCached", 0),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("Dirty", 0),
+        ("Writeback", 0),
+        ("AnonPages", anonymous),
+        ("Shmem", shared),
+        ("Slab", memory::heap::statistics().frames),
+        ("KernelStack", machine::context::stack_bytes() >> 12),
     ];
-    let empty = ["SwapCached", "SwapTotal", "SwapFree", "Dirty", "Writeback", "Shmem"].map(|name| (name, 0));
-    rows.iter()
-        .chain(&empty)
-        .chain(&kernel)
-        .try_for_each(|(name, value)| written(writeln!(out, "{:<16}{value:>8} kB", alloc::format!("{name}:"))))
+    rows.iter().try_for_each(|(name, pages)| {
+        written(writeln!(out, "{:<16}{:>8} kB", alloc::format!("{name}:"), kibibytes(*pages)))
+    })
 }
 
 /// The text of a node's `meminfo` in /sys.

@@ -14,6 +14,8 @@ mod command_line;
 #[cfg(target_os = "none")]
 mod first_program;
 #[cfg(target_os = "none")]
+mod memory_users;
+#[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]
 mod releases;

@@ -1,6 +1,6 @@
 //! What the lower floors call up to, filled in once at boot.
 
-use crate::command_line::CommandLine;
+use crate::{command_line::CommandLine, memory_users};
 use alloc::{boxed::Box, sync::Arc};
 use base::{
     CpuSet, Errno, NodeSet,
@@ -69,6 +69,7 @@ pub fn install() -> &'static Population {
         PAYERS.install(&TaskPayers);
     }
     DEVICE_GUARD.install(&ContainerDevices);
+    memory_users::install(population);
     cpuset::TASKS.install(&Confined);
     CONFINEMENT.install(&Confined);
     sched::ONLINE_CHANGED.install(&Confined);
@@ -125,7 +126,7 @@ impl DeviceGuard for ContainerDevices {
 }
 
 /// Every member is a task.
-fn task_of(member: &dyn Member) -> Option<&Task> {
+pub fn task_of(member: &dyn Member) -> Option<&Task> {
     let member: &dyn Any = member;
     member.downcast_ref()
 }

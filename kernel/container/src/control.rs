@@ -106,6 +106,11 @@ impl<S> ControlFile<S> {
         Self::new(name, Show::Node(show), Store::Not)
     }
 
+    /// A file that can only be written and looks around in the tree for it; reading it is `EINVAL`.
+    pub const fn write_node(name: &'static str, store: fn(&Node<'_, S>, &str) -> Result<(), Errno>) -> Self {
+        Self::new(name, Show::Not, Store::Node(store))
+    }
+
     /// A file that looks around in the tree for both.
     pub const fn read_write_node(
         name: &'static str,

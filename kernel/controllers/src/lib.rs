@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`cpuset`] | `cpuset` | says on which CPUs they run and on which nodes their memory lies |
 //! | [`cpuacct`] | `cpuacct` | counts the CPU time that they use, to the nanosecond |
+//! | [`mod@memory`] | `memory` | limits the memory that they use |
 //! | [`devices`] | `devices` | says which device files they may open and make |
 //! | [`pids`] | `pids` | limits how many there are, those not yet reaped included |
 //! | [`numtasks`] | `numtasks` | limits how many there are, and divides them by shares |
@@ -12,7 +13,7 @@
 //!
 //! [`resgroups`] is no subsystem but a library for those that divide something by shares.
 //!
-//! Below it are `container` (the framework), `machine` and `base`. A controller reaches the scheduler and the tasks
+//! Below it are `container` (the framework), `memory` (the floor), `machine` and `base`. A controller reaches the scheduler and the tasks
 //! only through traits that it declares itself and that `kernel/src` fills. A new one is a file here and a line in
 //! [`all`].
 #![no_std]
@@ -27,6 +28,7 @@ pub mod cpuacct;
 pub mod cpuset;
 pub mod debug;
 pub mod devices;
+pub mod memory;
 pub mod numtasks;
 pub mod pids;
 pub mod resgroups;
@@ -34,6 +36,7 @@ mod task_count;
 #[cfg(test)]
 mod world;
 
+pub use self::memory::Memory;
 pub use bc::Bc;
 pub use cpuacct::Cpuacct;
 pub use cpuset::Cpuset;
@@ -51,6 +54,7 @@ pub fn all(most_tasks: u64) -> Vec<AnySubsystem> {
     vec![
         subsystem(Cpuset::root()),
         subsystem(Cpuacct::root()),
+        subsystem(Memory::root()),
         subsystem(Devices::root()),
         subsystem(Pids::root()),
         subsystem(Numtasks::root(most_tasks)),

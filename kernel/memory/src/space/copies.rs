@@ -1,6 +1,7 @@
 //! Pages of an address space as those see them who look for memory that can be had back, or count it.
 
 use super::AddressSpace;
+use crate::area::AreaFlags;
 use crate::charge::is_copy;
 use crate::reclaim::Used;
 use core::sync::atomic::Ordering::Relaxed;
@@ -8,11 +9,12 @@ use machine::frame::Frame;
 use machine::paging::{Choice, PageKind, USER_END};
 
 impl AddressSpace {
-    /// Unmaps up to `most` clean copies of files that are `wanted`; says how many. They come back by page faults.
+    /// Unmaps up to `most` clean copies of files that are `wanted`; says how many. They come back by page faults. Nothing
+    /// is unmapped in a space that has locked pages: which they are is known only under the areas' lock.
     ///
     /// Locks: the page tables'.
     pub fn unmap_copies(&self, wanted: &dyn Fn(&Frame) -> bool, used: Used, most: usize) -> usize {
-        if most == 0 {
+        if most == 0 || self.locked_pages() > 0 {
             return 0;
         }
         let mut unmapped = 0;
@@ -29,6 +31,19 @@ impl AddressSpace {
         });
         self.counts.remove(counts);
         unmapped
+    }
+
+    /// Shows all pages that are mapped in locked areas.
+    ///
+    /// Locks: the areas', then the page tables'.
+    pub fn for_each_locked(&self, each: &mut dyn FnMut(&Frame)) {
+        if self.locked_pages() == 0 {
+            return;
+        }
+        let state = self.read_state();
+        for area in state.areas.iter().filter(|area| area.flags.contains(AreaFlags::LOCKED)) {
+            self.tables.edit().scan(area.range(), &mut |_, mapping| each(&mapping.frame));
+        }
     }
 
     /// Pages in memory: those that are mapped and those of the page tables. Takes no lock.

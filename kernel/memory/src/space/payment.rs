@@ -71,19 +71,25 @@ impl AddressSpace {
     /// Has `more` pages paid for that areas are about to have; call [`settle`](AddressSpace::settle) when they have them.
     /// The areas' lock is held for changes.
     pub(super) fn pay(&self, more: Pages, severity: Severity) -> Result<(), Refused> {
-        let Some(payer) = &self.counts.payer else { return Ok(()) };
-        if more.promised > 0 {
-            payer.charge(Resource::PrivatePages, more.promised, severity)?;
-        }
-        if more.locked > 0
-            && let Err(refused) = payer.charge(Resource::LockedPages, more.locked, severity)
-        {
-            payer.uncharge(Resource::PrivatePages, more.promised);
-            return Err(refused);
+        if let Some(payer) = &self.counts.payer {
+            if more.promised > 0 {
+                payer.charge(Resource::PrivatePages, more.promised, severity)?;
+            }
+            if more.locked > 0
+                && let Err(refused) = payer.charge(Resource::LockedPages, more.locked, severity)
+            {
+                payer.uncharge(Resource::PrivatePages, more.promised);
+                return Err(refused);
+            }
         }
         self.paid.promised.fetch_add(more.promised, Relaxed);
         self.paid.locked.fetch_add(more.locked, Relaxed);
         Ok(())
+    }
+
+    /// Pages of areas that are locked in memory. Takes no lock.
+    pub fn locked_pages(&self) -> u64 {
+        self.paid.locked.load(Relaxed)
     }
 
     /// Gives back what was paid for pages that no area has any longer.
@@ -94,11 +100,11 @@ impl AddressSpace {
 
     /// Gives back what was paid for more than these pages.
     pub(super) fn give_back_but(&self, kept: Pages) {
-        let Some(payer) = &self.counts.payer else { return };
         let before = Pages {
             promised: self.paid.promised.swap(kept.promised, Relaxed),
             locked: self.paid.locked.swap(kept.locked, Relaxed),
         };
+        let Some(payer) = &self.counts.payer else { return };
         for (resource, pages) in before.without(kept).each() {
             if pages > 0 {
                 payer.uncharge(resource, pages);

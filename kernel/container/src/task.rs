@@ -130,6 +130,27 @@ impl Framework {
         asked.try_for_each(|&index| self.subsystem(index).device_access(set.state(index), device, access))
     }
 
+    /// Calls `f` with the states of a live task of subsystem `S` while no move and no exit of it goes on. `None` if `S` is
+    /// disabled or the task is not live.
+    ///
+    /// Locks: holds a set; `f` takes none of lower rank. Call with none of rank `SET_TABLE` or higher.
+    pub fn with_settled_states<S: crate::Subsystem, R>(
+        &self,
+        member: &dyn Member,
+        f: impl FnOnce(crate::Lineage<'_, S>) -> R,
+    ) -> Option<R> {
+        if !self.enabled().contains(S::INDEX) {
+            return None;
+        }
+        let (mut f, mut result) = (Some(f), None);
+        self.with_own_set_locked(member, |set, _| {
+            if member.membership().is_live() {
+                result = f.take().map(|f| f(crate::Lineage::new(set.state(S::INDEX))));
+            }
+        });
+        result
+    }
+
     /// Calls `f` with the task's set and its list of tasks locked. `None` if the task is in no set.
     fn with_own_set_locked(
         &self,

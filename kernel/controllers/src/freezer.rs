@@ -303,12 +303,15 @@ mod tests {
         let world = World::with("freezer").mkdir("/a").mkdir("/a/b");
         let (runs, sleeps) = (world.spawn_in("/a/b"), world.spawn_in("/a"));
         sleeps.fall_asleep();
+        let told = world.watch("/a", "cgroup.events");
         assert_eq!(state(&world, "/a"), "THAWED");
         set(&world, "/a", "FROZEN");
         assert!(sleeps.is_frozen() && !runs.is_frozen());
         assert_eq!((state(&world, "/a"), state(&world, "/a/b")), ("FREEZING".into(), "FREEZING".into()));
+        assert_eq!(told.count(), 0);
         world.settle(&runs);
         assert!(runs.is_frozen());
+        assert_eq!((told.count(), world.read("/a", "cgroup.events")), (1, "populated 1\nfrozen 1\n".into()));
         assert_eq!((state(&world, "/a"), state(&world, "/a/b")), ("FROZEN".into(), "FROZEN".into()));
         set(&world, "/a", "THAWED");
         assert!(!runs.is_frozen() && !sleeps.is_frozen());

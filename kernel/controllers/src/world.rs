@@ -9,7 +9,7 @@ use base::{
 };
 use container::{
     AnySubsystem, Attributes, Container, Dialect, Framework, Gate, MAX_SUBSYSTEMS, Member, Membership, Mounted,
-    ParameterId, ReleaseWorker, TaskTable, Writer,
+    ParameterId, ReleaseWorker, TaskTable, Watcher, Writer,
 };
 use core::any::Any;
 use std::boxed::Box;
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::string::{String, ToString};
 use std::sync::{
     Arc, Mutex, Once,
-    atomic::{AtomicBool, Ordering::SeqCst},
+    atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
 };
 use std::vec::Vec;
 
@@ -183,6 +183,23 @@ impl ReleaseWorker for NoWorker {
     fn wake(&self) {}
 }
 
+/// Counts the changes of a file that are told.
+#[derive(Default)]
+pub struct Changes(AtomicU64);
+
+impl Changes {
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Watcher for Changes {
+    fn changed(&self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
 /// How many tasks there can be in such a world.
 pub const MOST_TASKS: u64 = 1000;
 
@@ -344,6 +361,16 @@ impl World {
     /// Whether the task may do that with a device.
     pub fn device_access(&self, task: &Arc<Task>, device: &Device, access: DeviceAccess) -> Result<(), Errno> {
         self.framework.device_access(&**task, device, access)
+    }
+
+    /// How often the file's readers are told of a change from now on.
+    pub fn watch(&self, path: &str, file: &str) -> Arc<Changes> {
+        let container = self.at(path);
+        let file = container.file(file.as_bytes()).unwrap_or_else(|| panic!("there is no file {file}"));
+        let notice = self.framework.notice(&container, file).unwrap_or_else(|| panic!("the file tells nobody"));
+        let changes = Arc::new(Changes::default());
+        notice.watch(|| changes.clone());
+        changes
     }
 
     /// The task has come where it stays if it is wanted frozen.

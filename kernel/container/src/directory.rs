@@ -166,7 +166,7 @@ impl Attributes {
     /// Those of a root directory until somebody changes them.
     pub(crate) fn root_directory() -> Self {
         let now = machine::time::realtime();
-        Self { mode: 0o755, uid: Uid::ROOT, gid: Gid::ROOT, times: [now; 3] }
+        Self { mode: 0o555, uid: Uid::ROOT, gid: Gid::ROOT, times: [now; 3] }
     }
 }
 

@@ -21,6 +21,12 @@ pub(super) fn mkdir(framework: &Framework, parent: &Arc<Container>, name: &str) 
 }
 
 #[test]
+fn a_root_directory_is_for_reading_as_on_linux() {
+    let (framework, ..) = framework();
+    assert_eq!(mount(&framework, "apples").unwrap().root().attributes().mode, 0o555);
+}
+
+#[test]
 fn each_wrong_mount_has_its_errno() {
     let (framework, ..) = framework();
     let weak = Credentials { effective: Capabilities::empty(), ..Credentials::root() };

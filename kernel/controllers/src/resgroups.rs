@@ -141,7 +141,8 @@ pub fn amounts<S: Client>(node: &Node<'_, S>) -> Amounts {
 ///
 /// Errors: `EINVAL` it does not name a resource.
 pub fn check_reset(text: &str) -> Result<(), Errno> {
-    if text.contains("res=") { Ok(()) } else { Err(Errno::EINVAL) }
+    // A piece of its own: `min_shares=` ends in the same letters.
+    if text.split(',').any(|piece| piece.starts_with("res=")) { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 const fn numeric(share: i32) -> Option<u32> {
@@ -424,6 +425,7 @@ mod tests {
     #[test]
     fn a_reset_names_a_resource() {
         assert_eq!((check_reset("res=cpu"), check_reset("cpu")), (Ok(()), Err(Errno::EINVAL)));
+        assert_eq!((check_reset("x=1,res=cpu"), check_reset("min_shares=1")), (Ok(()), Err(Errno::EINVAL)));
     }
 
     /// The values of a shares line, in its order.

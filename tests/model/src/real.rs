@@ -1,0 +1,356 @@
+//! The framework of the kernel with its controllers, driven the same way as the model.
+
+use crate::reference::{
+    ALL_CPUS, ALL_NODES, Dialect, FIRST, KERNEL_THREAD, MOST_TASKS, Rights, SUBSYSTEMS, Writer, is_modelled,
+};
+use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid};
+use container::{
+    Attributes, Container, Framework, Gate, Member, Membership, Mounted, ReleaseWorker, TaskTable, Writer as RealWriter,
+};
+use controllers::cpuset::{TASKS, TaskControl};
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, Once, Weak};
+
+/// A process: what its threads share.
+struct Process {
+    number: Pid,
+    gate: Gate,
+    threads: Mutex<Vec<Weak<Task>>>,
+    killed: Arc<Mutex<BTreeSet<i32>>>,
+}
+
+/// A task.
+struct Task {
+    membership: Membership,
+    number: Pid,
+    kernel: bool,
+    rights: Rights,
+    process: Arc<Process>,
+    masks: Mutex<(u32, u32)>,
+}
+
+/// Nobody panics while holding one of these locks and goes on.
+fn held<T: ?Sized>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn credentials(rights: Rights) -> Credentials {
+    let none = Capabilities::empty();
+    let root = Credentials::root();
+    match rights {
+        Rights::All => root,
+        Rights::OnlyTheNumber => Credentials { effective: none, permitted: none, ..root },
+        Rights::User => {
+            let uid = Uid::new(1000);
+            Credentials { uid, euid: uid, suid: uid, fsuid: uid, effective: none, permitted: none, ..root }
+        }
+    }
+}
+
+impl Member for Task {
+    fn membership(&self) -> &Membership {
+        &self.membership
+    }
+    fn tid(&self) -> Pid {
+        self.number
+    }
+    fn process_id(&self) -> Pid {
+        self.process.number
+    }
+    fn is_kernel_thread(&self) -> bool {
+        self.kernel
+    }
+    fn credentials(&self) -> Arc<Credentials> {
+        Arc::new(credentials(self.rights))
+    }
+    fn threads(&self) -> Vec<Arc<dyn Member>> {
+        held(&self.process.threads).iter().filter_map(Weak::upgrade).map(|task| task as Arc<dyn Member>).collect()
+    }
+    fn gate(&self) -> &Gate {
+        &self.process.gate
+    }
+    fn kill(&self) {
+        held(&self.process.killed).insert(self.process.number.raw());
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Obeys cpuset as the scheduler and the memory would.
+struct Control;
+
+fn bits(set: impl IntoIterator<Item = u32>) -> u32 {
+    set.into_iter().fold(0, |bits, number| bits | 1 << number)
+}
+
+fn own(task: &dyn Member) -> Option<&Task> {
+    task.as_any().downcast_ref()
+}
+
+impl TaskControl for Control {
+    fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet) {
+        if let Some(task) = own(task) {
+            held(&task.masks).0 = bits(cpus.iter().map(|cpu| cpu.raw()));
+        }
+    }
+    fn has_cpu(&self, task: &dyn Member) -> bool {
+        own(task).is_some_and(|task| held(&task.masks).0 & ALL_CPUS != 0)
+    }
+    fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet) {
+        if let Some(task) = own(task) {
+            held(&task.masks).1 = bits(nodes.iter().map(|node| node.raw()));
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Table(Arc<Mutex<BTreeMap<i32, Arc<Task>>>>);
+
+impl TaskTable for Table {
+    fn find(&self, tid: Pid) -> Option<Arc<dyn Member>> {
+        Some(held(&self.0).get(&tid.raw())?.clone())
+    }
+}
+
+/// The worker is whoever calls [`Real::work`].
+struct Worker;
+
+impl ReleaseWorker for Worker {
+    fn wake(&self) {}
+}
+
+/// The framework, and what a file system and a table of processes would keep.
+pub struct Real {
+    framework: Arc<Framework>,
+    table: Table,
+    mounts: Vec<Mounted>,
+    containers: BTreeMap<u32, Arc<Container>>,
+    killed: Arc<Mutex<BTreeSet<i32>>>,
+    next: i32,
+}
+
+impl Default for Real {
+    fn default() -> Self {
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| TASKS.install(&Control));
+        let table = Table::default();
+        let all = controllers::all(MOST_TASKS);
+        let framework = Framework::new(all, OTHERS, Box::new(table.clone()), Box::new(Worker));
+        let mut real = Self {
+            framework,
+            table,
+            mounts: Vec::new(),
+            containers: BTreeMap::new(),
+            killed: Arc::default(),
+            next: FIRST,
+        };
+        real.start(KERNEL_THREAD, true);
+        real.start(FIRST, false);
+        real
+    }
+}
+
+/// The subsystems that are not modelled: disabled.
+const OTHERS: &str = "cpu,memory,devices,freezer,pids,bc,debug";
+
+impl Real {
+    fn start(&mut self, number: i32, kernel: bool) {
+        let task = self.new_task(number, kernel, Rights::All, None, (ALL_CPUS, ALL_NODES));
+        let admission = self.framework.can_start().expect("nobody limits the first tasks");
+        admission.admit(&(task as Arc<dyn Member>));
+    }
+
+    fn new_task(
+        &self,
+        number: i32,
+        kernel: bool,
+        rights: Rights,
+        process: Option<Arc<Process>>,
+        masks: (u32, u32),
+    ) -> Arc<Task> {
+        let process = process.unwrap_or_else(|| {
+            Arc::new(Process {
+                number: Pid::new(number),
+                gate: Gate::new(),
+                threads: Mutex::default(),
+                killed: self.killed.clone(),
+            })
+        });
+        let membership = Membership::new();
+        let task = Task { membership, number: Pid::new(number), kernel, rights, process, masks: Mutex::new(masks) };
+        let task = Arc::new(task);
+        held(&task.process.threads).push(Arc::downgrade(&task));
+        held(&self.table.0).insert(number, task.clone());
+        task
+    }
+
+    fn task(&self, number: i32) -> Arc<Task> {
+        held(&self.table.0)[&number].clone()
+    }
+
+    /// The hierarchy's number.
+    pub fn mount(&mut self, dialect: Dialect, data: &str, rights: Rights) -> Result<usize, Errno> {
+        let dialect = match dialect {
+            Dialect::Container => container::Dialect::Container,
+            Dialect::Cgroup => container::Dialect::Cgroup,
+        };
+        let mounted = self.framework.mount(dialect, data.as_bytes(), &credentials(rights))?;
+        let number = mounted.hierarchy().number();
+        self.mounts.push(mounted);
+        Ok(number)
+    }
+
+    /// The model calls the root of the newest mount by this number.
+    pub fn know_root(&mut self, id: u32) {
+        if let Some(mounted) = self.mounts.last() {
+            self.containers.insert(id, mounted.root().clone());
+        }
+    }
+
+    /// Remounts that mount.
+    pub fn remount(&self, which: usize, data: &str, rights: Rights) -> Result<(), Errno> {
+        self.mounts[which].remount(data.as_bytes(), &credentials(rights))
+    }
+
+    /// Takes a mount away.
+    pub fn umount(&mut self, which: usize) {
+        drop(self.mounts.remove(which));
+    }
+
+    /// What `/proc/mounts` shows behind the mount's own flags.
+    pub fn mount_options(&self, which: usize) -> String {
+        text(&self.mounts[which].options())
+    }
+
+    /// Makes a container, which the model calls `id`.
+    pub fn mkdir(&mut self, parent: u32, name: &[u8], id: Option<u32>) -> Result<(), Errno> {
+        let attributes = Attributes { mode: 0o755, uid: Uid::ROOT, gid: Gid::ROOT, times: [0; 3] };
+        let child = self.framework.mkdir(&self.containers[&parent], name, attributes)?;
+        if let Some(id) = id {
+            self.containers.insert(id, child);
+        }
+        Ok(())
+    }
+
+    /// Removes a container.
+    pub fn rmdir(&self, parent: u32, name: &[u8]) -> Result<(), Errno> {
+        self.framework.rmdir(&self.containers[&parent], name)
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, parent: u32, name: &[u8], new_parent: u32, new_name: &[u8]) -> Result<(), Errno> {
+        self.framework.rename(&self.containers[&parent], name, &self.containers[&new_parent], new_name)
+    }
+
+    /// The control files in order, without those that are not modelled.
+    pub fn files(&self, container: u32) -> Vec<String> {
+        let files = self.containers[&container].files(None).map(|(_, name)| name.to_owned());
+        files.filter(|name| is_modelled(name)).collect()
+    }
+
+    /// What a control file shows.
+    pub fn read(&self, container: u32, file: &str) -> Result<String, Errno> {
+        let container = &self.containers[&container];
+        let file = container.file(file.as_bytes()).ok_or(Errno::ENOENT)?;
+        self.framework.read_file(container, file).map(|bytes| text(&bytes))
+    }
+
+    /// Writes to a control file.
+    pub fn write(&self, container: u32, file: &str, text: &[u8], writer: Writer) -> Result<(), Errno> {
+        let container = &self.containers[&container];
+        let file = container.file(file.as_bytes()).ok_or(Errno::ENOENT)?;
+        let task = self.task(writer.task) as Arc<dyn Member>;
+        let opener = credentials(writer.opener);
+        self.framework.write_file(container, file, text, &RealWriter { task: &task, opener: &opener })
+    }
+
+    /// The new task.
+    pub fn fork(&mut self, parent: i32, thread: bool, rights: Rights) -> Result<i32, Errno> {
+        let parent = self.task(parent);
+        let admission = self.framework.can_fork(&*parent)?;
+        self.next += 1;
+        let (process, rights) = if thread { (Some(parent.process.clone()), parent.rights) } else { (None, rights) };
+        let masks = *held(&parent.masks);
+        let child = self.new_task(self.next, false, rights, process, masks);
+        admission.admit(&(child as Arc<dyn Member>));
+        Ok(self.next)
+    }
+
+    /// The task becomes a zombie.
+    pub fn exit(&self, task: i32) {
+        let task = self.task(task);
+        self.framework.exit(&*task);
+        held(&task.process.threads).retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(&task)));
+    }
+
+    /// The zombie is gone.
+    pub fn reap(&self, number: i32) {
+        self.framework.release(&*self.task(number));
+        held(&self.table.0).remove(&number);
+    }
+
+    /// The task ran.
+    pub fn charge(&self, task: i32, cpu: usize, user: u64, system: u64) {
+        let cpu = CpuId::new(u32::try_from(cpu).unwrap_or(0));
+        self.framework.charge_time(&*self.task(task), cpu, user, system);
+    }
+
+    /// Lets the worker work: the agents that it starts, each with the path that it is told.
+    pub fn work(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut started = Vec::new();
+        while let Some(release) = self.framework.next_release() {
+            started.push((release.arguments[0].clone(), release.arguments[1].clone()));
+        }
+        started.sort();
+        started.dedup();
+        started
+    }
+
+    /// The processes that were killed.
+    pub fn take_killed(&self) -> Vec<i32> {
+        std::mem::take(&mut *held(&self.killed)).into_iter().collect()
+    }
+
+    /// CPUs and nodes of a task as bits.
+    pub fn masks(&self, task: i32) -> (u32, u32) {
+        *held(&self.task(task).masks)
+    }
+
+    /// `/proc/<pid>/container`, `cgroup` and `cpuset`.
+    pub fn proc_task(&self, task: i32) -> [String; 3] {
+        let task = self.task(task);
+        let shown = |bytes: Result<Vec<u8>, Errno>| bytes.map_or_else(|errno| format!("{errno:?}"), |it| text(&it));
+        [
+            shown(self.framework.task_container(&*task)),
+            shown(self.framework.task_cgroup(&*task)),
+            shown(self.framework.task_cpuset(&*task)),
+        ]
+    }
+
+    /// `/proc/containers`, without the subsystems that are not modelled.
+    pub fn proc_containers(&self) -> String {
+        let others: Vec<String> = OTHERS.split(',').map(|name| format!(": name={name} ")).collect();
+        let text = self.framework.proc_containers();
+        let modelled = |line: &&str| !others.iter().any(|other| line.contains(other.as_str()));
+        text.lines().filter(modelled).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// `/proc/cgroups`, without the subsystems that are not modelled.
+    pub fn proc_cgroups(&self) -> String {
+        let text = self.framework.proc_cgroups();
+        let first = |line: &&str| line.split('\t').next().unwrap_or_default().to_owned();
+        let modelled = |line: &&str| line.starts_with('#') || SUBSYSTEMS.iter().any(|(_, name)| *name == first(line));
+        text.lines().filter(modelled).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// The number of container sets.
+    pub fn set_count(&self) -> usize {
+        self.framework.set_count()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

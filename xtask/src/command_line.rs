@@ -28,6 +28,8 @@ pub enum Command {
     Image(Image),
     /// Measure the kernel with the yardstick and compare with Linux
     Bench(Bench),
+    /// Do random things to hierarchies, on Menagerie alone or compared with Debian's Linux 6.1
+    Fuzz(Fuzz),
     /// Check formatting, clippy's lints, the documentation and the rules of the house
     Lint,
     /// Say what was found on this host: toolchain, QEMU, firmware, accelerators
@@ -152,6 +154,29 @@ impl Test {
     }
 }
 
+/// Options of `fuzz`.
+#[derive(Args)]
+pub struct Fuzz {
+    /// Do the same on Linux and compare; its kernel is fetched by apt-get
+    #[arg(long)]
+    pub oracle: bool,
+    /// What decides the choices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// The first sequence of the seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub first: u64,
+    /// How many operations, about
+    #[arg(long, value_name = "N", default_value_t = 6000)]
+    pub operations: u64,
+    /// Do the lines of this file instead, and show everything
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "first", "operations"])]
+    pub script: Option<PathBuf>,
+    /// Build the kernel without optimisations, with overflow checks
+    #[arg(long)]
+    pub debug: bool,
+}
+
 /// Options of `image`.
 #[derive(Args)]
 pub struct Image {
@@ -191,6 +216,8 @@ pub enum Suite {
     Kernel,
     /// Scenarios typed into the shell
     Shell,
+    /// A short comparison with Linux
+    Oracle,
 }
 
 impl Suite {
@@ -200,6 +227,7 @@ impl Suite {
             Self::Host => "host",
             Self::Kernel => "kernel",
             Self::Shell => "shell",
+            Self::Oracle => "oracle",
         }
     }
 }

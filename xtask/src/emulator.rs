@@ -50,6 +50,23 @@ pub enum Console {
     Plain,
 }
 
+/// What a machine boots.
+#[derive(Clone, Debug)]
+pub enum Boot {
+    /// Our kernel, as firmware finds it.
+    Menagerie {
+        /// The disk image.
+        image: PathBuf,
+        /// The symbols for backtraces.
+        symbols: PathBuf,
+    },
+    /// Linux, loaded by QEMU.
+    Linux {
+        /// The kernel as its package has it.
+        kernel: PathBuf,
+    },
+}
+
 /// A virtual machine and what it boots.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -61,12 +78,10 @@ pub struct Machine {
     pub cpu_model: String,
     /// Virtual time counts instructions, so that every run takes the same: each takes 2 to this power nanoseconds.
     pub icount: Option<u8>,
-    /// The disk image.
-    pub image: PathBuf,
+    /// What it boots.
+    pub boot: Boot,
     /// The initramfs, raw or gzip.
     pub initramfs: PathBuf,
-    /// The symbols for backtraces.
-    pub symbols: PathBuf,
     /// The kernel's command line.
     pub command_line: String,
     /// The first serial port.
@@ -105,11 +120,21 @@ impl Machine {
             add(&["-drive", &format!("if=pflash,format=raw,readonly=on,file={}", value(code)?)]);
             add(&["-drive", &format!("if=pflash,format=raw,file={}", value(&own)?)]);
         }
-        add(&["-drive", &format!("format=raw,snapshot=on,file={}", value(&self.image)?)]);
+        if let Boot::Menagerie { image, .. } = &self.boot {
+            add(&["-drive", &format!("format=raw,snapshot=on,file={}", value(image)?)]);
+        }
         add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
-        let command_line = run.write("cmdline", self.command_line.as_bytes())?;
-        for (name, file) in [("initrd", &self.initramfs), ("cmdline", &command_line), ("symbols", &self.symbols)] {
-            add(&["-fw_cfg", &format!("name=opt/menagerie/{name},file={}", value(file)?)]);
+        match &self.boot {
+            Boot::Menagerie { symbols, .. } => {
+                let command_line = run.write("cmdline", self.command_line.as_bytes())?;
+                for (name, file) in [("initrd", &self.initramfs), ("cmdline", &command_line), ("symbols", symbols)] {
+                    add(&["-fw_cfg", &format!("name=opt/menagerie/{name},file={}", value(file)?)]);
+                }
+            }
+            Boot::Linux { kernel } => {
+                let (kernel, initramfs) = (kernel.to_string_lossy(), self.initramfs.to_string_lossy());
+                add(&["-kernel", &kernel, "-initrd", &initramfs, "-append", &self.command_line]);
+            }
         }
         add(&["-serial", if self.console == Console::Terminal { "mon:stdio" } else { "stdio" }]);
         add(&["-chardev", &format!("file,id=log,path={}", value(&self.log)?), "-serial", "chardev:log"]);
@@ -194,9 +219,8 @@ mod tests {
             accelerator: Accelerator::Tcg,
             cpu_model: "max,erms=off".to_owned(),
             icount: Some(0),
-            image: PathBuf::from("/a,b/bios.img"),
+            boot: Boot::Menagerie { image: PathBuf::from("/a,b/bios.img"), symbols: PathBuf::from("/symbols") },
             initramfs: PathBuf::from("/initramfs.cpio"),
-            symbols: PathBuf::from("/symbols"),
             command_line: "log=ttyS1".to_owned(),
             console: Console::Plain,
             log: PathBuf::from("/log"),

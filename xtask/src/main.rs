@@ -6,6 +6,7 @@ mod bench;
 mod command_line;
 mod doctor;
 mod emulator;
+mod fuzz;
 mod image;
 mod images;
 mod initramfs;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match &line.command {
         Command::Qemu(options) => qemu::run(options),
         Command::Test(options) => test::run(options),
+        Command::Fuzz(options) => fuzz::run(options),
         Command::Lint => lint::run(),
         Command::Image(options) => image::run(options),
         Command::Bench(options) => bench::run(options),

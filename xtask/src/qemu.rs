@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::command_line::{Acceleration, Qemu};
-use crate::emulator::{self, Console, Ending, Machine, PANIC_STATUS};
+use crate::emulator::{self, Boot, Console, Ending, Machine, PANIC_STATUS};
 use crate::shape::Firmware;
 use crate::workspace::{self, BuildLock, RunFolder};
 use crate::{acceleration, images, kernel, setup, userland};
@@ -76,9 +76,8 @@ fn prepare(options: &Qemu, run: &RunFolder) -> Result<Machine> {
         accelerator: acceleration::choose(options.machine.accel, options.icount, run)?,
         cpu_model: options.machine.cpu.clone(),
         icount: options.icount.then_some(0),
-        image,
+        boot: Boot::Menagerie { image, symbols: kernel.symbols },
         initramfs,
-        symbols: kernel.symbols,
         command_line: kernel_command_line(options, watched),
         console,
         log: log_file(options.log.as_deref())?,

@@ -2,11 +2,13 @@
 //!
 //! - [`host`]: `cargo test` for every crate that runs on the host, and the loom models.
 //! - [`in_kernel`]: suites compiled into the test kernel.
+//! - [`oracle`]: a short comparison with Linux.
 //! - [`shell`]: scenarios, what a person types and reads ([`scenario`] is their language).
 
 mod console;
 mod host;
 mod in_kernel;
+mod oracle;
 mod report;
 mod scenario;
 mod shell;
@@ -16,7 +18,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::command_line::{Suite, Test};
-use crate::emulator::{Console, Machine};
+use crate::emulator::{Boot, Console, Machine};
 use crate::shape::{Shape, Size};
 use crate::workspace::{self, BuildLock, RunFolder};
 use crate::{acceleration, images, kernel, setup, userland};
@@ -30,7 +32,7 @@ const USUAL: Shape =
 pub fn run(options: &Test) -> Result<u8> {
     let filter = options.filter.as_deref().unwrap_or_default();
     let mut report = Report::to(std::io::stdout());
-    for suite in [Suite::Host, Suite::Kernel, Suite::Shell] {
+    for suite in [Suite::Host, Suite::Kernel, Suite::Shell, Suite::Oracle] {
         if !options.suite.is_empty() && !options.suite.contains(&suite) {
             continue;
         }
@@ -38,6 +40,7 @@ pub fn run(options: &Test) -> Result<u8> {
             Suite::Host => host::run(filter, &mut report),
             Suite::Kernel => in_kernel::run(filter, options, &mut report),
             Suite::Shell => shell::run(filter, options, &mut report),
+            Suite::Oracle => oracle::run(filter, options, &mut report),
         };
         // A suite that cannot be built is a failure like another; the others still run.
         if let Err(error) = result {
@@ -93,9 +96,8 @@ impl Workshop {
             accelerator: self.accelerator,
             cpu_model: self.cpu_model.clone(),
             icount: None,
-            image,
+            boot: Boot::Menagerie { image, symbols: self.kernel.symbols.clone() },
             initramfs: self.initramfs.clone(),
-            symbols: self.kernel.symbols.clone(),
             command_line,
             console: Console::Plain,
             log: logs.join(format!("{name}.log")),

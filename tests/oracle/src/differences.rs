@@ -1,0 +1,103 @@
+//! The deliberate differences between Menagerie and Linux 6.1, in one table: what is not compared, or not done, and
+//! the section of the rules that says so. Whatever else differs is a defect.
+
+/// How a difference is kept out of the comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// Files of this name are not looked at: one of the two has none.
+    Absent(&'static [&'static str]),
+    /// The sequences do not do it.
+    NotDone,
+    /// Both texts are brought into one form.
+    SameForm,
+    /// The program waits until Linux has done what Menagerie did at once.
+    Awaited,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference {
+    /// The section of the rules.
+    pub section: &'static str,
+    /// What differs.
+    pub what: &'static str,
+    /// What the program does about it.
+    pub how: How,
+}
+
+const fn difference(section: &'static str, what: &'static str, how: How) -> Difference {
+    Difference { section, what, how }
+}
+
+use How::{Absent, Awaited, NotDone, SameForm};
+
+/// The table.
+pub const TABLE: &[Difference] = &[
+    difference(
+        "5, 24.2",
+        "cgroup.events, cgroup.kill and cgroup.auto_remove in every tree",
+        Absent(&["cgroup.events", "cgroup.kill", "cgroup.auto_remove"]),
+    ),
+    difference("11", "cpuacct.load", Absent(&["cpuacct.load"])),
+    difference("13", "pids.peak came to Linux later", Absent(&["pids.peak"])),
+    difference("1", "the lowest free number for a hierarchy; Linux goes on counting", SameForm),
+    difference("9.2", "/proc/<pid>/cgroup descends by number; Linux begins with the newest", SameForm),
+    difference("1", "subsystems that only one of the two has", SameForm),
+    difference("3", "a directory lists files in order of creation; Linux by a hash", SameForm),
+    difference("6", "kernel threads are not moved, and are not compared", SameForm),
+    difference("24.2", "umount and rmdir are complete when they return", Awaited),
+    difference(
+        "2.3",
+        "a remount can't change the set, says EBUSY for another name, and keeps all with no data",
+        NotDone,
+    ),
+    difference("2.3", "a remount may set the agent's path while there are containers", NotDone),
+    difference("2.2", "favordynmods and cpuset_v2_mode", NotDone),
+    difference(
+        "2.2",
+        "a subsystem's name with a value, and words for the mount itself (ro, sync), in the data",
+        NotDone,
+    ),
+    difference("4", "white space is stripped from both ends in every file; Linux takes one newline in most", NotDone),
+    difference("4", "a write of no bytes does nothing; Linux parses it", NotDone),
+    difference(
+        "10.2",
+        "`all`, `N` and numbers from 2 on in lists of nodes: Linux has 1024 possible nodes on every machine",
+        NotDone,
+    ),
+    difference("11", "cpuacct.usage of the root can be reset", NotDone),
+];
+
+/// Whether files of this name are left out.
+pub fn is_absent(name: &str) -> bool {
+    TABLE.iter().chain(NOT_YET).any(|line| matches!(line.how, Absent(names) if names.contains(&name)))
+}
+
+/// What Menagerie has not got yet.
+pub const NOT_YET: &[Difference] = &[difference(
+    "5, 10.1",
+    "files of a later milestone",
+    Absent(&[
+        "cpuset.mem_hardwall",
+        "cpuset.sched_load_balance",
+        "cpuset.sched_relax_domain_level",
+        "cpuset.memory_migrate",
+        "cpuset.memory_pressure",
+        "cpuset.memory_spread_page",
+        "cpuset.memory_spread_slab",
+        "cpuset.memory_pressure_enabled",
+    ]),
+)];
+
+/// Prints the table, a line for each difference.
+pub fn print() {
+    for Difference { section, what, how } in TABLE.iter().chain(NOT_YET) {
+        let how = match how {
+            Absent(names) => format!("not looked at: {}", names.join(" ")),
+            NotDone => "not done".to_owned(),
+            SameForm => "brought into the same form".to_owned(),
+            Awaited => "waited for".to_owned(),
+        };
+        println!("{section}: {what} ({how})");
+    }
+}

@@ -1,0 +1,55 @@
+//! Waits for what Linux does after a call has returned: see the lines `Awaited` of [`crate::differences`]. Menagerie
+//! gets no such time.
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::ffi::CString;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// How long Linux may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether this is the system that gets time.
+fn is_linux() -> bool {
+    std::env::var_os("ORACLE_LINUX").is_some()
+}
+
+/// Waits until it is done; whether it came to that.
+pub fn until(mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        if !is_linux() || Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    true
+}
+
+/// The number of hierarchies.
+pub fn hierarchies() -> usize {
+    fs::read_to_string("/proc/self/cgroup").unwrap_or_default().lines().count()
+}
+
+/// The subsystems with the number of their containers.
+pub fn counts() -> String {
+    fs::read_to_string("/proc/cgroups").unwrap_or_default()
+}
+
+/// After the last umount of a hierarchy without containers: waits until it is gone. Linux lets it stay if a container
+/// that was removed is not wholly gone; mounting it once more with `data` and unmounting it helps.
+pub fn dissolved(top: &str, data: &str, before: usize) -> bool {
+    let Ok(data) = CString::new(data) else { return false };
+    let mut tries = 0;
+    until(|| {
+        if hierarchies() < before {
+            return true;
+        }
+        tries += 1;
+        if is_linux() && tries % 16 == 0 && mount("fuzz", top, "cgroup", MountFlags::empty(), data.as_c_str()).is_ok() {
+            // If it is busy, the next try comes.
+            let _ = unmount(top, UnmountFlags::empty());
+        }
+        false
+    })
+}

@@ -1,0 +1,327 @@
+//! What a sequence works on: four places to mount at, the tasks, and what is known of both. Does one operation after
+//! the other and says what came of it.
+
+use crate::actor::Actor;
+use crate::names::SUBSYSTEMS;
+use crate::normal;
+use crate::operation::{Operation, escape, unescape};
+use crate::settle;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+/// How many places to mount at there are: `/m/0` and so on.
+pub const PLACES: usize = 4;
+
+/// A task other than those of the system.
+pub struct Task {
+    /// Its number in the system.
+    pub number: i32,
+    /// Whether it is a process; else a thread.
+    pub process: bool,
+    /// Whether it has ended and was not waited for.
+    pub zombie: bool,
+    /// The numbers on the way to it, joined by `/`.
+    route: String,
+    /// The number of its process.
+    leader: i32,
+    /// The task that made it.
+    maker: u32,
+}
+
+/// What is mounted at a place.
+pub struct Mounted {
+    /// Its subsystems.
+    pub subsystems: Vec<&'static str>,
+    /// Whether cpuset's files have a prefix.
+    pub prefix: bool,
+    /// Whether it was mounted with that option.
+    pub xattr: bool,
+    /// The containers that are known, without the root: `/a/b`.
+    pub containers: BTreeSet<Vec<u8>>,
+    /// Subsystems and name as mount takes them: what tells this hierarchy from others.
+    data: String,
+}
+
+/// All of it.
+pub struct World {
+    actor: Actor,
+    /// The tasks by our own numbers. 0 is this program.
+    pub tasks: BTreeMap<u32, Task>,
+    /// What is mounted.
+    pub places: [Option<Mounted>; PLACES],
+    /// Files that are held open, with the task that holds each and the file's name.
+    pub held: BTreeMap<Vec<u8>, (u32, String)>,
+    /// The next task's number.
+    pub next: u32,
+}
+
+/// What came of an operation.
+pub struct Outcome {
+    /// `ok`, with what was read; or the name of an errno; or why nothing was done.
+    pub answer: String,
+    /// The state of the system afterwards, a line for each thing.
+    pub state: Vec<String>,
+}
+
+impl World {
+    /// Nothing mounted, no task but this one.
+    pub fn new() -> Self {
+        let number = std::process::id().cast_signed();
+        let first = Task { number, process: true, zombie: false, route: ".".to_owned(), leader: number, maker: 0 };
+        Self {
+            actor: Actor::default(),
+            tasks: BTreeMap::from([(0, first)]),
+            places: Default::default(),
+            held: BTreeMap::new(),
+            next: 1,
+        }
+    }
+
+    /// The task that made this one.
+    pub fn maker_of(&self, id: u32) -> u32 {
+        self.tasks.get(&id).map_or(0, |task| task.maker)
+    }
+
+    /// Does the operation.
+    pub fn perform(&mut self, operation: &Operation) -> Outcome {
+        if operation.verb() == "look" {
+            return Outcome { answer: "ok".to_owned(), state: self.look() };
+        }
+        let words = &operation.words;
+        let mounting = matches!(operation.verb(), "mount");
+        let place = words.iter().find_map(|word| place_of(word)).map(|(place, _)| place);
+        let answer = match place {
+            Some(place) if place >= PLACES => "no such place".to_owned(),
+            Some(place) if self.places[place].is_some() == mounting => "not now".to_owned(),
+            _ => self.act(operation, place),
+        };
+        let mut state = self.memberships();
+        if matches!(operation.verb(), "write" | "append" | "put" | "affinity" | "spawn" | "thread") {
+            state.extend(self.masks());
+        }
+        Outcome { answer, state }
+    }
+
+    fn act(&mut self, operation: &Operation, place: Option<usize>) -> String {
+        let words = &operation.words;
+        let Some(actor) = self.tasks.get(&operation.by).filter(|task| !task.zombie) else {
+            return "no such task".to_owned();
+        };
+        let resolved: Vec<String> = words.iter().map(|word| escape(&self.resolved(word))).collect();
+        let line = format!("{} {}", actor.route, resolved.join(" "));
+        let before = match operation.verb() {
+            "rmdir" => settle::counts(),
+            _ => String::new(),
+        };
+        let (lone, hierarchies) = match (operation.verb(), place) {
+            ("umount", Some(place)) => (self.data_if_lone(place), settle::hierarchies()),
+            _ => (None, 0),
+        };
+        let answer = self.actor.dispatch(&line);
+        if !answer.starts_with("ok") {
+            return answer;
+        }
+        let text = |index: usize| words.get(index).cloned().unwrap_or_default();
+        let inside = |index: usize| place_of(&text(index)).map(|(_, path)| path.to_vec()).unwrap_or_default();
+        match (operation.verb(), place.and_then(|place| Some((place, self.places[place].as_mut()?)))) {
+            ("mount", None) => self.places[place.unwrap_or(0)] = mounted_at(place.unwrap_or(0)),
+            ("umount", Some((place, _))) => {
+                self.places[place] = None;
+                if lone.is_some_and(|data| !settle::dissolved(&format!("/m/{place}"), &data, hierarchies)) {
+                    return format!("{answer} but it stays");
+                }
+            }
+            ("mkdir", Some((_, mounted))) => drop(mounted.containers.insert(inside(1))),
+            ("rmdir", Some((_, mounted))) => {
+                mounted.containers.remove(&inside(1));
+                let counted = !mounted.subsystems.is_empty();
+                if counted && !settle::until(|| settle::counts() != before) {
+                    return format!("{answer} but it stays");
+                }
+            }
+            ("rename", Some((_, mounted))) => {
+                let (from, to) = (inside(1), inside(2));
+                let renamed = |path: &Vec<u8>| match path.strip_prefix(from.as_slice()) {
+                    Some(rest) if rest.is_empty() || rest[0] == b'/' => [&to, rest].concat(),
+                    _ => path.clone(),
+                };
+                mounted.containers = mounted.containers.iter().map(renamed).collect();
+            }
+            ("hold", _) => {
+                let path = text(2);
+                let file = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+                self.held.insert(text(1), (operation.by, String::from_utf8_lossy(file).into_owned()));
+            }
+            ("drop", _) => drop(self.held.remove(&text(1))),
+            ("read", _) => {
+                let path = text(1);
+                let file = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+                return self.normal(&String::from_utf8_lossy(file), &answer);
+            }
+            ("get", _) => {
+                let file = self.held.get(&text(1)).map(|(_, file)| file.clone()).unwrap_or_default();
+                return self.normal(&file, &answer);
+            }
+            ("spawn" | "thread", _) => self.born(operation, &answer),
+            ("stop", _) => self.ended(operation),
+            ("reap", _) => drop(self.tasks.remove(&task_in(&text(1)))),
+            _ => return answer,
+        }
+        if matches!(operation.verb(), "spawn" | "thread") { "ok".to_owned() } else { answer }
+    }
+
+    /// `ok TEXT` with what is compared of the text.
+    fn normal(&self, file: &str, answer: &str) -> String {
+        let Some((_, text)) = answer.split_once(' ') else { return answer.to_owned() };
+        format!("ok {}", escape(&normal::contents(file, &unescape(text), &self.numbers())))
+    }
+
+    /// The word with `2:/a` as a path of the system and `{3}` as a task's number.
+    fn resolved(&self, word: &[u8]) -> Vec<u8> {
+        if let Some((place, path)) = place_of(word) {
+            return [format!("/m/{place}").as_bytes(), path].concat();
+        }
+        let Some(from) = word.iter().position(|&byte| byte == b'{') else { return word.to_vec() };
+        let Some(length) = word[from..].iter().position(|&byte| byte == b'}') else { return word.to_vec() };
+        let task = self.tasks.get(&task_in(&word[from + 1..from + length]));
+        let number = task.map_or(4_000_000, |task| task.number).to_string();
+        [&word[..from], number.as_bytes(), &word[from + length + 1..]].concat()
+    }
+
+    fn born(&mut self, operation: &Operation, answer: &str) {
+        let id = task_in(&operation.words[1]);
+        let Some(number) = answer.split(' ').nth(1).and_then(|number| number.parse().ok()) else { return };
+        let parent = &self.tasks[&operation.by];
+        let process = operation.verb() == "spawn";
+        let route = if parent.route == "." { id.to_string() } else { format!("{}/{id}", parent.route) };
+        let leader = if process { number } else { parent.leader };
+        self.tasks.insert(id, Task { number, process, zombie: false, route, leader, maker: operation.by });
+        self.next = self.next.max(id + 1);
+    }
+
+    /// A task was stopped: with it go those that it made.
+    fn ended(&mut self, operation: &Operation) {
+        let id = task_in(&operation.words[1]);
+        let Some(route) = self.tasks.get(&id).map(|task| task.route.clone()) else { return };
+        self.tasks.retain(|_, task| !task.route.starts_with(&format!("{route}/")));
+        match self.tasks.get_mut(&id) {
+            Some(task) if task.process => task.zombie = true,
+            _ => drop(self.tasks.remove(&id)),
+        }
+        let alive: BTreeSet<u32> = self.tasks.iter().filter(|(_, task)| !task.zombie).map(|(&id, _)| id).collect();
+        self.held.retain(|_, (holder, _)| alive.contains(holder));
+    }
+
+    /// Our tasks by their numbers in the system.
+    fn numbers(&self) -> BTreeMap<i32, u32> {
+        self.tasks.iter().map(|(&id, task)| (task.number, id)).collect()
+    }
+
+    /// What to mount this hierarchy with, if umount of this place lets it go.
+    pub fn data_if_lone(&self, place: usize) -> Option<String> {
+        let mounted = self.places[place].as_ref()?;
+        let equals = self.places.iter().flatten().filter(|other| other.data == mounted.data).count();
+        (equals == 1 && directories_in(&format!("/m/{place}")).is_empty()).then(|| mounted.data.clone())
+    }
+
+    fn memberships(&self) -> Vec<String> {
+        let mut state = vec![normal::cgroups(&fs::read_to_string("/proc/cgroups").unwrap_or_default())];
+        for (id, task) in &self.tasks {
+            let text = fs::read_to_string(format!("/proc/{}/task/{}/cgroup", task.leader, task.number));
+            let shown = text.map_or_else(|error| error.kind().to_string(), |text| normal::membership(&text));
+            state.push(format!("task {id}: {shown}"));
+        }
+        state
+    }
+
+    fn masks(&self) -> Vec<String> {
+        let alive = self.tasks.iter().filter(|(_, task)| !task.zombie);
+        let line = |(id, task): (&u32, &Task)| {
+            let text = fs::read_to_string(format!("/proc/{}/task/{}/status", task.leader, task.number));
+            format!("task {id}: {}", normal::status(&text.unwrap_or_default()))
+        };
+        alive.map(line).collect()
+    }
+
+    /// Everything that can be seen: each file of each container, modes and owners, mounts, tasks.
+    pub fn look(&self) -> Vec<String> {
+        let mut state = self.memberships();
+        state.extend(self.masks());
+        let cpuset = fs::read_to_string("/proc/self/cpuset").unwrap_or_default();
+        state.push(format!("cpuset {}", cpuset.trim_end()));
+        let numbers = self.numbers();
+        for (place, _) in self.places.iter().enumerate().filter(|(_, mounted)| mounted.is_some()) {
+            state.push(format!("{place}: {}", mount_line(place)));
+            crate::look::directory(&format!("/m/{place}"), &numbers, &mut state);
+        }
+        state
+    }
+
+    /// Ends every task, removes every container, puts the roots in order, unmounts everything; and says whether all
+    /// of that was possible.
+    pub fn clear(&mut self) -> Vec<String> {
+        self.actor.end_all();
+        let mut troubles = Vec::new();
+        for place in 0..PLACES {
+            if self.places[place].is_some() {
+                crate::clear::place(place, &mut troubles);
+                let (data, hierarchies) = (self.data_if_lone(place), settle::hierarchies());
+                crate::clear::unmount_place(place, data.as_deref(), hierarchies, &mut troubles);
+                self.places[place] = None;
+            }
+        }
+        crate::clear::persisting(&mut troubles);
+        if !settle::until(|| settle::hierarchies() == 0) {
+            troubles.push("a hierarchy stays".to_owned());
+        }
+        troubles
+    }
+}
+
+/// `2:/a` as 2 and `/a`.
+pub fn place_of(word: &[u8]) -> Option<(usize, &[u8])> {
+    match word {
+        [digit @ b'0'..=b'9', b':', path @ ..] if path.first() == Some(&b'/') => {
+            Some((usize::from(digit - b'0'), path))
+        }
+        _ => None,
+    }
+}
+
+fn task_in(word: &[u8]) -> u32 {
+    std::str::from_utf8(word).ok().and_then(|text| text.parse().ok()).unwrap_or(u32::MAX)
+}
+
+/// The names of the directories in a directory.
+pub fn directories_in(path: &str) -> Vec<String> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The line of `/proc/mounts` for a place.
+fn mount_line(place: usize) -> String {
+    let text = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let here = format!(" /m/{place} ");
+    text.lines().rev().find(|line| line.contains(&here)).unwrap_or("nothing").to_owned()
+}
+
+fn mounted_at(place: usize) -> Option<Mounted> {
+    let line = mount_line(place);
+    let options: Vec<&str> = line.split(' ').nth(3)?.split(',').collect();
+    let subsystems: Vec<_> = SUBSYSTEMS.iter().copied().filter(|name| options.contains(name)).collect();
+    let name = options.iter().copied().find(|option| option.starts_with("name="));
+    let none = subsystems.is_empty().then_some("none");
+    let data = none.into_iter().chain(subsystems.iter().copied()).chain(name).collect::<Vec<_>>().join(",");
+    let mut containers = BTreeSet::new();
+    let mut waiting = vec![String::new()];
+    while let Some(path) = waiting.pop() {
+        for child in directories_in(&format!("/m/{place}{path}")) {
+            let child = format!("{path}/{child}");
+            containers.insert(child.clone().into_bytes());
+            waiting.push(child);
+        }
+    }
+    let (prefix, xattr) = (!options.contains(&"noprefix"), options.contains(&"xattr"));
+    Some(Mounted { subsystems, prefix, xattr, containers, data })
+}

@@ -18,6 +18,8 @@ const NEVER: u64 = u64::MAX;
 /// A charge is made in two steps, [`take`](Counter::take) on all levels and then [`keep`](Counter::keep) on all: what
 /// another level refuses leaves no trace in the highest and lowest values.
 pub(super) struct Counter {
+    /// What is held, and what charges have taken that other levels have not agreed to yet: this is what bounds bind.
+    taken: AtomicU64,
     held: AtomicU64,
     maxheld: AtomicU64,
     /// The lowest value held since the first charge, or [`NEVER`].
@@ -50,6 +52,7 @@ impl Counter {
     /// Nothing held.
     pub(super) fn new(barrier: u64, limit: u64) -> Self {
         Self {
+            taken: AtomicU64::new(0),
             held: AtomicU64::new(0),
             maxheld: AtomicU64::new(0),
             minheld: AtomicU64::new(NEVER),
@@ -66,23 +69,22 @@ impl Counter {
             Severity::Barrier => self.barrier.load(Relaxed),
             Severity::Limit => self.limit.load(Relaxed),
             Severity::Force => {
-                self.held.fetch_add(amount, Relaxed);
+                self.taken.fetch_add(amount, Relaxed);
                 return true;
             }
         };
-        let fits = |held: u64| held.checked_add(amount).filter(|&sum| sum <= bound);
-        self.held.fetch_update(Relaxed, Relaxed, fits).is_ok()
+        let fits = |taken: u64| taken.checked_add(amount).filter(|&sum| sum <= bound);
+        self.taken.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
     /// Undoes a [`take`](Counter::take) that is not kept.
     pub(super) fn give_up(&self, amount: u64) {
-        self.held.fetch_sub(amount, Relaxed);
+        self.taken.fetch_sub(amount, Relaxed);
     }
 
     /// A charge that was taken here stays.
-    pub(super) fn keep(&self) {
-        // What others took meanwhile counts too, or has been given back: then the charge came after that.
-        let held = self.held.load(Relaxed);
+    pub(super) fn keep(&self, amount: u64) {
+        let held = self.held.fetch_add(amount, Relaxed) + amount;
         if held > self.maxheld.load(Relaxed) {
             self.maxheld.fetch_max(held, Relaxed);
         }
@@ -99,12 +101,13 @@ impl Counter {
     /// Gives back what was charged.
     pub(super) fn give_back(&self, amount: u64) {
         let held = self.held.fetch_sub(amount, Relaxed).wrapping_sub(amount);
+        self.taken.fetch_sub(amount, Relaxed);
         if held < self.minheld.load(Relaxed) {
             self.minheld.fetch_min(held, Relaxed);
         }
     }
 
-    /// All values. A charge that is being made is not in them yet: `held` is never above `maxheld`.
+    /// All values, `held` never above `maxheld`: a charge that is not in both yet is in neither.
     pub(super) fn read(&self) -> Reading {
         let (held, maxheld) = (self.held.load(Relaxed), self.maxheld.load(Relaxed));
         let minheld = match self.minheld.load(Relaxed) {

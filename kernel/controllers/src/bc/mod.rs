@@ -92,6 +92,7 @@ impl Subsystem for Bc {
         "numtasks" = Tasks,
         "numfiles" = Files,
         "lockedpages" = LockedPages,
+        "shmpages" = SharedPages,
         "numpty" = Terminals,
         "numsiginfo" = Signals,
     };
@@ -112,7 +113,7 @@ impl Subsystem for Bc {
         for (resource, amount) in TASK {
             for bc in to.below(common) {
                 bc.counter(resource).take(amount, Severity::Force);
-                bc.counter(resource).keep();
+                bc.counter(resource).keep(amount);
             }
             from.below(common).for_each(|bc| bc.counter(resource).give_back(amount));
         }
@@ -141,7 +142,7 @@ impl Subsystem for Bc {
             full.own().counter(resource).fail();
             Refused
         })?;
-        payer.upwards().for_each(|level| level.own().counter(resource).keep());
+        payer.upwards().for_each(|level| level.own().counter(resource).keep(amount));
         Ok(())
     }
 

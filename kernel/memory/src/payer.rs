@@ -5,7 +5,8 @@
 //! where no controller asks for charges; then nothing is counted, and asking is a load and a branch.
 
 use alloc::sync::Arc;
-use base::charge::{Charge, Payer, Price, Refused, Severity};
+use base::charge::{Charge, Payer, Price, Refused, Resource, Severity};
+use machine::frame::Frame;
 use machine::sync::Hook;
 
 /// Tells who pays.
@@ -27,4 +28,26 @@ pub fn current() -> Option<Arc<dyn Payer>> {
 #[inline]
 pub fn take(price: Price, severity: Severity) -> Result<Option<Charge>, Refused> {
     current().map(|payer| Charge::take(payer, price, severity)).transpose()
+}
+
+/// A page of shared memory, or of a file that is only in memory, paid for by who touched it first.
+pub struct SharedPage {
+    /// The frame.
+    pub frame: Frame,
+    _charge: Option<Charge>,
+}
+
+impl SharedPage {
+    /// A page that nobody pays for.
+    pub fn free(frame: Frame) -> Self {
+        Self { frame, _charge: None }
+    }
+
+    /// Has the running task's containers pay for a page before it is made by `make`. `refusal` is the error if they
+    /// don't.
+    pub fn new<E>(refusal: E, make: impl FnOnce() -> Result<Frame, E>) -> Result<Self, E> {
+        const PRICE: Price = &[(Resource::SharedPages, 1)];
+        let charge = take(PRICE, Severity::Barrier).map_err(|Refused| refusal)?;
+        Ok(Self { frame: make()?, _charge: charge })
+    }
 }

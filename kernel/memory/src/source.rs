@@ -1,7 +1,9 @@
 //! Where the pages of a mapped file come from, and the pages of shared memory without a file.
 
+use crate::payer::SharedPage;
 use crate::{ChargeKind, charge, placement};
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -37,8 +39,19 @@ pub trait PageSource: Send + Sync {
     /// The page with this index (offset / 4096). A page that the end of the file cuts is zero behind the end.
     /// Called with the address space's lock held; may sleep.
     ///
-    /// Errors: `EFAULT` the page lies wholly beyond the end (the task gets SIGBUS); `ENOMEM`; `EIO` (SIGBUS).
+    /// Errors: `EFAULT` the page lies wholly beyond the end (the task gets SIGBUS); `ENOMEM`; `EIO` (SIGBUS);
+    /// `ENOSPC` no room for it, or not paid for (SIGBUS).
     fn page(&self, index: u64, usage: PageUse) -> Result<Frame, Errno>;
+
+    /// The bytes of the System V segment that it is an attachment of, if it is one.
+    fn attachment(&self) -> Option<u64> {
+        None
+    }
+
+    /// What a forked child maps in its place, if not the same.
+    fn for_child(&self) -> Option<Arc<dyn PageSource>> {
+        None
+    }
 
     /// How its pages are counted.
     fn kind(&self) -> PageKind {
@@ -55,7 +68,7 @@ pub trait PageSource: Send + Sync {
 /// The pages of shared anonymous memory: zero until somebody writes, there as long as somebody maps them.
 pub struct SharedPages {
     identity: u64,
-    pages: SpinLock<BTreeMap<u64, Frame>>,
+    pages: SpinLock<BTreeMap<u64, SharedPage>>,
 }
 
 /// Identities from here on are given to [`SharedPages`]; file systems take theirs from below.
@@ -70,6 +83,13 @@ impl SharedPages {
     }
 }
 
+impl SharedPages {
+    /// How many pages there are.
+    pub fn count(&self) -> u64 {
+        self.pages.lock().len() as u64
+    }
+}
+
 impl Default for SharedPages {
     fn default() -> Self {
         Self::new()
@@ -78,12 +98,13 @@ impl Default for SharedPages {
 
 impl PageSource for SharedPages {
     fn page(&self, index: u64, _usage: PageUse) -> Result<Frame, Errno> {
-        if let Some(frame) = self.pages.lock().get(&index) {
-            return Ok(frame.clone());
+        if let Some(page) = self.pages.lock().get(&index) {
+            return Ok(page.frame.clone());
         }
-        let frame = charge::allocate_zeroed(&placement::current(), ChargeKind::Shared)?;
+        let make = || charge::allocate_zeroed(&placement::current(), ChargeKind::Shared);
+        let page = SharedPage::new(Errno::ENOSPC, make)?;
         // Another space may have been faster; then its page is the one.
-        Ok(self.pages.lock().entry(index).or_insert(frame).clone())
+        Ok(self.pages.lock().entry(index).or_insert(page).frame.clone())
     }
 
     fn kind(&self) -> PageKind {

@@ -45,6 +45,7 @@ mod process;
 pub mod run;
 pub mod scheduling;
 pub mod session;
+pub mod shared_memory;
 pub mod signals;
 mod sleep;
 pub mod spawn;

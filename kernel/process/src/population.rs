@@ -1,7 +1,8 @@
 //! All tasks of the system: numbers, relations, futex queues, and what each user has.
 
 use crate::{
-    accounts::Accounts, futex::FutexQueues, names::Names, process::Process, task::Task, timers::TimerWork, tree::Tree,
+    accounts::Accounts, futex::FutexQueues, names::Names, process::Process, shared_memory::SharedMemory, task::Task,
+    timers::TimerWork, tree::Tree,
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use base::{Errno, Pid};
@@ -26,6 +27,8 @@ pub struct Population {
     pub futexes: FutexQueues,
     /// What each user has.
     pub accounts: Accounts,
+    /// The segments of System V shared memory.
+    pub shared_memory: Arc<SharedMemory>,
     /// Processes whose timers have expired.
     names: Names,
     pub(crate) timer_work: TimerWork,
@@ -45,6 +48,7 @@ impl Population {
             framework,
             futexes: FutexQueues::new(),
             accounts: Accounts::new(),
+            shared_memory: SharedMemory::new(),
             names: Names::new(),
             timer_work: TimerWork::new(),
             most_tasks,

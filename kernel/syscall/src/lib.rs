@@ -35,6 +35,7 @@ mod paths;
 mod polling;
 mod processes;
 mod scheduling;
+mod shared_memory;
 mod signals;
 mod sockets;
 mod system;

@@ -2,7 +2,7 @@
 
 use crate::{
     arguments::Argument, call::Call, clock, descriptors, identity, locks, memory, mounts, paths, polling, processes,
-    scheduling, signals, sockets, system, timers, transfer,
+    scheduling, shared_memory, signals, sockets, system, timers, transfer,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -75,6 +75,9 @@ system_calls! {
     26 => memory::msync(address, length, flags);
     27 => memory::mincore(address, length, out);
     28 => memory::madvise(address, length, advice);
+    29 => shared_memory::shmget(key, size, flags);
+    30 => shared_memory::shmat(number, address, flags);
+    31 => shared_memory::shmctl(number, command, buffer);
     32 => descriptors::dup(descriptor);
     33 => descriptors::dup2(old, new);
     34 => signals::pause();
@@ -106,6 +109,7 @@ system_calls! {
     61 => processes::wait4(pid, status, options, usage);
     62 => signals::kill(pid, signal);
     63 => system::uname(out);
+    67 => shared_memory::shmdt(address);
     72 => descriptors::fcntl(descriptor, command, argument);
     73 => locks::flock(descriptor, operation);
     74 => descriptors::fsync(descriptor);

@@ -19,7 +19,8 @@ const HELP: &str = "usage: probe COMMAND
   survive           each kind of fault in a child of its own; says by which signal each died
   memory            touches memory until there is none
   forks COUNT       starts COUNT sleeping children; says how many there were and why no more
-  spend WHAT MOST   takes files, pipes, terminals, signals, private or locked memory until it is refused
+  spend WHAT MOST   takes files, pipes, terminals, signals, private, locked or shared
+                    memory, or segments, until it is refused
   shares SECONDS NICE...
                     busy children on CPU 0; says what percentage of it each got
   sleeps COUNT MS   sleeps so often and so long; says by how much the longest was over

@@ -13,6 +13,8 @@ pub fn run(what: &str, most: usize) -> bool {
         "signals" => signal,
         "private" => private,
         "locked" => locked,
+        "shared" => shared,
+        "segments" => segment,
         _ => return false,
     };
     if what == "signals" {
@@ -22,6 +24,9 @@ pub fn run(what: &str, most: usize) -> bool {
     match refusal {
         Some((count, error)) => println!("{count} {what}, then: {error}"),
         None => println!("{most} {what}"),
+    }
+    if what == "shared" {
+        beyond();
     }
     if what == "signals" {
         // A signal that is not queued but sent arrives in any case, though nobody knows from whom.
@@ -90,6 +95,76 @@ fn locked(_: usize) -> io::Result<()> {
     let page = map(PAGE)?;
     // SAFETY: the page was mapped just now, and locking changes nothing in it.
     check(unsafe { libc::mlock(page, PAGE) })
+}
+
+/// Where pages of shared memory are written.
+const SHARED: &str = "/tmp/probe.shared";
+
+/// Writes a page to a file in memory; the last one goes with the program.
+fn shared(index: usize) -> io::Result<()> {
+    let file = std::fs::OpenOptions::new().create(true).truncate(index == 0).write(true).open(SHARED)?;
+    std::os::unix::fs::FileExt::write_all_at(&file, &[1; PAGE], (index * PAGE) as u64)
+}
+
+/// Touches a page of the file that is not there yet, in a child; says by what it dies. Removes the file.
+fn beyond() {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(SHARED);
+    let status = file.and_then(|file| {
+        let length = file.metadata()?.len() as usize;
+        file.set_len((length + PAGE) as u64)?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
+        // SAFETY: a new mapping where there is room disturbs nobody; the child writes to its last page and leaves
+        // without touching anything that the parent's threads, of which there are none, could hold.
+        unsafe {
+            let address =
+                libc::mmap(ptr::null_mut(), length + PAGE, protection, libc::MAP_SHARED, descriptor, 0).cast::<u8>();
+            match libc::fork() {
+                0 => {
+                    address.add(length).write_volatile(1);
+                    libc::_exit(0)
+                }
+                child => {
+                    let mut status = 0;
+                    libc::waitpid(child, &mut status, 0);
+                    Ok(status)
+                }
+            }
+        }
+    });
+    match status {
+        Ok(status) if libc::WIFSIGNALED(status) => println!("a touch: signal {}", libc::WTERMSIG(status)),
+        Ok(_) => println!("a touch: fine"),
+        Err(error) => println!("a touch: {error}"),
+    }
+    let _ = std::fs::remove_file(SHARED);
+}
+
+/// Makes a segment of System V shared memory of one page more each time, has the kernel write each page, and removes it.
+/// A page that can't be had is an address that can't be written.
+fn segment(index: usize) -> io::Result<()> {
+    let zeros = std::fs::File::open("/dev/zero")?;
+    let pages = index + 1;
+    // SAFETY: the segment is new and attached where there is room, for `pages` pages.
+    unsafe {
+        let number = libc::shmget(libc::IPC_PRIVATE, pages * PAGE, 0o600);
+        check(number)?;
+        let address = libc::shmat(number, ptr::null(), 0);
+        check(libc::shmctl(number, libc::IPC_RMID, ptr::null_mut()))?;
+        let mut status: libc::shmid_ds = std::mem::zeroed();
+        check(libc::shmctl(number, libc::IPC_STAT, &mut status))?;
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&zeros);
+        let refusal = (0..pages)
+            .map(|page| libc::read(descriptor, address.byte_add(page * PAGE), PAGE))
+            .find_map(|read| (read < 0).then(io::Error::last_os_error));
+        check(libc::shmdt(address))?;
+        let gone = libc::shmctl(number, libc::IPC_STAT, &mut status);
+        match (refusal, status.shm_nattch, gone) {
+            (None, 1, -1) => Ok(()),
+            (Some(refusal), 1, -1) => Err(refusal),
+            wrong => Err(io::Error::other(format!("{wrong:?}"))),
+        }
+    }
 }
 
 fn map(length: usize) -> io::Result<*mut libc::c_void> {

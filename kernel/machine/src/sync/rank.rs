@@ -85,6 +85,8 @@ ranks! {
     FILE_TABLE = 330;
     /// Root, working directory and umask.
     FILE_CONTEXT = 340;
+    /// The segments of System V shared memory.
+    SEGMENTS = 345;
     /// Small state of an open file or an inode.
     FILE_STATE = 350;
     /// A pipe's or socket's buffer.

@@ -2,7 +2,7 @@
 
 use super::payment::Paid;
 use super::{AddressSpace, Counts, State, Tables};
-use crate::area::{Area, AreaFlags, Areas, Sharing};
+use crate::area::{Area, AreaFlags, Areas, Backing, Sharing};
 use alloc::sync::Arc;
 use base::Errno;
 use base::charge::{Amount, Refused, Resource, Severity};
@@ -23,7 +23,13 @@ impl AddressSpace {
         for area in state.areas.iter().filter(|area| !area.flags.contains(AreaFlags::DONT_FORK)) {
             // Locks are not inherited.
             let flags = area.flags.difference(AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT);
-            areas.insert(Area { flags, ..area.clone() });
+            let mut area = Area { flags, ..area.clone() };
+            if let Backing::Source { source, .. } = &mut area.backing
+                && let Some(own) = source.for_child()
+            {
+                *source = own;
+            }
+            areas.insert(area);
         }
         let pages = areas.totals().promised;
         paid.expect_promised(pages);

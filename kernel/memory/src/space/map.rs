@@ -8,6 +8,7 @@ use super::{Access, AddressSpace, LOWEST, MOST_AREAS, STACK_GUARD, State, page_r
 use crate::area::{Area, AreaFlags, Areas, Backing, PAGE, Protection, Sharing};
 use crate::source::SharedPages;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use base::Errno;
 use base::charge::{Refused, Severity};
 use core::ops::Range;
@@ -84,6 +85,33 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         let taken = self.take_range(&mut state, range);
+        self.settle(&state);
+        drop(state);
+        drop(taken);
+        Ok(())
+    }
+
+    /// `shmdt(2)`: unmaps what is left of the System V segment that was attached at `address`.
+    ///
+    /// Errors: `EINVAL` none was, or its beginning is gone.
+    pub fn detach(&self, address: u64) -> Result<(), Errno> {
+        let mut state = self.write_state();
+        let attached =
+            state.areas.find(address).filter(|area| area.start == address).and_then(|area| match &area.backing {
+                Backing::Source { source, index: 0 } => Some((source.clone(), source.attachment()?)),
+                _ => None,
+            });
+        let (source, bytes) = attached.ok_or(Errno::EINVAL)?;
+        let range = page_range(address, bytes).ok_or(Errno::EINVAL)?;
+        let is_part = |area: &&Area| match &area.backing {
+            Backing::Source { source: other, index } => {
+                Arc::ptr_eq(other, &source) && area.start == address + index * PAGE
+            }
+            Backing::Anonymous => false,
+        };
+        let parts: Vec<Range<u64>> = state.areas.overlapping(range).filter(is_part).map(Area::range).collect();
+        let mut taken = Vec::new();
+        parts.into_iter().for_each(|part| taken.extend(self.take_range(&mut state, part)));
         self.settle(&state);
         drop(state);
         drop(taken);

@@ -12,7 +12,7 @@ use machine::{
     frame::{FRAME_SIZE, Frame},
     sync::{Mutex, SpinLock, rank},
 };
-use memory::{ChargeKind, PageUse, charge, placement};
+use memory::{ChargeKind, PageUse, charge, payer::SharedPage, placement};
 
 /// How often a write waits for somebody else's memory at a limit. Whoever is to give it may wait for a lock that the
 /// writer holds.
@@ -34,7 +34,7 @@ struct Pages {
     /// What lies beneath pages that nobody has written; bytes behind it are zero.
     borrowed: &'static [u8],
     /// Pages of its own.
-    own: BTreeMap<u64, Frame>,
+    own: BTreeMap<u64, SharedPage>,
     /// Copies of borrowed pages that can be dropped.
     copies: Option<Arc<Copies>>,
 }
@@ -48,8 +48,8 @@ enum Source {
 
 impl Pages {
     fn source(&self, index: u64) -> Source {
-        if let Some(frame) = self.own.get(&index) {
-            return Source::Own(frame.clone());
+        if let Some(page) = self.own.get(&index) {
+            return Source::Own(page.frame.clone());
         }
         let start = index.checked_mul(FRAME_SIZE as u64).and_then(|start| usize::try_from(start).ok());
         match start.and_then(|start| self.borrowed.get(start..)) {
@@ -146,7 +146,7 @@ impl Content {
         while *position < start + length as u64 {
             let done = (*position - start) as usize;
             let (index, offset, count) = piece(*position, length - done);
-            let frame = match self.own_page(index, count == FRAME_SIZE) {
+            let frame = match self.own_page(index, count == FRAME_SIZE, Errno::ENOMEM) {
                 Ok(frame) => frame,
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
@@ -160,32 +160,40 @@ impl Content {
         Ok((*position - start) as usize)
     }
 
-    /// The page of its own with this index, made if there is none. A page that is `overwritten` wholly need not be filled.
-    fn own_page(&self, index: u64, overwritten: bool) -> Result<Frame, Errno> {
+    /// The page of its own with this index, made if there is none. A page that is `overwritten` wholly need not be filled;
+    /// `refusal` is the error if the running task's containers don't pay for it.
+    fn own_page(&self, index: u64, overwritten: bool, refusal: Errno) -> Result<Frame, Errno> {
         let source = self.pages.lock().source(index);
         if let Source::Own(frame) = source {
             return Ok(frame);
         }
         self.shared.take_page()?;
+        let allowed = placement::current();
         let made = match source {
-            Source::Borrowed(bytes) if !overwritten => charge::allocate(&placement::current(), ChargeKind::Shared)
-                .inspect(|frame| {
+            // What the initramfs gave is there without anybody's doing.
+            Source::Borrowed(bytes) => charge::allocate(&allowed, ChargeKind::Shared).map(|frame| {
+                if !overwritten {
                     frame.write(0, bytes);
                     frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
-                }),
-            _ if overwritten => charge::allocate(&placement::current(), ChargeKind::Shared),
-            _ => charge::allocate_zeroed(&placement::current(), ChargeKind::Shared),
+                }
+                SharedPage::free(frame)
+            }),
+            _ => SharedPage::new(refusal, || match overwritten {
+                true => charge::allocate(&allowed, ChargeKind::Shared),
+                false => charge::allocate_zeroed(&allowed, ChargeKind::Shared),
+            }),
         };
-        let frame = made.inspect_err(|_| self.shared.give_pages(1))?;
+        let page = made.inspect_err(|_| self.shared.give_pages(1))?;
         let mut pages = self.pages.lock();
         // A page fault may have been faster: its page is the file's then.
         if let Some(there) = pages.own.get(&index) {
-            let there = there.clone();
+            let there = there.frame.clone();
             drop(pages);
             self.shared.give_pages(1);
             return Ok(there);
         }
-        pages.own.insert(index, frame.clone());
+        let frame = page.frame.clone();
+        pages.own.insert(index, page);
         let copies = pages.copies.clone();
         drop(pages);
         if let Some(copies) = copies {
@@ -241,7 +249,8 @@ impl Content {
                 Source::Hole => {}
             }
         }
-        self.own_page(index, false)
+        // Not ENOMEM: the task gets SIGBUS.
+        self.own_page(index, false, Errno::ENOSPC)
     }
 
     /// Sets the size; what is cut off is gone, what is added is zero. `EFBIG`.
@@ -259,9 +268,9 @@ impl Content {
             let gone = pages.own.split_off(&size.div_ceil(FRAME_SIZE as u64));
             let (last, offset, _) = piece(size, 0);
             if offset > 0
-                && let Some(frame) = pages.own.get(&last)
+                && let Some(page) = pages.own.get(&last)
             {
-                frame.zero(offset, FRAME_SIZE - offset);
+                page.frame.zero(offset, FRAME_SIZE - offset);
             }
             let copies = pages.copies.clone();
             drop(pages);

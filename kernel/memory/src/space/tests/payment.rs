@@ -210,6 +210,7 @@ proptest! {
             let sum = |of: fn(&AddressSpace) -> u64| spaces().map(|space| of(space)).sum::<u64>();
             prop_assert_eq!(ledger.held(Resource::PrivatePages), sum(|space| space.read_state().areas.totals().promised));
             prop_assert_eq!(ledger.held(Resource::LockedPages), sum(|space| space.resident().locked));
+            prop_assert_eq!(ledger.held(Resource::LockedPages), sum(AddressSpace::locked_pages));
             prop_assert_eq!(ledger.held(Resource::KernelMemory), sum(|space| space.resident().tables * PAGE));
             let mapped = |space: &AddressSpace| {
                 let resident = space.resident();

@@ -77,7 +77,7 @@ fn unpack(context: &FsContext) {
 fn open_console(caller: &Caller<'_>, files: &Arc<FileTable>) {
     // What is there already stays.
     let _ = caller.make(Start::WorkingDirectory, b"/dev", NodeKind::Directory, Permissions::new(0o755));
-    if let Err(errno) = caller.mount(b"devtmpfs", b"/dev", b"devtmpfs", MountFlags::empty(), b"") {
+    if let Err(errno) = caller.mount(b"devtmpfs", b"/dev", b"devtmpfs", MountFlags::NO_SET_ID, b"") {
         log!("init: devtmpfs can't be mounted on /dev: {errno}");
     }
     match caller.open(Start::WorkingDirectory, b"/dev/console", OpenFlags::READ_WRITE, Permissions::new(0)) {

@@ -199,6 +199,15 @@ impl Mount {
         self.flags.store(flags.bits(), Relaxed);
     }
 
+    /// Whether `place` is the root of another mount that shows the same part of the same file system.
+    pub(crate) fn is_seen_at(&self, place: &Location) -> bool {
+        place.mount.as_ref().is_some_and(|mount| {
+            mount.file_system.device() == self.file_system.device()
+                && same_inode(&*mount.root, &*self.root)
+                && same_inode(&*mount.root, &*place.inode)
+        })
+    }
+
     /// Its root, as a location.
     pub(crate) fn top(self: Arc<Self>) -> Location {
         Location { inode: self.root.clone(), mount: Some(self) }

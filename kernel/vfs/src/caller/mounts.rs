@@ -21,7 +21,8 @@ impl Caller<'_> {
         if mount.root().number() == location.inode.number() { Ok(mount) } else { Err(Errno::EINVAL) }
     }
 
-    /// `mount(2)` with a file system type. `ENODEV` unknown type, `ENOTDIR` no directory, else the type's own.
+    /// `mount(2)` with a file system type. `ENODEV` unknown type, `ENOTDIR` no directory, `EBUSY` the very same file
+    /// system is mounted there already, as in Linux, else the type's own.
     pub fn mount(
         &self,
         source: &[u8],
@@ -42,7 +43,11 @@ impl Caller<'_> {
         let mount = Mount::new(file_system, root, source, flags);
         let change = namespace.change();
         // Somebody may have mounted here meanwhile: then this one goes on top.
-        change.attach(mount, &place.cross_mounts())
+        let place = place.cross_mounts();
+        if mount.is_seen_at(&place) {
+            return Err(Errno::EBUSY);
+        }
+        change.attach(mount, &place)
     }
 
     /// `mount(2)` with `MS_BIND`: what `source` names is seen at `target` too; with `recursive` (`MS_REC`) also what

@@ -19,11 +19,26 @@ impl FileSystemType for RamType {
     }
 }
 
-/// Runs a test where `ramfs` can be mounted.
+/// A type with one tree, which each mount shows.
+struct OneTree(Arc<dyn FileSystem>);
+
+impl FileSystemType for OneTree {
+    fn name(&self) -> &'static str {
+        "one"
+    }
+
+    fn mount(&self, _request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Runs a test where `ramfs`, and `one` with its single tree, can be mounted.
 fn with_mounts(test: impl FnOnce(Caller<'_>)) {
     start_frames();
     let mut registry = Registry::new();
     registry.add_type(Arc::new(RamType));
+    let tree = RamFs::create("one", Limits::NONE, mode(0o755), Uid::ROOT, Gid::ROOT).unwrap();
+    registry.add_type(Arc::new(OneTree(tree)));
     let root = RamType.mount(&MountRequest {
         source: b"",
         data: b"",
@@ -57,6 +72,24 @@ fn a_mount_hides_what_is_below_and_goes_when_nobody_uses_it() {
         let mut buffer = [0; 6];
         assert_eq!(file.read(&mut buffer), Ok(6));
         assert_eq!(caller.unmount(b"/m", false, Follow::Yes), Err(Errno::EINVAL));
+    });
+}
+
+#[test]
+fn the_same_tree_is_not_mounted_twice_in_one_place() {
+    with_mounts(|caller| {
+        mkdir(caller, "/m");
+        mkdir(caller, "/n");
+        let one = |target: &[u8]| caller.mount(b"", target, b"one", MountFlags::empty(), b"");
+        assert_eq!(one(b"/m"), Ok(()));
+        assert_eq!(one(b"/m"), Err(Errno::EBUSY));
+        assert_eq!(one(b"/n"), Ok(()), "elsewhere it may be");
+        mount(caller, "/m");
+        assert_eq!(one(b"/m"), Ok(()), "on top of something else it may be");
+        mount(caller, "/n");
+        mount(caller, "/n");
+        let text = caller.context.namespace().mounts_text(&caller.context.root()).unwrap();
+        assert_eq!(text.lines().filter(|line| line.contains(" one ")).count(), 3);
     });
 }
 

@@ -31,8 +31,7 @@ pub(crate) fn until_killed_or<R>(
     result
 }
 
-/// Whether the task is to end, with its process or because another thread executes a program.
-pub(crate) fn is_killed(task: &Task) -> bool {
+fn is_killed(task: &Task) -> bool {
     let state = task.process().state();
     state.exit.is_some() || state.executing.is_some_and(|tid| tid != task.tid())
 }

@@ -37,9 +37,6 @@ impl Task {
         if self.counted_stopped.load(Relaxed) {
             return ('T', "stopped");
         }
-        if self.entity().is_frozen() {
-            return ('D', "disk sleep");
-        }
         match self.entity().activity() {
             Activity::Runnable => ('R', "running"),
             Activity::Sleeping => ('S', "sleeping"),

@@ -51,34 +51,20 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
     }
 }
 
-/// What has come of waking a task.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Woken {
-    /// It goes on.
-    Yes,
-    /// It did not sleep so.
-    NotAsleep,
-    /// It is frozen and sleeps on; when it is thawed it looks for itself.
-    Frozen,
-}
-
-/// Wakes `task` if it sleeps as `wanted` says.
-fn wake_if(task: &TaskRef, wanted: impl Fn(Activity) -> bool) -> Woken {
+/// Wakes `task` if it sleeps as `wanted` says. Whether it did.
+fn wake_if(task: &TaskRef, wanted: impl Fn(Activity) -> bool) -> bool {
     let entity = task.entity();
     if !wanted(entity.activity()) {
-        return Woken::NotAsleep;
+        return false;
     }
     let mut state = entity.lock();
     if !wanted(entity.activity()) {
-        return Woken::NotAsleep;
-    }
-    if entity.is_frozen() {
-        return Woken::Frozen;
+        return false;
     }
     entity.set_activity(Activity::Runnable);
     if state.queued {
         // It has said that it will sleep but is still on its CPU: it stays there.
-        return Woken::Yes;
+        return true;
     }
     let last = entity.cpu();
     let target = if entity.context().is_running() && cpu::usable(&state.allowed).contains(last) {
@@ -90,11 +76,11 @@ fn wake_if(task: &TaskRef, wanted: impl Fn(Activity) -> bool) -> Woken {
         place(task, &state)
     };
     enqueue_on(target, task, &mut state);
-    Woken::Yes
+    true
 }
 
 /// Wakes a task that sleeps, in whatever way.
-pub(crate) fn wake(task: &TaskRef) -> Woken {
+pub(crate) fn wake(task: &TaskRef) -> bool {
     wake_if(task, |activity| matches!(activity, Activity::Sleeping | Activity::Uninterruptible))
 }
 
@@ -102,7 +88,7 @@ pub(crate) fn wake(task: &TaskRef) -> Woken {
 /// [`Entity::clear_interrupt`](crate::Entity::clear_interrupt). Signals do this. May be called from interrupts.
 pub fn interrupt(task: &TaskRef) {
     task.entity().mark_interrupted();
-    if wake_if(task, |activity| activity == Activity::Sleeping) != Woken::Yes {
+    if !wake_if(task, |activity| activity == Activity::Sleeping) {
         // If it is in user mode on another CPU, this brings it out.
         let number = task.entity().cpu();
         if number != machine::cpu::current() && task.entity().activity() == Activity::Runnable {

@@ -3,6 +3,8 @@
 mod help;
 mod jobs;
 mod language;
+mod pipeline;
+mod run;
 mod signals;
 
 use std::collections::HashMap;
@@ -10,15 +12,16 @@ use std::sync::OnceLock;
 
 use brush_builtins::BuiltinSet;
 use brush_core::builtins::{BoxFuture, CommandExecuteFunc, ContentOptions, ContentType, Registration};
-use brush_core::commands::{ShellForCommand, SimpleCommand};
-use brush_core::results::ExecutionWaitResult;
 use brush_core::{CommandArg, Error, ExecutionContext, ExecutionControlFlow, ExecutionExitCode, ExecutionResult};
 
 use crate::commands;
 use crate::interrupt;
 use crate::messages::Extensions;
-use crate::rewrite::{BACKGROUND, CHECK, STATE};
-use crate::session::{Shell, own_path};
+use crate::rewrite::{BACKGROUND, CHECK, PIPE, RUN, STAGE, STATE};
+use crate::session::Shell;
+
+pub use jobs::{may_leave, tell_news};
+pub use pipeline::provide_statuses;
 
 /// The context that a builtin runs in.
 pub type Context<'a> = ExecutionContext<'a, Extensions>;
@@ -27,16 +30,20 @@ pub type Outcome = Result<ExecutionResult, Error>;
 
 /// Builtins of our own, in place of brush's where it has one.
 const OWN: &[(&str, CommandExecuteFunc<Extensions>)] = &[
-    (BACKGROUND, jobs::background),
+    (BACKGROUND, run::background),
     (CHECK, language::check),
+    (RUN, run::run),
     (STATE, language::state),
     ("bg", jobs::bg),
+    ("disown", jobs::disown),
     ("eval", language::eval),
+    ("exit", language::exit),
     ("fg", jobs::fg),
     ("help", help::help),
     ("jobs", jobs::jobs),
     ("kill", signals::kill),
     ("printf", language::printf),
+    ("trap", language::trap),
     ("wait", jobs::wait),
 ];
 
@@ -55,8 +62,9 @@ pub fn all() -> HashMap<String, Registration<Extensions>> {
     }
     FUNCTIONS.get_or_init(|| all.iter().map(|(name, known)| (name.clone(), known.execute_func)).collect());
     all.values_mut().for_each(|known| known.execute_func = gently);
-    // Not gentle: it outlives an interrupt.
-    all.insert(jobs::AWAIT.to_owned(), registration(jobs::await_process, help::no_text));
+    // Not gentle: a pipeline that was begun is ended; then it gets the interrupt.
+    all.insert(PIPE.to_owned(), registration(pipeline::pipe, help::no_text));
+    all.insert(STAGE.to_owned(), registration(pipeline::stage, help::no_text));
     all
 }
 
@@ -82,6 +90,8 @@ fn gently(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_,
             return Ok(result);
         }
         let name = context.command_name.clone();
+        pipeline::forget_statuses();
+        jobs::forget_warning(&name);
         let inner = again(&mut context);
         let outcome = call(&name, inner, arguments).await;
         if matches!(name.as_str(), "cd" | "pushd" | "popd") && !context.shell.is_subshell() {
@@ -109,14 +119,15 @@ fn again<'a>(context: &'a mut Context<'_>) -> Context<'a> {
 }
 
 /// Runs one of our commands inside the shell.
-fn run_command(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
+fn run_command(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
         let Some(command) = commands::find(&context.command_name) else {
             return Err(brush_core::ErrorKind::BuiltinNotFound(context.command_name).into());
         };
-        let plain = words(arguments.clone());
+        let plain = words(arguments);
         if command.needs_process(&plain) {
-            return run_process(context, arguments).await;
+            let text = plain.join(" ");
+            return run::run_program(&mut context, run::Program::own(plain), 0, text).await;
         }
         if context.shell.is_subshell() {
             let _ = std::env::set_current_dir(context.shell.working_dir());
@@ -124,17 +135,6 @@ fn run_command(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_
         let status = commands::run(command, &plain, &mut context.stdout(), &mut context.stderr());
         Ok(ExecutionResult::new(status))
     })
-}
-
-/// Runs one of our commands as the program of that name, as a job like any other.
-async fn run_process(context: Context<'_>, arguments: Vec<CommandArg>) -> Outcome {
-    let shell = ShellForCommand::ParentShell(context.shell);
-    let mut process = SimpleCommand::new(shell, context.params, own_path(), arguments);
-    process.argv0 = Some(context.command_name);
-    match process.execute().await?.wait().await? {
-        ExecutionWaitResult::Completed(result) => Ok(result),
-        ExecutionWaitResult::Stopped(_) => Ok(ExecutionResult::stopped()),
-    }
 }
 
 /// The arguments as plain words.

@@ -36,12 +36,58 @@ pub struct Command {
     pub summary: &'static str,
     /// How it is offered.
     pub home: Home,
-    /// Words that can follow its name, for completion.
-    pub words: &'static [&'static str],
+    /// What can follow its name, for completion.
+    pub offers: fn(&Line<'_>) -> Offers,
     /// Its help text.
     pub usage: fn() -> String,
     /// Runs it with its whole argument list.
     run: fn(&[String], &mut Streams<'_>) -> Result<u8, Failure>,
+}
+
+/// The words after a command's name, up to the one that is to be completed.
+pub struct Line<'a> {
+    /// Those before it.
+    pub before: &'a [&'a str],
+    /// What there is of it.
+    pub word: &'a str,
+}
+
+/// Which files a word may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// Any.
+    All,
+    /// Directories only.
+    Directories,
+    /// It is no path.
+    None,
+}
+
+/// What a word may become.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Offers {
+    /// Whole words, and whether each is complete.
+    pub words: Vec<(String, bool)>,
+    /// And files.
+    pub files: Files,
+}
+
+impl Offers {
+    /// Any file, and no other word.
+    pub fn files(_line: &Line<'_>) -> Self {
+        Self { words: Vec::new(), files: Files::All }
+    }
+
+    /// The words among these that begin as the line's, and any file.
+    pub fn words(words: &[&str], line: &Line<'_>) -> Self {
+        Self { files: Files::All, ..Self::only(words.iter().copied(), line) }
+    }
+
+    /// The words among these that begin as the line's, and no file.
+    pub fn only<T: Into<String>>(words: impl IntoIterator<Item = T>, line: &Line<'_>) -> Self {
+        let words = words.into_iter().map(Into::into).filter(|word: &String| word.starts_with(line.word));
+        Self { words: words.map(|word| (word, true)).collect(), files: Files::None }
+    }
 }
 
 /// Where a command writes.
@@ -86,9 +132,9 @@ fn usage<Options: CommandFactory>() -> String {
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "container",
-        summary: "makes, shows and removes containers, moves tasks, runs commands in them",
+        summary: "makes, shows, changes and removes containers, moves tasks, runs commands in them",
         home: Home::Builtin,
-        words: container::WORDS,
+        offers: container::offers,
         usage: usage::<container::Options>,
         run: container::run,
     },
@@ -96,7 +142,7 @@ pub const COMMANDS: &[Command] = &[
         name: "free",
         summary: "shows the memory of the machine and of each node",
         home: Home::Builtin,
-        words: &[],
+        offers: Offers::files,
         usage: usage::<memory::Options>,
         run: memory::run,
     },
@@ -104,7 +150,7 @@ pub const COMMANDS: &[Command] = &[
         name: "mount",
         summary: "mounts a file system, as a hierarchy of containers; alone, lists what is mounted",
         home: Home::Builtin,
-        words: &["-t", "-o", "container", "cgroup", "cpuset", "proc", "sysfs", "tmpfs"],
+        offers: mount::offers,
         usage: usage::<mount::Options>,
         run: mount::run,
     },
@@ -112,7 +158,7 @@ pub const COMMANDS: &[Command] = &[
         name: "poweroff",
         summary: "switches the machine off",
         home: Home::Builtin,
-        words: &[],
+        offers: Offers::files,
         usage: usage::<power::PowerOff>,
         run: power::power_off,
     },
@@ -120,7 +166,7 @@ pub const COMMANDS: &[Command] = &[
         name: "ps",
         summary: "lists processes, with their CPUs and containers",
         home: Home::Builtin,
-        words: &["--containers", "--threads"],
+        offers: |line| Offers::words(&["--containers", "--threads"], line),
         usage: usage::<processes::Options>,
         run: processes::run,
     },
@@ -128,7 +174,7 @@ pub const COMMANDS: &[Command] = &[
         name: "reboot",
         summary: "starts the machine anew",
         home: Home::Builtin,
-        words: &[],
+        offers: Offers::files,
         usage: usage::<power::Reboot>,
         run: power::reboot,
     },
@@ -136,7 +182,7 @@ pub const COMMANDS: &[Command] = &[
         name: "spin",
         summary: "burns CPU time and tells on which CPUs; touches memory and tells on which nodes",
         home: Home::Program,
-        words: &["--memory", "--quiet"],
+        offers: |line| Offers::words(&["--memory", "--quiet"], line),
         usage: usage::<spin::Options>,
         run: spin::run,
     },
@@ -144,7 +190,7 @@ pub const COMMANDS: &[Command] = &[
         name: "taskset",
         summary: "shows or sets the CPUs that a process, or a command, may use",
         home: Home::Program,
-        words: &["--cpu-list", "--pid"],
+        offers: |line| Offers::words(&["--cpu-list", "--pid"], line),
         usage: usage::<taskset::Options>,
         run: taskset::run,
     },
@@ -152,7 +198,7 @@ pub const COMMANDS: &[Command] = &[
         name: "umount",
         summary: "unmounts file systems",
         home: Home::Builtin,
-        words: &["-l"],
+        offers: umount::offers,
         usage: usage::<umount::Options>,
         run: umount::run,
     },
@@ -160,7 +206,7 @@ pub const COMMANDS: &[Command] = &[
         name: "uptime",
         summary: "tells how long the machine has run and how busy it was",
         home: Home::Builtin,
-        words: &[],
+        offers: Offers::files,
         usage: usage::<system::Options>,
         run: system::uptime,
     },
@@ -177,9 +223,10 @@ pub fn builtins() -> impl Iterator<Item = &'static Command> {
 }
 
 impl Command {
-    /// Whether it must be a process of its own with these arguments, because it becomes another program.
+    /// Whether it must be a process of its own with these arguments: it becomes another program, or needs the terminal.
     pub fn needs_process(&self, arguments: &[String]) -> bool {
-        self.home == Home::Program || self.name == "container" && arguments.get(1).is_some_and(|word| word == "run")
+        let becomes_another = |word: &String| container::PROCESSES.contains(&word.as_str());
+        self.home == Home::Program || self.name == "container" && arguments.get(1).is_some_and(becomes_another)
     }
 }
 

@@ -8,8 +8,10 @@
 
 mod builtins;
 mod commands;
+mod foreground;
 mod interrupt;
 mod invocation;
+mod jobs;
 mod messages;
 mod rewrite;
 mod session;

@@ -1,17 +1,20 @@
-//! What is changed in a program before brush runs it, so that jobs are processes.
+//! What is changed in a program before brush runs it, so that jobs are processes and signals find them.
 //!
 //! brush runs `LIST &` and the compound commands of a pipeline as coroutines of its own process. Then `$!` names nobody,
-//! and a loop in the background keeps the prompt from coming back. Here
+//! and a loop in the background keeps the prompt from coming back. And what it starts itself it can't stop, or continue,
+//! or interrupt, reliably. Here
+//! * a program to run, `COMMAND`, becomes `__run LOOPS TEXT COMMAND`, which starts it and waits for it;
 //! * `COMMAND &` becomes `__background TEXT COMMAND`, which starts it as a process and remembers its number;
 //! * any other `LIST &`, and compound commands and functions that write into a pipe, become a new shell with the state
 //!   of this one: `sh -c "$(__state)"'LIST'`;
-//! * `echo` and `printf` that write into a pipe become the programs of that name (brush would start a thread, which
-//!   ends the shell where the number of tasks is at its limit);
-//! * every turn of a loop, and in an interactive shell every command of a list, is followed by `__check`, which notices
-//!   Ctrl-C;
+//! * where there is job control, a pipeline becomes a list of commands that start its stages (`stages`);
+//! * elsewhere `echo` and `printf` that write into a pipe become the programs of that name (brush would start a thread,
+//!   which ends the shell where the number of tasks is at its limit);
+//! * every turn of a loop begins with `__check`, which notices Ctrl-C; any other builtin notices it too;
 //! * `$!` becomes a variable (`dollar`).
 
 mod dollar;
+mod stages;
 
 use std::collections::HashSet;
 
@@ -22,7 +25,10 @@ use brush_parser::ast::{
 };
 
 pub use dollar::replace_background_process;
+pub use stages::{PIPE, PIPE_INPUT, PIPE_OUTPUT, STAGE};
 
+/// Runs its arguments after the second, and waits: `__run LOOPS TEXT COMMAND [ARGUMENT…]`.
+pub const RUN: &str = "__run";
 /// Starts its arguments after the first, which is the text to show, as a process in the background.
 pub const BACKGROUND: &str = "__background";
 /// Prints the commands that bring another shell into the state of this one.
@@ -32,19 +38,35 @@ pub const CHECK: &str = "__check";
 /// The variable that stands for `$!`.
 pub const BACKGROUND_PROCESS: &str = "BACKGROUND_PROCESS";
 
-/// Rewrites programs; knows the functions that there are.
+/// How the shell works that the program is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// Jobs are process groups that take turns at the terminal.
+    pub jobs: bool,
+    /// Commands in the foreground are to stay as they are.
+    pub plain: bool,
+}
+
+/// Rewrites programs; knows the functions and builtins that there are.
 pub struct Rewriter<'a> {
     functions: HashSet<String>,
+    is_builtin: &'a dyn Fn(&str) -> bool,
     /// The path of this program, to start another shell with.
     shell: &'a str,
-    /// Ctrl-C goes to the child that has the terminal, and the shell must find out from its end.
-    interactive: bool,
+    manner: Manner,
+    /// How many loops of the same function, or of none, are around.
+    loops: usize,
 }
 
 impl<'a> Rewriter<'a> {
-    /// A rewriter for a shell that has these functions.
-    pub fn new(functions: impl Iterator<Item = String>, shell: &'a str, interactive: bool) -> Self {
-        Self { functions: functions.collect(), shell, interactive }
+    /// A rewriter for a shell that has these functions and builtins.
+    pub fn new(
+        functions: impl Iterator<Item = String>,
+        is_builtin: &'a dyn Fn(&str) -> bool,
+        shell: &'a str,
+        manner: Manner,
+    ) -> Self {
+        Self { functions: functions.collect(), is_builtin, shell, manner, loops: 0 }
     }
 
     /// Rewrites a whole program.
@@ -55,18 +77,10 @@ impl<'a> Rewriter<'a> {
     fn list(&mut self, list: &mut CompoundList) {
         for item in &mut list.0 {
             if matches!(item.1, SeparatorOperator::Async) {
-                *item = command_item(self.background(&item.0));
+                let in_background = self.pipeline_behind(&item.0).unwrap_or_else(|| self.background(&item.0));
+                *item = command_item(in_background);
             } else {
                 self.and_or_list(&mut item.0);
-            }
-        }
-        if self.interactive {
-            let items = std::mem::take(&mut list.0);
-            for item in items {
-                if !list.0.is_empty() {
-                    list.0.push(check());
-                }
-                list.0.push(item);
             }
         }
     }
@@ -80,6 +94,17 @@ impl<'a> Rewriter<'a> {
     }
 
     fn pipeline(&mut self, pipeline: &mut Pipeline) {
+        if let [command] = pipeline.seq.as_mut_slice() {
+            match command {
+                Command::Simple(simple) => self.run(simple),
+                command => self.command(command),
+            }
+            return;
+        }
+        if self.manner.jobs && !self.manner.plain {
+            pipeline.seq = vec![self.stages(&pipeline.seq, true)];
+            return;
+        }
         let last = pipeline.seq.len() - 1;
         for (index, command) in pipeline.seq.iter_mut().enumerate() {
             if index < last {
@@ -87,6 +112,20 @@ impl<'a> Rewriter<'a> {
             }
             self.command(command);
         }
+    }
+
+    /// A command that is a program, or may turn out to be one.
+    fn run(&self, command: &mut SimpleCommand) {
+        let text = shown(command);
+        let Some(name) = &mut command.word_or_name else { return };
+        let is_ours =
+            is_literal(&name.value) && ((self.is_builtin)(&name.value) || self.functions.contains(&name.value));
+        if self.manner.plain || is_ours {
+            return;
+        }
+        let program = std::mem::replace(name, word(RUN.to_owned()));
+        let words = [word(self.loops.to_string()), word(quoted(&text)), program];
+        command.suffix.get_or_insert_default().0.splice(0..0, words.map(Item::Word));
     }
 
     /// A command that writes into a pipe: not in this process, where it could wait for its reader for ever.
@@ -109,7 +148,9 @@ impl<'a> Rewriter<'a> {
             Command::Compound(compound, _) => self.compound(compound),
             Command::Function(function) => {
                 self.functions.insert(function.fname.value.clone());
+                let around = std::mem::take(&mut self.loops);
                 self.compound(&mut function.body.0);
+                self.loops = around;
             }
         }
     }
@@ -143,28 +184,27 @@ impl<'a> Rewriter<'a> {
     }
 
     fn body(&mut self, body: &mut DoGroupCommand) {
+        self.loops += 1;
         self.list(&mut body.list);
-        body.list.0.insert(0, check());
-        if self.interactive {
-            body.list.0.push(check());
-        }
+        self.loops -= 1;
+        body.list.0.insert(0, command_item(simple_command(CHECK, Vec::new())));
     }
 
     /// `list &` as a command that returns at once.
-    fn background(&self, list: &AndOrList) -> SimpleCommand {
-        let text = list.to_string();
+    fn background(&self, list: &AndOrList) -> Command {
+        let text = shown(list);
         let mut command = match (list.additional.as_slice(), list.first.seq.as_slice()) {
             ([], [Command::Simple(command)])
                 if command.word_or_name.is_some() && !list.first.bang && list.first.timed.is_none() =>
             {
                 command.clone()
             }
-            _ => self.other_shell(&text),
+            _ => self.other_shell(&list.to_string()),
         };
         let name = command.word_or_name.replace(word(BACKGROUND.to_owned()));
         let items = command.suffix.get_or_insert_default();
         items.0.splice(0..0, [Item::Word(word(quoted(&text)))].into_iter().chain(name.map(Item::Word)));
-        command
+        Command::Simple(command)
     }
 
     /// A new shell that runs `text` in the state of this one.
@@ -175,13 +215,32 @@ impl<'a> Rewriter<'a> {
 }
 
 /// `command` as an item of a list.
-fn command_item(command: SimpleCommand) -> CompoundListItem {
-    let pipeline = Pipeline { timed: None, bang: false, seq: vec![Command::Simple(command)] };
+fn command_item(command: Command) -> CompoundListItem {
+    let pipeline = Pipeline { timed: None, bang: false, seq: vec![command] };
     CompoundListItem(AndOrList { first: pipeline, additional: Vec::new() }, SeparatorOperator::Sequence)
 }
 
-fn check() -> CompoundListItem {
-    command_item(simple(CHECK, Vec::new()))
+/// A command as a person would type it.
+fn shown(command: &impl std::fmt::Display) -> String {
+    let text = command.to_string().replace(">& ", ">&").replace("<& ", "<&");
+    let text = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    // A pipe is printed without a blank behind it.
+    let mut pieces = text.split(" |");
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        shown.push_str(if piece.starts_with(['|', '&', ' ']) { " |" } else { " | " });
+        shown.push_str(piece);
+    }
+    shown
+}
+
+/// Whether a word is what it says: nothing in it is expanded or taken away.
+fn is_literal(text: &str) -> bool {
+    text.chars().all(|character| character.is_alphanumeric() || "_-./+:@%,^=".contains(character))
+}
+
+fn simple_command(name: &str, arguments: Vec<String>) -> Command {
+    Command::Simple(simple(name, arguments))
 }
 
 fn simple(name: &str, arguments: Vec<String>) -> SimpleCommand {
@@ -205,11 +264,31 @@ mod tests {
         rewritten_for(text, false)
     }
 
-    fn rewritten_for(text: &str, interactive: bool) -> String {
+    fn rewritten_for(text: &str, jobs: bool) -> String {
         let mut parser = brush_parser::Parser::new(std::io::Cursor::new(text.to_owned()), &Default::default());
         let mut program = parser.parse_program().unwrap();
-        Rewriter::new(["known".to_owned()].into_iter(), "/bin/sh", interactive).program(&mut program);
+        let is_builtin = |name: &str| matches!(name, "cd" | "echo" | "true" | "read" | "__check");
+        let manner = Manner { jobs, plain: false };
+        Rewriter::new(["known".to_owned()].into_iter(), &is_builtin, "/bin/sh", manner).program(&mut program);
         program.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn programs_are_run_and_what_the_shell_knows_stays() {
+        assert_eq!(rewritten("A=1 ls -l > f"), "A=1 __run 0 'A=1 ls -l > f' ls -l > f");
+        assert_eq!(rewritten("$x y"), "__run 0 '$x y' $x y");
+        for text in ["cd x", "known a", "x=1", "[[ a == b ]]", "echo a && known"] {
+            assert_eq!(rewritten(text), text);
+        }
+    }
+
+    #[test]
+    fn a_program_knows_the_loops_around_it() {
+        assert_eq!(
+            rewritten("while true; do for i in 1; do ls; done; f() { ls; }; done"),
+            "while true; do __check ; for i in 1; do __check ; __run 2 'ls' ls done; \
+             f () { __run 0 'ls' ls } done"
+        );
     }
 
     #[test]
@@ -234,20 +313,20 @@ mod tests {
     }
 
     #[test]
-    fn an_interactive_shell_looks_after_each_command() {
-        assert_eq!(rewritten_for("while a; do b; done", true), "while a; do __check ; b; __check done");
-        assert_eq!(rewritten_for("a; b", true), "a; __check ; b");
-        assert_eq!(rewritten_for("a", true), "a");
-    }
-
-    #[test]
-    fn loops_notice_an_interrupt() {
-        assert_eq!(rewritten("while a; do b; done"), "while a; do __check ; b done");
+    fn with_job_control_a_pipeline_starts_its_stages() {
+        assert_eq!(
+            rewritten_for("echo a 2>&1 | A=1 wc | read x", true),
+            "{ __pipe open; >& 1001 1001>& - __stage 'echo a 2>&1' /bin/echo a 2>& 1; \
+             __pipe next; <& 1000 1000<& - >& 1001 1001>& - A=1 __stage 'A=1 wc' wc; \
+             __pipe last; <& 1000 1000<& - __stage 'read x' read x; \
+             __pipe wait 0 'echo a 2>&1 | A=1 wc | read x' }"
+        );
+        assert!(rewritten_for("ls | wc &", true).starts_with("{ __pipe behind;"));
     }
 
     #[test]
     fn what_needs_no_change_stays() {
-        for text in ["a && b || c", "( cd x; ls )", "if a; then b; else c; fi", "f() { a; }"] {
+        for text in ["echo && known || true", "( cd x; true )", "if known; then true; else cd; fi", "f() { true; }"] {
             let mut parser = brush_parser::Parser::new(std::io::Cursor::new(text.to_owned()), &Default::default());
             let same = parser.parse_program().unwrap().to_string();
             assert_eq!(rewritten(text), same.split_whitespace().collect::<Vec<_>>().join(" "));

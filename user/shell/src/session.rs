@@ -13,10 +13,11 @@ use rustix::fs::fstat;
 use tokio::runtime::Runtime;
 
 use crate::builtins;
+use crate::foreground::controls_jobs;
 use crate::interrupt;
 use crate::invocation::{Invocation, Source};
 use crate::messages::{Extensions, errno_text};
-use crate::rewrite::{Rewriter, replace_background_process};
+use crate::rewrite::{Manner, Rewriter, replace_background_process};
 
 /// brush with our messages.
 pub type Shell = brush_core::Shell<Extensions>;
@@ -45,7 +46,7 @@ impl Session {
             .thread_keep_alive(std::time::Duration::ZERO)
             .build()?;
         let mut shell = runtime.block_on(async {
-            interrupt::watch();
+            interrupt::watch(invocation.interactive);
             brush_core::Shell::builder_with_extensions::<Extensions>()
                 .builtins(builtins::all())
                 .interactive(invocation.interactive)
@@ -63,6 +64,7 @@ impl Session {
                 .build()
                 .await
         })?;
+        builtins::provide_statuses(&mut shell)?;
         if invocation.interactive && std::env::var_os("PS1").is_none() {
             // `# ` for root, `$ ` for others.
             shell.set_env_global("PS1", ShellVariable::new("\\$ "))?;
@@ -125,7 +127,9 @@ impl Session {
             let _ = self.shell.display_error(&mut self.shell.stderr(), &error);
         }
         // Jobs that still run go on without the shell.
+        let interactive = self.shell.options().interactive;
         self.runtime.shutdown_background();
+        interrupt::die_of_it(interactive);
         status
     }
 }
@@ -166,7 +170,13 @@ pub async fn run_parsed(
         Ok(mut program) => {
             let functions = shell.funcs().iter().map(|(name, _)| name.clone());
             let own_path = own_path();
-            Rewriter::new(functions, &own_path, shell.options().interactive).program(&mut program);
+            let manner = Manner {
+                jobs: controls_jobs(shell),
+                // `set -x` is to show commands as they were typed.
+                plain: shell.options().print_commands_and_arguments,
+            };
+            let is_builtin = |name: &str| shell.builtins().contains_key(name);
+            Rewriter::new(functions, &is_builtin, &own_path, manner).program(&mut program);
             shell.run_program(program, parameters).await
         }
         Err(cause) => Err(error::Error::from(error::ErrorKind::ParseError(cause, SourceInfo::from("sh"))).into_fatal()),

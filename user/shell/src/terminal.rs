@@ -8,8 +8,8 @@ mod words;
 
 use std::io::Write;
 
-use brush_core::terminal::TerminalControl;
-
+use crate::builtins::may_leave;
+use crate::foreground;
 use crate::interrupt;
 use crate::invocation::Invocation;
 use crate::session::{Reading, Session};
@@ -41,16 +41,17 @@ pub fn run(mut session: Session, invocation: &Invocation) -> u8 {
         converse(&mut session, &mut Lines, false);
         return session.finish();
     }
-    let control = TerminalControl::acquire();
+    let before = foreground::take_terminal();
     session.with(async |shell| {
-        interrupt::hold_stops();
         let _ = shell.start_interactive_session();
     });
     let dumb = std::env::var_os("TERM").is_none_or(|kind| kind == "dumb");
     let mut reader: Box<dyn Reader> = if !dumb && probe::answers() { Box::new(Editor::new()) } else { Box::new(Lines) };
     converse(&mut session, reader.as_mut(), true);
     let status = session.finish();
-    drop(control);
+    if let Some(group) = before {
+        foreground::give_terminal(group);
+    }
     status
 }
 
@@ -71,6 +72,9 @@ fn converse(session: &mut Session, reader: &mut dyn Reader, prompts: bool) {
                     if !text.is_empty() {
                         session.read(&text, true);
                     }
+                    if prompts && !may_leave(session.shell()) {
+                        continue 'programs;
+                    }
                     return;
                 }
             }
@@ -80,7 +84,7 @@ fn converse(session: &mut Session, reader: &mut dyn Reader, prompts: bool) {
             match session.read(&text, false) {
                 Reading::Ran { leave: true } => return,
                 Reading::Ran { leave: false } => {
-                    if prompts && session.shell().last_exit_status() == 130 {
+                    if prompts && interrupt::happened() {
                         reader.after_interrupt();
                     }
                     continue 'programs;

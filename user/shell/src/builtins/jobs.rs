@@ -1,308 +1,362 @@
-//! Jobs: `COMMAND &`, `jobs`, `fg`, `bg`, `wait`.
-//!
-//! A job in the background is a process in a group of its own (in an interactive shell). brush's list of jobs can hold
-//! only coroutines for it; so each process gets one that awaits it, and the table here knows which process it is.
+//! `jobs`, `fg`, `bg`, `wait`, `disown`, and what keeps `exit` from leaving stopped jobs behind.
 
 use std::io::Write;
-use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use brush_core::builtins::BoxFuture;
-use brush_core::jobs::{Job, JobState};
-use brush_core::openfiles::OpenFiles;
-use brush_core::{CommandArg, ErrorKind, ExecutionExitCode, ExecutionResult, ShellVariable, SourceInfo, commands};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, kill_process_group, waitid};
-use rustix::termios::tcsetpgrp;
-use tokio::process::{Child, Command};
+use brush_core::{CommandArg, ExecutionExitCode, ExecutionResult};
+use rustix::process::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Context, Outcome, language, words};
-use crate::rewrite::BACKGROUND_PROCESS;
-use crate::session::{Shell, is_own_input, own_path};
+use super::{Context, Outcome, words};
+use crate::foreground::{self, controls_jobs};
+use crate::interrupt;
+use crate::jobs::{self, Job, State};
+use crate::session::Shell;
 
-/// The coroutine that stands for a process: `__await PROCESS`.
-pub const AWAIT: &str = "__await";
-
-/// A process that was started in the background.
-struct Process {
-    number: i32,
-    /// Until it is awaited.
-    child: Option<Child>,
-    /// Its job's number in brush's list.
-    job: usize,
-    /// Once it has ended.
-    status: Option<u8>,
-}
-
-static PROCESSES: Mutex<Vec<Process>> = Mutex::new(Vec::new());
-
-/// How many ended processes are remembered for `wait NUMBER`.
-const REMEMBERED: usize = 1000;
-
-fn processes() -> MutexGuard<'static, Vec<Process>> {
-    PROCESSES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The number of the running process behind a job of brush's list.
-fn process_of(job: &Job) -> Option<i32> {
-    let ours =
-        processes().iter().rev().find(|process| process.job == job.id && process.status.is_none()).map(|p| p.number);
-    ours.or_else(|| job.process_group_id())
-}
-
-/// The process group of the job that `number` belongs to.
-fn group_of(number: i32) -> Option<Pid> {
-    let process = Pid::from_raw(number)?;
-    getpgid(Some(process)).ok().or(Some(process))
-}
-
-/// `__background TEXT COMMAND [ARGUMENT…]`: starts the command and returns at once.
-pub fn background(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
-    Box::pin(async move {
-        let mut rest = words(arguments).into_iter().skip(1);
-        let text = rest.next().unwrap_or_default();
-        let command: Vec<String> = rest.collect();
-        let [name, ..] = command.as_slice() else { return Ok(ExecutionResult::success()) };
-        let mut process = compose(&mut context, command.clone())?;
-        if context.try_fd(OpenFiles::STDIN_FD).is_some_and(|file| is_own_input(&file)) {
-            process.stdin(Stdio::null());
+/// The words after a builtin's name: its options, and the rest.
+fn options_and_rest(arguments: Vec<CommandArg>) -> (String, Vec<String>) {
+    let mut letters = String::new();
+    let mut rest = words(arguments).into_iter().skip(1).peekable();
+    while let Some(word) = rest.next_if(|word| word.len() > 1 && word.starts_with('-')) {
+        if word == "--" {
+            break;
         }
-        let in_own_group = context.shell.options().enable_job_control;
-        if in_own_group {
-            std::os::unix::process::CommandExt::process_group(&mut process, 0);
-        }
-        let child =
-            Command::from(process).spawn().map_err(|error| ErrorKind::FailedToExecuteCommand(name.clone(), error))?;
-        let Some(number) = child.id().and_then(|id| i32::try_from(id).ok()) else {
-            return Ok(ExecutionResult::success());
-        };
-        {
-            let mut processes = processes();
-            if processes.len() >= REMEMBERED {
-                processes.retain(|process| process.status.is_none());
-            }
-            processes.push(Process { number, child: Some(child), job: 0, status: None });
-        }
-        add_job(context.shell, number, text).await?;
-        context.shell.set_env_global(BACKGROUND_PROCESS, ShellVariable::new(number.to_string()))?;
-        if context.shell.options().interactive
-            && !context.shell.is_subshell()
-            && let Some(job) = context.shell.jobs().current_job()
-        {
-            writeln!(context.stderr(), "[{}] {number}", job.id)?;
-        }
-        Ok(ExecutionResult::success())
-    })
-}
-
-/// The program to start for `command`: itself, or another shell for what only a shell knows.
-fn compose(context: &mut Context<'_>, mut command: Vec<String>) -> Result<std::process::Command, brush_core::Error> {
-    if let Some(alias) = context.shell.aliases().get(&command[0]) {
-        command.splice(0..1, alias.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        letters.push_str(&word[1..]);
     }
-    let name = command[0].clone();
-    let known = context.shell.funcs().get(&name).is_some() || context.shell.builtins().contains_key(&name);
-    if known && !name.contains('/') {
-        let script = format!("{}\"$@\"", language::state_text(context.shell));
-        let mut other: Vec<String> = vec!["-c".to_owned(), script, "sh".to_owned()];
-        other.append(&mut command);
-        return commands::compose_std_command(context, &own_path(), "sh", &other, false);
-    }
-    let path = if name.contains('/') {
-        name.clone()
-    } else {
-        match context.shell.find_first_executable_in_path_using_cache(&name) {
-            Some(path) => path.to_string_lossy().into_owned(),
-            None => return Err(ErrorKind::CommandNotFound(name).into()),
-        }
-    };
-    commands::compose_std_command(context, &path, &name, &command[1..], false)
+    (letters, rest.collect())
 }
 
-/// Puts the process into brush's list of jobs.
-async fn add_job(shell: &mut Shell, number: i32, text: String) -> Result<(), brush_core::Error> {
-    // brush would announce the coroutine.
-    let interactive = std::mem::replace(&mut shell.options_mut().interactive, false);
-    let parameters = shell.default_exec_params();
-    let added = shell.run_string(format!("{AWAIT} {number} &"), &SourceInfo::from(AWAIT), &parameters).await;
-    shell.options_mut().interactive = interactive;
-    added?;
-    if let Some(job) = shell.jobs_mut().current_job_mut() {
-        job.command_line = text;
-        let id = job.id;
-        processes().iter_mut().filter(|process| process.number == number).for_each(|process| process.job = id);
-    }
-    Ok(())
+/// Tells what is wrong, after the builtin's name; the result of a failure.
+fn complain(context: &Context<'_>, message: &str) -> Outcome {
+    writeln!(context.stderr(), "sh: {}: {message}", context.command_name)?;
+    Ok(ExecutionResult::general_error())
 }
 
-/// `__await PROCESS`: ends when the process does, with its status.
-pub fn await_process(_context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
-    Box::pin(async move {
-        let number: i32 = words(arguments).get(1).and_then(|word| word.parse().ok()).unwrap_or_default();
-        let child = processes().iter_mut().rev().find(|process| process.number == number).and_then(|p| p.child.take());
-        let Some(mut child) = child else { return Ok(ExecutionResult::new(127)) };
-        let result = ExecutionResult::from(std::process::Output {
-            status: child.wait().await?,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-        });
-        if let Some(process) = processes().iter_mut().rev().find(|process| process.number == number) {
-            process.status = Some(u8::from(&result.exit_code));
-        }
-        Ok(result)
-    })
-}
-
-/// `jobs [-l | -p]`: lists them, with `-l` with their process numbers, with `-p` only these.
+/// `jobs [-lprs] [JOB]…`: lists them, with `-l` with their processes, with `-p` only the numbers of these, with `-r` and
+/// `-s` only those that run or are stopped.
 pub fn jobs(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
-        let option = words(arguments).into_iter().nth(1).unwrap_or_default();
-        let mut out = context.stdout();
-        for job in &context.shell.jobs().jobs {
-            let process = process_of(job).map_or_else(String::new, |number| number.to_string());
-            match option.as_str() {
-                "-p" => writeln!(out, "{process}")?,
-                "-l" => {
-                    writeln!(out, "[{}]{:2} {process} {}\t{}", job.id, job.annotation(), job.state, job.command_line)?
+        let (letters, names) = options_and_rest(arguments);
+        let has = |letter| letters.contains(letter);
+        if let Some(unknown) = letters.chars().find(|letter| !"lprs".contains(*letter)) {
+            complain(&context, &format!("-{unknown}: invalid option"))?;
+            return Ok(ExecutionResult::new(2));
+        }
+        let hidden = context.shell.is_subshell();
+        let (mut lines, mut messages) = (Vec::new(), Vec::new());
+        {
+            let mut table = jobs::table();
+            table.look();
+            let mut ids: Vec<usize> = Vec::new();
+            for name in &names {
+                match table.find(Some(name), hidden) {
+                    Ok(id) => ids.push(id),
+                    Err(message) => messages.push(message),
                 }
-                _ => writeln!(out, "{job}")?,
+            }
+            if names.is_empty() {
+                ids = table.jobs(hidden).map(|job| job.id).collect();
+            }
+            for id in ids {
+                let mark = table.mark(id);
+                let Some(job) = table.get(id) else { continue };
+                let state = job.state();
+                if has('r') && state != State::Running || has('s') && !matches!(state, State::Stopped(_)) {
+                    continue;
+                }
+                job.told = state;
+                lines.push(match job.members.first() {
+                    Some(first) if has('p') => first.process.as_raw_nonzero().to_string(),
+                    _ if has('l') => job.long_lines(mark),
+                    _ => job.line(mark),
+                });
+                if state.has_ended() && !has('p') {
+                    table.bury(id);
+                }
             }
         }
-        Ok(ExecutionResult::success())
+        let mut out = context.stdout();
+        lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        messages.iter().try_for_each(|message| complain(&context, message).map(drop))?;
+        Ok(ExecutionResult::new(u8::from(!messages.is_empty())))
     })
 }
 
-/// The job that an argument names (`%2`, `2`, none for the current one), or a message and `None`.
-fn named_job(context: &mut Context<'_>, argument: Option<&String>) -> Option<usize> {
-    let found = match argument {
-        None => context.shell.jobs().current_job().map(|job| job.id),
-        Some(word) => {
-            let number = if word.starts_with('%') { word.clone() } else { format!("%{word}") };
-            context.shell.jobs_mut().resolve_job_spec(&number).map(|job| job.id)
-        }
-    };
-    if found.is_none() {
-        let what = argument.map_or_else(|| "no current job".to_owned(), |word| format!("{word}: no such job"));
-        let _ = writeln!(context.stderr(), "sh: {}: {what}", context.command_name);
-    }
-    found
+/// The number of the job that a word names, or a message.
+fn find(context: &Context<'_>, word: Option<&str>) -> Result<usize, String> {
+    let mut table = jobs::table();
+    table.look();
+    table.find(word, context.shell.is_subshell())
 }
 
-fn job_mut(shell: &mut Shell, id: usize) -> Option<&mut Job> {
-    shell.jobs_mut().jobs.iter_mut().find(|job| job.id == id)
-}
-
-/// `bg [JOB]`: lets a stopped job go on in the background.
-pub fn bg(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
+/// `bg [JOB]…`: lets stopped jobs go on in the background.
+pub fn bg(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
-        let Some(id) = named_job(&mut context, words(arguments).get(1)) else {
-            return Ok(ExecutionResult::general_error());
-        };
-        let mut out = context.stdout();
-        if let Some(job) = job_mut(context.shell, id) {
-            if let Some(group) = process_of(job).and_then(group_of) {
-                kill_process_group(group, Signal::CONT).map_err(std::io::Error::from)?;
-            }
-            job.state = JobState::Running;
-            writeln!(out, "[{id}] {} &", job.command_line)?;
+        let (_, names) = options_and_rest(arguments);
+        if !controls_jobs(context.shell) {
+            return complain(&context, "no job control");
         }
-        Ok(ExecutionResult::success())
+        let wanted: Vec<Option<&str>> =
+            if names.is_empty() { vec![None] } else { names.iter().map(|name| Some(name.as_str())).collect() };
+        let mut result = ExecutionResult::success();
+        for word in wanted {
+            let told = find(&context, word).and_then(|id| {
+                let mut table = jobs::table();
+                let mark = table.mark(id);
+                let job = table.get(id).ok_or_else(|| format!("{id}: no such job"))?;
+                match job.state() {
+                    State::Running => Err(format!("job {id} already in background")),
+                    State::Stopped(_) => {
+                        job.resume().map_err(|errno| format!("{id}: {errno}"))?;
+                        let line = format!("[{id}]{mark} {} &", job.text);
+                        table.choose_current();
+                        Ok(line)
+                    }
+                    _ => Err("job has terminated".to_owned()),
+                }
+            });
+            match told {
+                Ok(line) => writeln!(context.stdout(), "{line}")?,
+                Err(message) => result = complain(&context, &message)?,
+            }
+        }
+        Ok(result)
     })
 }
 
 /// `fg [JOB]`: brings a job to the terminal, lets it go on, and waits for it.
-pub fn fg(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
+pub fn fg(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
-        let Some(id) = named_job(&mut context, words(arguments).get(1)) else {
-            return Ok(ExecutionResult::general_error());
+        let (_, names) = options_and_rest(arguments);
+        if !controls_jobs(context.shell) {
+            return complain(&context, "no job control");
+        }
+        let id = match find(&context, names.first().map(String::as_str)) {
+            Ok(id) => id,
+            Err(message) => return complain(&context, &message),
         };
+        let Some(mut job) = jobs::table().take(id) else { return Ok(ExecutionResult::general_error()) };
+        if job.state().has_ended() {
+            jobs::table().insert(job);
+            return complain(&context, "job has terminated");
+        }
         let (mut out, mut err) = (context.stdout(), context.stderr());
-        let Some(job) = job_mut(context.shell, id) else { return Ok(ExecutionResult::general_error()) };
-        writeln!(out, "{}", job.command_line)?;
-        let process = process_of(job);
-        if let Some(group) = process.and_then(group_of).filter(|group| *group != getpgrp()) {
-            let _ = tcsetpgrp(std::io::stdin(), group);
-            let _ = kill_process_group(group, Signal::CONT);
+        writeln!(out, "{}", job.text)?;
+        out.flush()?;
+        interrupt::forget_stop();
+        if let Some(group) = job.group() {
+            foreground::give_terminal(group);
         }
-        job.state = JobState::Running;
-        let result = tokio::select! {
-            result = job.wait() => result?,
-            () = stopped(process.and_then(Pid::from_raw)) => {
-                job.state = JobState::Stopped;
-                ExecutionResult::stopped()
-            }
-        };
-        let _ = tcsetpgrp(std::io::stdin(), getpgrp());
-        if matches!(job.state, JobState::Stopped) {
-            writeln!(err, "\r{job}")?;
-        } else {
-            context.shell.jobs_mut().poll()?;
+        if let Err(errno) = job.resume() {
+            return complain(&context, &errno.to_string());
         }
-        Ok(result)
+        Ok(foreground::wait(context.shell, job, 0, &mut err).await?.result)
     })
 }
 
-/// Returns when the process has stopped.
-async fn stopped(process: Option<Pid>) {
-    let (Some(process), Ok(mut children)) = (process, signal(SignalKind::child())) else {
-        return std::future::pending().await;
-    };
-    while children.recv().await.is_some() {
-        if let Ok(Some(_)) = waitid(WaitId::Pid(process), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG) {
-            return;
-        }
-    }
-}
-
-/// `wait [JOB | PROCESS]…`: waits for these, or for all; the status is the last one's.
-pub fn wait(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
+/// `disown [-a | -r] [JOB | PROCESS]…`: lets the shell forget jobs, which go on.
+pub fn disown(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
-        let names: Vec<String> = words(arguments).into_iter().skip(1).collect();
-        let mut err = context.stderr();
-        let all = async {
-            let mut result = ExecutionResult::success();
-            if names.is_empty() {
-                for job in &mut context.shell.jobs_mut().jobs {
-                    job.wait().await?;
+        let (letters, names) = options_and_rest(arguments);
+        let hidden = context.shell.is_subshell();
+        let mut messages = Vec::new();
+        {
+            let mut table = jobs::table();
+            table.look();
+            let mut ids = Vec::new();
+            if names.is_empty() && (letters.contains('a') || letters.contains('r')) {
+                let wanted = |job: &&Job| letters.contains('a') || job.state() == State::Running;
+                ids.extend(table.jobs(hidden).filter(wanted).map(|job| job.id));
+            } else {
+                let words: Vec<Option<&str>> =
+                    if names.is_empty() { vec![None] } else { names.iter().map(|name| Some(name.as_str())).collect() };
+                for word in words {
+                    let of_process = word.and_then(process).and_then(|process| table.job_of(process));
+                    match of_process.map_or_else(|| table.find(word, hidden), Ok) {
+                        Ok(id) => ids.push(id),
+                        Err(message) => messages.push(message),
+                    }
                 }
             }
-            for name in &names {
-                result = wait_for(context.shell, name, &mut err).await?;
+            ids.iter().for_each(|id| drop(table.take(*id)));
+        }
+        messages.iter().try_for_each(|message| complain(&context, message).map(drop))?;
+        Ok(ExecutionResult::new(u8::from(!messages.is_empty())))
+    })
+}
+
+fn process(word: &str) -> Option<Pid> {
+    word.parse().ok().and_then(Pid::from_raw)
+}
+
+/// `wait [-n] [JOB | PROCESS]…`: waits for these, or for all, or with `-n` for the next that ends; the status is the
+/// last one's. Ctrl-C and traps end the waiting.
+pub fn wait(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
+    Box::pin(async move {
+        let (letters, names) = options_and_rest(arguments);
+        let hidden = context.shell.is_subshell();
+        let mut messages = Vec::new();
+        let mut result = ExecutionResult::success();
+        if letters.contains('n') {
+            let known: Vec<usize> = jobs::table().jobs(hidden).map(|job| job.id).collect();
+            let wanted = if names.is_empty() {
+                known
+            } else {
+                names.iter().filter_map(|name| target(context.shell, name).ok()?.0).collect()
+            };
+            let ended = || wanted.iter().copied().find(|id| has_ended(*id));
+            return match until(|| wanted.is_empty() || ended().is_some()).await? {
+                Some(interrupted) => Ok(interrupted),
+                None => Ok(ended().map_or(ExecutionResult::new(127), |id| conclude(context.shell, id))),
+            };
+        }
+        if names.is_empty() {
+            let done = || jobs::table().jobs(hidden).all(|job| job.state() != State::Running);
+            if let Some(interrupted) = until(done).await? {
+                return Ok(interrupted);
             }
-            Ok::<_, brush_core::Error>(result)
-        };
-        let result = tokio::select! {
-            result = all => result?,
-            _ = tokio::signal::ctrl_c() => ExecutionExitCode::Interrupted.into(),
-        };
-        context.shell.jobs_mut().poll()?;
+            let ids: Vec<usize> = jobs::table().jobs(hidden).map(|job| job.id).collect();
+            for id in ids.into_iter().filter(|id| has_ended(*id)) {
+                conclude(context.shell, id);
+            }
+        }
+        for name in &names {
+            match target(context.shell, name) {
+                Err(message) => {
+                    messages.push(message);
+                    result = ExecutionResult::new(127);
+                }
+                Ok((_, Some(process))) if jobs::table().status_of(process).is_some() => {
+                    let (id, status) = {
+                        let table = jobs::table();
+                        (table.job_of(process), table.status_of(process).unwrap_or(0))
+                    };
+                    if let Some(id) = id.filter(|id| has_ended(*id)) {
+                        conclude(context.shell, id);
+                    }
+                    result = ExecutionResult::new(status);
+                }
+                Ok((Some(id), process)) => {
+                    let ended = || has_ended(id) || process.is_some_and(|one| jobs::table().status_of(one).is_some());
+                    if let Some(interrupted) = until(ended).await? {
+                        return Ok(interrupted);
+                    }
+                    let status = process.and_then(|one| jobs::table().status_of(one));
+                    result = if has_ended(id) { conclude(context.shell, id) } else { ExecutionResult::success() };
+                    if let Some(status) = status {
+                        result = ExecutionResult::new(status);
+                    }
+                }
+                Ok((None, _)) => result = ExecutionResult::new(127),
+            }
+        }
+        messages.iter().try_for_each(|message| complain(&context, message).map(drop))?;
         Ok(result)
     })
 }
 
-async fn wait_for(shell: &mut Shell, name: &str, err: &mut impl Write) -> Outcome {
-    let id = if name.starts_with('%') {
-        shell.jobs_mut().resolve_job_spec(name).map(|job| job.id)
-    } else {
-        let number: Option<i32> = name.parse().ok();
-        let known = processes().iter().rev().find(|process| Some(process.number) == number).map(|p| (p.job, p.status));
-        if let Some((_, Some(status))) = known {
-            return Ok(ExecutionResult::new(status));
+/// The job, and the process if it is one, that a word of `wait` names.
+fn target(shell: &Shell, word: &str) -> Result<(Option<usize>, Option<Pid>), String> {
+    let mut table = jobs::table();
+    table.look();
+    if word.starts_with('%') {
+        return Ok((Some(table.find(Some(word), shell.is_subshell())?), None));
+    }
+    let process = process(word).ok_or_else(|| format!("`{word}': not a pid or valid job spec"))?;
+    let job = table.job_of(process);
+    if job.is_none() && table.status_of(process).is_none() {
+        return Err(format!("pid {word} is not a child of this shell"));
+    }
+    Ok((job, Some(process)))
+}
+
+fn has_ended(id: usize) -> bool {
+    jobs::table().get(id).is_none_or(|job| job.state().has_ended())
+}
+
+/// Puts away a job that has ended; a person is told how, as they would be before the next prompt.
+fn conclude(shell: &Shell, id: usize) -> ExecutionResult {
+    let mut table = jobs::table();
+    let mark = table.mark(id);
+    let Some(job) = table.bury(id) else { return ExecutionResult::new(127) };
+    if controls_jobs(shell) && !job.hidden {
+        let _ = writeln!(shell.stderr(), "{}", job.line(mark));
+    }
+    ExecutionResult::new(job.state().status())
+}
+
+/// Waits until `done` says so, looking after each change of a child. An interrupt, or a signal that is trapped, ends it
+/// with a result.
+async fn until(done: impl Fn() -> bool) -> std::io::Result<Option<ExecutionResult>> {
+    let mut changes = signal(SignalKind::child())?;
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let _decides = interrupt::LeftToChild::begin();
+    loop {
+        jobs::table().look();
+        if done() {
+            return Ok(None);
         }
-        known.map(|(job, _)| job)
-    };
-    match id.and_then(|id| job_mut(shell, id)) {
-        Some(job) => job.wait().await,
-        None => {
-            writeln!(err, "sh: wait: {name} is not a child of this shell")?;
-            Ok(ExecutionResult::new(127))
+        if interrupt::happened() {
+            return Ok(Some(ExecutionExitCode::Interrupted.into()));
+        }
+        if let Some(signal) = interrupt::trap_waits() {
+            return Ok(Some(ExecutionResult::new(u8::try_from(128 + signal).unwrap_or(255))));
+        }
+        tokio::select! {
+            _ = changes.recv() => {}
+            _ = interrupts.recv() => {}
+            () = interrupt::trap_comes() => {}
         }
     }
 }
 
-/// What `kill` sends a signal to for a job: its process group, or its process where it has no group of its own.
-pub fn target(shell: &mut Shell, specification: &str) -> Option<i32> {
-    let number = process_of(shell.jobs_mut().resolve_job_spec(specification)?)?;
-    let group = group_of(number)?;
-    Some(if group == getpgrp() { number } else { -group.as_raw_nonzero().get() })
+/// What `kill` sends a signal to for a job: its process group, or its processes where it has no group of its own.
+pub fn targets(shell: &Shell, specification: &str) -> Result<Vec<i32>, String> {
+    let mut table = jobs::table();
+    table.look();
+    let id = table.find(Some(specification), shell.is_subshell())?;
+    let job = table.get(id).ok_or_else(|| format!("{specification}: no such job"))?;
+    Ok(match job.group() {
+        Some(group) => vec![-group.as_raw_nonzero().get()],
+        None => {
+            let living = job.members.iter().filter(|member| !member.state.has_ended());
+            living.map(|member| member.process.as_raw_nonzero().get()).collect()
+        }
+    })
+}
+
+/// Tells a person what has become of jobs since they last heard.
+pub fn tell_news(shell: &Shell) {
+    let lines = {
+        let mut table = jobs::table();
+        table.look();
+        table.news()
+    };
+    let mut err = shell.stderr();
+    let _ = lines.iter().try_for_each(|line| writeln!(err, "{line}"));
+}
+
+/// A person was told that jobs are stopped, and has done nothing since but look at them or leave again.
+static WARNED: AtomicBool = AtomicBool::new(false);
+
+/// Another command was run: a later `exit` warns again.
+pub fn forget_warning(command: &str) {
+    if !matches!(command, "exit" | "logout" | "jobs") {
+        WARNED.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Whether a person may leave the shell; told once that jobs are stopped, they may.
+pub fn may_leave(shell: &Shell) -> bool {
+    let stopped = {
+        let mut table = jobs::table();
+        table.look();
+        table.jobs(false).any(|job| matches!(job.state(), State::Stopped(_)))
+    };
+    if !controls_jobs(shell) || shell.is_subshell() || !stopped || WARNED.swap(true, Ordering::Relaxed) {
+        return true;
+    }
+    let _ = writeln!(shell.stderr(), "There are stopped jobs.");
+    false
 }

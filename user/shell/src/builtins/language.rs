@@ -1,14 +1,15 @@
-//! Builtins that belong to the language: `eval`, `printf`, the check for interrupts, and the shell's state as text.
+//! Builtins that belong to the language: `eval`, `exit`, `printf`, `trap`, the check for interrupts, and the shell's state as text.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::LazyLock;
 
-use brush_core::builtins::{BoxFuture, CommandExecuteFunc};
+use brush_core::builtins::{BoxFuture, Registration};
 use brush_core::escape::{QuoteMode, force_quote};
 use brush_core::{CommandArg, Error, ErrorKind, ExecutionResult, ShellValue};
 
-use super::{Context, Outcome, again, words};
+use super::{Context, Outcome, again, may_leave, words};
 use crate::interrupt;
 use crate::messages::Extensions;
 use crate::rewrite::replace_background_process;
@@ -23,19 +24,29 @@ pub fn eval(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, O
     })
 }
 
-/// `__check`: ends the loops and functions around it after an interrupt, and else changes nothing.
+/// `__check`: changes nothing; `gently` has ended the loop around it if there was an interrupt.
 pub fn check(context: Context<'_>, _arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
+    let must_succeed = context.shell.options().exit_on_nonzero_command_exit;
+    let status = if must_succeed { 0 } else { context.shell.last_exit_status() };
+    Box::pin(async move { Ok(ExecutionResult::new(status)) })
+}
+
+/// `exit [STATUS]`: brush's, but a person is first told of jobs that are stopped.
+pub fn exit(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
-        let status = context.shell.last_exit_status();
-        if context.shell.options().interactive && status == 130 {
-            // Ctrl-C went to the child that had the terminal; it ends what is around it too.
-            interrupt::note();
-            if let Some(result) = interrupt::check(context.shell).await {
-                return Ok(result);
-            }
+        if !may_leave(context.shell) {
+            return Ok(ExecutionResult::general_error());
         }
-        let must_succeed = context.shell.options().exit_on_nonzero_command_exit;
-        Ok(ExecutionResult::new(if must_succeed { 0 } else { status }))
+        brush_builtin("exit", context, arguments).await
+    })
+}
+
+/// `trap …`: brush's, which only takes notes; from then on the signals are caught.
+pub fn trap(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
+    Box::pin(async move {
+        let result = brush_builtin("trap", again(&mut context), arguments).await;
+        interrupt::catch_trapped(context.shell);
+        result
     })
 }
 
@@ -46,12 +57,12 @@ const PRINTF_OUTPUT: &str = "__PRINTF_OUTPUT";
 pub fn printf(mut context: Context<'_>, mut arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
         if arguments.get(1).is_some_and(|word| word.to_string().starts_with("-v")) {
-            return brush_printf(context, arguments).await;
+            return brush_builtin("printf", context, arguments).await;
         }
         let at = arguments.len().min(1);
         let output = ["-v", PRINTF_OUTPUT].map(|word| CommandArg::String(word.to_owned()));
         arguments.splice(at..at, output);
-        let result = brush_printf(again(&mut context), arguments).await?;
+        let result = brush_builtin("printf", again(&mut context), arguments).await?;
         let text = context.shell.env_str(PRINTF_OUTPUT).map(|text| text.into_owned());
         context.shell.env_mut().unset(PRINTF_OUTPUT)?;
         if let Some(text) = text {
@@ -64,15 +75,13 @@ pub fn printf(mut context: Context<'_>, mut arguments: Vec<CommandArg>) -> BoxFu
     })
 }
 
-/// brush's own `printf`, which ours hides.
-async fn brush_printf(context: Context<'_>, arguments: Vec<CommandArg>) -> Outcome {
-    static PRINTF: LazyLock<Option<CommandExecuteFunc<Extensions>>> = LazyLock::new(|| {
-        let brush = brush_builtins::default_builtins(brush_builtins::BuiltinSet::BashMode);
-        brush.get("printf").map(|printf| printf.execute_func)
-    });
-    match *PRINTF {
-        Some(printf) => printf(context, arguments).await,
-        None => Err(brush_core::ErrorKind::BuiltinNotFound("printf".to_owned()).into()),
+/// brush's own builtin of a name that ours hides.
+async fn brush_builtin(name: &str, context: Context<'_>, arguments: Vec<CommandArg>) -> Outcome {
+    static BUILTINS: LazyLock<HashMap<String, Registration<Extensions>>> =
+        LazyLock::new(|| brush_builtins::default_builtins(brush_builtins::BuiltinSet::BashMode));
+    match BUILTINS.get(name) {
+        Some(builtin) => (builtin.execute_func)(context, arguments).await,
+        None => Err(brush_core::ErrorKind::BuiltinNotFound(name.to_owned()).into()),
     }
 }
 

@@ -46,18 +46,23 @@ pub fn kill(context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, O
         }
         let mut failed = false;
         for word in rest {
-            let target = if word.starts_with('%') { jobs::target(context.shell, word) } else { word.parse().ok() };
-            let sent = match target {
-                Some(target) => {
-                    send(target, signal).map_err(|errno| format!("({target}) - {}", errno_text(&errno.into())))
-                }
-                None if word.starts_with('%') => Err(format!("{word}: no such job")),
-                None => Err(format!("{word}: arguments must be process or job IDs")),
+            let targets = if word.starts_with('%') {
+                jobs::targets(context.shell, word)
+            } else {
+                word.parse()
+                    .map(|target| vec![target])
+                    .map_err(|_| format!("{word}: arguments must be process or job IDs"))
             };
-            if let (Ok(()), Some(target), true) = (&sent, target, word.starts_with('%')) {
-                // A stopped job takes the signal only when it goes on.
-                let _ = send(target, Signal::CONT.as_raw());
-            }
+            let sent = targets.and_then(|targets| {
+                targets.into_iter().try_for_each(|target| {
+                    send(target, signal).map_err(|errno| format!("({target}) - {}", errno_text(&errno.into())))?;
+                    if word.starts_with('%') && [Signal::TERM, Signal::HUP].map(Signal::as_raw).contains(&signal) {
+                        // A stopped job takes the signal only when it goes on.
+                        let _ = send(target, Signal::CONT.as_raw());
+                    }
+                    Ok(())
+                })
+            });
             if let Err(message) = sent {
                 writeln!(err, "sh: kill: {message}")?;
                 failed = true;

@@ -6,7 +6,7 @@ use std::fs;
 use clap::Parser;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_move, mount_remount};
 
-use super::{Failure, Streams};
+use super::{Failure, Files, Line, Offers, Streams};
 use crate::messages::errno_text;
 
 /// Mounts a file system, or lists what is mounted.
@@ -118,6 +118,50 @@ pub fn run(arguments: &[String], streams: &mut Streams<'_>) -> Result<u8, Failur
     }
 }
 
+/// Words of the options of a mount that are neither flags nor subsystems.
+const WORDS: &[&str] = &[
+    "all",
+    "none",
+    "name=",
+    "noprefix",
+    "release_agent=",
+    "clone_children",
+    "auto_remove",
+    "xattr",
+    "remount",
+    "bind",
+];
+
+/// What can follow `mount`: after `-t` the types that the kernel knows, after `-o` subsystems and other options.
+pub fn offers(line: &Line<'_>) -> Offers {
+    match line.before.last().copied() {
+        Some("-t") => {
+            let types = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+            Offers::only(types.lines().filter_map(|line| line.split('\t').nth(1)), line)
+        }
+        Some("-o") => options_offered(&subsystems(), line.word),
+        _ => Offers::words(&["-t", "-o", "-r"], line),
+    }
+}
+
+/// The options that can follow those that `word` begins with.
+fn options_offered(subsystems: &[String], word: &str) -> Offers {
+    let (given, last) = word.rsplit_once(',').map_or(("", word), |(given, last)| (given, last));
+    let given: Vec<&str> = given.split(',').filter(|word| !word.is_empty()).collect();
+    let known =
+        subsystems.iter().map(String::as_str).chain(WORDS.iter().copied()).chain(FLAGS.iter().map(|flag| flag.0));
+    let fitting = known.filter(|known| known.starts_with(last) && !given.contains(known));
+    let whole = |option: &str| (given.iter().copied().chain([option]).collect::<Vec<_>>().join(","), false);
+    Offers { words: fitting.map(whole).collect(), files: Files::None }
+}
+
+/// The subsystems that the kernel has and that are not disabled.
+pub fn subsystems() -> Vec<String> {
+    let text = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    let rows = text.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>());
+    rows.filter(|row| row.get(3) == Some(&"1")).map(|row| row[0].to_owned()).collect()
+}
+
 /// Lists the mounts, of one type if one is given.
 fn list(kind: Option<&str>, streams: &mut Streams<'_>) -> Result<u8, Failure> {
     for entry in mounts()?.iter().filter(|entry| kind.is_none_or(|kind| kind == entry.kind)) {
@@ -188,6 +232,17 @@ mod tests {
         assert_eq!(wish.data, "cpuset,numtasks");
         assert_eq!(wish.flags, MountFlags::RDONLY | MountFlags::NOSUID);
         assert_eq!(wish.operation, Operation::Mount);
+    }
+
+    #[test]
+    fn options_are_offered_one_after_the_other() {
+        let subsystems = ["cpuset", "cpu", "numtasks"].map(str::to_owned);
+        let offered =
+            |word| options_offered(&subsystems, word).words.into_iter().map(|(word, _)| word).collect::<Vec<_>>();
+        assert_eq!(offered("cpu"), ["cpuset", "cpu"]);
+        assert_eq!(offered("cpu,cpu"), ["cpu,cpuset"]);
+        assert_eq!(offered("cpu,nu"), ["cpu,numtasks"]);
+        assert_eq!(offered("numtasks,na"), ["numtasks,name="]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use clap::Parser;
 use rustix::mount::unmount;
 
-use super::mount::unmount_flags;
-use super::{Failure, Streams};
+use super::mount::{mounts, unmount_flags};
+use super::{Failure, Line, Offers, Streams};
 use crate::messages::errno_text;
 
 /// Unmounts file systems.
@@ -20,6 +20,11 @@ pub struct Options {
     /// Where they are mounted
     #[arg(required = true)]
     directories: Vec<String>,
+}
+
+/// What can follow `umount`: where something is mounted.
+pub fn offers(line: &Line<'_>) -> Offers {
+    Offers::only(mounts().unwrap_or_default().into_iter().map(|entry| entry.directory), line)
 }
 
 pub fn run(arguments: &[String], streams: &mut Streams<'_>) -> Result<u8, Failure> {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use brush_core::escape::{QuoteMode, quote_if_needed};
 
-use super::words::{Kind, pieces};
+use super::words::{Kind, Piece, pieces};
 use crate::builtins;
-use crate::commands;
+use crate::commands::{self, Files, Line, Offers};
+use crate::jobs;
 use crate::session::Shell;
 
 /// What the shell knows at the moment of the prompt.
@@ -18,6 +19,8 @@ pub struct Knowledge {
     commands: BTreeSet<String>,
     /// The shell's directory.
     directory: PathBuf,
+    /// The names of the jobs.
+    jobs: Vec<String>,
 }
 
 /// One completion.
@@ -40,7 +43,8 @@ impl Knowledge {
             let programs = std::fs::read_dir(directory).into_iter().flatten().flatten();
             commands.extend(programs.filter_map(|program| program.file_name().into_string().ok()));
         }
-        Self { commands, directory: shell.working_dir().to_owned() }
+        let jobs = jobs::table().jobs(false).map(|job| format!("%{}", job.id)).collect();
+        Self { commands, directory: shell.working_dir().to_owned(), jobs }
     }
 
     /// Whether a word in the place of a command can be run.
@@ -70,21 +74,37 @@ impl Knowledge {
             let known = self.commands.iter().filter(|name| name.starts_with(word));
             return (start, known.map(|name| Candidate { text: name.clone(), finished: true }).collect());
         }
-        let command =
-            all.iter().rev().find(|piece| piece.kind == Kind::Command).map(|piece| &before[piece.range.clone()]);
-        let mut candidates = self.words(command.unwrap_or_default(), word);
-        candidates.extend(self.files(word));
+        // What stands between the command and the word, without blanks.
+        let at = all.iter().rposition(|piece| matches!(piece.kind, Kind::Command | Kind::Operator));
+        let text = |piece: &Piece| &before[piece.range.clone()];
+        let command = at.filter(|at| all[*at].kind == Kind::Command);
+        let name = command.map_or("", |at| text(&all[at]));
+        let words: Vec<&str> = all[command.map_or(all.len(), |at| at + 1)..]
+            .iter()
+            .filter(|piece| piece.kind == Kind::Word)
+            .map(text)
+            .collect();
+        let offers = self.offers(name, &Line { before: &words, word });
+        let mut candidates: Vec<Candidate> =
+            offers.words.into_iter().map(|(text, finished)| Candidate { text, finished }).collect();
+        let known: Vec<String> = candidates.iter().map(|candidate| format!("{}/", candidate.text)).collect();
+        let files = self.files(word).into_iter().filter(|file| match offers.files {
+            Files::All => true,
+            Files::Directories => !file.finished && !known.contains(&file.text),
+            Files::None => false,
+        });
+        candidates.extend(files);
         (start, candidates)
     }
 
-    /// Words that can follow one of our commands.
-    fn words(&self, command: &str, word: &str) -> Vec<Candidate> {
-        let words: Vec<&str> = match command {
-            "help" | "type" | "command" => self.commands.iter().map(String::as_str).collect(),
-            _ => commands::find(command).map_or(Vec::new(), |command| command.words.to_vec()),
-        };
-        let fitting = words.into_iter().filter(|known| known.starts_with(word));
-        fitting.map(|known| Candidate { text: known.to_owned(), finished: true }).collect()
+    /// What can follow a command.
+    fn offers(&self, command: &str, line: &Line<'_>) -> Offers {
+        match command {
+            "help" | "type" | "command" => Offers::only(self.commands.iter().map(String::as_str), line),
+            "fg" | "bg" | "jobs" | "disown" => Offers::only(self.jobs.iter().map(String::as_str), line),
+            "kill" | "wait" if line.word.starts_with('%') => Offers::only(self.jobs.iter().map(String::as_str), line),
+            _ => commands::find(command).map_or_else(|| Offers::files(line), |command| (command.offers)(line)),
+        }
     }
 
     fn files(&self, word: &str) -> Vec<Candidate> {
@@ -129,7 +149,7 @@ mod tests {
 
     fn knowledge() -> Knowledge {
         let commands = ["echo", "eval", "spin", "container"].map(str::to_owned).into_iter().collect();
-        Knowledge { commands, directory: PathBuf::from("/") }
+        Knowledge { commands, directory: PathBuf::from("/"), jobs: vec!["%1".to_owned(), "%2".to_owned()] }
     }
 
     fn texts(line: &str) -> (usize, Vec<String>) {
@@ -148,6 +168,9 @@ mod tests {
     fn our_commands_have_words() {
         assert_eq!(texts("container cr"), (10, vec!["create".to_owned()]));
         assert_eq!(texts("help sp").1, ["spin"]);
+        assert_eq!(texts("true; fg ").1, ["%1", "%2"]);
+        assert_eq!(texts("mount -o no").1[0], "none");
+        assert!(texts("mount -t nothing").1.is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::{Line, Reader};
+use crate::builtins::tell_news;
 use crate::interrupt;
 use crate::session::{Session, Shell};
 
@@ -22,7 +23,7 @@ impl Reader for Lines {
             match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None) {
                 Ok(_) => {}
                 Err(Errno::INTR) => {
-                    session.with(async |_| take_turns().await);
+                    session.with(async |shell| interrupt::run_traps(shell).await);
                     if interrupt::happened() {
                         return Line::Interrupted;
                     }
@@ -54,17 +55,10 @@ fn text(bytes: Vec<u8>) -> Line {
     Line::Text(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Lets the coroutines that await signals and jobs run: a turn to see the signal, a turn to see the child.
-async fn take_turns() {
-    for _ in 0..3 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// Tells of jobs that have ended, forgets old interrupts, and makes the prompt of a new command.
 pub async fn prompt(shell: &mut Shell) -> String {
-    take_turns().await;
-    let _ = shell.check_for_completed_jobs();
+    interrupt::run_traps(shell).await;
+    tell_news(shell);
     interrupt::forget();
     shell.compose_prompt().await.unwrap_or_else(|_| "# ".to_owned())
 }

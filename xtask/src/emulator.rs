@@ -57,6 +57,8 @@ pub enum Boot {
     Menagerie {
         /// The disk image.
         image: PathBuf,
+        /// Whether the image holds the initramfs; otherwise QEMU hands it over.
+        with_initramfs: bool,
         /// The symbols for backtraces.
         symbols: PathBuf,
     },
@@ -125,9 +127,10 @@ impl Machine {
         }
         add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         match &self.boot {
-            Boot::Menagerie { symbols, .. } => {
+            Boot::Menagerie { symbols, with_initramfs, .. } => {
                 let command_line = run.write("cmdline", self.command_line.as_bytes())?;
-                for (name, file) in [("initrd", &self.initramfs), ("cmdline", &command_line), ("symbols", symbols)] {
+                let files = [("initrd", &self.initramfs), ("cmdline", &command_line), ("symbols", symbols)];
+                for (name, file) in files.into_iter().skip(usize::from(*with_initramfs)) {
                     add(&["-fw_cfg", &format!("name=opt/menagerie/{name},file={}", value(file)?)]);
                 }
             }
@@ -219,7 +222,11 @@ mod tests {
             accelerator: Accelerator::Tcg,
             cpu_model: "max,erms=off".to_owned(),
             icount: Some(0),
-            boot: Boot::Menagerie { image: PathBuf::from("/a,b/bios.img"), symbols: PathBuf::from("/symbols") },
+            boot: Boot::Menagerie {
+                image: PathBuf::from("/a,b/bios.img"),
+                with_initramfs: false,
+                symbols: PathBuf::from("/symbols"),
+            },
             initramfs: PathBuf::from("/initramfs.cpio"),
             command_line: "log=ttyS1".to_owned(),
             console: Console::Plain,

@@ -76,7 +76,7 @@ fn prepare(options: &Qemu, run: &RunFolder) -> Result<Machine> {
         accelerator: acceleration::choose(options.machine.accel, options.icount, run)?,
         cpu_model: options.machine.cpu.clone(),
         icount: options.icount.then_some(0),
-        boot: Boot::Menagerie { image, symbols: kernel.symbols },
+        boot: Boot::Menagerie { image, with_initramfs: false, symbols: kernel.symbols },
         initramfs,
         command_line: kernel_command_line(options, watched),
         console,

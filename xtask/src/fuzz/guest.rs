@@ -117,7 +117,7 @@ impl Guests {
         let others = ALL_SUBSYSTEMS.iter().filter(|name| !compared.split_whitespace().any(|word| word == **name));
         let disabled = others.copied().collect::<Vec<_>>().join(",");
         let accelerator = acceleration::choose(Acceleration::Auto, false, &run)?;
-        let menagerie = Boot::Menagerie { image, symbols: kernel.symbols };
+        let menagerie = Boot::Menagerie { image, with_initramfs: false, symbols: kernel.symbols };
         Ok(Self { run, program, disabled, accelerator, menagerie, linux })
     }
 

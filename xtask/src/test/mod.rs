@@ -96,7 +96,7 @@ impl Workshop {
             accelerator: self.accelerator,
             cpu_model: self.cpu_model.clone(),
             icount: None,
-            boot: Boot::Menagerie { image, symbols: self.kernel.symbols.clone() },
+            boot: Boot::Menagerie { image, with_initramfs: false, symbols: self.kernel.symbols.clone() },
             initramfs: self.initramfs.clone(),
             command_line,
             console: Console::Plain,

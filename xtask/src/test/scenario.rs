@@ -39,6 +39,8 @@ pub struct Wish {
     pub icount: bool,
     /// Whether the initramfs is compressed.
     pub gzip: bool,
+    /// Whether the initramfs is in the disk image and the bootloader loads it.
+    pub image: bool,
     /// How long one step may take.
     pub patience: Option<Duration>,
 }
@@ -46,7 +48,7 @@ pub struct Wish {
 impl Wish {
     /// Whether no other scenario may run in its machine.
     pub fn is_alone(&self) -> bool {
-        self.alone || self.icount || self.gzip || !self.append.is_empty()
+        self.alone || self.icount || self.gzip || self.image || !self.append.is_empty()
     }
 
     /// Whether a machine of this shape will do.
@@ -168,6 +170,7 @@ fn parse_line(line: &str, number: usize, scenario: &mut Scenario) -> Result<()> 
         ("alone", None) => scenario.wish.alone = true,
         ("icount", None) => scenario.wish.icount = true,
         ("gzip", None) => scenario.wish.gzip = true,
+        ("image", None) => scenario.wish.image = true,
         ("patience", None) => {
             let seconds = rest.strip_suffix(" s").and_then(|number| number.parse().ok());
             scenario.wish.patience = Some(Duration::from_secs(seconds.context("write it like `% patience 120 s`")?));
@@ -273,7 +276,7 @@ mod tests {
     fn the_head_describes_the_machine() {
         let scenario = parse(
             "# Title\n# more words\n% machine cpus 4 nodes 2 memoryless 1 memory 1G firmware uefi\n% append maxcpus=2\n\
-             % patience 120 s\n% alone\n% icount\n% gzip\n$ true\n",
+             % patience 120 s\n% alone\n% icount\n% gzip\n% image\n$ true\n",
         )
         .unwrap();
         let wish = Wish {
@@ -286,6 +289,7 @@ mod tests {
             alone: true,
             icount: true,
             gzip: true,
+            image: true,
             patience: Some(Duration::from_secs(120)),
         };
         assert_eq!(scenario.wish, wish);

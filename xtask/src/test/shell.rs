@@ -13,10 +13,10 @@ use super::report::Report;
 use super::scenario::{self, End, Scenario, Step, Wish};
 use super::{USUAL, Workshop, shape};
 use crate::command_line::Test;
-use crate::emulator::{self, Ending};
-use crate::image;
+use crate::emulator::{self, Boot, Ending};
 use crate::shape::Shape;
 use crate::workspace;
+use crate::{image, images};
 
 const SUITE: &str = "shell";
 
@@ -136,8 +136,15 @@ fn boot(name: &str, wish: &Wish, shape: Shape, workshop: &Workshop) -> Result<Se
     let words = format!("log=ttyS1 TERM=dumb PS1={PROMPT} {}", wish.append);
     let mut machine = workshop.machine(&format!("scenario-{name}"), shape, words)?;
     machine.icount = wish.icount.then_some(SLOW_CLOCK);
-    if wish.gzip {
-        machine.initramfs = image::compressed(&machine.initramfs, &workshop.run)?;
+    if wish.gzip || wish.image {
+        let packed = image::compressed(&workshop.initramfs, &workshop.run)?;
+        if wish.image {
+            let image = workshop.run.path().join("image");
+            images::build(&workshop.kernel.stripped, shape.firmware, Some(&packed), &image)?;
+            let symbols = workshop.kernel.symbols.clone();
+            machine.boot = Boot::Menagerie { image, with_initramfs: true, symbols };
+        }
+        machine.initramfs = packed;
     }
     let mut session = Session::start(machine, &workshop.run)?;
     match session.read_until(PROMPT, PATIENCE) {

@@ -58,7 +58,7 @@ struct Program {
 
 impl Program {
     fn new(code: &[u8]) -> Self {
-        let tables = PageTables::new(&Tables).expect("memory for page tables");
+        let tables = PageTables::new(&Tables, None).expect("memory for page tables");
         let page = |bytes: &[u8]| {
             let frame = frames::allocate_zeroed(&Placement::ANY).expect("memory for a page");
             frame.write(0, bytes);

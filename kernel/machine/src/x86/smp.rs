@@ -153,7 +153,7 @@ pub fn start_others(entry: fn() -> !) {
 /// Starts one CPU; says whether it answered.
 fn start(local: &'static CpuLocal, slot: *mut Slot, page: u64) -> bool {
     const ATTEMPTS: usize = 2;
-    const PATIENCE: u64 = 200_000_000; // nanoseconds; under a slow emulator a CPU needs some
+    const PATIENCE: u64 = 5_000_000_000; // nanoseconds; an emulator on a busy host may not run a CPU for long
     let id = CpuId::new(local.id.get());
     // The CPU's idle task runs on it for ever.
     let stack = match Stack::new() {

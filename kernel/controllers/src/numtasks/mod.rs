@@ -2,7 +2,7 @@
 //!
 //! `numtasks.limit` (not on the root): `max`, or a number up to 4194304. `numtasks.current`: live tasks here and below.
 //! `numtasks.peak`: the highest that `current` ever was. `numtasks.shares`: a guarantee and a cap in parts of what the
-//! parent has (see [`resgroups`](crate::resgroups)). `numtasks.stats`: forks that were allowed and refused.
+//! parent has (see [`resgroups`]). `numtasks.stats`: forks that were allowed and refused.
 //!
 //! Settings for all: `total_numtasks`, what the root has; `forkrate` and `forkrate_interval`, how many forks a container
 //! may make in how many seconds.

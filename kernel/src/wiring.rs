@@ -8,8 +8,9 @@ use base::{
 };
 use container::{Container, Framework, Lineage, Member, ReleaseWorker};
 use controllers::{
-    Cpuset,
+    Cpuset, Freezer,
     cpuset::{self, TaskControl},
+    freezer::{self, Freezing, TaskFreezer},
 };
 use core::any::Any;
 use filesystems::terminal::Console;
@@ -26,6 +27,7 @@ use process::{
     scheduling::{CONFINEMENT, Confinement},
 };
 use sched::OnlineChange;
+use sched::{FREEZE_KEEPER, FreezeKeeper, Schedulable};
 use vfs::{DEVICE_GUARD, DeviceGuard};
 
 /// The serial terminals, for the interrupt that brings bytes.
@@ -70,6 +72,8 @@ pub fn install() -> &'static Population {
     }
     DEVICE_GUARD.install(&ContainerDevices);
     memory_users::install(population);
+    freezer::TASKS.install(&Frost);
+    FREEZE_KEEPER.install(&Frost);
     cpuset::TASKS.install(&Confined);
     CONFINEMENT.install(&Confined);
     sched::ONLINE_CHANGED.install(&Confined);
@@ -109,6 +113,58 @@ impl OnlineChange for Confined {
         if let Some(population) = POPULATION.get() {
             cpuset::follow_machine(population.framework());
         }
+    }
+}
+
+/// Freezer and scheduler reach each other: what the one wishes, and what has come of it.
+struct Frost;
+
+impl Frost {
+    fn of<R>(member: &dyn Member, f: impl FnOnce(&Arc<dyn Schedulable>) -> R) -> Option<R> {
+        task_of(member).and_then(Task::schedulable).map(|task| f(&task))
+    }
+
+    fn settled(task: &Arc<dyn Schedulable>, f: impl FnOnce(Lineage<'_, Freezer>, &dyn Member)) {
+        let any: &dyn Any = &**task;
+        if let Some(task) = any.downcast_ref::<Task>() {
+            task.population().framework().with_settled_states(task, |place| f(place, task));
+        }
+    }
+}
+
+impl TaskFreezer for Frost {
+    fn freeze(&self, member: &dyn Member) -> Freezing {
+        match task_of(member).map(Task::freeze) {
+            Some(sched::Freezing::Before) => Freezing::Before,
+            Some(sched::Freezing::Done) => Freezing::Done,
+            Some(sched::Freezing::Soon) | None => Freezing::Soon,
+        }
+    }
+
+    fn thaw(&self, member: &dyn Member) -> Option<bool> {
+        Self::of(member, sched::thaw).flatten()
+    }
+
+    fn progress(&self, member: &dyn Member) -> Option<bool> {
+        Self::of(member, sched::progress).flatten()
+    }
+
+    fn mark_frozen(&self, member: &dyn Member) -> bool {
+        Self::of(member, sched::mark_frozen).unwrap_or(false)
+    }
+
+    fn let_end(&self, member: &dyn Member) -> bool {
+        Self::of(member, sched::let_end).unwrap_or(false)
+    }
+}
+
+impl FreezeKeeper for Frost {
+    fn settle(&self, task: &Arc<dyn Schedulable>) {
+        Self::settled(task, Freezer::settle);
+    }
+
+    fn release(&self, task: &Arc<dyn Schedulable>) {
+        Self::settled(task, Freezer::release);
     }
 }
 

@@ -117,6 +117,8 @@ impl Framework {
         lists.children.remove(&child.serial());
         parent.child_count.fetch_sub(1, SeqCst);
         parent.hierarchy().containers.fetch_sub(1, Relaxed);
+        drop(lists);
+        self.sets.forget(child);
         Ok(())
     }
 

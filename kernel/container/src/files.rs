@@ -45,7 +45,7 @@ struct Entry {
     held: Held,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Generic(Generic),
     Subsystem { index: usize, file: usize },
@@ -110,6 +110,12 @@ impl FileTable {
             }));
         }
         Self { entries }
+    }
+
+    /// The place where mode, owner and times of a file are kept: a file with two names has them once.
+    fn first_name(&self, file: File) -> usize {
+        let source = self.entries[file.0].source;
+        self.entries[..file.0].iter().position(|entry| entry.source == source).unwrap_or(file.0)
     }
 
     /// The file of this name in the container.
@@ -185,12 +191,13 @@ impl Container {
     pub fn file_attributes(&self, file: File) -> Attributes {
         let all = self.attributes.lock();
         let initial = || Attributes { mode: self.hierarchy().files.entries[file.0].mode(), ..all.created };
-        all.files.get(&file.0).copied().unwrap_or_else(initial)
+        all.files.get(&self.hierarchy().files.first_name(file)).copied().unwrap_or_else(initial)
     }
 
     /// Changes them; they last until the container is removed.
     pub fn set_file_attributes(&self, file: File, attributes: Attributes) {
-        self.attributes.lock().files.insert(file.0, attributes);
+        let place = self.hierarchy().files.first_name(file);
+        self.attributes.lock().files.insert(place, attributes);
     }
 }
 

@@ -12,8 +12,9 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use base::{Gid, Uid, charge::Payer};
+use machine::cpu::PerCpu;
 use machine::sync::{
-    Arc, RwLock, SpinLock,
+    Arc, CrowdLock, SpinLock,
     atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     rank,
 };
@@ -47,19 +48,43 @@ pub struct Framework {
     dummy: Arc<Container>,
 
     /// Shared for moves, mkdir and rmdir; exclusive for mount, umount and remount.
-    pub(crate) manage: RwLock<()>,
+    pub(crate) manage: CrowdLock,
     /// Written with `manage` held exclusively. Slot 0 stays empty: the dummy is never mounted.
     pub(crate) active: SpinLock<[Option<Active>; MAX_HIERARCHIES]>,
 
     pub(crate) sets: Arc<SetTable>,
     pub(crate) root_set: SetReference,
-    /// Switches of tasks that have begun and that have ended: a reader of task lists looks at both.
-    pub(crate) switches_begun: AtomicU64,
-    pub(crate) switches_ended: AtomicU64,
+    pub(crate) switches: Switches,
 
     pub(crate) tasks: Box<dyn TaskTable>,
     pub(crate) releases: ReleaseQueue,
     serials: AtomicU64,
+}
+
+/// Switches of tasks that have begun and that have ended, counted by each CPU for itself: a reader of task lists looks
+/// at both.
+#[derive(Default)]
+pub(crate) struct Switches(PerCpu<[AtomicU64; 2]>);
+
+impl Switches {
+    /// Whoever switches calls both, on one CPU: nothing in between may sleep.
+    pub(crate) fn begin(&self) {
+        self.0.here()[0].fetch_add(1, SeqCst);
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.here()[1].fetch_add(1, SeqCst);
+    }
+
+    /// If what [`begun`](Self::begun) gives later is equal, no switch was under way at any moment in between: the one
+    /// is at least what had begun at its end, the other at most what had ended at its start.
+    fn ended(&self) -> u64 {
+        self.0.iter().map(|(_, counts)| counts[1].load(SeqCst)).sum()
+    }
+
+    fn begun(&self) -> u64 {
+        self.0.iter().map(|(_, counts)| counts[0].load(SeqCst)).sum()
+    }
 }
 
 /// An active hierarchy and the top of its tree.
@@ -137,12 +162,11 @@ impl Framework {
             enabled,
             roots,
             dummy,
-            manage: RwLock::new(rank::MANAGE, ()),
+            manage: CrowdLock::new(rank::MANAGE),
             active: SpinLock::new(rank::HIERARCHIES, Default::default()),
             sets,
             root_set,
-            switches_begun: AtomicU64::new(0),
-            switches_ended: AtomicU64::new(0),
+            switches: Switches::default(),
             tasks,
             releases: ReleaseQueue::new(worker),
             serials,
@@ -249,9 +273,9 @@ impl Framework {
         // A move between two sets that both name the container could hide a task from a walk, or show it twice.
         // Whoever has begun before the walk must have ended before it, and nobody may begin during it.
         for _ in 0..4 {
-            let ended = self.switches_ended.load(SeqCst);
+            let ended = self.switches.ended();
             let tasks = self.walk_tasks(container);
-            if self.switches_begun.load(SeqCst) == ended {
+            if self.switches.begun() == ended {
                 return tasks;
             }
         }
@@ -281,6 +305,13 @@ impl Framework {
         } else {
             container.lists.lock().sets.clone()
         }
+    }
+}
+
+impl Drop for Framework {
+    fn drop(&mut self) {
+        // Sets and their table hold each other.
+        self.sets.clear();
     }
 }
 

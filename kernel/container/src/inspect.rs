@@ -91,7 +91,7 @@ pub struct StateFacts {
 impl<S: Subsystem> Node<'_, S> {
     /// How many sets name this container.
     pub fn set_count(&self) -> usize {
-        self.framework().sets_of(self.container()).len()
+        self.framework().sets_of(self.container()).iter().filter(|set| set.is_referenced()).count()
     }
 
     /// Whether a live task is here or below.

@@ -4,17 +4,20 @@ use crate::{
     container::Container,
     files::Writer,
     framework::Framework,
-    member::{Member, Phase},
+    member::{Member, Phase, TaskPlace},
     set::{ContainerSet, SetReference},
     state::Lineage,
-    subsystem::{MoveContext, Subsystem},
+    subsystem::Subsystem,
     task::take_out,
     tree::Node,
 };
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use base::{Credentials, Errno, Pid, Uid, number};
-use core::marker::PhantomData;
-use machine::sync::{Arc, atomic::Ordering::SeqCst};
+use core::{
+    cell::{Cell, OnceCell},
+    marker::PhantomData,
+};
+use machine::sync::Arc;
 
 /// A move as a subsystem sees it: some tasks, from where they are, into one container.
 pub struct Move<'a, S> {
@@ -25,7 +28,7 @@ pub struct Move<'a, S> {
 impl<'a, S: Subsystem> Move<'a, S> {
     /// Who asked for the move.
     pub fn writer(&self) -> &'a Credentials {
-        self.context.writer
+        self.context.writer.credentials()
     }
 
     /// The container that the tasks go to.
@@ -33,17 +36,55 @@ impl<'a, S: Subsystem> Move<'a, S> {
         Node::new(self.context.framework, self.context.target.clone())
     }
 
-    /// The tasks, each with the states that it comes from.
+    /// The tasks, each with the states that it comes from. A child that is born into a container comes from there:
+    /// before it is there, its parent stands for it.
     pub fn tasks(&self) -> impl Iterator<Item = (&'a dyn Member, Lineage<'a, S>)> + use<'a, S> {
-        self.context.tasks.iter().map(|moving| (&*moving.task, Lineage::new(moving.from.state(S::INDEX))))
+        let context = self.context;
+        let chosen =
+            context.tasks.iter().filter(|moving| context.moved.is_none_or(|moved| moving.moved.get() == moved));
+        chosen.map(|moving| (&*moving.task, Lineage::new(moving.from.state(S::INDEX))))
+    }
+}
+
+/// What the typed callbacks of a move are made from.
+pub(crate) struct MoveContext<'a> {
+    pub(crate) framework: &'a Framework,
+    pub(crate) target: &'a Arc<Container>,
+    pub(crate) tasks: &'a [Moving],
+    /// Only those that were switched, or only those that were not.
+    pub(crate) moved: Option<bool>,
+    pub(crate) writer: &'a Mover<'a>,
+}
+
+/// Who asked for a move; a task's credentials are looked at when a subsystem asks.
+pub(crate) struct Mover<'a> {
+    task: Option<&'a dyn Member>,
+    credentials: OnceCell<Arc<Credentials>>,
+}
+
+impl<'a> Mover<'a> {
+    pub(crate) fn new(task: &'a dyn Member) -> Self {
+        Self { task: Some(task), credentials: OnceCell::new() }
+    }
+
+    /// The kernel itself, which may do everything.
+    fn kernel() -> Self {
+        Self { task: None, credentials: OnceCell::new() }
+    }
+
+    fn credentials(&self) -> &Credentials {
+        let root = || Arc::new(Credentials::root());
+        self.credentials.get_or_init(|| self.task.map_or_else(root, |task| task.credentials()))
     }
 }
 
 /// One task of a move.
 pub(crate) struct Moving {
-    task: Arc<dyn Member>,
-    from: SetReference,
-    to: SetReference,
+    pub(crate) task: Arc<dyn Member>,
+    pub(crate) from: SetReference,
+    pub(crate) to: SetReference,
+    /// Whether it was switched.
+    pub(crate) moved: Cell<bool>,
 }
 
 impl Framework {
@@ -67,20 +108,22 @@ impl Framework {
         if task.is_kernel_thread() {
             return Err(Errno::EINVAL);
         }
-        let leader = if whole_process { self.tasks.find(task.process_id()) } else { None };
-        let credentials = leader.as_ref().unwrap_or(&task).credentials();
         let opener = writer.opener.euid;
-        if opener != Uid::ROOT && opener != credentials.uid && opener != credentials.suid {
-            return Err(Errno::EACCES);
+        if opener != Uid::ROOT {
+            let leader = if whole_process { self.tasks.find(task.process_id()) } else { None };
+            let credentials = leader.as_ref().unwrap_or(&task).credentials();
+            if opener != credentials.uid && opener != credentials.suid {
+                return Err(Errno::EACCES);
+            }
         }
-        self.move_task(target, &task, &writer.task.credentials(), whole_process)
+        self.move_task(target, task, &Mover::new(&**writer.task), whole_process)
     }
 
     fn move_task(
         &self,
         target: &Arc<Container>,
-        task: &Arc<dyn Member>,
-        writer: &Credentials,
+        task: Arc<dyn Member>,
+        writer: &Mover<'_>,
         whole_process: bool,
     ) -> Result<(), Errno> {
         let _manage = self.manage.read();
@@ -88,9 +131,16 @@ impl Framework {
         if target.is_removed() {
             return Err(Errno::ENODEV);
         }
+        if !whole_process {
+            let other = task.clone();
+            let _gate = other.gate().close();
+            return match self.moving(task, target, None) {
+                Some(moving) => self.perform(target, &[moving], writer),
+                None => Ok(()),
+            };
+        }
         let _gate = task.gate().close();
-        let tasks = if whole_process { task.threads() } else { vec![task.clone()] };
-        self.carry(target, tasks, writer)
+        self.carry(target, task.threads(), writer)
     }
 
     /// Moves all live tasks of `source` to `target`, process by process. Held: *manage*, exclusively.
@@ -101,57 +151,69 @@ impl Framework {
             let _gate = task.gate().close();
             let here = self.tasks_of(source).into_iter();
             let tasks = here.filter(|other| other.process_id() == task.process_id()).collect();
-            self.carry(target, tasks, &Credentials::root())?;
+            self.carry(target, tasks, &Mover::kernel())?;
         }
         Ok(())
     }
 
     /// Moves tasks of one process. Held: *manage*, the target's lock, the gate.
-    fn carry(&self, target: &Arc<Container>, tasks: Vec<Arc<dyn Member>>, writer: &Credentials) -> Result<(), Errno> {
-        let moving: Vec<_> = tasks.into_iter().filter_map(|task| self.moving(task, target)).collect();
-        if moving.is_empty() {
-            return Ok(());
+    fn carry(&self, target: &Arc<Container>, tasks: Vec<Arc<dyn Member>>, writer: &Mover<'_>) -> Result<(), Errno> {
+        let mut moving = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            moving.extend(self.moving(task, target, moving.last()));
         }
-        self.ask_all(target, &moving, writer)?;
-        let (moved, skipped) = self.switch(target, moving);
-        if !skipped.is_empty() {
-            let context = MoveContext { framework: self, target, tasks: &skipped, writer };
-            self.concerned(&self.callbacks.can_attach, target).rev().for_each(|index| {
-                self.subsystem(index).cancel_attach(&context);
-            });
+        if moving.is_empty() { Ok(()) } else { self.perform(target, &moving, writer) }
+    }
+
+    /// Where a task comes from and goes to; `None` if it is there, or past moving. `known` is another one of the same
+    /// move, which saves looking for the set if both come from the same places.
+    fn moving(&self, task: Arc<dyn Member>, target: &Arc<Container>, known: Option<&Moving>) -> Option<Moving> {
+        let live = |place: &mut TaskPlace| if place.phase == Phase::Live { place.set.clone() } else { None };
+        let from = task.membership().with_place(live)?;
+        let to = match known.filter(|known| known.from.is(&from)) {
+            Some(known) => known.to.clone(),
+            None => self.set_in(&from, target)?,
+        };
+        Some(Moving { task, from, to, moved: Cell::new(false) })
+    }
+
+    /// The set that differs from `base` in being in `target`; `None` if `base` is that.
+    pub(crate) fn set_in(&self, base: &SetReference, target: &Arc<Container>) -> Option<SetReference> {
+        let hierarchy = target.hierarchy();
+        let place = if target.is_root() { None } else { Some(target) };
+        if base.place(hierarchy.number()).map(Arc::as_ptr) == place.map(Arc::as_ptr) {
+            return None;
         }
-        if !moved.is_empty() {
-            let context = MoveContext { framework: self, target, tasks: &moved, writer };
-            self.concerned(&self.callbacks.post_attach, target)
-                .for_each(|index| self.subsystem(index).post_attach(&context));
+        let subsystems = hierarchy.subsystems().iter();
+        Some(self.sets.moved(base, hierarchy.number(), place, &target.states, subsystems))
+    }
+
+    /// Asks, switches, and tells. Held: *manage*, the target, the gate.
+    fn perform(&self, target: &Arc<Container>, moving: &[Moving], writer: &Mover<'_>) -> Result<(), Errno> {
+        self.ask_all(target, moving, writer)?;
+        let moved = self.switch(target, moving);
+        if moved < moving.len() {
+            self.cancel_all(&MoveContext { framework: self, target, tasks: moving, moved: Some(false), writer });
+        }
+        if moved > 0 {
+            self.tell_all(&MoveContext { framework: self, target, tasks: moving, moved: Some(true), writer });
         }
         Ok(())
     }
 
-    /// Where a task comes from and goes to; `None` if it is there, or past moving.
-    fn moving(&self, task: Arc<dyn Member>, target: &Arc<Container>) -> Option<Moving> {
-        if task.membership().phase() != Phase::Live {
-            return None;
-        }
-        let hierarchy = target.hierarchy();
-        let from = task.membership().set()?;
-        let place = if target.is_root() { None } else { Some(target) };
-        if from.place(hierarchy.number()).map(Arc::as_ptr) == place.map(Arc::as_ptr) {
-            return None;
-        }
-        let subsystems = hierarchy.subsystems().iter();
-        let to = self.sets.moved(&from, hierarchy.number(), place, &target.states, subsystems);
-        Some(Moving { task, from, to })
-    }
-
     /// The subsystems of a list that are bound to the hierarchy of `target`.
-    fn concerned<'a>(&self, list: &'a [usize], target: &Container) -> impl DoubleEndedIterator<Item = usize> + use<'a> {
+    pub(crate) fn concerned<'a>(
+        &self,
+        list: &'a [usize],
+        target: &Container,
+    ) -> impl DoubleEndedIterator<Item = usize> + use<'a> {
         let subsystems = target.hierarchy().subsystems();
         list.iter().copied().filter(move |&index| subsystems.contains(index))
     }
 
-    fn ask_all(&self, target: &Arc<Container>, moving: &[Moving], writer: &Credentials) -> Result<(), Errno> {
-        let context = MoveContext { framework: self, target, tasks: moving, writer };
+    /// can_attach of all; where one refuses, cancel_attach of those before it.
+    pub(crate) fn ask_all(&self, target: &Arc<Container>, moving: &[Moving], writer: &Mover<'_>) -> Result<(), Errno> {
+        let context = MoveContext { framework: self, target, tasks: moving, moved: None, writer };
         for index in self.concerned(&self.callbacks.can_attach, target) {
             if let Err(errno) = self.subsystem(index).can_attach(&context) {
                 let agreed = self.concerned(&self.callbacks.can_attach, target).filter(|&other| other < index);
@@ -162,42 +224,69 @@ impl Framework {
         Ok(())
     }
 
-    /// Switches the sets of all tasks but those that exit meanwhile, and gives both lots.
-    fn switch(&self, target: &Arc<Container>, moving: Vec<Moving>) -> (Vec<Moving>, Vec<Moving>) {
-        self.switches_begun.fetch_add(1, SeqCst);
-        let attach: &[usize] = &self.callbacks.attach;
-        let both = moving.into_iter().partition(|moving| self.switch_one(target, moving, attach));
-        self.switches_ended.fetch_add(1, SeqCst);
-        both
+    /// cancel_attach of all that have agreed.
+    pub(crate) fn cancel_all(&self, context: &MoveContext<'_>) {
+        let all = self.concerned(&self.callbacks.can_attach, context.target);
+        all.rev().for_each(|index| self.subsystem(index).cancel_attach(context));
     }
 
-    fn switch_one(&self, target: &Container, moving: &Moving, attach: &[usize]) -> bool {
-        let membership = moving.task.membership();
-        let (mut from, mut to) = ContainerSet::two(&moving.from, &moving.to);
-        // The gate keeps other moves away, so only exit can have changed anything since `moving`.
-        let Some(index) = membership.with_place(|place| (place.phase == Phase::Live).then_some(place.index)) else {
-            return false;
+    /// post_attach of all.
+    pub(crate) fn tell_all(&self, context: &MoveContext<'_>) {
+        let all = self.concerned(&self.callbacks.post_attach, context.target);
+        all.for_each(|index| self.subsystem(index).post_attach(context));
+    }
+
+    /// Switches the sets of all tasks but those that exit meanwhile; how many it were.
+    fn switch(&self, target: &Container, moving: &[Moving]) -> usize {
+        self.switches.begin();
+        let (mut rest, mut moved) = (moving, 0);
+        while let Some(first) = rest.first() {
+            let alike = |other: &&Moving| other.from.is(&first.from) && other.to.is(&first.to);
+            let (run, others) = rest.split_at(rest.iter().take_while(alike).count());
+            moved += self.switch_run(target, &first.from, &first.to, run);
+            rest = others;
+        }
+        self.switches.end();
+        moved
+    }
+
+    /// The same for tasks that all go from one set to one other.
+    fn switch_run(&self, target: &Container, from: &SetReference, to: &SetReference, run: &[Moving]) -> usize {
+        let (mut old, mut new) = ContainerSet::two(from, to);
+        let first = new.len();
+        for moving in run {
+            let membership = moving.task.membership();
+            // The gate keeps other moves away, so only exit can have changed anything since `moving`.
+            let index = membership.with_place(|place| (place.phase == Phase::Live).then_some(place.index));
+            let Some(index) = index else { continue };
+            let task = take_out(&mut old, index);
+            let next = to.clone();
+            // `from` has the set too, so this is not its last reference.
+            drop(membership.with_place(|place| {
+                place.index = new.len();
+                place.set.replace(next)
+            }));
+            new.push(task);
+            moving.moved.set(true);
+            for index in self.concerned(&self.callbacks.attach, target) {
+                self.subsystem(index).attach(&*moving.task, from.state(index), to.state(index));
+            }
+        }
+        let moved = new.len() - first;
+        let (filled, emptied) = (moved > 0 && first == 0, moved > 0 && old.is_empty());
+        // A container that both sets name is not left, and need not be entered, if one takes over from the other.
+        let kept = |container: &&Arc<Container>, other: &ContainerSet| {
+            let number = container.hierarchy().number();
+            filled && emptied && other.place(number).is_some_and(|place| Arc::ptr_eq(place, container))
         };
-        let task = take_out(&mut from, index);
-        let next = moving.to.clone();
-        let previous = membership.with_place(|place| {
-            place.index = to.len();
-            place.set.replace(next)
-        });
-        to.push(task);
-        for index in self.concerned(attach, target) {
-            self.subsystem(index).attach(&*moving.task, moving.from.state(index), moving.to.state(index));
-        }
         // Entered before left: a container that both sets name stays busy in between.
-        if to.len() == 1 {
-            moving.to.places().for_each(|container| container.enter());
+        if filled {
+            to.places().filter(|container| !kept(container, from)).for_each(|container| container.enter());
         }
-        let emptied = from.is_empty();
-        drop((from, to));
+        drop((old, new));
         if emptied {
-            self.set_emptied(&moving.from);
+            from.places().filter(|container| !kept(container, to)).for_each(|container| self.left(container));
         }
-        drop(previous);
-        true
+        moved
     }
 }

@@ -6,7 +6,6 @@
 
 use crate::{
     container::Container,
-    framework::MAX_HIERARCHIES,
     member::Member,
     payer::{Charger, SetPayer},
     state::State,
@@ -17,22 +16,29 @@ use base::charge::Payer;
 use core::ops::Deref;
 use machine::sync::{
     Arc, SpinGuard, SpinLock,
-    atomic::{AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     rank,
 };
 
 pub(crate) type States = [Option<Arc<State>>; MAX_SUBSYSTEMS];
-pub(crate) type Places = [Option<Arc<Container>>; MAX_HIERARCHIES];
+
+/// A container that is not a root, with the number of its hierarchy.
+type Placed = (usize, Arc<Container>);
 
 /// The places of a task in all hierarchies. Everything but the list of tasks is fixed when it is made.
 pub struct ContainerSet {
     serial: u64,
+    /// That of its places; see [`SetTable::moved`].
+    hash: u64,
     states: States,
-    places: Places,
+    /// By hierarchy number; those where it is in the root are left out.
+    places: Box<[Placed]>,
     /// Who pays for what the kernel spends for its tasks, if any subsystem asks.
     payer: Option<alloc::sync::Arc<SetPayer>>,
-    /// How many [`SetReference`]s there are. At 0 the set goes, unless the table hands it out again first.
+    /// How many [`SetReference`]s there are. At 0 the set may go, unless the table hands it out again first.
     references: AtomicUsize,
+    /// Names a removed container: nobody will want it again, and it goes with the last reference.
+    stale: AtomicBool,
     tasks: SpinLock<Vec<Arc<dyn Member>>>,
     table: Arc<SetTable>,
 }
@@ -66,12 +72,17 @@ impl ContainerSet {
 
     /// The container in hierarchy `number`, if it is not the root.
     pub(crate) fn place(&self, number: usize) -> Option<&Arc<Container>> {
-        self.places[number].as_ref()
+        self.places.iter().find(|(slot, _)| *slot == number).map(|(_, container)| container)
+    }
+
+    /// Whether anybody refers to it.
+    pub(crate) fn is_referenced(&self) -> bool {
+        self.references.load(SeqCst) > 0
     }
 
     /// The containers that are not roots.
     pub(crate) fn places(&self) -> impl Iterator<Item = &Arc<Container>> {
-        self.places.iter().flatten()
+        self.places.iter().map(|(_, container)| container)
     }
 
     /// The tasks in the set.
@@ -116,10 +127,12 @@ impl Clone for SetReference {
 }
 
 impl Drop for SetReference {
-    /// Locks: when it was the last reference, those of the set table. Never drop one under the lock of a set.
+    /// Locks: when it was the last reference, those of the set table. Never drop one under the lock of a set, unless
+    /// it is surely not the last.
     fn drop(&mut self) {
-        // Release, and Acquire in `retire`: whoever takes the set apart sees all that was done with it.
-        if self.0.references.fetch_sub(1, Release) == 1 {
+        // SeqCst, as in `forget`: either that sees this reference gone, or the mark that it left is seen here. A set
+        // whose containers are still there stays for the next task that comes to these places.
+        if self.0.references.fetch_sub(1, SeqCst) == 1 && self.0.stale.load(SeqCst) {
             self.0.table.retire(&self.0);
         }
     }
@@ -128,12 +141,22 @@ impl Drop for SetReference {
 /// How many buckets the table of sets has; few where each is one more thing to try orders of.
 const BUCKETS: usize = if cfg!(loom) { 2 } else { 256 };
 
+/// So many sets without a reference a bucket keeps for those who may want them again.
+const KEPT_UNUSED: usize = 4;
+
+type Bucket = Vec<Arc<ContainerSet>>;
+
 /// All sets, found by a hash of their places.
 pub(crate) struct SetTable {
-    buckets: Box<[SpinLock<Vec<Arc<ContainerSet>>>]>,
+    buckets: Box<[SpinLock<Bucket>]>,
     chargers: Vec<Charger>,
     serials: AtomicU64,
-    count: AtomicUsize,
+}
+
+/// What one place adds to the hash of a set.
+fn hash_of(container: &Container) -> u64 {
+    let mixed = container.serial().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 29
 }
 
 impl SetTable {
@@ -141,17 +164,18 @@ impl SetTable {
     pub(crate) fn new(chargers: Vec<Charger>) -> Arc<Self> {
         let bucket = |_| SpinLock::new(rank::SET_TABLE, Vec::new());
         let buckets = (0..BUCKETS).map(bucket).collect();
-        Arc::new(Self { buckets, chargers, serials: AtomicU64::new(1), count: AtomicUsize::new(0) })
+        Arc::new(Self { buckets, chargers, serials: AtomicU64::new(1) })
     }
 
-    /// The number of sets.
+    /// The number of sets that somebody refers to.
     pub(crate) fn count(&self) -> usize {
-        self.count.load(Relaxed)
+        self.buckets.iter().map(|bucket| bucket.lock().iter().filter(|set| set.is_referenced()).count()).sum()
     }
 
     /// Makes the set of those who are in the root everywhere.
     pub(crate) fn root_set(self: &Arc<Self>, states: States) -> SetReference {
-        self.find_or_make(|_| None, || states)
+        let (set, _) = self.add(&mut self.bucket(0).lock(), 0, states, Box::default());
+        set
     }
 
     /// The set that differs from `base` in hierarchy `number`, where it is in `container` (`None`: the root).
@@ -164,66 +188,103 @@ impl SetTable {
         states: &States,
         subsystems: impl Iterator<Item = usize>,
     ) -> SetReference {
-        let place = |slot: usize| if slot == number { container } else { base.place(slot) };
-        self.find_or_make(place, || {
-            let mut all = base.states.clone();
-            subsystems.for_each(|subsystem| all[subsystem] = states[subsystem].clone());
-            all
-        })
-    }
-
-    fn find_or_make<'a>(
-        self: &Arc<Self>,
-        place: impl Fn(usize) -> Option<&'a Arc<Container>>,
-        states: impl FnOnce() -> States,
-    ) -> SetReference {
-        let mut bucket = self.bucket(&place).lock();
-        let found = bucket.iter().find(|set| {
-            (0..MAX_HIERARCHIES).all(|slot| match (set.place(slot), place(slot)) {
-                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-                (None, None) => true,
-                _ => false,
-            })
-        });
-        if let Some(set) = found {
-            // From 0 too: `retire` looks again under this lock.
-            set.references.fetch_add(1, Relaxed);
+        let old = base.place(number);
+        let hash = [old, container].into_iter().flatten().fold(base.hash, |hash, place| hash ^ hash_of(place));
+        let count = base.places.len() - usize::from(old.is_some()) + usize::from(container.is_some());
+        let is_it = |set: &&Arc<ContainerSet>| {
+            set.hash == hash
+                && set.places.len() == count
+                && set.places.iter().all(|(slot, place)| {
+                    let wanted = if *slot == number { container } else { base.place(*slot) };
+                    wanted.is_some_and(|wanted| Arc::ptr_eq(wanted, place))
+                })
+        };
+        let mut bucket = self.bucket(hash).lock();
+        if let Some(set) = bucket.iter().find(is_it) {
+            // From 0 too: whoever takes it out looks again under this lock.
+            set.references.fetch_add(1, SeqCst);
             return SetReference(set.clone());
         }
-        let states = states();
+        let mut all = base.states.clone();
+        subsystems.for_each(|subsystem| all[subsystem] = states[subsystem].clone());
+        let mut places: Vec<Placed> = Vec::with_capacity(count);
+        places.extend(base.places.iter().filter(|(slot, _)| *slot != number).cloned());
+        if let Some(container) = container {
+            let index = places.partition_point(|(slot, _)| *slot < number);
+            places.insert(index, (number, container.clone()));
+        }
+        let (set, evicted) = self.add(&mut bucket, hash, all, places.into());
+        drop(bucket);
+        // Without a lock: it may be the end of states.
+        drop(evicted);
+        set
+    }
+
+    /// Adds a new set, and takes out an unused one where there are many.
+    fn add(
+        self: &Arc<Self>,
+        bucket: &mut Bucket,
+        hash: u64,
+        states: States,
+        places: Box<[Placed]>,
+    ) -> (SetReference, Option<Arc<ContainerSet>>) {
+        let mut unused = bucket.iter().enumerate().filter(|(_, set)| !set.is_referenced());
+        let oldest = unused.next().map(|(index, _)| index);
+        let many = unused.count() + 1 >= KEPT_UNUSED;
+        let evicted = oldest.filter(|_| many).map(|index| take(bucket, index));
         let set = Arc::new(ContainerSet {
             serial: self.serials.fetch_add(1, Relaxed),
+            hash,
             payer: SetPayer::of(&self.chargers, &states),
             states,
-            places: core::array::from_fn(|slot| place(slot).cloned()),
+            places,
             references: AtomicUsize::new(1),
+            stale: AtomicBool::new(false),
             tasks: SpinLock::new(rank::SET, Vec::new()),
             table: self.clone(),
         });
         for container in set.places() {
             container.lists.lock().sets.push(set.clone());
+            // A task that exits meanwhile may have been the last in a place that it keeps. SeqCst, as in `forget`:
+            // either that finds the set in the list, or the removal is seen here.
+            if container.is_removed() {
+                set.stale.store(true, SeqCst);
+            }
         }
         bucket.push(set.clone());
-        self.count.fetch_add(1, Relaxed);
-        SetReference(set)
+        (SetReference(set), evicted)
+    }
+
+    /// Takes out the sets that name a removed container: those that nobody refers to at once, the others with their
+    /// last reference.
+    pub(crate) fn forget(&self, container: &Container) {
+        let sets = container.lists.lock().sets.clone();
+        for set in sets {
+            set.stale.store(true, SeqCst);
+            self.retire(&set);
+        }
     }
 
     /// Takes the set out of the table and its containers, if nobody refers to it.
     fn retire(&self, set: &Arc<ContainerSet>) {
         // `set` itself keeps the value until all locks are open again: dropping states may sleep.
-        let mut bucket = self.bucket(&|slot| set.place(slot)).lock();
-        if set.references.load(Acquire) > 0 {
+        let mut bucket = self.bucket(set.hash).lock();
+        if set.is_referenced() {
             return;
         }
-        let Some(index) = bucket.iter().position(|other| Arc::ptr_eq(other, set)) else {
-            return;
-        };
-        bucket.swap_remove(index);
-        self.count.fetch_sub(1, Relaxed);
-        for container in set.places() {
-            let mut lists = container.lists.lock();
-            if let Some(index) = lists.sets.iter().position(|other| Arc::ptr_eq(other, set)) {
-                lists.sets.swap_remove(index);
+        if let Some(index) = bucket.iter().position(|other| Arc::ptr_eq(other, set)) {
+            drop(take(&mut bucket, index));
+        }
+    }
+
+    /// Takes out all sets, when the framework ends.
+    pub(crate) fn clear(&self) {
+        for bucket in &self.buckets {
+            loop {
+                let mut bucket = bucket.lock();
+                let set = if bucket.is_empty() { break } else { take(&mut bucket, 0) };
+                drop(bucket);
+                drop(set);
             }
         }
     }
@@ -237,10 +298,19 @@ impl SetTable {
         sets
     }
 
-    fn bucket<'a>(&self, place: &impl Fn(usize) -> Option<&'a Arc<Container>>) -> &SpinLock<Vec<Arc<ContainerSet>>> {
-        let hash = (0..MAX_HIERARCHIES).filter_map(place).fold(0u64, |hash, container| {
-            (hash ^ container.serial()).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
-        });
-        &self.buckets[hash as usize % BUCKETS]
+    fn bucket(&self, hash: u64) -> &SpinLock<Bucket> {
+        &self.buckets[(hash >> 32) as usize % BUCKETS]
     }
+}
+
+/// Takes a set out of its bucket and the lists of its containers. The order of those that stay is that of age.
+fn take(bucket: &mut Bucket, index: usize) -> Arc<ContainerSet> {
+    let set = bucket.remove(index);
+    for container in set.places() {
+        let mut lists = container.lists.lock();
+        if let Some(index) = lists.sets.iter().position(|other| Arc::ptr_eq(other, &set)) {
+            lists.sets.swap_remove(index);
+        }
+    }
+    set
 }

@@ -9,7 +9,7 @@ use crate::{
     framework::Framework,
     hierarchy::Hierarchy,
     member::Member,
-    moves::{Move, Moving},
+    moves::{Move, MoveContext},
     notice::Notice,
     payer::Charger,
     report::{Report, ReportTraits},
@@ -146,14 +146,6 @@ pub(crate) struct FileTraits {
     pub(crate) placement: Placement,
     pub(crate) max_write: usize,
     pub(crate) held: Held,
-}
-
-/// What the typed callbacks of a move are made from.
-pub(crate) struct MoveContext<'a> {
-    pub(crate) framework: &'a Framework,
-    pub(crate) target: &'a Arc<Container>,
-    pub(crate) tasks: &'a [Moving],
-    pub(crate) writer: &'a base::Credentials,
 }
 
 /// [`Subsystem`] with the types taken off. Each method calls its namesake.

@@ -1,9 +1,11 @@
 //! The life of a task in its containers: fork, exit, the reaping, and the time that it runs.
 
 use crate::{
+    container::Container,
     framework::Framework,
     inspect::Counted,
     member::{Member, Phase},
+    moves::{MoveContext, Mover, Moving},
     set::{ContainerSet, SetReference},
     subsystem::MAX_SUBSYSTEMS,
 };
@@ -11,7 +13,8 @@ use base::{
     CpuId, Errno,
     device::{Device, DeviceAccess},
 };
-use machine::sync::{Arc, ReadGuard};
+use core::cell::Cell;
+use machine::sync::{Arc, CrowdReadGuard, MutexGuard, ReadGuard};
 
 /// The permission to make one task visible. Dropped unused, it gives back what the subsystems charged.
 #[must_use = "dropping it is a failed fork"]
@@ -21,8 +24,33 @@ pub struct Admission<'a> {
     /// How many of the subsystems that have `can_fork` agreed. 0 again once the child keeps the charges.
     agreed: usize,
     words: [u64; MAX_SUBSYSTEMS],
+    /// Where the child is born in another container than its parent's.
+    entry: Option<Entry<'a>>,
     // Dropped last: until then no move of the process comes in between.
     _gate: Option<ReadGuard<'a, ()>>,
+}
+
+/// What a birth into another container holds: all that a move holds.
+struct Entry<'a> {
+    target: &'a Arc<Container>,
+    parent: &'a Arc<dyn Member>,
+    _target: MutexGuard<'a, ()>,
+    _manage: CrowdReadGuard<'a>,
+}
+
+impl Entry<'_> {
+    /// Calls `f` with the move that `task` makes into the target: it comes from nowhere else.
+    fn with_move<R>(
+        &self,
+        framework: &Framework,
+        task: &Arc<dyn Member>,
+        set: &SetReference,
+        f: impl FnOnce(&MoveContext<'_>) -> R,
+    ) -> R {
+        let tasks = [Moving { task: task.clone(), from: set.clone(), to: set.clone(), moved: Cell::new(true) }];
+        let writer = Mover::new(&**self.parent);
+        f(&MoveContext { framework, target: self.target, tasks: &tasks, moved: None, writer: &writer })
+    }
 }
 
 impl Framework {
@@ -36,22 +64,50 @@ impl Framework {
         let gate = parent.gate().fork();
         // A parent that was never admitted is the kernel itself, whose children begin in the roots.
         let set = parent.membership().set().unwrap_or_else(|| self.root_set.clone());
-        self.ask(set, parent.membership().words(), Some(gate))
+        self.ask(set, parent.membership().words(), None, Some(gate))
+    }
+
+    /// The same for a child that will be born in `target`, and in the other hierarchies where its parent is
+    /// (`CLONE_INTO_CGROUP`). Until the result is used or dropped, `target` stays as it is.
+    ///
+    /// Errors: `ENODEV` the container is removed; what can_attach of the subsystems bound there says, then what
+    /// can_fork says; then nothing is charged. Locks: *manage*, the container, the gate.
+    pub fn can_fork_into<'a>(
+        &'a self,
+        parent: &'a Arc<dyn Member>,
+        target: &'a Arc<Container>,
+    ) -> Result<Admission<'a>, Errno> {
+        let manage = self.manage.read();
+        let closed = target.lock.lock();
+        if target.is_removed() {
+            return Err(Errno::ENODEV);
+        }
+        let gate = parent.gate().fork();
+        let own = parent.membership().set().unwrap_or_else(|| self.root_set.clone());
+        let words = parent.membership().words();
+        let Some(set) = self.set_in(&own, target) else {
+            // The parent is in there itself.
+            return self.ask(own, words, None, Some(gate));
+        };
+        let entry = Entry { target, parent, _target: closed, _manage: manage };
+        entry.with_move(self, parent, &set, |context| self.ask_all(target, context.tasks, context.writer))?;
+        self.ask(set, words, Some(entry), Some(gate))
     }
 
     /// The same for a task without a parent, which begins in the root of every hierarchy: the first task, threads
     /// of the kernel, release agents.
     pub fn can_start(&self) -> Result<Admission<'_>, Errno> {
-        self.ask(self.root_set.clone(), [0; MAX_SUBSYSTEMS], None)
+        self.ask(self.root_set.clone(), [0; MAX_SUBSYSTEMS], None, None)
     }
 
     fn ask<'a>(
         &'a self,
         set: SetReference,
         words: [u64; MAX_SUBSYSTEMS],
+        entry: Option<Entry<'a>>,
         gate: Option<ReadGuard<'a, ()>>,
     ) -> Result<Admission<'a>, Errno> {
-        let mut admission = Admission { framework: self, set, agreed: 0, words, _gate: gate };
+        let mut admission = Admission { framework: self, set, agreed: 0, words, entry, _gate: gate };
         for &index in &self.callbacks.can_fork {
             self.counts.count(index, Counted::CanFork);
             self.subsystem(index).can_fork(admission.set.state(index))?;
@@ -130,6 +186,27 @@ impl Framework {
         asked.try_for_each(|&index| self.subsystem(index).device_access(set.state(index), device, access))
     }
 
+    /// Calls `f` with the states of a live task of subsystem `S` while no move and no exit of it goes on. `None` if `S` is
+    /// disabled or the task is not live.
+    ///
+    /// Locks: holds a set; `f` takes none of lower rank. Call with none of rank `SET_TABLE` or higher.
+    pub fn with_settled_states<S: crate::Subsystem, R>(
+        &self,
+        member: &dyn Member,
+        f: impl FnOnce(crate::Lineage<'_, S>) -> R,
+    ) -> Option<R> {
+        if !self.enabled().contains(S::INDEX) {
+            return None;
+        }
+        let (mut f, mut result) = (Some(f), None);
+        self.with_own_set_locked(member, |set, _| {
+            if member.membership().is_live() {
+                result = f.take().map(|f| f(crate::Lineage::new(set.state(S::INDEX))));
+            }
+        });
+        result
+    }
+
     /// Calls `f` with the task's set and its list of tasks locked. `None` if the task is in no set.
     fn with_own_set_locked(
         &self,
@@ -150,10 +227,13 @@ impl Framework {
 
     /// The last task left a set: its containers may have become empty.
     pub(crate) fn set_emptied(&self, set: &ContainerSet) {
-        for container in set.places() {
-            if container.leave() {
-                self.may_be_empty(container);
-            }
+        set.places().for_each(|container| self.left(container));
+    }
+
+    /// The last task of a set left one of its containers.
+    pub(crate) fn left(&self, container: &Arc<Container>) {
+        if container.leave() {
+            self.may_be_empty(container);
         }
     }
 }
@@ -176,11 +256,20 @@ impl Admission<'_> {
             if tasks.len() == 1 {
                 self.set.places().for_each(|container| container.enter());
             }
+            if let Some(entry) = &self.entry {
+                for index in self.framework.concerned(&self.framework.callbacks.attach, entry.target) {
+                    let state = self.set.state(index);
+                    self.framework.subsystem(index).attach(&**child, state, state);
+                }
+            }
         }
         self.framework.counts.count_fork();
         for &index in &self.framework.callbacks.fork {
             self.framework.counts.count(index, Counted::Fork);
             self.framework.subsystem(index).fork(&**child, self.set.state(index));
+        }
+        if let Some(entry) = self.entry.take() {
+            entry.with_move(self.framework, child, &self.set, |context| self.framework.tell_all(context));
         }
     }
 }
@@ -190,6 +279,9 @@ impl Drop for Admission<'_> {
         for &index in self.framework.callbacks.can_fork[..self.agreed].iter().rev() {
             self.framework.counts.count(index, Counted::CancelFork);
             self.framework.subsystem(index).cancel_fork(self.set.state(index));
+        }
+        if let Some(entry) = &self.entry {
+            entry.with_move(self.framework, entry.parent, &self.set, |context| self.framework.cancel_all(context));
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | [`cpuacct`] | `cpuacct` | counts the CPU time that they use, to the nanosecond |
 //! | [`mod@memory`] | `memory` | limits the memory that they use |
 //! | [`devices`] | `devices` | says which device files they may open and make |
+//! | [`freezer`] | `freezer` | stops them all, and lets them go on |
 //! | [`pids`] | `pids` | limits how many there are, those not yet reaped included |
 //! | [`numtasks`] | `numtasks` | limits how many there are, and divides them by shares |
 //! | [`bc`] | `bc` | counts and limits what the kernel spends for them |
@@ -28,6 +29,7 @@ pub mod cpuacct;
 pub mod cpuset;
 pub mod debug;
 pub mod devices;
+pub mod freezer;
 pub mod memory;
 pub mod numtasks;
 pub mod pids;
@@ -42,6 +44,7 @@ pub use cpuacct::Cpuacct;
 pub use cpuset::Cpuset;
 pub use debug::Debug;
 pub use devices::Devices;
+pub use freezer::Freezer;
 pub use numtasks::Numtasks;
 pub use pids::Pids;
 
@@ -56,6 +59,7 @@ pub fn all(most_tasks: u64) -> Vec<AnySubsystem> {
         subsystem(Cpuacct::root()),
         subsystem(Memory::root()),
         subsystem(Devices::root()),
+        subsystem(Freezer::root()),
         subsystem(Pids::root()),
         subsystem(Numtasks::root(most_tasks)),
         subsystem(Bc::root()),

@@ -160,7 +160,9 @@ mod tests {
         let world = World::with("pids").mkdir("/a").mkdir("/a/b");
         world.write("/a", "pids.max", "1").unwrap();
         let task = world.spawn_in("/a/b");
+        let told = [world.watch("/a", "pids.events"), world.watch("/a/b", "pids.events")];
         assert_eq!(world.fork(&task).err(), Some(Errno::EAGAIN));
+        assert_eq!(told.map(|changes| changes.count()), [0, 1]);
         assert_eq!(
             (world.read("/a", "pids.events"), world.read("/a/b", "pids.events")),
             ("max 0\n".into(), "max 1\n".into())

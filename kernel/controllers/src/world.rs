@@ -1,6 +1,7 @@
 //! A small world for the tests of controllers: a framework with one hierarchy, and tasks that only live and die.
 
 use crate::cpuset::{TASKS, TaskControl};
+use crate::freezer::{self, Freezer, Freezing, TaskFreezer};
 use base::{
     Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid,
     charge::Payer,
@@ -8,13 +9,16 @@ use base::{
 };
 use container::{
     AnySubsystem, Attributes, Container, Dialect, Framework, Gate, MAX_SUBSYSTEMS, Member, Membership, Mounted,
-    ParameterId, ReleaseWorker, TaskTable, Writer,
+    ParameterId, ReleaseWorker, TaskTable, Watcher, Writer,
 };
 use core::any::Any;
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::string::{String, ToString};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{
+    Arc, Mutex, Once,
+    atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+};
 use std::vec::Vec;
 
 /// A task.
@@ -26,6 +30,10 @@ pub struct Task {
     cpus: Mutex<CpuSet>,
     nodes: Mutex<NodeSet>,
     threads: Mutex<std::sync::Weak<Task>>,
+    asleep: AtomicBool,
+    wanted_frozen: AtomicBool,
+    frozen: AtomicBool,
+    ending: AtomicBool,
 }
 
 impl Task {
@@ -38,6 +46,10 @@ impl Task {
             cpus: Mutex::new(cpus),
             nodes: Mutex::new(nodes),
             threads: Mutex::default(),
+            asleep: AtomicBool::default(),
+            wanted_frozen: AtomicBool::default(),
+            frozen: AtomicBool::default(),
+            ending: AtomicBool::default(),
         });
         *task.threads.lock().unwrap() = Arc::downgrade(&task);
         task
@@ -56,6 +68,16 @@ impl Task {
     /// The nodes that its memory may lie on, as a list.
     pub fn nodes(&self) -> String {
         self.nodes.lock().unwrap().to_string()
+    }
+
+    /// It sleeps from now on, so that freezing finds nothing to wait for.
+    pub fn fall_asleep(&self) {
+        self.asleep.store(true, SeqCst);
+    }
+
+    /// Whether it is frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(SeqCst)
     }
 
     /// Still the superuser by number, but without any capability.
@@ -113,6 +135,36 @@ impl TaskControl for Control {
     }
 }
 
+impl TaskFreezer for Control {
+    fn freeze(&self, task: &dyn Member) -> Freezing {
+        let task = own(task);
+        if task.wanted_frozen.swap(true, SeqCst) {
+            return Freezing::Before;
+        }
+        let done = task.asleep.load(SeqCst) && !task.ending.load(SeqCst);
+        task.frozen.store(done, SeqCst);
+        if done { Freezing::Done } else { Freezing::Soon }
+    }
+    fn thaw(&self, task: &dyn Member) -> Option<bool> {
+        let task = own(task);
+        let frozen = task.frozen.swap(false, SeqCst);
+        task.wanted_frozen.swap(false, SeqCst).then_some(frozen)
+    }
+    fn progress(&self, task: &dyn Member) -> Option<bool> {
+        let task = own(task);
+        task.wanted_frozen.load(SeqCst).then(|| task.frozen.load(SeqCst))
+    }
+    fn mark_frozen(&self, task: &dyn Member) -> bool {
+        let task = own(task);
+        let should = task.wanted_frozen.load(SeqCst) && !task.ending.load(SeqCst);
+        task.frozen.fetch_or(should, SeqCst);
+        should
+    }
+    fn let_end(&self, task: &dyn Member) -> bool {
+        own(task).frozen.swap(false, SeqCst)
+    }
+}
+
 #[derive(Clone, Default)]
 struct Table(Arc<Mutex<BTreeMap<i32, Arc<Task>>>>);
 
@@ -129,6 +181,23 @@ struct NoWorker;
 
 impl ReleaseWorker for NoWorker {
     fn wake(&self) {}
+}
+
+/// Counts the changes of a file that are told.
+#[derive(Default)]
+pub struct Changes(AtomicU64);
+
+impl Changes {
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Watcher for Changes {
+    fn changed(&self) {
+        self.0.fetch_add(1, SeqCst);
+    }
 }
 
 /// How many tasks there can be in such a world.
@@ -153,7 +222,10 @@ impl World {
     /// A world with these subsystems, of which the named ones are bound to its hierarchy.
     pub fn of(subsystems: Vec<AnySubsystem>, bound: &str) -> Self {
         static INSTALLED: Once = Once::new();
-        INSTALLED.call_once(|| TASKS.install(&Control));
+        INSTALLED.call_once(|| {
+            TASKS.install(&Control);
+            freezer::TASKS.install(&Control);
+        });
         let tasks = Table::default();
         let framework = Framework::new(subsystems, "", Box::new(tasks.clone()), Box::new(NoWorker));
         let mounted = framework.mount(Dialect::Cgroup, bound.as_bytes(), &Credentials::root()).unwrap();
@@ -291,8 +363,33 @@ impl World {
         self.framework.device_access(&**task, device, access)
     }
 
+    /// How often the file's readers are told of a change from now on.
+    pub fn watch(&self, path: &str, file: &str) -> Arc<Changes> {
+        let container = self.at(path);
+        let file = container.file(file.as_bytes()).unwrap_or_else(|| panic!("there is no file {file}"));
+        let notice = self.framework.notice(&container, file).unwrap_or_else(|| panic!("the file tells nobody"));
+        let changes = Arc::new(Changes::default());
+        notice.watch(|| changes.clone());
+        changes
+    }
+
+    /// The task has come where it stays if it is wanted frozen.
+    pub fn settle(&self, task: &Arc<Task>) {
+        if task.wanted_frozen.load(SeqCst) && !task.ending.load(SeqCst) && !task.is_frozen() {
+            self.framework.with_settled_states(&**task, |place| Freezer::settle(place, &**task));
+        }
+    }
+
+    /// The task is killed; it has not ended yet.
+    pub fn kill(&self, task: &Arc<Task>) {
+        if !task.ending.swap(true, SeqCst) && task.wanted_frozen.load(SeqCst) {
+            self.framework.with_settled_states(&**task, |place| Freezer::release(place, &**task));
+        }
+    }
+
     /// The task ends and is a zombie.
     pub fn exit(&self, task: &Arc<Task>) {
+        self.kill(task);
         self.framework.exit(&**task);
     }
 

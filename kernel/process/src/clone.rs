@@ -16,7 +16,7 @@ use crate::{
 use alloc::{boxed::Box, sync::Arc};
 use base::{Capabilities, Errno, Pid, Uid};
 use bitflags::bitflags;
-use container::Member;
+use container::{Container, Member};
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{user::UserContext, user_memory};
 use sched::{Entity, Schedulable};
@@ -61,11 +61,13 @@ bitflags! {
         const IO = 0x8000_0000;
         /// All caught signals are back at their default in the child (clone3 only).
         const CLEAR_SIGHAND = 0x1_0000_0000;
+        /// The child is born in the container that a descriptor names (clone3 only).
+        const INTO_CONTAINER = 0x2_0000_0000;
     }
 }
 
 /// What `clone` and its like ask for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CloneRequest {
     /// The flags.
     pub flags: CloneFlags,
@@ -79,7 +81,12 @@ pub struct CloneRequest {
     pub child_tid: u64,
     /// The child's thread pointer.
     pub thread_pointer: u64,
+    /// The descriptor of the container that the child is to be born in.
+    pub container: Option<i32>,
 }
+
+/// The size of the first version of `struct clone_args` that can name a container.
+const SIZE_WITH_CONTAINER: usize = 88;
 
 impl CloneRequest {
     /// What `fork(2)` asks for.
@@ -90,6 +97,7 @@ impl CloneRequest {
         parent_tid: 0,
         child_tid: 0,
         thread_pointer: 0,
+        container: None,
     };
 
     /// What `vfork(2)` asks for.
@@ -101,13 +109,14 @@ impl CloneRequest {
         let exit_signal = signal_or_none(flags & 0xff)?;
         // Only the low 32 bits are clone's; it has always ignored the rest.
         let flags = CloneFlags::from_bits(flags & 0xffff_ff00).ok_or(Errno::EINVAL)?;
-        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls })
+        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls, container: None })
     }
 
     /// What `clone3(2)` asks for, with the words of `struct clone_args` in order. `EINVAL`: flags that there are not, a
-    /// stack without size or the other way round, an exit signal for a thread, fields of flags that are not given.
-    pub fn for_clone3(words: &[u64; 11]) -> Result<Self, Errno> {
-        let [flags, _pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _cgroup] =
+    /// stack without size or the other way round, an exit signal for a thread, fields of flags that are not given, a
+    /// container in a structure (of `size` bytes) that has no room for one or by a number that is no descriptor.
+    pub fn for_clone3(words: &[u64; 11], size: usize) -> Result<Self, Errno> {
+        let [flags, _pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup] =
             *words;
         let known = CloneFlags::from_bits(flags).filter(|flags| !flags.contains(CloneFlags::DETACHED));
         let flags = known.ok_or(Errno::EINVAL)?;
@@ -118,7 +127,12 @@ impl CloneRequest {
             return Err(Errno::EINVAL);
         }
         let stack = if stack == 0 { 0 } else { stack.checked_add(stack_size).ok_or(Errno::EINVAL)? };
-        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls })
+        let descriptor = || match i32::try_from(cgroup) {
+            Ok(descriptor) if size >= SIZE_WITH_CONTAINER => Ok(descriptor),
+            _ => Err(Errno::EINVAL),
+        };
+        let container = flags.contains(CloneFlags::INTO_CONTAINER).then(descriptor).transpose()?;
+        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls, container })
     }
 
     /// The rules between flags, in Linux's order. `EINVAL`.
@@ -155,7 +169,12 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         return Err(Errno::EAGAIN);
     }
     check_user_limit(parent)?;
-    let admission = population.framework().can_fork(&**parent)?;
+    let member: Arc<dyn Member> = parent.clone();
+    let target = request.container.map(|descriptor| container_of(parent, descriptor, flags)).transpose()?;
+    let admission = match &target {
+        None => population.framework().can_fork(&**parent)?,
+        Some(target) => population.framework().can_fork_into(&member, target)?,
+    };
     // Behind the gate: a kill of the whole container waits for forks that have passed here, and finds their children.
     if parent.needs_attention() && parent.process().state().exit.is_some() {
         return Err(Errno::EINTR);
@@ -220,6 +239,20 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         let _ = sleep::until_killed_or(parent, done.queue(), || done.is_done().then_some(()), None);
     }
     Ok(tid)
+}
+
+/// The container whose directory is open under `descriptor`, if the caller may move tasks there.
+///
+/// `EBADF` not open, or no container's directory; `ENODEV` removed; `EACCES` the caller may not write its `procs`
+/// (`tasks` for a thread).
+fn container_of(parent: &Task, descriptor: i32, flags: CloneFlags) -> Result<Arc<Container>, Errno> {
+    let directory = parent.files()?.get(descriptor)?;
+    let subject = directory.inode().subject().ok_or(Errno::EBADF)?;
+    let container: Arc<Container> = subject.downcast().map_err(|_| Errno::EBADF)?;
+    let name: &[u8] = if flags.contains(CloneFlags::THREAD) { b"tasks" } else { b"cgroup.procs" };
+    let file = directory.inode().lookup(name).map_err(|_| Errno::ENODEV)?;
+    vfs::check_permission(file.ownership(), file.kind(), &parent.credentials(), vfs::WRITE)?;
+    Ok(container)
 }
 
 /// `RLIMIT_NPROC`: `EAGAIN` if the user has as many tasks; the superuser and the privileged are not counted out.
@@ -313,21 +346,28 @@ mod tests {
     #[test]
     fn clone3_refuses_what_does_not_fit_together() {
         let mut words = [0u64; 11];
-        assert!(CloneRequest::for_clone3(&words).is_ok());
+        let clone3 = |words: &[u64; 11]| CloneRequest::for_clone3(words, 88);
+        assert!(clone3(&words).is_ok());
         words[5] = 0x1000;
-        assert!(CloneRequest::for_clone3(&words).is_err(), "a stack without size");
+        assert!(clone3(&words).is_err(), "a stack without size");
         words[6] = 0x2000;
-        assert_eq!(CloneRequest::for_clone3(&words).map(|request| request.stack), Ok(0x3000));
+        assert_eq!(clone3(&words).map(|request| request.stack), Ok(0x3000));
         words[6] = u64::MAX;
-        assert!(CloneRequest::for_clone3(&words).is_err(), "a stack that wraps");
+        assert!(clone3(&words).is_err(), "a stack that wraps");
         let mut words = [0u64; 11];
         words[4] = 65;
-        assert!(CloneRequest::for_clone3(&words).is_err(), "no such signal");
+        assert!(clone3(&words).is_err(), "no such signal");
         words[4] = 17;
         words[0] = 0x10000;
-        assert!(CloneRequest::for_clone3(&words).is_err(), "a thread with an exit signal");
+        assert!(clone3(&words).is_err(), "a thread with an exit signal");
         words[0] = 0x2000_0000;
-        assert!(CloneRequest::for_clone3(&words).is_err(), "a namespace");
+        assert!(clone3(&words).is_err(), "a namespace");
+        let mut words = [0u64; 11];
+        (words[0], words[10]) = (0x2_0000_0000, 7);
+        assert_eq!(clone3(&words).map(|request| request.container), Ok(Some(7)));
+        assert_eq!(CloneRequest::for_clone3(&words, 80).err(), Some(Errno::EINVAL), "no room for the field");
+        words[10] = 1 << 31;
+        assert_eq!(clone3(&words).err(), Some(Errno::EINVAL), "no descriptor");
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub(crate) fn until_killed_or<R>(
     result
 }
 
-fn is_killed(task: &Task) -> bool {
+/// Whether the task is to end, with its process or because another thread executes a program.
+pub(crate) fn is_killed(task: &Task) -> bool {
     let state = task.process().state();
     state.exit.is_some() || state.executing.is_some_and(|tid| tid != task.tid())
 }

@@ -28,7 +28,7 @@ use machine::{
     user::UserContext,
 };
 use memory::AddressSpace;
-use sched::{Entity, Schedulable, WaitQueue};
+use sched::{Entity, Freezing, Schedulable, WaitQueue};
 use vfs::{FileTable, FsContext};
 
 /// The longest name of a task, without the NUL of `PR_SET_NAME`.
@@ -394,6 +394,32 @@ impl Task {
         }
     }
 
+    /// Has a task that is to end see that: frozen or not, it goes on for the last time. The sign of the end is set already.
+    pub(crate) fn call_to_end(&self) {
+        if let Some(task) = self.schedulable() {
+            sched::exempt(&task);
+        }
+        self.call_attention();
+    }
+
+    /// Wishes the task frozen: it stays at its next interruptible sleep or at the edge of user mode, if not where it is.
+    pub fn freeze(&self) -> Freezing {
+        // Before the wish, which may bring it out of user mode.
+        self.note_attention();
+        self.schedulable().map_or(Freezing::Soon, |task| sched::freeze(&task))
+    }
+
+    /// The running task stays here until it is thawed, unless it is to end.
+    pub(crate) fn stay_frozen(&self) {
+        let Some(task) = self.schedulable() else { return };
+        if crate::sleep::is_killed(self) {
+            // A thread that was born when the others had been told.
+            sched::exempt(&task);
+        } else {
+            sched::stay_if_wanted(&task);
+        }
+    }
+
     /// Has the task itself look before it goes back to user mode.
     pub(crate) fn note_attention(&self) {
         self.attention.store(true, SeqCst);
@@ -429,6 +455,9 @@ impl Task {
 
     pub(crate) fn mark_exiting(&self) {
         self.exiting.store(true, SeqCst);
+        if let Some(task) = self.schedulable() {
+            sched::exempt(&task);
+        }
     }
 
     /// The deadline of a call that waits `nanoseconds` from now; of a call that is started again after an interruption,

@@ -37,6 +37,9 @@ impl Task {
         if self.counted_stopped.load(Relaxed) {
             return ('T', "stopped");
         }
+        if self.entity().is_frozen() {
+            return ('D', "disk sleep");
+        }
         match self.entity().activity() {
             Activity::Runnable => ('R', "running"),
             Activity::Sleeping => ('S', "sleeping"),

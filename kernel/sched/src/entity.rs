@@ -51,6 +51,8 @@ pub struct Entity {
     /// [`Activity`]. The task itself says that it will sleep; who wakes it says that it runs, under `run`.
     activity: AtomicU8,
     interrupted: AtomicBool,
+    /// See [`freeze`](crate::freeze()). That the task is frozen is said under `run`.
+    pub(crate) freeze: AtomicU8,
     cpu: AtomicU32,
     /// A copy of `run`'s set, for looks under a run queue's lock.
     allowed_hint: [AtomicU64; MAX_CPUS / 64],
@@ -83,6 +85,7 @@ impl Entity {
             run: IrqLock::new(rank::TASK_STATE, RunState { allowed, nice, queued: false, standing }),
             activity: AtomicU8::new(Activity::Runnable as u8),
             interrupted: AtomicBool::new(false),
+            freeze: AtomicU8::new(0),
             cpu: AtomicU32::new(machine::cpu::current().raw()),
             allowed_hint: allowed.words().map(AtomicU64::new),
             is_nice: AtomicBool::new(nice > Nice::default()),

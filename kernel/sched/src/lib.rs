@@ -24,6 +24,7 @@ extern crate std;
 mod clock;
 mod cpu;
 mod entity;
+mod freeze;
 mod observer;
 mod online;
 mod park;
@@ -35,6 +36,9 @@ mod wake;
 pub use clock::load_averages;
 pub use cpu::{CpuStatistics, account, initialize, on_reschedule, on_timer, run_this_cpu};
 pub use entity::{Activity, Entity, Schedulable};
+pub use freeze::{
+    FREEZE_KEEPER, FreezeKeeper, Freezing, exempt, freeze, let_end, mark_frozen, progress, stay_if_wanted, thaw,
+};
 pub use observer::{Observer, Registration, Waiter};
 pub use online::{ONLINE_CHANGED, OnlineChange, bring_online, take_offline};
 pub use policy::Nice;

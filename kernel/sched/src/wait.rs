@@ -7,8 +7,9 @@
 use crate::{
     Activity, Observer, Registration, Timer, TimerCall,
     cpu::{self, Reason, TaskRef},
+    freeze,
     observer::Observers,
-    wake,
+    wake::{self, Woken},
 };
 use alloc::{
     collections::VecDeque,
@@ -132,12 +133,18 @@ impl WaitQueue {
     fn wake(&self, most: usize) {
         let mut inner = self.inner.lock();
         let observers = inner.observers.clone();
-        for _ in 0..most.min(inner.sleepers.len()) {
-            if let Some(task) = inner.sleepers.pop_front() {
-                wake::wake(&task);
-                // The task itself has a reference until it has run; this is never the last one.
-                drop(task);
+        let (mut left, mut next) = (most, 0);
+        while left > 0
+            && let Some(task) = inner.sleepers.get(next)
+        {
+            if wake::wake(task) == Woken::Frozen {
+                // It keeps its place, and the wake-up is for the next.
+                next += 1;
+                continue;
             }
+            left -= 1;
+            // The task itself has a reference until it has run; this is never the last one.
+            inner.sleepers.remove(next);
         }
         drop(inner);
         if let Some(observers) = observers {
@@ -184,6 +191,11 @@ pub(crate) fn sleep_loop<R>(
             Kind::Uninterruptible => Activity::Uninterruptible,
         };
         entity.set_activity(sleep);
+        if kind == Kind::Interruptible && entity.should_freeze() {
+            entity.set_activity(Activity::Runnable);
+            freeze::stay_if_wanted(task);
+            continue;
+        }
         let found = condition();
         let error = if kind == Kind::Interruptible && entity.interrupt_pending() {
             Some(WaitError::Interrupted)

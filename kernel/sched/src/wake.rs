@@ -51,20 +51,34 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
     }
 }
 
-/// Wakes `task` if it sleeps as `wanted` says. Whether it did.
-fn wake_if(task: &TaskRef, wanted: impl Fn(Activity) -> bool) -> bool {
+/// What has come of waking a task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// It goes on.
+    Yes,
+    /// It did not sleep so.
+    NotAsleep,
+    /// It is frozen and sleeps on; when it is thawed it looks for itself.
+    Frozen,
+}
+
+/// Wakes `task` if it sleeps as `wanted` says.
+fn wake_if(task: &TaskRef, wanted: impl Fn(Activity) -> bool) -> Woken {
     let entity = task.entity();
     if !wanted(entity.activity()) {
-        return false;
+        return Woken::NotAsleep;
     }
     let mut state = entity.lock();
     if !wanted(entity.activity()) {
-        return false;
+        return Woken::NotAsleep;
+    }
+    if entity.is_frozen() {
+        return Woken::Frozen;
     }
     entity.set_activity(Activity::Runnable);
     if state.queued {
         // It has said that it will sleep but is still on its CPU: it stays there.
-        return true;
+        return Woken::Yes;
     }
     let last = entity.cpu();
     let target = if entity.context().is_running() && cpu::usable(&state.allowed).contains(last) {
@@ -76,11 +90,11 @@ fn wake_if(task: &TaskRef, wanted: impl Fn(Activity) -> bool) -> bool {
         place(task, &state)
     };
     enqueue_on(target, task, &mut state);
-    true
+    Woken::Yes
 }
 
 /// Wakes a task that sleeps, in whatever way.
-pub(crate) fn wake(task: &TaskRef) -> bool {
+pub(crate) fn wake(task: &TaskRef) -> Woken {
     wake_if(task, |activity| matches!(activity, Activity::Sleeping | Activity::Uninterruptible))
 }
 
@@ -88,7 +102,7 @@ pub(crate) fn wake(task: &TaskRef) -> bool {
 /// [`Entity::clear_interrupt`](crate::Entity::clear_interrupt). Signals do this. May be called from interrupts.
 pub fn interrupt(task: &TaskRef) {
     task.entity().mark_interrupted();
-    if !wake_if(task, |activity| activity == Activity::Sleeping) {
+    if wake_if(task, |activity| activity == Activity::Sleeping) != Woken::Yes {
         // If it is in user mode on another CPU, this brings it out.
         let number = task.entity().cpu();
         if number != machine::cpu::current() && task.entity().activity() == Activity::Runnable {

@@ -79,7 +79,7 @@ pub fn clone3(call: &Call<'_>, arguments: UserPtr<u8>, size: usize) -> Result<us
         return Err(Errno::E2BIG);
     }
     bytes.resize(CloneArguments::SIZE, 0);
-    start(call, &CloneRequest::for_clone3(&<[u64; 11]>::decode(&bytes))?)
+    start(call, &CloneRequest::for_clone3(&<[u64; 11]>::decode(&bytes), size)?)
 }
 
 /// The strings of a null-terminated array. `EFAULT`; `E2BIG` more than could ever be passed on.

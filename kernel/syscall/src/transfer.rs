@@ -20,6 +20,8 @@ const MOST: usize = 0x7fff_f000;
 const SMALL: usize = 256;
 /// The size of a piece.
 const PIECE: usize = 64 << 10;
+/// The size of the first piece of a read that may end early.
+const FIRST_PIECE: usize = 4 << 10;
 /// The most vectors of one call (`UIO_MAXIOV`).
 const VECTORS: usize = 1024;
 /// The first address that is none of user space.
@@ -84,9 +86,14 @@ fn read_range(file: &OpenFile, address: u64, length: usize, position: Position) 
         let mut buffer = [0; SMALL];
         return read_piece(file, address, &mut buffer[..length], position);
     }
-    let mut buffer = heap::try_zeroed(length.min(PIECE))?;
+    // Most reads of a seekable file end early: a large buffer, which has to be cleared, comes only for what is long.
+    let first = if file.is_stream() { PIECE } else { FIRST_PIECE };
+    let mut buffer = heap::try_zeroed(length.min(first))?;
     let mut done = 0;
     while done < length {
+        if done == first && buffer.len() < PIECE {
+            buffer = heap::try_zeroed((length - done).min(PIECE))?;
+        }
         let piece = buffer.len().min(length - done);
         let result = read_piece(file, address + done as u64, &mut buffer[..piece], position.advanced(done));
         let moved = match result {

@@ -82,6 +82,10 @@ impl Inode for Directory {
         Ok(self.of(self.fs.framework.mkdir(&self.container, name, attributes)?))
     }
 
+    fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(self.container.clone())
+    }
+
     fn watched(&self) {
         watch::watch_all(&self.fs.framework, self.fs.device, &self.container);
     }

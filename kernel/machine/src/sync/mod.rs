@@ -5,6 +5,7 @@
 //! | [`SpinLock`] | spinning | short sections that never block; kernel mode is not preempted, so nothing else is needed |
 //! | [`IrqLock`] | spinning, interrupts off | what an interrupt handler also takes: run queues, wait queues, timers |
 //! | [`Mutex`], [`RwLock`] | sleeping | sections that may block or take long; never in an interrupt |
+//! | [`CrowdLock`] | sleeping | the same, where very many read and few write |
 //!
 //! Every lock has a [`Rank`]; a thread takes locks in ascending rank only (see [`rank`] and [`order`]). Under
 //! `cfg(loom)` the locks and [`atomic`] are loom's.
@@ -19,6 +20,7 @@ mod primitive;
 #[path = "primitive_machine.rs"]
 mod primitive;
 
+mod crowd;
 mod hook;
 mod irq;
 pub mod order;
@@ -34,6 +36,7 @@ pub use core::sync::atomic;
 #[cfg(loom)]
 pub use loom::sync::atomic;
 
+pub use crowd::{CrowdLock, CrowdReadGuard, CrowdWriteGuard};
 pub use hook::Hook;
 pub use irq::{IrqGuard, IrqLock};
 pub use parker::{PARKER, Parker};

@@ -161,7 +161,7 @@ fn become_only_thread(task: &Arc<Task>) -> Result<(), Errno> {
         }
         state.executing = Some(task.tid());
         let others = state.threads.iter().filter(|thread| !Arc::ptr_eq(thread, task));
-        others.for_each(|thread| thread.call_attention());
+        others.for_each(|thread| thread.call_to_end());
     }
     let alone = || {
         let state = process.state();

@@ -56,6 +56,11 @@ pub fn before_user_mode(
     }
     loop {
         task.begin_attention();
+        if task.entity().should_freeze() {
+            task.stay_frozen();
+            // Signals may have come meanwhile.
+            continue;
+        }
         task.process().timers.check_processor_time(task);
         match next(task) {
             Next::End => return Fate::Ends,

@@ -164,7 +164,7 @@ fn is_dropped(process: &Process, actions: &ActionTable, info: &SignalInfo) -> bo
 /// Decides that the process ends, unless that was decided before, and calls all its threads.
 pub(crate) fn end_group(process: &Process, state: &mut ProcessState, end: End) {
     state.exit.get_or_insert(end);
-    state.threads.iter().for_each(|thread| thread.call_attention());
+    state.threads.iter().for_each(|thread| thread.call_to_end());
     process.stopped.wake_all();
 }
 

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpid};
 
 pub use state::State;
+use table::HIDDEN;
 pub use table::Table;
 
 /// A process of a job.
@@ -46,6 +47,11 @@ impl Job {
     /// A job without processes.
     pub fn new(text: String, grouped: bool) -> Self {
         Self { id: 0, members: Vec::new(), text, grouped, hidden: false, told: State::Running }
+    }
+
+    /// The number as a person sees it.
+    pub fn number(&self) -> usize {
+        self.id % HIDDEN
     }
 
     /// Adds a process that was just started.
@@ -116,7 +122,7 @@ impl Job {
     pub fn line(&self, mark: char) -> String {
         let state = self.state();
         let (core, more) = (state.core_note(), if state == State::Running { " &" } else { "" });
-        format!("[{}]{mark}  {:<24}{core}{}{more}", self.id, state.to_string(), self.text)
+        format!("[{}]{mark}  {:<24}{core}{}{more}", self.number(), state.to_string(), self.text)
     }
 
     /// The lines that show each of its processes.
@@ -129,7 +135,7 @@ impl Job {
             let last = if index + 1 == self.members.len() { more } else { "" };
             lines += &if index == 0 {
                 let core = whole.core_note();
-                format!("[{}]{mark} {process:>5} {:<24}{core}{}{last}", self.id, whole.to_string(), member.text)
+                format!("[{}]{mark} {process:>5} {:<24}{core}{}{last}", self.number(), whole.to_string(), member.text)
             } else {
                 let state = if member.state == whole { String::new() } else { member.state.to_string() };
                 format!("\n     {process:>5} {state:<22}| {}{last}", member.text)

@@ -4,6 +4,9 @@ use rustix::process::Pid;
 
 use super::{Job, State};
 
+/// The numbers of hidden jobs begin above this, so that a person's jobs are counted as if there were no others.
+pub const HIDDEN: usize = 1 << 32;
+
 /// How many ended processes are remembered for `wait PROCESS`.
 const REMEMBERED: usize = 1000;
 
@@ -31,7 +34,8 @@ impl Table {
     /// Takes a job in and returns its number: its own if it has one, else one more than the highest.
     pub fn insert(&mut self, mut job: Job) -> usize {
         if job.id == 0 {
-            job.id = self.jobs.iter().map(|job| job.id).max().unwrap_or(0) + 1;
+            let first = if job.hidden { HIDDEN } else { 0 };
+            job.id = self.jobs(job.hidden).map(|job| job.id).max().unwrap_or(first) + 1;
         }
         let id = job.id;
         let stopped = matches!(job.state(), State::Stopped(_));
@@ -139,7 +143,7 @@ impl Table {
             _ => {}
         }
         if let Ok(id) = name.parse::<usize>() {
-            return self.jobs(hidden).find(|job| job.id == id).map(|job| job.id).ok_or_else(missing);
+            return self.jobs(hidden).find(|job| job.number() == id).map(|job| job.id).ok_or_else(missing);
         }
         let mut fitting = self.jobs(hidden).filter(|job| match name.strip_prefix('?') {
             Some(part) => job.text.contains(part),
@@ -254,6 +258,19 @@ mod tests {
         table.take(2);
         table.take(3);
         assert_eq!(add(&mut table, "d", RUNS), 1);
+    }
+
+    #[test]
+    fn hidden_jobs_take_no_numbers() {
+        let mut table = Table::new();
+        let mut job = Job::new("x".into(), true);
+        job.hidden = true;
+        table.insert(job);
+        assert_eq!(add(&mut table, "a", RUNS), 1);
+        assert_eq!(marks(&table), "+ ");
+        let hidden = table.find(Some("%1"), true).unwrap();
+        assert_ne!(hidden, 1);
+        assert_eq!(table.get(hidden).unwrap().number(), 1);
     }
 
     #[test]

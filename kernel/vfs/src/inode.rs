@@ -210,6 +210,11 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EFAULT)
     }
 
+    /// What this inode shows as a file, for floors above that know its type: the container behind its directory.
+    fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+
     /// Somebody watches this inode with inotify from now on: what changes by itself begins to [`tell`](crate::tell).
     fn watched(&self) {}
 

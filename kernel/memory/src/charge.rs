@@ -12,6 +12,7 @@
 use crate::{Placement, frames};
 use base::{Errno, NodeId};
 use core::num::NonZeroU32;
+use core::sync::atomic::AtomicU64;
 use machine::frame::Frame;
 use machine::sync::Hook;
 
@@ -54,8 +55,14 @@ pub trait PageCharger: Sync {
     /// refused is a page fault's. Called with no lock held.
     fn relieve(&self, in_fault: bool) -> Relief;
 
-    /// Counts a page fault of the running task, or (`major`) that for one something had to be read.
-    fn count_fault(&self, major: bool);
+    /// Which of a task's words the charger keeps for itself.
+    fn word(&self) -> usize;
+
+    /// Counts a page fault of the task whose word this is.
+    fn count_fault(&self, word: &AtomicU64);
+
+    /// Counts that something had to be read for a page fault of the running task.
+    fn count_major_fault(&self);
 
     /// Pages of a kind that are charged now, to whomever.
     fn pages(&self, kind: ChargeKind) -> u64;
@@ -106,10 +113,10 @@ pub fn relieve_call() -> bool {
     CHARGER.get().is_some_and(|charger| charger.relieve(false) == Relief::Retry)
 }
 
-/// Counts a page fault of the running task, or (`major`) that for one something had to be read.
-pub fn count_fault(major: bool) {
+/// Counts that something had to be read for a page fault of the running task.
+pub fn count_major_fault() {
     if let Some(charger) = CHARGER.get() {
-        charger.count_fault(major);
+        charger.count_major_fault();
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
 };
 use alloc::sync::Arc;
 use base::Errno;
+use container::Member;
 use machine::{
     user::{Fault, UserContext},
     user_memory::FaultHandler,
@@ -118,7 +119,9 @@ fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
 fn resolve(task: &Task, address: u64, access: Access) -> Result<(), FaultError> {
     let space = task.space().map_err(|_| FaultError::NotMapped)?;
     task.count_fault();
-    charge::count_fault(false);
+    if let Some(charger) = charge::CHARGER.get() {
+        charger.count_fault(task.membership().word(charger.word()));
+    }
     space.fault_within(address, access, || task.memory_limits())
 }
 

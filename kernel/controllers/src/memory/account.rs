@@ -158,7 +158,7 @@ impl Accounts {
     }
 
     /// The account with this number, which was opened and is referred to.
-    pub fn get(&self, number: Number) -> &Account {
+    pub fn get(&self, number: Number) -> &'static Account {
         let (piece, index) = place(number);
         match self.pieces[piece].get() {
             Some(accounts) => &accounts[index],
@@ -221,13 +221,12 @@ impl Accounts {
         }
     }
 
-    /// Counts a page that came (1) or went (-1), by the CPU whose lock is held.
-    pub fn count(&self, number: Number, cpu: CpuId, node: NodeId, kind: ChargeKind, change: i64) {
-        let values = self.of_cpu(number, cpu);
+    /// Counts a page that came (1) or went (-1), in the figures of the CPU whose lock is held.
+    pub fn count(&self, values: &[AtomicI64], node: NodeId, kind: ChargeKind, change: i64) {
         let node = node.index().min(self.nodes - 1);
         values[node * KINDS + kind as usize].fetch_add(change, Relaxed);
         let event = if change > 0 { Event::PageIn } else { Event::PageOut };
-        values[self.nodes * KINDS + event as usize].fetch_add(change.abs(), Relaxed);
+        values[self.nodes * KINDS + event as usize].fetch_add(1, Relaxed);
     }
 
     /// Counts pages that are another account's now: so many more, or less, of a kind.
@@ -264,7 +263,8 @@ impl Accounts {
         values.iter().skip(which).step_by(self.stride).map(|value| value.load(Relaxed)).sum()
     }
 
-    fn of_cpu(&self, number: Number, cpu: CpuId) -> &[AtomicI64] {
+    /// What the account has counted on one CPU.
+    pub fn of_cpu(&self, number: Number, cpu: CpuId) -> &'static [AtomicI64] {
         let start = cpu.index() * self.stride;
         &self.get(number).values()[start..start + self.stride]
     }
@@ -308,7 +308,7 @@ impl Accounts {
 }
 
 impl Account {
-    fn values(&self) -> &[AtomicI64] {
+    fn values(&'static self) -> &'static [AtomicI64] {
         self.figures.get().map_or(&[], |figures| &figures.values)
     }
 }

@@ -40,7 +40,8 @@ pub struct Ledger {
 
 /// What a CPU has prepaid. The numbers are written with the lock held, and read without.
 struct Stock {
-    lock: IrqLock<()>,
+    /// The figures of the account on this CPU.
+    lock: IrqLock<&'static [AtomicI64]>,
     account: AtomicU32,
     pages: AtomicU64,
     /// The fewest pages since the peak was noted.
@@ -79,7 +80,7 @@ impl Ledger {
             accounts,
             root,
             stocks: PerCpu::new(|_| Stock {
-                lock: IrqLock::new(rank::PAGE_ACCOUNTS, ()),
+                lock: IrqLock::new(rank::PAGE_ACCOUNTS, &[]),
                 account: AtomicU32::new(0),
                 pages: AtomicU64::new(0),
                 lowest: AtomicU64::new(0),
@@ -125,15 +126,21 @@ impl Ledger {
     fn try_charge(&self, word: &AtomicU64, kind: ChargeKind, node: NodeId) -> Result<u32, Full> {
         let cpu = cpu::current();
         let stock = self.stocks.get(cpu);
-        let _locked = stock.lock.lock();
-        // Under the lock: see the head of this file.
-        let number = self.account_of(word);
+        let mut figures = stock.lock.lock();
+        // Under the lock: see the head of this file. The account that a stock is for is open, or its closing has not
+        // come to this CPU yet.
+        let mut number = word.load(Relaxed) as Number;
+        if number == 0 {
+            number = self.root;
+        }
         if stock.account.load(Relaxed) != number || stock.pages.load(Relaxed) == 0 {
+            number = self.accounts.open_for(number);
             self.refill(stock, number)?;
+            *figures = self.accounts.of_cpu(number, cpu);
         }
         stock.set(stock.pages.load(Relaxed) - 1);
         stock.kinds[kind as usize].fetch_add(1, Relaxed);
-        self.accounts.count(number, cpu, node, kind, 1);
+        self.accounts.count(*figures, node, kind, 1);
         Ok(make_note(number, kind))
     }
 
@@ -150,16 +157,17 @@ impl Ledger {
         let (number, kind) = read_note(note);
         let cpu = cpu::current();
         let stock = self.stocks.get(cpu);
-        let locked = stock.lock.lock();
-        let open = self.accounts.open_for(number);
+        let figures = stock.lock.lock();
         stock.kinds[kind as usize].fetch_sub(1, Relaxed);
-        self.accounts.count(open, cpu, node, kind, -1);
-        if stock.account.load(Relaxed) == number && number == open && stock.pages.load(Relaxed) < MOST {
+        if stock.account.load(Relaxed) == number && stock.pages.load(Relaxed) < MOST {
+            self.accounts.count(*figures, node, kind, -1);
             stock.pages.store(stock.pages.load(Relaxed) + 1, Relaxed);
             return;
         }
+        let open = self.accounts.open_for(number);
+        self.accounts.count(self.accounts.of_cpu(open, cpu), node, kind, -1);
         self.give_up(open, 1);
-        drop(locked);
+        drop(figures);
         self.accounts.release(number, 1);
     }
 

@@ -77,8 +77,16 @@ impl PageCharger for Ledger {
         if alive { Relief::Retry } else { Relief::Dying }
     }
 
-    fn count_fault(&self, major: bool) {
-        with_word(|word| self.count_event(word, if major { Event::MajorFault } else { Event::Fault }));
+    fn word(&self) -> usize {
+        INDEX
+    }
+
+    fn count_fault(&self, word: &AtomicU64) {
+        self.count_event(word, Event::Fault);
+    }
+
+    fn count_major_fault(&self) {
+        with_word(|word| self.count_event(word, Event::MajorFault));
     }
 
     fn pages(&self, kind: ChargeKind) -> u64 {

@@ -236,7 +236,7 @@ impl Content {
                 Source::Borrowed(bytes) if charge::copies_files() => {
                     let (frame, made) = self.copy(index, bytes)?;
                     if made {
-                        charge::count_fault(true);
+                        charge::count_major_fault();
                     }
                     return Ok(frame);
                 }

@@ -49,7 +49,8 @@ pub fn kill_largest(population: &Population, inside: &dyn Fn(&Task) -> bool, lim
         let threads = process.threads();
         let Some(task) = threads.iter().find(|thread| inside(thread)) else { continue };
         let Some(size) = size_of(&process) else { continue };
-        if is_dying(&process) {
+        // Its memory will come back.
+        if process.state().exit.is_some() {
             return Killed::Earlier;
         }
         let Some(score) = score(&process, size, limit) else { continue };
@@ -58,6 +59,13 @@ pub fn kill_largest(population: &Population, inside: &dyn Fn(&Task) -> bool, lim
         }
     }
     let Some((score, process, task)) = worst else { return Killed::Nobody };
+    let mut state = process.state();
+    if state.exit.is_some() {
+        // It ends by itself, or another CPU was faster.
+        return Killed::Earlier;
+    }
+    send::end_group(&process, &mut state, End::Killed { signal: Signal::KILL, core: false });
+    drop(state);
     let name = task.name();
     machine::log!(
         "process: out of memory: {} ({}) is killed: {} KiB in memory, score {score} pages, oom_score_adj {}",
@@ -66,7 +74,6 @@ pub fn kill_largest(population: &Population, inside: &dyn Fn(&Task) -> bool, lim
         size_of(&process).unwrap_or(0) * 4,
         process.oom_score_adj.load(Relaxed),
     );
-    send::end_group(&process, &mut process.state(), End::Killed { signal: Signal::KILL, core: false });
     Killed::Task(task)
 }
 
@@ -76,10 +83,6 @@ fn size_of(process: &Process) -> Option<u64> {
     let size = space.size_in_memory();
     sched::drop_later(space);
     Some(size)
-}
-
-fn is_dying(process: &Process) -> bool {
-    matches!(process.state().exit, Some(End::Killed { signal: Signal::KILL, .. }))
 }
 
 /// The score, in pages; none for a process that is spared.

@@ -136,6 +136,16 @@ impl Subsystem for Bc {
     }
 
     fn charge(payer: Lineage<'_, Self>, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
+        if payer.is_root() {
+            // The way of all who are in no container: nobody else has to agree.
+            let counter = payer.own().counter(resource);
+            if !counter.take(amount, severity) {
+                counter.fail();
+                return Err(Refused);
+            }
+            counter.keep(amount);
+            return Ok(());
+        }
         let taken =
             payer.charge(|bc| bc.counter(resource).take(amount, severity), |bc| bc.counter(resource).give_up(amount));
         taken.map_err(|full| {

@@ -1,5 +1,6 @@
 //! Tests of the VFS as a whole.
 
+mod copies;
 mod files;
 mod inotify;
 mod mounts;

@@ -1,7 +1,7 @@
 //! What the lower floors call up to, filled in once at boot.
 
 use crate::{command_line::CommandLine, memory_users};
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use base::{
     CpuSet, Errno, NodeSet,
     device::{Device, DeviceAccess},
@@ -26,8 +26,10 @@ use process::{
     faults::UserCopies,
     scheduling::{CONFINEMENT, Confinement},
 };
-use sched::OnlineChange;
-use sched::{FREEZE_KEEPER, FreezeKeeper, Schedulable};
+use sched::{
+    FREEZE_KEEPER, FreezeKeeper, OnlineChange, Schedulable,
+    policy::{Domain, Reach},
+};
 use vfs::{DEVICE_GUARD, DeviceGuard};
 
 /// The serial terminals, for the interrupt that brings bytes.
@@ -88,6 +90,13 @@ impl TaskControl for Confined {
         if let Some(task) = task_of(member) {
             task.confine(cpus);
         }
+    }
+
+    fn set_domains(&self, domains: &[cpuset::Domain]) {
+        let reach = |level| Reach::from_raw(level);
+        let domains: Vec<_> =
+            domains.iter().map(|&cpuset::Domain { cpus, level }| Domain { cpus, reach: reach(level) }).collect();
+        sched::set_domains(&domains);
     }
 
     fn has_cpu(&self, member: &dyn Member) -> bool {

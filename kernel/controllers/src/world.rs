@@ -1,6 +1,6 @@
 //! A small world for the tests of controllers: a framework with one hierarchy, and tasks that only live and die.
 
-use crate::cpuset::{TASKS, TaskControl};
+use crate::cpuset::{Domain, TASKS, TaskControl};
 use crate::freezer::{self, Freezer, Freezing, TaskFreezer};
 use base::{
     Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid,
@@ -119,6 +119,15 @@ impl Member for Task {
 
 struct Control;
 
+std::thread_local! {
+    static DOMAINS: core::cell::RefCell<String> = const { core::cell::RefCell::new(String::new()) };
+}
+
+/// The balancing domains that this thread has last set, each as its CPUs and how far quick searches go.
+pub fn domains() -> String {
+    DOMAINS.with(|shown| shown.borrow().clone())
+}
+
 fn own(task: &dyn Member) -> &Task {
     task.as_any().downcast_ref().expect("all members of this world are its tasks")
 }
@@ -126,6 +135,12 @@ fn own(task: &dyn Member) -> &Task {
 impl TaskControl for Control {
     fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet) {
         *own(task).cpus.lock().unwrap() = *cpus;
+    }
+    fn set_domains(&self, domains: &[Domain]) {
+        let mut lists: Vec<String> =
+            domains.iter().map(|domain| std::format!("{} to {}", domain.cpus, domain.level)).collect();
+        lists.sort();
+        DOMAINS.with(|shown| *shown.borrow_mut() = lists.join("; "));
     }
     fn has_cpu(&self, task: &dyn Member) -> bool {
         own(task).cpus.lock().unwrap().intersects(&machine::cpu::online())

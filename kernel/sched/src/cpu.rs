@@ -6,7 +6,7 @@
 //! whoever runs there next ([`finish_switch`]).
 
 use crate::{
-    Activity, Schedulable, clock,
+    Activity, Schedulable, clock, domain,
     policy::{BALANCE_INTERVAL, Queue, ROTATION, balance, balance::CpuState},
     timer::{self, TimerQueue},
 };
@@ -69,6 +69,10 @@ pub(crate) struct Cpu {
     tick_at: AtomicU64,
     /// What the hardware's timer was last set to; `u64::MAX` once it has fired.
     pub(crate) armed_for: AtomicU64,
+    /// Whom it takes tasks from.
+    pub(crate) domain: domain::Membership,
+    /// Another CPU of the domain, which has too much to do, wants it to look farther than it would.
+    asked: AtomicBool,
     /// Whether it is to take tasks; else it goes to [`online`](crate::online), or is there.
     pub(crate) serves: AtomicBool,
     /// Whether it is parked there.
@@ -164,6 +168,8 @@ impl Cpu {
             timers: TimerQueue::new(),
             tick_at: AtomicU64::new(u64::MAX),
             armed_for: AtomicU64::new(u64::MAX),
+            domain: domain::Membership::of_all(),
+            asked: AtomicBool::new(false),
             serves: AtomicBool::new(true),
             parked: AtomicBool::new(false),
         }
@@ -233,9 +239,8 @@ impl Cpu {
         }
     }
 
-    /// Takes tasks from CPUs that have more to do. Returns whether anything came.
-    fn pull(&'static self, rotate: bool) -> bool {
-        let mut candidates = machine::cpu::online();
+    /// Takes tasks from CPUs of `candidates` that have more to do. Returns whether anything came.
+    fn pull(&'static self, mut candidates: CpuSet, rotate: bool) -> bool {
         let mut any = false;
         while let Some(source) = balance::busiest(self.number, &candidates, state).and_then(get) {
             // What a CPU on its way offline takes goes elsewhere at once, maybe back to where it was: without end.
@@ -265,6 +270,14 @@ impl Cpu {
             }
         }
         any
+    }
+}
+
+impl Cpu {
+    /// Takes work from near by, or, if another CPU has asked for that, from the whole domain.
+    fn look_for_work(&'static self) -> bool {
+        let asked = self.asked.swap(false, SeqCst);
+        self.pull(if asked { self.peers() } else { self.near_peers() }, false)
     }
 }
 
@@ -356,7 +369,7 @@ fn next(cpu: &'static Cpu) -> Option<TaskRef> {
     let mut queue = cpu.queue.lock();
     if queue.members.waiting() == 0 && !queue.closed {
         drop(queue);
-        cpu.pull(false);
+        cpu.pull(cpu.near_peers(), false);
         queue = cpu.queue.lock();
     }
     // Who waits at a CPU that goes offline is taken elsewhere.
@@ -430,7 +443,7 @@ pub fn run_this_cpu() -> ! {
         let off = interrupts::off();
         if !cpu.serves.load(SeqCst) && !cpu.has_later.load(SeqCst) {
             crate::online::stay_parked(cpu, off);
-        } else if cpu.resched.load(SeqCst) || cpu.tasks.load(SeqCst) > 0 || cpu.pull(false) {
+        } else if cpu.resched.load(SeqCst) || cpu.tasks.load(SeqCst) > 0 || cpu.look_for_work() {
             drop(off);
             reschedule(Reason::Preempted);
         } else if cpu.has_later.load(SeqCst) {
@@ -472,22 +485,23 @@ pub fn on_timer() {
     let crowded = queue.members.waiting() > 0;
     drop(queue);
     if balance {
-        cpu.pull(rotate);
+        cpu.pull(cpu.peers(), rotate);
         if crowded {
-            call_idle(cpu.number);
+            call_idle(cpu);
         }
     }
     cpu.plan(&cpu.queue.lock());
 }
 
 /// Has the nearest CPU that idles look whether it can take a task from here: it has no timer to make it look.
-fn call_idle(here: CpuId) {
+fn call_idle(here: &Cpu) {
     let topology = machine::topology::get();
-    let node = topology.node_of(here);
-    let online = machine::cpu::online();
-    let idle = online.iter().filter(|&cpu| state(cpu).is_idle());
+    let node = topology.node_of(here.number);
+    let peers = here.peers();
+    let idle = peers.iter().filter(|&cpu| state(cpu).is_idle());
     let nearest = idle.min_by_key(|&cpu| topology.distance(node, topology.node_of(cpu)));
     if let Some(cpu) = nearest.and_then(get) {
+        cpu.asked.store(true, SeqCst);
         cpu.kick();
     }
 }

@@ -23,6 +23,7 @@ extern crate std;
 
 mod clock;
 mod cpu;
+mod domain;
 mod entity;
 mod freeze;
 mod observer;
@@ -35,6 +36,7 @@ mod wake;
 
 pub use clock::load_averages;
 pub use cpu::{CpuStatistics, account, initialize, on_reschedule, on_timer, run_this_cpu};
+pub use domain::set_domains;
 pub use entity::{Activity, Entity, Schedulable};
 pub use freeze::{
     FREEZE_KEEPER, FreezeKeeper, Freezing, exempt, freeze, let_end, mark_frozen, progress, stay_if_wanted, thaw,

@@ -3,6 +3,7 @@
 use crate::{
     Activity, Nice, Schedulable,
     cpu::{self, Cpu, Reason, TaskRef},
+    domain,
     entity::RunState,
     policy::placement,
 };
@@ -13,9 +14,10 @@ use machine::topology;
 
 /// The CPU on which a task that belongs nowhere should go on.
 pub(crate) fn place(task: &TaskRef, state: &RunState) -> &'static Cpu {
-    let allowed = cpu::usable(&state.allowed);
+    let last = task.entity().cpu();
+    let choice = domain::choice(cpu::usable(&state.allowed), last, true);
     let here = machine::cpu::current();
-    let chosen = placement::wake_up(&allowed, task.entity().cpu(), here, topology::get(), cpu::state).unwrap_or(here);
+    let chosen = placement::wake_up(&choice, last, here, topology::get(), cpu::state).unwrap_or(here);
     known(chosen)
 }
 
@@ -116,8 +118,8 @@ pub fn interrupt(task: &TaskRef) {
 pub fn start(task: TaskRef) {
     let mut state = task.entity().lock();
     let here = machine::cpu::current();
-    let allowed = cpu::usable(&state.allowed);
-    let chosen = placement::new_task(&allowed, here, topology::get(), cpu::state).unwrap_or(here);
+    let choice = domain::choice(cpu::usable(&state.allowed), here, false);
+    let chosen = placement::new_task(&choice, here, topology::get(), cpu::state).unwrap_or(here);
     enqueue_on(known(chosen), &task, &mut state);
 }
 

@@ -1,16 +1,18 @@
 //! The decisions of the scheduler as pure values: no clock, no lock, no CPU of their own.
 //!
 //! [`Queue`] orders the runnable tasks of one CPU, [`placement`] says where a task goes that wakes up or is new,
-//! [`balance`] which CPU may take a task from which other. The scheduler proper calls them under its locks; the
+//! [`balance`] which CPU may take a task from which other, [`Domain`] among which CPUs. The scheduler proper calls them under its locks; the
 //! simulator at the end of this folder calls the same functions for thousands of tasks.
 
 pub mod balance;
+mod domain;
 pub mod placement;
 mod queue;
 #[cfg(test)]
 mod simulation;
 mod weight;
 
+pub use domain::{Domain, Reach};
 pub use queue::{Queue, Standing};
 pub use weight::{Nice, Weight};
 

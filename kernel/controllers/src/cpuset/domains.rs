@@ -1,0 +1,134 @@
+//! Balancing domains: the connected groups of overlapping cpusets that have `sched_load_balance`.
+//!
+//! While the root has it there is one domain, since the root overlaps all. A CPU in no group is not balanced at all.
+//! `sched_relax_domain_level` says how far a search goes that must be quick: 0 not at all, 1 the threads of a core, 2
+//! the cores of a package, 3 the node, 4 the nearest nodes, 5 the whole domain; -1 has no wish. Of the wishes in one
+//! group the largest holds, 5 if there is none.
+
+use super::{Cpuset, TASKS};
+use alloc::vec::Vec;
+use base::{CpuSet, Errno, number};
+use container::Node;
+use machine::sync::{Mutex, atomic::Ordering::Relaxed, rank};
+
+/// The level of a container without a wish.
+pub(super) const NO_WISH: i8 = -1;
+/// The farthest level.
+const FARTHEST: i8 = 5;
+
+/// A group of CPUs that are balanced among each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Domain {
+    /// The CPUs.
+    pub cpus: CpuSet,
+    /// How far quick searches go, 0 to 5.
+    pub level: u8,
+}
+
+/// The domains that sets with the flag make, each given with its wish.
+fn connected(sets: impl IntoIterator<Item = (CpuSet, i8)>) -> Vec<Domain> {
+    let mut groups: Vec<(CpuSet, i8)> = Vec::new();
+    for (mut cpus, mut level) in sets {
+        // Whatever the new set overlaps becomes one group with it.
+        groups.retain(|group| {
+            let apart = !group.0.intersects(&cpus);
+            if !apart {
+                cpus = cpus.or(&group.0);
+                level = level.max(group.1);
+            }
+            apart
+        });
+        if !cpus.is_empty() {
+            groups.push((cpus, level));
+        }
+    }
+    let level = |wish: i8| if wish == NO_WISH { FARTHEST as u8 } else { wish as u8 };
+    groups.into_iter().map(|(cpus, wish)| Domain { cpus, level: level(wish) }).collect()
+}
+
+/// Makes the domains anew from the tree that `node` belongs to. Locks: takes one of rank `CONTROLLER_RULE`.
+pub(super) fn rebuild(node: &Node<'_, Cpuset>) {
+    // One at a time: who comes last has seen all changes.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(rank::CONTROLLER_RULE, ());
+    let _one = ONE_AT_A_TIME.lock();
+    let mut root = node.clone();
+    while let Some(parent) = root.parent() {
+        root = parent;
+    }
+    let mut sets = Vec::new();
+    root.for_each_below(|node| {
+        let state = node.state();
+        if state.load_balance.load(Relaxed) {
+            let cpus = if node.is_root() { machine::cpu::possible() } else { state.cpus() };
+            sets.push((cpus, state.relax_level.load(Relaxed)));
+        }
+    });
+    if let Some(tasks) = TASKS.get() {
+        tasks.set_domains(&connected(sets));
+    }
+}
+
+/// Writes `sched_load_balance`.
+pub(super) fn store_balance(node: &Node<'_, Cpuset>, text: &str) -> Result<(), Errno> {
+    let flag = number::parse_flag(text)?;
+    if node.state().load_balance.swap(flag, Relaxed) != flag {
+        rebuild(node);
+    }
+    Ok(())
+}
+
+/// Writes `sched_relax_domain_level`. `EINVAL` unless it is -1 to 5.
+pub(super) fn store_level(node: &Node<'_, Cpuset>, text: &str) -> Result<(), Errno> {
+    let level = i8::try_from(number::parse_signed(text)?).map_err(|_| Errno::EINVAL)?;
+    if !(NO_WISH..=FARTHEST).contains(&level) {
+        return Err(Errno::EINVAL);
+    }
+    if node.state().relax_level.swap(level, Relaxed) != level {
+        rebuild(node);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::CpuId;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn set(cpus: &[u32]) -> CpuSet {
+        cpus.iter().map(|&cpu| CpuId::new(cpu)).collect()
+    }
+
+    #[test]
+    fn a_set_that_bridges_two_groups_makes_one() {
+        let domains = connected([(set(&[0, 1]), -1), (set(&[4, 5]), 1), (set(&[2]), 0), (set(&[1, 4]), 3)]);
+        assert_eq!(domains.len(), 2);
+        assert!(domains.contains(&Domain { cpus: set(&[0, 1, 4, 5]), level: 3 }));
+        assert!(domains.contains(&Domain { cpus: set(&[2]), level: 0 }));
+    }
+
+    proptest! {
+        /// Two CPUs are in one domain exactly if a chain of overlapping sets leads from one to the other.
+        #[test]
+        fn domains_are_the_connected_groups(sets in prop::collection::vec(prop::collection::btree_set(0u32..12, 0..4), 0..8)) {
+            let domains = connected(sets.iter().map(|cpus| (cpus.iter().map(|&cpu| CpuId::new(cpu)).collect(), -1)));
+            let mut reached: Vec<BTreeSet<u32>> = (0..12).map(|cpu| BTreeSet::from([cpu])).collect();
+            for _ in 0..12 {
+                for group in &mut reached {
+                    let more: BTreeSet<u32> = sets.iter().filter(|set| !set.is_disjoint(group)).flatten().copied().collect();
+                    group.extend(more);
+                }
+            }
+            for cpu in 0..12 {
+                let domain = domains.iter().find(|domain| domain.cpus.contains(CpuId::new(cpu)));
+                let in_a_set = sets.iter().any(|set| set.contains(&cpu));
+                prop_assert_eq!(domain.is_some(), in_a_set);
+                if let Some(domain) = domain {
+                    let members: BTreeSet<u32> = domain.cpus.iter().map(|cpu| cpu.raw()).collect();
+                    prop_assert_eq!(&members, &reached[cpu as usize]);
+                }
+            }
+        }
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! All files show nanoseconds unless said. `cpuacct.usage` (writing `0` starts all figures of this container anew),
 //! `usage_user`, `usage_sys`; `usage_percpu`, `usage_percpu_user`, `usage_percpu_sys` with a figure for each possible
-//! CPU; `usage_all`, a table of CPU, user and system time; `stat`, user and system time in 1/100 s.
+//! CPU; `usage_all`, a table of CPU, user and system time; `stat`, user and system time in 1/100 s; `load`, the CPU time
+//! of the last complete 10 s in percent of one CPU, which a reset leaves alone.
 //! Rule: interfaces.md, section 11.
 //!
 //! A charge touches only the task's own container, in a counter of the CPU that it ran on: depth and number of
@@ -17,6 +18,10 @@ use core::ops::{Add, Sub};
 use machine::cpu::PerCpu;
 use machine::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::sync::{Arc, Mutex, SpinLock, rank};
+use machine::time;
+
+/// The interval that `load` is about, in nanoseconds. Intervals start at multiples of it since boot.
+const INTERVAL: u64 = 10_000_000_000;
 
 /// Nanoseconds of 1/100 s.
 const TICK: u64 = 10_000_000;
@@ -39,6 +44,40 @@ type Counters = PerCpu<Counter>;
 struct Counter {
     user: AtomicU64,
     system: AtomicU64,
+    recent: [Recent; 4],
+}
+
+/// The time charged in one interval, which is told apart from those before by its number: 24 bits of that, 40 of the
+/// time. Interval *n* is kept in place *n* mod 4, so that a reader of the last one has another two to look.
+#[derive(Default)]
+struct Recent(AtomicU64);
+
+impl Recent {
+    const TIME: u64 = (1 << 40) - 1;
+
+    fn tag(interval: u64) -> u64 {
+        interval << 40
+    }
+
+    /// Adds time of an interval, unless a later one has the place already.
+    fn add(&self, interval: u64, time: u64) {
+        let tag = Self::tag(interval);
+        let add = |old: u64| {
+            let before = match (old & !Self::TIME).cmp(&tag) {
+                core::cmp::Ordering::Equal => old & Self::TIME,
+                core::cmp::Ordering::Less => 0,
+                core::cmp::Ordering::Greater => return None,
+            };
+            Some(tag | (before + time).min(Self::TIME))
+        };
+        // Refused is time of an interval that nobody asks for any more.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, add);
+    }
+
+    fn of(&self, interval: u64) -> u64 {
+        let value = self.0.load(Relaxed);
+        if value & !Self::TIME == Self::tag(interval) { value & Self::TIME } else { 0 }
+    }
 }
 
 /// User and system time.
@@ -74,6 +113,23 @@ impl Counter {
         self.system.fetch_add(time.system, Relaxed);
     }
 
+    fn add_now(&self, time: Time) {
+        self.add(time);
+        let interval = time::now() / INTERVAL;
+        self.recent[interval as usize % 4].add(interval, time.both());
+    }
+
+    /// Gives everything to another counter.
+    fn hand_to(&self, heir: &Self) {
+        heir.add(self.take());
+        for (own, other) in self.recent.iter().zip(&heir.recent) {
+            let value = own.0.swap(0, Relaxed);
+            if value & Recent::TIME != 0 {
+                other.add(value >> 40, value & Recent::TIME);
+            }
+        }
+    }
+
     fn get(&self) -> Time {
         Time { user: self.user.load(Relaxed), system: self.system.load(Relaxed) }
     }
@@ -96,6 +152,7 @@ impl Subsystem for Cpuacct {
         ControlFile::read_node("usage_percpu_sys", |node, out| show_each(node, out, |time| time.system)),
         ControlFile::read_node("usage_all", show_table),
         ControlFile::read_node("stat", show_stat),
+        ControlFile::read_node("load", show_load),
     ];
 
     fn create(parent: &Self) -> Result<Self, Errno> {
@@ -107,7 +164,7 @@ impl Subsystem for Cpuacct {
     }
 
     fn charge_time(&self, cpu: CpuId, user: u64, system: u64) {
-        self.counters.get(cpu).add(Time { user, system });
+        self.counters.get(cpu).add_now(Time { user, system });
     }
 }
 
@@ -126,7 +183,7 @@ impl Cpuacct {
         let Some(parent) = &self.parent else { return };
         let _alone = self.handing_on.lock();
         for (cpu, counter) in self.counters.iter() {
-            parent.get(cpu).add(counter.take());
+            counter.hand_to(parent.get(cpu));
         }
     }
 }
@@ -180,6 +237,19 @@ fn show_table(node: &Node<'_, Cpuacct>, out: &mut dyn Write) -> fmt::Result {
 fn show_stat(node: &Node<'_, Cpuacct>, out: &mut dyn Write) -> fmt::Result {
     let Time { user, system } = total(node);
     writeln!(out, "user {}\nsystem {}", user / TICK, system / TICK)
+}
+
+/// What was charged in the last complete interval, here and below. If nothing was, the figure of an earlier one is gone.
+fn show_load(node: &Node<'_, Cpuacct>, out: &mut dyn Write) -> fmt::Result {
+    let _alone = node.state().handing_on.lock();
+    let mut sum = 0;
+    if let Some(last) = (time::now() / INTERVAL).checked_sub(1) {
+        node.for_each_below(|node| {
+            let counters = node.state().counters.iter();
+            sum += counters.map(|(_, counter)| counter.recent[last as usize % 4].of(last)).sum::<u64>();
+        });
+    }
+    writeln!(out, "{}", sum * 100 / INTERVAL)
 }
 
 /// Only `0` can be written.
@@ -267,7 +337,73 @@ mod tests {
         assert_eq!(world.read("/a", "cpuacct.stat"), "user 2\nsystem 1\n");
     }
 
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(ns: u64) {
+        machine::host::set_clock(Some(ns));
+    }
+
+    #[test]
+    fn load_is_that_of_the_last_complete_interval() {
+        let world = World::with("cpuacct").mkdir("/a").mkdir("/a/b");
+        let task = world.spawn_in("/a/b");
+        at(12 * SECOND);
+        world.run(&task, 0, 6 * SECOND, SECOND);
+        world.run(&task, 1, 5 * SECOND, 0);
+        assert_eq!(world.read("/a", "cpuacct.load"), "0\n");
+        at(20 * SECOND);
+        world.write("/a", "cpuacct.usage", "0").unwrap();
+        assert_eq!(
+            (world.read("/a", "cpuacct.load"), world.read("/", "cpuacct.load")),
+            ("120\n".into(), "120\n".into())
+        );
+        world.exit(&task);
+        world.rmdir("/a/b").unwrap();
+        assert_eq!(world.read("/a", "cpuacct.load"), "120\n");
+        at(30 * SECOND);
+        assert_eq!(world.read("/a", "cpuacct.load"), "0\n");
+        machine::host::set_clock(None);
+    }
+
+    /// The rule as it is written: what is over is closed at each charge and each read.
+    #[derive(Default)]
+    struct Load {
+        interval: u64,
+        time: u64,
+        value: u64,
+    }
+
+    impl Load {
+        fn close(&mut self, now: u64) {
+            match now / super::INTERVAL - self.interval {
+                0 => return,
+                1 => self.value = self.time * 100 / super::INTERVAL,
+                _ => self.value = 0,
+            }
+            (self.interval, self.time) = (now / super::INTERVAL, 0);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn load_follows_the_rule(steps in proptest::collection::vec((0..25 * SECOND, 0u32..4, 0..9 * SECOND, any::<bool>()), 1..40)) {
+            let world = World::with("cpuacct").mkdir("/a");
+            let task = world.spawn_in("/a");
+            let (mut now, mut model) = (0, Load::default());
+            for (later, cpu, time, read) in steps {
+                now += later / 2;
+                at(now);
+                model.close(now);
+                if read {
+                    prop_assert_eq!(world.read("/a", "cpuacct.load"), format!("{}\n", model.value));
+                } else {
+                    model.time += time;
+                    world.run(&task, cpu, time, 0);
+                }
+            }
+            machine::host::set_clock(None);
+        }
+
         /// Time is charged, containers come and go: nothing is lost or counted twice at the top.
         #[test]
         fn the_root_shows_all_time_ever_charged(

@@ -56,13 +56,16 @@ pub(super) fn rebuild(node: &Node<'_, Cpuset>) {
         root = parent;
     }
     let mut sets = Vec::new();
-    root.for_each_below(|node| {
+    let mut add = |node: &Node<'_, Cpuset>| {
         let state = node.state();
         if state.load_balance.load(Relaxed) {
             let cpus = if node.is_root() { machine::cpu::possible() } else { state.cpus() };
             sets.push((cpus, state.relax_level.load(Relaxed)));
         }
-    });
+    };
+    root.for_each_below(&mut add);
+    // A container that is just being made is not in its parent's list yet; twice does no harm.
+    add(node);
     if let Some(tasks) = TASKS.get() {
         tasks.set_domains(&connected(sets));
     }

@@ -54,6 +54,9 @@ pub struct Qemu {
     /// Count instructions as time, so that every run takes the same (one CPU under TCG)
     #[arg(long)]
     pub icount: bool,
+    /// Build the kernel for so many container hierarchies, the dummy included [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..))]
+    pub max_hierarchies: Option<u8>,
     /// Boot this initramfs (cpio newc, raw or gzip) instead of the one built from user/
     #[arg(long, value_name = "FILE", conflicts_with = "add")]
     pub initramfs: Option<PathBuf>,

@@ -19,6 +19,8 @@ pub struct Variant {
     pub release: bool,
     /// With the in-kernel suites inside.
     pub test: bool,
+    /// How many container hierarchies there can be, if not as many as usual.
+    pub max_hierarchies: Option<u8>,
 }
 
 impl Variant {
@@ -54,6 +56,9 @@ pub fn build(variant: Variant, toolchain: &Toolchain) -> Result<Kernel> {
     }
     if variant.test {
         cargo.args(["--features", "test"]);
+    }
+    if let Some(most) = variant.max_hierarchies {
+        cargo.env("MENAGERIE_MAX_HIERARCHIES", most.to_string());
     }
     progress::run("Building the kernel", &mut cargo)?;
     let profile = if variant.release { "release" } else { "debug" };

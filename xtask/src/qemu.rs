@@ -52,7 +52,11 @@ fn prepare(options: &Qemu, run: &RunFolder) -> Result<Machine> {
     let toolchain = setup::for_building()?;
     setup::for_booting(options.machine.firmware)?;
     let lock = BuildLock::take()?;
-    let variant = kernel::Variant { release: !options.debug, test: options.test.is_some() };
+    let variant = kernel::Variant {
+        release: !options.debug,
+        test: options.test.is_some(),
+        max_hierarchies: options.max_hierarchies,
+    };
     let kernel = kernel::build(variant, &toolchain)?;
     let initramfs = match &options.initramfs {
         Some(file) => fs::canonicalize(file).with_context(|| format!("cannot read {}", file.display()))?,

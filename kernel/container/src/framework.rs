@@ -19,8 +19,20 @@ use machine::sync::{
     rank,
 };
 
-/// How many hierarchies there can be, the dummy included: 2 to 255.
-pub const MAX_HIERARCHIES: usize = 16;
+/// How many hierarchies there can be, the dummy included: 2 to 255. 16, unless `MENAGERIE_MAX_HIERARCHIES` says
+/// otherwise when the kernel is built.
+pub const MAX_HIERARCHIES: usize = match option_env!("MENAGERIE_MAX_HIERARCHIES") {
+    Some(text) => decimal(text),
+    None => 16,
+};
+const _: () = assert!(2 <= MAX_HIERARCHIES && MAX_HIERARCHIES <= 255, "MENAGERIE_MAX_HIERARCHIES is 2 to 255");
+
+const fn decimal(text: &str) -> usize {
+    match usize::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("MENAGERIE_MAX_HIERARCHIES is no number"),
+    }
+}
 
 /// The option words of a mount; no subsystem may be called so.
 pub(crate) const OPTION_WORDS: &[&str] = &[
@@ -163,7 +175,7 @@ impl Framework {
             roots,
             dummy,
             manage: CrowdLock::new(rank::MANAGE),
-            active: SpinLock::new(rank::HIERARCHIES, Default::default()),
+            active: SpinLock::new(rank::HIERARCHIES, [const { None }; MAX_HIERARCHIES]),
             sets,
             root_set,
             switches: Switches::default(),

@@ -76,7 +76,10 @@ impl Workshop {
         let toolchain = setup::for_building()?;
         setup::for_booting(shape(options, USUAL).firmware)?;
         let _lock = BuildLock::take()?;
-        let kernel = kernel::build(kernel::Variant { release: !options.debug, test: test_kernel }, &toolchain)?;
+        let kernel = kernel::build(
+            kernel::Variant { release: !options.debug, test: test_kernel, max_hierarchies: None },
+            &toolchain,
+        )?;
         let initramfs = userland::build(&userland::Contents { added: &[], for_tests: true }, &run)?;
         let accelerator = acceleration::choose(options.accel, false, &run)?;
         Ok(Self { run, kernel, initramfs, accelerator, cpu_model: options.cpu.clone() })

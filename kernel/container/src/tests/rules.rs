@@ -57,11 +57,13 @@ fn each_wrong_mount_has_its_errno() {
 #[test]
 fn numbers_are_given_lowest_first_and_run_out() {
     let (framework, ..) = framework();
-    let mut mounts: alloc::vec::Vec<Mounted> =
-        (1..16).map(|number| mount(&framework, &alloc::format!("none,name=n{number}")).unwrap()).collect();
+    let mut mounts: alloc::vec::Vec<Mounted> = (1..crate::MAX_HIERARCHIES)
+        .map(|number| mount(&framework, &alloc::format!("none,name=n{number}")).unwrap())
+        .collect();
     assert_eq!(mount(&framework, "apples").err(), Some(Errno::ENOSPC));
-    drop(mounts.remove(4));
-    assert_eq!(mount(&framework, "apples").unwrap().hierarchy().number(), 5);
+    let middle = mounts.len() / 2;
+    drop(mounts.remove(middle));
+    assert_eq!(mount(&framework, "apples").unwrap().hierarchy().number(), middle + 1);
 }
 
 #[test]

@@ -22,11 +22,15 @@ macro_rules! bit_set {
 
             /// The set of the first `count` numbers (all that the build can name, if `count` is larger).
             pub const fn first(count: usize) -> Self {
+                let count = if count < $max { count } else { $max };
                 let mut set = Self::EMPTY;
-                let mut index = 0;
-                while index < count && index < $max {
-                    set.words[index / 64] |= 1 << (index % 64);
-                    index += 1;
+                let mut word = 0;
+                while word < count / 64 {
+                    set.words[word] = u64::MAX;
+                    word += 1;
+                }
+                if count % 64 != 0 {
+                    set.words[word] = (1 << (count % 64)) - 1;
                 }
                 set
             }
@@ -143,6 +147,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::{collections::BTreeSet, vec::Vec};
+
+    #[test]
+    fn the_first_numbers_are_those_below_the_count() {
+        for count in [0, 1, 63, 64, 65, 128, MAX_CPUS - 1, MAX_CPUS, MAX_CPUS + 1] {
+            let first = CpuSet::first(count);
+            assert_eq!(first.count(), count.min(MAX_CPUS));
+            assert!(first.iter().enumerate().all(|(index, cpu)| cpu.index() == index), "{count}");
+        }
+    }
 
     proptest! {
         #[test]

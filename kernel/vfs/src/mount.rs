@@ -96,9 +96,12 @@ impl Location {
 
     /// Takes set-ID bits away after a write by somebody without CAP_FSETID.
     pub(crate) fn drop_set_id(&self, who: &Credentials) -> Result<(), Errno> {
+        if who.has(Capabilities::FSETID) {
+            return Ok(());
+        }
         let ownership = self.inode.ownership();
         let kept = permission::without_set_id(ownership.permissions);
-        if kept == ownership.permissions || who.has(Capabilities::FSETID) {
+        if kept == ownership.permissions {
             return Ok(());
         }
         self.inode.change_metadata(&MetadataChange { permissions: Some(kept), ..MetadataChange::default() })

@@ -9,11 +9,7 @@ use crate::{
     member::Member,
     notice::Notice,
 };
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{borrow::Cow, format, string::ToString, vec::Vec};
 use base::{Capabilities, Credentials, Errno, number};
 use machine::sync::{Arc, atomic::Ordering::SeqCst};
 
@@ -36,7 +32,7 @@ pub(crate) struct FileTable {
 }
 
 struct Entry {
-    name: String,
+    name: Cow<'static, str>,
     source: Source,
     readable: bool,
     writable: bool,
@@ -100,7 +96,7 @@ impl FileTable {
             let subsystem = framework.subsystem(index);
             let bare = subsystem.bare_names() && (no_prefix || dialect == Dialect::Container);
             entries.extend(subsystem.files().into_iter().enumerate().map(|(file, traits)| Entry {
-                name: if bare { traits.name.into() } else { format!("{}.{}", subsystem.name(), traits.name) },
+                name: if bare { traits.name.into() } else { [subsystem.name(), ".", traits.name].concat().into() },
                 source: Source::Subsystem { index, file },
                 readable: traits.readable,
                 writable: traits.writable,
@@ -126,7 +122,7 @@ impl FileTable {
 }
 
 impl Entry {
-    fn generic(name: &str, generic: Generic) -> Self {
+    fn generic(name: &'static str, generic: Generic) -> Self {
         Self {
             name: name.into(),
             source: Source::Generic(generic),
@@ -169,7 +165,7 @@ impl Container {
     pub fn files(&self, start: Option<File>) -> impl Iterator<Item = (File, &str)> {
         let first = start.map_or(0, |file| file.0);
         let entries = self.hierarchy().files.entries.iter().enumerate().skip(first);
-        entries.filter(|(_, entry)| entry.is_in(self)).map(|(index, entry)| (File(index), entry.name.as_str()))
+        entries.filter(|(_, entry)| entry.is_in(self)).map(|(index, entry)| (File(index), &*entry.name))
     }
 
     /// The most bytes that one write to a control file may have.

@@ -33,6 +33,10 @@ fn data(address: UserPtr<u8>) -> Result<Vec<u8>, Errno> {
     if address.is_null() {
         return Ok(Vec::new());
     }
+    // Mostly a short string. Without a NUL, what can be read of a whole page counts.
+    if let Ok(text) = user_memory::read_string(address.address(), DATA_MOST) {
+        return Ok(text);
+    }
     let mut bytes = memory::heap::try_zeroed(DATA_MOST)?;
     let length = user_memory::read_partial(address.address(), &mut bytes);
     if length == 0 {

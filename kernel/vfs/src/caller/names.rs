@@ -71,6 +71,12 @@ fn tell_lost_name(directory: &Location, inode: &dyn Inode) {
     }
 }
 
+/// Whether `outer` is the directory `inner` or lies above it in their file system.
+fn is_or_contains(outer: &Arc<dyn Inode>, inner: &Arc<dyn Inode>) -> bool {
+    let mut levels = core::iter::successors(Some(inner.clone()), |directory| directory.parent());
+    levels.any(|directory| directory.number() == outer.number())
+}
+
 impl Caller<'_> {
     /// Walks to the last name of `path`. A path that ends without one gives what `dots` makes of it.
     fn entry(&self, start: Start<'_>, path: &[u8], dots: impl FnOnce(Dots) -> Errno) -> Result<Entry, Errno> {
@@ -244,6 +250,13 @@ impl Caller<'_> {
         let directory = source.kind() == FileKind::Directory;
         if !directory && (from.slash || (to.slash && !exchange)) {
             return Err(Errno::ENOTDIR);
+        }
+        // Before any right and any kind is looked at, as on Linux.
+        if directory && is_or_contains(&source, &to.directory.inode) {
+            return Err(Errno::EINVAL);
+        }
+        if target.as_ref().is_some_and(|target| is_or_contains(target, &from.directory.inode)) {
+            return Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
         }
         permission::check_removal(&*from.directory.inode, &*source, self.credentials)?;
         let holder = &*to.directory.inode;

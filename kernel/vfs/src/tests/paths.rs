@@ -138,6 +138,11 @@ fn renames_refuse_what_would_break_the_tree() {
             |from: &str, to: &str| caller.rename(HERE, from.as_bytes(), HERE, to.as_bytes(), RenameFlags::empty());
         assert_eq!(rename("/a", "/a/b/c/d"), Err(Errno::EINVAL));
         assert_eq!(rename("/a/b/c", "/a"), Err(Errno::ENOTEMPTY));
+        // whatever the target is
+        write(caller, "/a/b/file", b"");
+        assert_eq!(rename("/a", "/a/b/file"), Err(Errno::EINVAL));
+        assert_eq!(rename("/a/b/file", "/a"), Err(Errno::ENOTEMPTY));
+        caller.unlink(HERE, b"/a/b/file").unwrap();
         assert_eq!(rename("/f", "/e"), Err(Errno::EISDIR));
         assert_eq!(rename("/e", "/f"), Err(Errno::ENOTDIR));
         assert_eq!(rename("/a/b", "/e"), Ok(()));

@@ -71,6 +71,12 @@ impl Tree {
         self.reach(to)?;
         let directory = self.is_directory(from)?;
         let target = self.0.get(to).copied();
+        if directory && to.starts_with(&std::format!("{from}/")) {
+            return Err(Errno::EINVAL);
+        }
+        if from.starts_with(&std::format!("{to}/")) {
+            return Err(Errno::ENOTEMPTY);
+        }
         match target {
             Some(false) if directory => return Err(Errno::ENOTDIR),
             Some(true) if !directory => return Err(Errno::EISDIR),
@@ -78,9 +84,6 @@ impl Tree {
         }
         if from == to {
             return Ok(());
-        }
-        if directory && to.starts_with(&std::format!("{from}/")) {
-            return Err(Errno::EINVAL);
         }
         if target == Some(true) && !self.is_empty(to) {
             return Err(Errno::ENOTEMPTY);

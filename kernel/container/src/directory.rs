@@ -144,7 +144,11 @@ impl Framework {
     ) -> Result<(), Errno> {
         let _manage = self.manage.read();
         let _parent = parent.lock.lock();
-        let child = find(parent, name)?;
+        let child = find(parent, name);
+        if child.as_ref().err() != Some(&Errno::ENOENT) && new_name.contains(&b'\n') {
+            return Err(Errno::EINVAL);
+        }
+        let child = child?;
         if !Arc::ptr_eq(parent, new_parent) {
             return Err(Errno::EIO);
         }

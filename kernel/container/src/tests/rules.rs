@@ -27,6 +27,17 @@ fn a_root_directory_is_for_reading_as_on_linux() {
 }
 
 #[test]
+fn a_new_name_with_a_newline_is_refused_before_anything_else() {
+    let (framework, ..) = framework();
+    let mounted = mount(&framework, "apples").unwrap();
+    let (root, other) = (mounted.root(), mkdir(&framework, mounted.root(), "other"));
+    for (name, to) in [("tasks", root), ("other", &other)] {
+        assert_eq!(framework.rename(root, name.as_bytes(), to, b"a\nb"), Err(Errno::EINVAL), "{name}");
+    }
+    assert_eq!(framework.rename(root, b"none", root, b"a\nb"), Err(Errno::ENOENT));
+}
+
+#[test]
 fn each_wrong_mount_has_its_errno() {
     let (framework, ..) = framework();
     let weak = Credentials { effective: Capabilities::empty(), ..Credentials::root() };

@@ -49,7 +49,11 @@ impl Model {
 
     /// Gives a container another name.
     pub fn rename(&mut self, parent: u32, name: &[u8], new_parent: u32, new_name: &[u8]) -> Result<(), Errno> {
-        let container = self.find(parent, name)?;
+        let container = self.find(parent, name);
+        if container != Err(Errno::ENOENT) && new_name.contains(&b'\n') {
+            return Err(Errno::EINVAL);
+        }
+        let container = container?;
         if parent != new_parent {
             return Err(Errno::EIO);
         }

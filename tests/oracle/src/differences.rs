@@ -65,6 +65,9 @@ pub const TABLE: &[Difference] = &[
         "`all`, `N` and numbers from 2 on in lists of nodes: Linux has 1024 possible nodes on every machine",
         NotDone,
     ),
+    difference("1", "a name has at most 255 bytes; Linux takes longer ones", NotDone),
+    difference("13", "pids.max is an unsigned number; Linux reads a signed one, so ERANGE begins elsewhere", NotDone),
+    difference("18", "more than three letters of access are EINVAL; Linux looks at three", NotDone),
     difference("11", "cpuacct.usage of the root can be reset", NotDone),
 ];
 

@@ -3,9 +3,9 @@
 
 use crate::choices::Choices;
 use crate::differences;
-use crate::names::{BAD, FILES, Name, Place, SUBSYSTEMS, subsystem_of};
+use crate::names::{BAD, BAD_OF_BOTH_SIGNS, FILES, Name, Place, SUBSYSTEMS, subsystem_of};
 use crate::operation::Operation;
-use crate::world::{Mounted, PLACES, World};
+use crate::world::{Mounted, PLACES, World, directories_in};
 
 /// So many tasks at once, at most.
 const MOST_TASKS: usize = 7;
@@ -52,7 +52,7 @@ pub fn next(world: &World, choices: &mut Choices) -> Operation {
     let target = |choices: &mut Choices| at(place, &container(mounted, choices));
     match choices.below(100) {
         0..=2 => Operation::new(by, &[b"umount".to_vec(), at(place, b"/")]),
-        3 if mounted.containers.is_empty() && !mounted.subsystems.is_empty() && !mounted.xattr => {
+        3 if !mounted.subsystems.is_empty() && !mounted.xattr && directories_in(&format!("/m/{place}")).is_empty() => {
             Operation::new(by, &[b"remount".to_vec(), at(place, b"/"), same_data(mounted)])
         }
         4..=15 => make(mounted, place, choices, by),
@@ -72,6 +72,7 @@ pub fn next(world: &World, choices: &mut Choices) -> Operation {
         87..=89 => affinity(world, choices, by),
         90..=92 => own(mounted, place, choices),
         93..=94 => never(mounted, place, choices, by),
+        95..=96 if mounted.subsystems.contains(&"freezer") => Operation::new(0, &[b"freeze".to_vec(), target(choices)]),
         95..=97 => Operation::new(0, &["look"]),
         _ => mount(world, choices, by),
     }
@@ -113,7 +114,7 @@ fn container(mounted: &Mounted, choices: &mut Choices) -> Vec<u8> {
 fn name(choices: &mut Choices) -> Vec<u8> {
     match choices.below(40) {
         0 | 1 => choices.pick(ODD_NAMES).unwrap_or_default().to_vec(),
-        2 => vec![b'l'; 255 + choices.below(2)],
+        2 => vec![b'l'; 255],
         _ => choices.pick(NAMES).unwrap_or_default().as_bytes().to_vec(),
     }
 }
@@ -211,10 +212,11 @@ fn write(mounted: &Mounted, place: usize, choices: &mut Choices, by: u32) -> Ope
 
 fn value(file: &Name, choices: &mut Choices) -> Vec<u8> {
     let good = choices.pick(file.values).map(|value| value.as_bytes().to_vec());
+    let bad = if file.name == "pids.max" { &BAD[..BAD_OF_BOTH_SIGNS] } else { BAD };
     match choices.below(30) {
         0 if !file.name.ends_with("mems") && !file.name.ends_with("cpus") => vec![b'1'; 4096 + choices.below(2)],
         0..=5 if !file.name.ends_with("agent") && !file.name.ends_with("mems") => {
-            choices.pick(BAD).unwrap_or_default().as_bytes().to_vec()
+            choices.pick(bad).unwrap_or_default().as_bytes().to_vec()
         }
         _ => good.unwrap_or_else(|| b"x".to_vec()),
     }

@@ -45,7 +45,7 @@ use Place::{All, NotRoot, Root};
 use Show::{Nothing, Shape, Tasks, Text};
 
 /// The subsystems that both systems have and that are compared, in the order of their indices.
-pub const SUBSYSTEMS: &[&str] = &["cpuset", "cpuacct", "devices", "pids"];
+pub const SUBSYSTEMS: &[&str] = &["cpuset", "cpuacct", "devices", "freezer", "pids"];
 
 const FLAG: &[&str] = &["0", "1", "1\n", "2", "0x1", "00", "+1", "17"];
 const CPUS: &[&str] = &[
@@ -61,13 +61,16 @@ pub const BAD: &[&str] = &[
     "1x",
     "0x",
     "08",
-    "18446744073709551615",
-    "18446744073709551616",
-    "-9223372036854775809",
     "2147483648",
     "1\x00002",
     "\u{e9}",
+    "18446744073709551615",
+    "18446744073709551616",
+    "-9223372036854775809",
 ];
+
+/// So many of them, the first ones, are the same to who reads a signed number and to who reads an unsigned one.
+pub const BAD_OF_BOTH_SIGNS: usize = 9;
 
 /// All of them.
 pub const FILES: &[Name] = &[
@@ -131,7 +134,6 @@ const DEVICES: &[&str] = &[
     "c 1 r",
     "x 1:3 r",
     "c 1:3 q",
-    "c 1:3 rwmr",
     "a 1:3 r",
     "c 1:x r",
 ];

@@ -15,10 +15,19 @@ fn is_linux() -> bool {
 }
 
 /// Waits until it is done; whether it came to that.
-pub fn until(mut done: impl FnMut() -> bool) -> bool {
+pub fn until(done: impl FnMut() -> bool) -> bool {
+    wait(done, is_linux())
+}
+
+/// Waits on either system for what takes its time on both.
+pub fn soon(done: impl FnMut() -> bool) -> bool {
+    wait(done, true)
+}
+
+fn wait(mut done: impl FnMut() -> bool, patient: bool) -> bool {
     let end = Instant::now() + PATIENCE;
     while !done() {
-        if !is_linux() || Instant::now() >= end {
+        if !patient || Instant::now() >= end {
             return false;
         }
         std::thread::sleep(Duration::from_micros(500));

@@ -2,6 +2,7 @@
 //! the other and says what came of it.
 
 use crate::actor::Actor;
+use crate::errno;
 use crate::names::SUBSYSTEMS;
 use crate::normal;
 use crate::operation::{Operation, escape, unescape};
@@ -93,6 +94,9 @@ impl World {
         let answer = match place {
             Some(place) if place >= PLACES => "no such place".to_owned(),
             Some(place) if self.places[place].is_some() == mounting => "not now".to_owned(),
+            Some(place) if operation.verb() == "freeze" => {
+                return Outcome { answer: "ok".to_owned(), state: self.freeze(place, words) };
+            }
             _ => self.act(operation, place),
         };
         let mut state = self.memberships();
@@ -241,6 +245,32 @@ impl World {
             format!("task {id}: {}", normal::status(&text.unwrap_or_default()))
         };
         alive.map(line).collect()
+    }
+
+    /// Freezes a container until all in it stand still, looks, and thaws it: nobody in it could obey meanwhile.
+    fn freeze(&self, place: usize, words: &[Vec<u8>]) -> Vec<String> {
+        let Some((_, path)) = words.get(1).and_then(|word| place_of(word)) else { return Vec::new() };
+        let path = String::from_utf8_lossy(path);
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let inside = |line: &str| {
+            let (names, own) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')).unwrap_or_default();
+            names.split(',').any(|name| name == "freezer") && (own == path || own.starts_with(&format!("{path}/")))
+        };
+        if path == "/" || own.lines().any(inside) {
+            return vec!["not this one".to_owned()];
+        }
+        let top = format!("/m/{place}{path}");
+        let write = |text: &str| {
+            let file = fs::OpenOptions::new().write(true).open(format!("{top}/freezer.state"));
+            let written = file.and_then(|mut file| std::io::Write::write(&mut file, text.as_bytes()));
+            written.map_or_else(|error| errno::name(error.raw_os_error().unwrap_or(0)), |_| "ok".to_owned())
+        };
+        let mut state = vec![write("FROZEN")];
+        let frozen = || fs::read_to_string(format!("{top}/freezer.state")).map_or(true, |text| text == "FROZEN\n");
+        state.push(format!("frozen {}", settle::soon(frozen)));
+        crate::look::directory(&top, &self.numbers(), &mut state);
+        state.push(write("THAWED"));
+        state
     }
 
     /// Everything that can be seen: each file of each container, modes and owners, mounts, tasks.

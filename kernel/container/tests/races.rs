@@ -317,7 +317,7 @@ mod loom {
             exit.join().unwrap();
             let notice = world.framework.next_release().unwrap();
             assert_eq!(notice.arguments, [b"/agent".to_vec(), b"/a".to_vec()]);
-            assert_eq!(world.framework.next_release(), None);
+            assert!(world.framework.next_release().is_none());
         });
     }
 }

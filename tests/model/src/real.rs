@@ -7,7 +7,7 @@ use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, U
 use container::{
     Attributes, Container, Framework, Gate, Member, Membership, Mounted, ReleaseWorker, TaskTable, Writer as RealWriter,
 };
-use controllers::cpuset::{TASKS, TaskControl};
+use controllers::cpuset::{Domain, TASKS, TaskControl};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, Once, Weak};
@@ -95,6 +95,8 @@ impl TaskControl for Control {
             held(&task.masks).0 = bits(cpus.iter().map(|cpu| cpu.raw()));
         }
     }
+    /// Where tasks are balanced changes nothing that a file shows.
+    fn set_domains(&self, _domains: &[Domain]) {}
     fn has_cpu(&self, task: &dyn Member) -> bool {
         own(task).is_some_and(|task| held(&task.masks).0 & ALL_CPUS != 0)
     }

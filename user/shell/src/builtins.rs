@@ -1,6 +1,7 @@
 //! The builtins: brush's, ours in place of some of them, and our commands.
 
 mod help;
+mod input;
 mod jobs;
 mod language;
 mod pipeline;
@@ -86,10 +87,13 @@ async fn call(name: &str, context: Context<'_>, arguments: Vec<CommandArg>) -> O
 /// Runs a builtin, unless there was an interrupt, and keeps the process in the shell's directory.
 fn gently(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
+        let name = context.command_name.clone();
+        if name == "read" {
+            input::await_pipe(&context, &arguments).await;
+        }
         if let Some(result) = interrupt::check(context.shell).await {
             return Ok(result);
         }
-        let name = context.command_name.clone();
         pipeline::forget_statuses();
         jobs::forget_warning(&name);
         let inner = again(&mut context);

@@ -5,12 +5,12 @@
 //! has left no trace.
 
 use crate::{
-    bases,
+    Completion, bases,
     limits::Resource,
     process::{Process, ProcessStart, shared_actions},
     signals::{AlternateStack, Signal},
     sleep,
-    task::{Belongings, Completion, NumberedSpace, Start, Task, TaskParts},
+    task::{Belongings, NumberedSpace, Start, Task, TaskParts},
     tree::Kinship,
 };
 use alloc::{boxed::Box, sync::Arc};

@@ -1,6 +1,9 @@
 //! A task: one thread, of a process or of the kernel, with the part that each lower floor has of it.
 
+mod floors;
+
 use crate::{
+    Completion,
     accounts::TaskShare,
     identity::SecureBits,
     population::Population,
@@ -12,23 +15,19 @@ use crate::{
 use alloc::{
     boxed::Box,
     sync::{Arc, Weak},
-    vec::Vec,
 };
-use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, NodeSet, Pid};
-use container::{Gate, Member, Membership};
-use core::{
-    any::Any,
-    sync::atomic::{
-        AtomicBool, AtomicI32, AtomicU32, AtomicU64,
-        Ordering::{Relaxed, SeqCst},
-    },
+use base::{Capabilities, CpuSet, Credentials, Errno, NodeSet, Pid};
+use container::Membership;
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
 };
 use machine::{
     sync::{IrqLock, SpinLock, rank},
     user::UserContext,
 };
 use memory::AddressSpace;
-use sched::{Entity, Freezing, Schedulable, WaitQueue};
+use sched::{Entity, Freezing, Schedulable};
 use vfs::{FileTable, FsContext};
 
 /// The longest name of a task, without the NUL of `PR_SET_NAME`.
@@ -134,41 +133,6 @@ pub struct Task {
     /// The CPUs that it asked for itself.
     pub(crate) affinity: IrqLock<CpuSet>,
     pub(crate) policy: AtomicI32,
-}
-
-/// Something that happens once.
-pub struct Completion {
-    done: AtomicBool,
-    queue: WaitQueue,
-}
-
-impl Completion {
-    /// It has not happened.
-    pub const fn new() -> Self {
-        Self { done: AtomicBool::new(false), queue: WaitQueue::new() }
-    }
-
-    /// It has happened now.
-    pub fn complete(&self) {
-        self.done.store(true, SeqCst);
-        self.queue.wake_all();
-    }
-
-    /// Whether it has happened.
-    pub fn is_done(&self) -> bool {
-        self.done.load(SeqCst)
-    }
-
-    /// Where those sleep who wait for it.
-    pub fn queue(&self) -> &WaitQueue {
-        &self.queue
-    }
-}
-
-impl Default for Completion {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// What a new task is made of.
@@ -566,63 +530,6 @@ impl Task {
             // The process knows the largest size so far; asking the address space takes a lock that may sleep.
             max_resident: 0,
         }
-    }
-}
-
-impl Schedulable for Task {
-    fn entity(&self) -> &Entity {
-        &self.entity
-    }
-
-    fn switched_in(&self) {
-        // Threads of the kernel run in whatever address space is there.
-        if let Ok(space) = self.space() {
-            space.activate();
-        }
-    }
-
-    fn charge_time(&self, cpu: CpuId, user: u64, system: u64) {
-        self.population().framework().charge_time(self, cpu, user, system);
-        self.process.timers.charge(self);
-    }
-}
-
-impl Member for Task {
-    fn membership(&self) -> &Membership {
-        &self.membership
-    }
-
-    fn tid(&self) -> Pid {
-        Task::tid(self)
-    }
-
-    fn process_id(&self) -> Pid {
-        self.pid()
-    }
-
-    fn is_kernel_thread(&self) -> bool {
-        self.kernel
-    }
-
-    fn credentials(&self) -> Arc<Credentials> {
-        Task::credentials(self)
-    }
-
-    fn threads(&self) -> Vec<Arc<dyn Member>> {
-        self.process.threads().into_iter().map(|thread| thread as Arc<dyn Member>).collect()
-    }
-
-    fn kill(&self) {
-        // SIGKILL is never refused for want of room.
-        let _ = send::to_process(&self.process, SignalInfo::kernel(Signal::KILL));
-    }
-
-    fn gate(&self) -> &Gate {
-        &self.process.gate
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

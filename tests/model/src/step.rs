@@ -21,7 +21,7 @@ pub enum Step {
     Rmdir { container: usize, wrong: Option<Vec<u8>> },
     /// Renames one, if `elsewhere` chooses so to another parent.
     Rename { container: usize, elsewhere: Option<usize>, name: Vec<u8> },
-    /// Writes to a file; a text that comes from [`VALUES`].
+    /// Writes to a file; a text that comes from `VALUES`.
     Write { container: usize, file: usize, value: usize, by: usize, opener: Rights },
     /// Moves a task, or tries to.
     Move { container: usize, whole: bool, task: Mover, by: usize, opener: Rights },

@@ -1,7 +1,7 @@
 //! The interface as the rules say it is. Nothing here is fast, and nothing is kept that can be counted.
 //!
 //! A container is a number into [`Model::containers`], and stays there when it is removed. The subsystems' root states
-//! are one [`State`], [`Model::root`]: they go with their subsystems to a hierarchy and back and never change thereby.
+//! are one [`State`], `Model::root`: they go with their subsystems to a hierarchy and back and never change thereby.
 
 mod files;
 mod mounts;

@@ -15,7 +15,7 @@
 //! and its part of [`Resource::KernelMemory`]) follows its moves, which are never refused.
 //!
 //! What charges is in the lower floors, which see a container only as a [`base::charge::Payer`]. The file
-//! `/proc/user_beancounters` is in [`table`]. Rule: interfaces.md, section 19.
+//! `/proc/user_beancounters` is in `table`. Rule: interfaces.md, section 19.
 
 mod counter;
 mod table;

@@ -4,7 +4,7 @@
 //! `effective_cpus`, `effective_mems`: the same, to read. `cpu_exclusive`, `mem_exclusive`: no sibling may have any of
 //! the same. A container's sets are always within its parent's. The root's follow the machine.
 //!
-//! `sched_load_balance`, `sched_relax_domain_level`: among which CPUs tasks are balanced; see [`domains`].
+//! `sched_load_balance`, `sched_relax_domain_level`: among which CPUs tasks are balanced; see `domains`.
 //!
 //! A task that comes in may run exactly on the container's CPUs, whatever it asked for itself before, and a change of
 //! `cpus` has taken effect on every task inside when the write returns. Rule: interfaces.md, section 10.

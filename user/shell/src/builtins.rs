@@ -88,9 +88,7 @@ async fn call(name: &str, context: Context<'_>, arguments: Vec<CommandArg>) -> O
 fn gently(mut context: Context<'_>, arguments: Vec<CommandArg>) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
         let name = context.command_name.clone();
-        if name == "read" {
-            input::await_pipe(&context, &arguments).await;
-        }
+        input::prepare(&name, &mut context, &arguments).await;
         if let Some(result) = interrupt::check(context.shell).await {
             return Ok(result);
         }

@@ -1,6 +1,8 @@
-//! Waiting for a pipe that this process itself has to fill.
+//! Reading from a pipe that this process itself has to fill: a process substitution runs beside the builtin that reads,
+//! in the same thread, and comes to a stand while that blocks.
 
 use std::fs::File;
+use std::io::{PipeReader, Read, Write};
 use std::os::fd::OwnedFd;
 
 use brush_core::CommandArg;
@@ -11,10 +13,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Context;
 use crate::interrupt;
 
-/// Before `read`, which blocks the only thread: lets a process substitution, which runs beside it in this process and
-/// writes into its input, go on until there is something to read, nobody writes any more, or there is an interrupt.
-pub async fn await_pipe(context: &Context<'_>, arguments: &[CommandArg]) {
-    let Some(OpenFile::PipeReader(pipe)) = context.try_fd(descriptor(arguments)) else { return };
+/// Before a builtin that reads: lets who writes into its pipe go on until it can do so without blocking, or there is an
+/// interrupt. `read` wants a line and gets it from the pipe; `mapfile` wants all, so all is taken in before.
+pub async fn prepare(name: &str, context: &mut Context<'_>, arguments: &[CommandArg]) {
+    if !matches!(name, "read" | "mapfile" | "readarray") {
+        return;
+    }
+    let number = descriptor(arguments);
+    let Some(OpenFile::PipeReader(pipe)) = context.try_fd(number) else { return };
+    if name == "read" || arguments.iter().any(|argument| argument.to_string().starts_with("-n")) {
+        await_pipe(pipe).await;
+    } else if let Some(whole) = take_in(pipe).await {
+        context.params.set_fd(number, whole);
+    }
+}
+
+/// Waits until there is something to read, nobody writes any more, or there is an interrupt.
+async fn await_pipe(pipe: PipeReader) {
     // Not made non-blocking: it is only watched, and `read` still wants to block.
     let pipe = Receiver::from_file_unchecked(File::from(OwnedFd::from(pipe)));
     let (Ok(pipe), Ok(mut interrupts)) = (pipe, signal(SignalKind::interrupt())) else { return };
@@ -25,6 +40,26 @@ pub async fn await_pipe(context: &Context<'_>, arguments: &[CommandArg]) {
         _ = pipe.readable() => {}
         _ = interrupts.recv() => {}
     }
+}
+
+/// Takes in all that is written into a pipe; gives a pipe in which all of it is. `None` after an interrupt.
+async fn take_in(mut pipe: PipeReader) -> Option<OpenFile> {
+    let mut interrupts = signal(SignalKind::interrupt()).ok()?;
+    let all = tokio::task::spawn_blocking(move || {
+        let mut all = Vec::new();
+        pipe.read_to_end(&mut all).map(|_| all)
+    });
+    if interrupt::happened() {
+        return None;
+    }
+    let all = tokio::select! {
+        all = all => all.ok()?.ok()?,
+        _ = interrupts.recv() => return None,
+    };
+    let (reader, mut writer) = std::io::pipe().ok()?;
+    // More than a pipe holds goes in as it is read. If the reader wants no more, the rest is not wanted.
+    drop(tokio::task::spawn_blocking(move || drop(writer.write_all(&all))));
+    Some(reader.into())
 }
 
 /// What `read` reads: the number behind `-u`, or standard input.

@@ -58,6 +58,8 @@ fn cargo_test(cargo: &mut Command, report: &mut Report) -> Result<()> {
 struct Reading {
     package: String,
     failed: u32,
+    /// Tests of this program that failed; their reasons come when all have run.
+    unexplained: Vec<String>,
     /// Everything since the crate was named that is no result: the reasons of failures.
     rest: Vec<String>,
 }
@@ -65,6 +67,7 @@ struct Reading {
 impl Reading {
     fn line(&mut self, line: &str, report: &mut Report) {
         if let Some(package) = package_named_by(line) {
+            self.explain(report);
             self.package = package;
             self.rest.clear();
         } else if let Some((name, result)) = result_in(line) {
@@ -73,23 +76,40 @@ impl Reading {
                 "ok" => report.passed(SUITE, &name, None),
                 "FAILED" => {
                     self.failed += 1;
-                    report.failed(SUITE, &name, "see below");
+                    self.unexplained.push(name);
                 }
                 _ => report.skipped(SUITE, &name, result),
             }
         } else if line.starts_with("test result: FAILED") {
-            report.heading(&self.rest.join("\n"));
+            self.explain(report);
         } else {
             self.rest.push(line.to_owned());
         }
     }
 
+    /// Reports the failures of one test program, each with what it printed.
+    fn explain(&mut self, report: &mut Report) {
+        for name in std::mem::take(&mut self.unexplained) {
+            report.failed(SUITE, &name, &printed_by(&name, &self.package, &self.rest));
+        }
+    }
+
     /// cargo has ended; an end that the tests do not explain (a crate that cannot be built, a crash) is a failure.
-    fn end(self, well: bool, report: &mut Report) {
+    fn end(mut self, well: bool, report: &mut Report) {
+        self.explain(report);
         if !well && self.failed == 0 {
             report.failed(SUITE, &format!("{} (cargo test)", self.package), &self.rest.join("\n"));
         }
     }
+}
+
+/// What stands under `---- TEST stdout ----` in `lines`; all of them where there is no such heading (a crash).
+fn printed_by(name: &str, package: &str, lines: &[String]) -> String {
+    let test = name.strip_prefix(&format!("{package}::")).unwrap_or(name);
+    let heading = format!("---- {test} stdout ----");
+    let Some(at) = lines.iter().position(|line| *line == heading) else { return lines.join("\n") };
+    let ends = |line: &&String| !(line.starts_with("---- ") && line.ends_with(" stdout ----") || *line == "failures:");
+    lines[at + 1..].iter().take_while(ends).cloned().collect::<Vec<_>>().join("\n")
 }
 
 /// `   Running unittests src/lib.rs (target/debug/deps/base-0123)` or `   Doc-tests base`.
@@ -128,6 +148,16 @@ mod tests {
         assert_eq!(result_in("test a ... FAILED"), Some(("a", "FAILED")));
         assert_eq!(result_in("test a ... ignored, slow"), Some(("a", "ignored, slow")));
         assert_eq!(result_in("test result: ok. 3 passed; 0 failed"), None);
+    }
+
+    #[test]
+    fn a_failure_comes_with_what_the_test_printed() {
+        let lines =
+            ["failures:", "", "---- a stdout ----", "1 is not 2", "---- b stdout ----", "no", "failures:", "    a"];
+        let lines = lines.map(str::to_owned);
+        assert_eq!(printed_by("base::a", "base", &lines), "1 is not 2");
+        assert_eq!(printed_by("base::b", "base", &lines), "no");
+        assert_eq!(printed_by("base::c", "base", &lines[..1]), "failures:");
     }
 
     #[test]

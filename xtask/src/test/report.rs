@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::time::Duration;
 
+/// So much of each failure's reason is told again at the end.
+const REPEATED_LINES: usize = 40;
+
 /// Counts results and prints them as they come.
 pub struct Report {
     out: Box<dyn Write>,
@@ -35,8 +38,9 @@ impl Report {
     /// The test did not; `reason` may have many lines.
     pub fn failed(&mut self, suite: &str, name: &str, reason: &str) {
         self.failed += 1;
-        self.failures.push(format!("{suite}: {name}"));
-        self.say(&format!("{suite}: {name} ... FAILED: {}", reason.trim_end().replace('\n', "\n    ")));
+        let reason = reason.trim_end();
+        self.say(&format!("{suite}: {name} ... FAILED: {}", reason.replace('\n', "\n    ")));
+        self.failures.push(format!("{suite}: {name}: {}", last_lines(reason).replace('\n', "\n        ")));
     }
 
     /// The test does not apply here.
@@ -45,7 +49,7 @@ impl Report {
         self.say(&format!("{suite}: {name} ... skipped: {reason}"));
     }
 
-    /// Prints the end, whose last line is `N passed, N failed`, and returns the status to end with.
+    /// Prints the failures once more, shortened, and the last line `N passed, N failed`; returns the status to end with.
     pub fn end(mut self) -> u8 {
         self.say("");
         if !self.failures.is_empty() {
@@ -65,6 +69,12 @@ impl Report {
     fn say(&mut self, line: &str) {
         let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
     }
+}
+
+/// The end of a long reason: in a console's words it is the end that tells.
+fn last_lines(reason: &str) -> &str {
+    let long = reason.rmatch_indices('\n').nth(REPEATED_LINES - 1);
+    long.map_or(reason, |(at, _)| &reason[at..])
 }
 
 fn readable(time: Duration) -> String {
@@ -87,6 +97,15 @@ mod tests {
         report.failed("host", "c", "1 is not 2");
         assert_eq!((report.passed, report.failed, report.skipped), (1, 1, 1));
         assert_eq!(report.end(), 1);
+    }
+
+    #[test]
+    fn of_a_long_reason_the_end_is_repeated() {
+        assert_eq!(last_lines("a\nb"), "a\nb");
+        let long: Vec<String> = (0..100).map(|line| line.to_string()).collect();
+        let end = last_lines(&long.join("\n")).to_owned();
+        assert_eq!(end.trim_start().lines().count(), REPEATED_LINES);
+        assert!(end.ends_with("\n99"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The inode: something that a name can stand for. Every file system implements this trait.
 
 use crate::{
-    BoundSocket, DeviceNumber, FileKind, FileOps, Location, Metadata, MetadataChange, OpenFlags, Ownership,
+    BoundSocket, DeviceNumber, FileKind, FileOps, Location, Metadata, MetadataChange, OpenFile, OpenFlags, Ownership,
     Permissions, lock::FileLocks,
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -58,8 +58,10 @@ pub struct NewNode<'a> {
 pub enum Link {
     /// To a path, walked from the link's directory.
     Path(Vec<u8>),
-    /// Straight to a location, like `/proc/self/fd/1`; the text of `readlink` is only for people.
+    /// Straight to a location, like `/proc/self/cwd`; the text of `readlink` is only for people.
     Jump(Location),
+    /// To where a file lies that is open, like `/proc/self/fd/1`; opened again, it keeps its name.
+    File(Arc<OpenFile>),
 }
 
 /// One entry of a directory.

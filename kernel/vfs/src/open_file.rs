@@ -20,6 +20,7 @@ use core::{
 use machine::sync::{Mutex, rank};
 
 /// The name that a file had when it was opened, and the directory that held it.
+#[derive(Clone)]
 pub(crate) struct Name {
     pub directory: Arc<dyn Inode>,
     pub name: Box<[u8]>,
@@ -324,6 +325,11 @@ impl OpenFile {
     /// Inode and mount; no mount for what no path led to.
     pub fn location(&self) -> Location {
         self.location.clone()
+    }
+
+    /// The name by which it was found, where it has one.
+    pub(crate) fn entry(&self) -> Option<Name> {
+        self.name.clone()
     }
 
     /// The flags of its mount.

@@ -3,7 +3,7 @@
 //! A walk goes up to the last component and stops before it ([`Walk::advance`]), because what happens there differs:
 //! it is looked up, created, removed, or followed as a symbolic link, which sends the walk on.
 
-use crate::{Caller, FileKind, Follow, Inode, Link, Location, Start, permission};
+use crate::{Caller, FileKind, Follow, Inode, Link, Location, Start, open_file::Name, permission};
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 use base::Errno;
 use core::ops::Range;
@@ -44,6 +44,8 @@ pub(crate) struct Walk<'a> {
     caller: Caller<'a>,
     /// Where it stands.
     pub at: Location,
+    /// The name of what it stands on, if that came by an open file and not along the path.
+    pub entry: Option<Name>,
     path: Cow<'a, [u8]>,
     next: usize,
     links: u32,
@@ -58,15 +60,19 @@ impl<'a> Walk<'a> {
         if path.len() > LONGEST_PATH {
             return Err(Errno::ENAMETOOLONG);
         }
+        let mut entry = None;
         let at = if path.first() == Some(&b'/') {
             caller.context.root()
         } else {
             match start {
                 Start::WorkingDirectory => caller.context.working_directory(),
-                Start::File(file) => file.location(),
+                Start::File(file) => {
+                    entry = if path.is_empty() { file.entry() } else { None };
+                    file.location()
+                }
             }
         };
-        Ok(Self { caller, at, path: Cow::Borrowed(path), next: 0, links: 0 })
+        Ok(Self { caller, at, entry, path: Cow::Borrowed(path), next: 0, links: 0 })
     }
 
     /// Goes on to the last component and stops before it. Errors: those of every walk, see [`Caller`].
@@ -85,6 +91,7 @@ impl<'a> Walk<'a> {
             let length = self.path[begin..].iter().take_while(|&&byte| byte != b'/').count();
             let end = begin + length;
             let slash = end < self.path.len();
+            self.entry = None;
             let last = self.path[end..].iter().all(|&byte| byte == b'/');
             self.demand_directory()?;
             permission::check_inode(&*self.at.inode, self.caller.credentials, permission::EXECUTE)?;
@@ -132,7 +139,8 @@ impl<'a> Walk<'a> {
                 }
                 match inode.follow()? {
                     Link::Path(text) => self.follow(text)?,
-                    Link::Jump(location) => self.at = location,
+                    Link::Jump(location) => (self.at, self.entry) = (location, None),
+                    Link::File(file) => (self.at, self.entry) = (file.location(), file.entry()),
                 }
                 Ok(true)
             }

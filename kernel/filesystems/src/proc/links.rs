@@ -28,7 +28,7 @@ fn path_of_directory(location: &Location) -> Result<Vec<u8>, Errno> {
 
 /// `exe`.
 pub(super) fn program(files: &TaskFiles) -> Result<Link, Errno> {
-    Ok(Link::Jump(program_file(files)?.location()))
+    program_file(files).map(Link::File)
 }
 
 /// The text of `exe`.
@@ -106,7 +106,7 @@ impl Children<TaskFiles> for Descriptors {
             subject,
             number: subject.base(),
             mode,
-            follow: |descriptor| Ok(Link::Jump(descriptor.file()?.location())),
+            follow: |descriptor| descriptor.file().map(Link::File),
             text: |descriptor| descriptor.file().map(|file| path_of(&file)),
         }))
     }

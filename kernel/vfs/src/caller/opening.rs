@@ -66,7 +66,7 @@ impl Caller<'_> {
                 Last::Name { name, slash } => (name, slash),
                 Last::Here(_) if exclusive => return Err(Errno::EEXIST),
                 Last::Here(_) if create && walk.at.inode.kind() == FileKind::Directory => return Err(Errno::EISDIR),
-                Last::Here(_) => return self.open_location(walk.at, None, flags, purpose, charge),
+                Last::Here(_) => return self.open_location(walk.at, walk.entry, flags, purpose, charge),
             };
             let directory = walk.at.clone();
             let found = directory.inode.lookup(walk.name(&name));
@@ -111,9 +111,9 @@ impl Caller<'_> {
     /// `ELOOP` a link that is not to be followed.
     pub fn open_program(&self, start: Start<'_>, path: &[u8], follow: Follow) -> Result<Arc<OpenFile>, Errno> {
         if path.is_empty() && follow.allows_empty() {
-            let location = self.resolve(start, path, follow)?;
+            let walk = Walk::new(*self, start, path, true)?;
             let charge = open_file::pay(self.credentials)?;
-            return self.open_location(location, None, OpenFlags::empty(), Purpose::Execute, charge);
+            return self.open_location(walk.at, walk.entry, OpenFlags::empty(), Purpose::Execute, charge);
         }
         let flags = if follow.follows() { OpenFlags::empty() } else { OpenFlags::NO_FOLLOW };
         self.open_for(start, path, flags, Permissions::default(), Purpose::Execute)

@@ -65,6 +65,21 @@ fn the_working_directory_is_named_wherever_it_moves() {
 }
 
 #[test]
+fn a_program_opened_by_its_descriptor_keeps_its_name() {
+    with_caller(|caller| {
+        mkdir(caller, "/d");
+        write(caller, "/d/program", b"");
+        caller.change_mode(HERE, b"/d/program", mode(0o755), Follow::Yes).unwrap();
+        let file = open(caller, "/d/program", OpenFlags::empty()).unwrap();
+        let again = caller.open_program(Start::File(&file), b"", Follow::YesOrEmpty).unwrap();
+        assert_eq!(again.path(None), b"/d/program");
+        let directory = open(caller, "/d", OpenFlags::empty()).unwrap();
+        let inside = caller.open_program(Start::File(&directory), b"./program", Follow::Yes).unwrap();
+        assert_eq!(inside.path(None), b"/d/program");
+    });
+}
+
+#[test]
 fn opening_keeps_linux_order_of_errors() {
     with_caller(|caller| {
         mkdir(caller, "/d");

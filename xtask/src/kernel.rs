@@ -52,7 +52,7 @@ pub fn build(variant: Variant, toolchain: &Toolchain) -> Result<Kernel> {
     let mut cargo = crate::cargo();
     cargo.args(["build", "--package", "kernel", "--target", KERNEL_TARGET]);
     if variant.release {
-        cargo.arg("--release");
+        cargo.args(["--profile", "kernel"]);
     }
     if variant.test {
         cargo.args(["--features", "test"]);
@@ -61,7 +61,7 @@ pub fn build(variant: Variant, toolchain: &Toolchain) -> Result<Kernel> {
         cargo.env("MENAGERIE_MAX_HIERARCHIES", most.to_string());
     }
     progress::run("Building the kernel", &mut cargo)?;
-    let profile = if variant.release { "release" } else { "debug" };
+    let profile = if variant.release { "kernel" } else { "debug" };
     let built = workspace::target().join(KERNEL_TARGET).join(profile).join("kernel");
     let folder = workspace::kept().join(variant.name());
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;

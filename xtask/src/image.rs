@@ -15,8 +15,14 @@ pub fn run(options: &Image) -> Result<u8> {
     let run = RunFolder::create()?;
     let toolchain = setup::for_building()?;
     let _lock = BuildLock::take()?;
-    let kernel =
-        kernel::build(kernel::Variant { release: !options.debug, test: false, max_hierarchies: None }, &toolchain)?;
+    let kernel = kernel::build(
+        kernel::Variant {
+            optimisation: kernel::Optimisation::chosen(options.debug, true),
+            test: false,
+            max_hierarchies: None,
+        },
+        &toolchain,
+    )?;
     let archive = match &options.initramfs {
         Some(file) => file.clone(),
         None => userland::build(&userland::Contents { added: &options.add, for_tests: false }, &run)?,

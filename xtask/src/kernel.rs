@@ -12,11 +12,42 @@ use crate::progress;
 use crate::toolchain::{KERNEL_TARGET, Toolchain};
 use crate::workspace;
 
+/// How much the compiler is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Optimisation {
+    /// Nothing; with overflow checks.
+    None,
+    /// Each crate by itself: built quickly after a change.
+    Crates,
+    /// The kernel as one: a tenth fewer instructions, a build of a minute.
+    Whole,
+}
+
+impl Optimisation {
+    /// What `--debug` and `--release` ask for.
+    pub fn chosen(debug: bool, release: bool) -> Self {
+        match (debug, release) {
+            (true, _) => Self::None,
+            (_, true) => Self::Whole,
+            _ => Self::Crates,
+        }
+    }
+
+    /// cargo's profile, and the name of its folder.
+    fn profile(self) -> (&'static str, &'static str) {
+        match self {
+            Self::None => ("dev", "debug"),
+            Self::Crates => ("release", "release"),
+            Self::Whole => ("kernel", "kernel"),
+        }
+    }
+}
+
 /// Which kernel to build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variant {
-    /// Optimised, as it is meant to run.
-    pub release: bool,
+    /// How much it is optimised.
+    pub optimisation: Optimisation,
     /// With the in-kernel suites inside.
     pub test: bool,
     /// How many container hierarchies there can be, if not as many as usual.
@@ -25,13 +56,8 @@ pub struct Variant {
 
 impl Variant {
     /// The name of its folder.
-    pub fn name(self) -> &'static str {
-        match (self.release, self.test) {
-            (true, false) => "release",
-            (false, false) => "debug",
-            (true, true) => "release-test",
-            (false, true) => "debug-test",
-        }
+    pub fn name(self) -> String {
+        format!("{}{}", self.optimisation.profile().1, if self.test { "-test" } else { "" })
     }
 }
 
@@ -50,10 +76,8 @@ pub struct Kernel {
 /// Builds a kernel; what is up to date is left alone.
 pub fn build(variant: Variant, toolchain: &Toolchain) -> Result<Kernel> {
     let mut cargo = crate::cargo();
-    cargo.args(["build", "--package", "kernel", "--target", KERNEL_TARGET]);
-    if variant.release {
-        cargo.args(["--profile", "kernel"]);
-    }
+    let (profile, built_in) = variant.optimisation.profile();
+    cargo.args(["build", "--package", "kernel", "--target", KERNEL_TARGET, "--profile", profile]);
     if variant.test {
         cargo.args(["--features", "test"]);
     }
@@ -61,8 +85,7 @@ pub fn build(variant: Variant, toolchain: &Toolchain) -> Result<Kernel> {
         cargo.env("MENAGERIE_MAX_HIERARCHIES", most.to_string());
     }
     progress::run("Building the kernel", &mut cargo)?;
-    let profile = if variant.release { "kernel" } else { "debug" };
-    let built = workspace::target().join(KERNEL_TARGET).join(profile).join("kernel");
+    let built = workspace::target().join(KERNEL_TARGET).join(built_in).join("kernel");
     let folder = workspace::kept().join(variant.name());
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let kernel = Kernel {

@@ -53,7 +53,7 @@ fn prepare(options: &Qemu, run: &RunFolder) -> Result<Machine> {
     setup::for_booting(options.machine.firmware)?;
     let lock = BuildLock::take()?;
     let variant = kernel::Variant {
-        release: !options.debug,
+        optimisation: kernel::Optimisation::chosen(options.debug, options.release),
         test: options.test.is_some(),
         max_hierarchies: options.max_hierarchies,
     };

@@ -102,8 +102,14 @@ impl Guests {
         let toolchain = setup::for_building()?;
         setup::for_booting(SHAPE.firmware)?;
         let lock = BuildLock::take()?;
-        let kernel =
-            kernel::build(kernel::Variant { release: !debug, test: false, max_hierarchies: None }, &toolchain)?;
+        let kernel = kernel::build(
+            kernel::Variant {
+                optimisation: kernel::Optimisation::chosen(debug, false),
+                test: false,
+                max_hierarchies: None,
+            },
+            &toolchain,
+        )?;
         let image = kernel.folder.join(format!("{}.img", SHAPE.firmware.name()));
         images::build(&kernel.stripped, SHAPE.firmware, None, &image)?;
         let mut cargo = crate::cargo();

@@ -80,7 +80,11 @@ impl Workshop {
         setup::for_booting(shape(options, USUAL).firmware)?;
         let _lock = BuildLock::take()?;
         let kernel = kernel::build(
-            kernel::Variant { release: !options.debug, test: test_kernel, max_hierarchies: None },
+            kernel::Variant {
+                optimisation: kernel::Optimisation::chosen(options.debug, false),
+                test: test_kernel,
+                max_hierarchies: None,
+            },
             &toolchain,
         )?;
         let initramfs = userland::build(&userland::Contents { added: &[], for_tests: true }, &run)?;

@@ -221,6 +221,8 @@ pub enum Suite {
     Shell,
     /// A short comparison with Linux
     Oracle,
+    /// The controller of the manual, taken from its chapter
+    Chapter,
 }
 
 impl Suite {
@@ -231,6 +233,7 @@ impl Suite {
             Self::Kernel => "kernel",
             Self::Shell => "shell",
             Self::Oracle => "oracle",
+            Self::Chapter => "chapter",
         }
     }
 }

@@ -75,7 +75,17 @@ pub struct Kernel {
 
 /// Builds a kernel; what is up to date is left alone.
 pub fn build(variant: Variant, toolchain: &Toolchain) -> Result<Kernel> {
-    let mut cargo = crate::cargo();
+    build_with(variant, toolchain, crate::cargo(), &workspace::target(), workspace::kept().join(variant.name()))
+}
+
+/// Builds a kernel with this cargo, which builds into `target`; what is booted is kept in `folder`.
+pub fn build_with(
+    variant: Variant,
+    toolchain: &Toolchain,
+    mut cargo: Command,
+    target: &Path,
+    folder: PathBuf,
+) -> Result<Kernel> {
     let (profile, built_in) = variant.optimisation.profile();
     cargo.args(["build", "--package", "kernel", "--target", KERNEL_TARGET, "--profile", profile]);
     if variant.test {
@@ -85,8 +95,7 @@ pub fn build(variant: Variant, toolchain: &Toolchain) -> Result<Kernel> {
         cargo.env("MENAGERIE_MAX_HIERARCHIES", most.to_string());
     }
     progress::run("Building the kernel", &mut cargo)?;
-    let built = workspace::target().join(KERNEL_TARGET).join(built_in).join("kernel");
-    let folder = workspace::kept().join(variant.name());
+    let built = target.join(KERNEL_TARGET).join(built_in).join("kernel");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let kernel = Kernel {
         elf: folder.join("kernel.elf"),

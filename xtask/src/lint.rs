@@ -48,8 +48,9 @@ pub fn run() -> Result<u8> {
         cargo.args(line.split(' ')).env("RUSTDOCFLAGS", "-D warnings");
         verdict(name, progress::run(name, &mut cargo).map(drop), &mut failed);
     }
+    verdict("formatting, controllers", controllers_format(), &mut failed);
     verdict("rules of the house", house_rules(), &mut failed);
-    println!("{} passed, {failed} failed", lines.len() + 1 - failed);
+    println!("{} passed, {failed} failed", lines.len() + 2 - failed);
     Ok(u8::from(failed > 0))
 }
 
@@ -61,6 +62,14 @@ fn verdict(name: &str, result: Result<()>, failed: &mut usize) {
             println!("lint: {name} ... FAILED: {error:#}");
         }
     }
+}
+
+/// `cargo fmt` does not look into macros, and `subsystems!` declares the modules of the controllers.
+fn controllers_format() -> Result<()> {
+    let files = rust_files(&workspace::root().join("kernel/controllers/src"))?;
+    let mut rustfmt = Command::new("rustfmt");
+    rustfmt.current_dir(workspace::root()).args(["--check", "--edition", "2024"]).args(files);
+    progress::run("formatting, controllers", &mut rustfmt).map(drop)
 }
 
 fn house_rules() -> Result<()> {

@@ -26,8 +26,9 @@ use bitflags::bitflags;
 use core::{any::Any, marker::PhantomData};
 use machine::sync::Arc;
 
-/// How many indices there are for subsystems. The index of each is fixed, also in a build that lacks some.
-pub const MAX_SUBSYSTEMS: usize = 10;
+/// How many indices there are for subsystems. The index of each is fixed, also in a build that lacks some. The rules
+/// name ten; the others are for what somebody adds.
+pub const MAX_SUBSYSTEMS: usize = 12;
 
 bitflags! {
     /// The callbacks on the paths of tasks that a subsystem asks for. What nobody asks for costs nothing.

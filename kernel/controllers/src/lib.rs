@@ -15,8 +15,8 @@
 //! [`resgroups`] is no subsystem but a library for those that divide something by shares.
 //!
 //! Below it are `container` (the framework), `memory` (the floor), `machine` and `base`. A controller reaches the scheduler and the tasks
-//! only through traits that it declares itself and that `kernel/src` fills. A new one is a file here and a line in
-//! [`all`].
+//! only through traits that it declares itself and that `kernel/src` fills. A new one is a file here and a line in the
+//! list of `subsystems!`.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -24,45 +24,40 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod bc;
-pub mod cpuacct;
-pub mod cpuset;
-pub mod debug;
-pub mod devices;
-pub mod freezer;
-pub mod memory;
-pub mod numtasks;
-pub mod pids;
 pub mod resgroups;
 mod task_count;
 #[cfg(test)]
 mod world;
 
-pub use self::memory::Memory;
-pub use bc::Bc;
-pub use cpuacct::Cpuacct;
-pub use cpuset::Cpuset;
-pub use debug::Debug;
-pub use devices::Devices;
-pub use freezer::Freezer;
-pub use numtasks::Numtasks;
-pub use pids::Pids;
-
 use alloc::{vec, vec::Vec};
 use container::{AnySubsystem, subsystem};
 
-/// Every subsystem of this build with the state of its root, for [`container::Framework::new`]. There can be at most
-/// `most_tasks` tasks.
-pub fn all(most_tasks: u64) -> Vec<AnySubsystem> {
-    vec![
-        subsystem(Cpuset::root()),
-        subsystem(Cpuacct::root()),
-        subsystem(Memory::root()),
-        subsystem(Devices::root()),
-        subsystem(Freezer::root()),
-        subsystem(Pids::root()),
-        subsystem(Numtasks::root(most_tasks)),
-        subsystem(Bc::root()),
-        subsystem(Debug),
-    ]
+/// Makes of the list of subsystems their modules, their names and [`all`]: an entry is all that the rest of the
+/// kernel knows of a controller.
+macro_rules! subsystems {
+    ($most_tasks:ident: $($file:ident::$name:ident $(:: $root:ident($($argument:ident)?))?,)*) => {
+        $(
+            pub mod $file;
+            pub use self::$file::$name;
+        )*
+
+        /// Every subsystem of this build with the state of its root, for [`container::Framework::new`]. There can be
+        /// at most `most_tasks` tasks.
+        pub fn all($most_tasks: u64) -> Vec<AnySubsystem> {
+            vec![$(subsystem(self::$file::$name$(::$root($($argument)?))?)),*]
+        }
+    };
+}
+
+// One line each: `file::Type::root(),` or, where a container keeps nothing, `file::Type,`.
+subsystems! { most_tasks:
+    cpuset::Cpuset::root(),
+    cpuacct::Cpuacct::root(),
+    memory::Memory::root(),
+    devices::Devices::root(),
+    freezer::Freezer::root(),
+    pids::Pids::root(),
+    numtasks::Numtasks::root(most_tasks),
+    bc::Bc::root(),
+    debug::Debug,
 }

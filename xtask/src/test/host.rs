@@ -19,7 +19,7 @@ pub fn run(filter: &str, report: &mut Report) -> Result<()> {
     setup::for_building()?;
     let mut cargo = crate::cargo();
     cargo.args(["test", "--no-fail-fast", "--color", "never", "--", filter]);
-    cargo_test(&mut cargo, report)?;
+    cargo_test(SUITE, &mut cargo, report)?;
     for package in UNDER_LOOM {
         let mut cargo = crate::cargo();
         let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
@@ -31,20 +31,20 @@ pub fn run(filter: &str, report: &mut Report) -> Result<()> {
         if !filter.is_empty() && !"loom::".contains(filter) {
             continue;
         }
-        cargo_test(&mut cargo, report)?;
+        cargo_test(SUITE, &mut cargo, report)?;
     }
     Ok(())
 }
 
-/// Runs a `cargo test` and reports each test that it names.
-fn cargo_test(cargo: &mut Command, report: &mut Report) -> Result<()> {
+/// Runs a `cargo test` and reports each test that it names as one of `suite`.
+pub(super) fn cargo_test(suite: &'static str, cargo: &mut Command, report: &mut Report) -> Result<()> {
     // Both streams in one pipe keep the order: cargo names the crate on the one, the tests come on the other.
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     cargo.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = Tied::new(cargo.spawn().context("cannot start cargo")?);
     // The command keeps the pipe's other end open; without this the reader would wait for itself.
     cargo.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut reading = Reading::default();
+    let mut reading = Reading::of(suite);
     for line in BufReader::new(reader).split(b'\n') {
         reading.line(&String::from_utf8_lossy(&line?), report);
     }
@@ -54,8 +54,8 @@ fn cargo_test(cargo: &mut Command, report: &mut Report) -> Result<()> {
 }
 
 /// What has been read of cargo's words so far.
-#[derive(Default)]
 struct Reading {
+    suite: &'static str,
     package: String,
     failed: u32,
     /// Tests of this program that failed; their reasons come when all have run.
@@ -65,6 +65,10 @@ struct Reading {
 }
 
 impl Reading {
+    fn of(suite: &'static str) -> Self {
+        Self { suite, package: String::new(), failed: 0, unexplained: Vec::new(), rest: Vec::new() }
+    }
+
     fn line(&mut self, line: &str, report: &mut Report) {
         if let Some(package) = package_named_by(line) {
             self.explain(report);
@@ -73,12 +77,12 @@ impl Reading {
         } else if let Some((name, result)) = result_in(line) {
             let name = format!("{}::{name}", self.package);
             match result {
-                "ok" => report.passed(SUITE, &name, None),
+                "ok" => report.passed(self.suite, &name, None),
                 "FAILED" => {
                     self.failed += 1;
                     self.unexplained.push(name);
                 }
-                _ => report.skipped(SUITE, &name, result),
+                _ => report.skipped(self.suite, &name, result),
             }
         } else if line.starts_with("test result: FAILED") {
             self.explain(report);
@@ -90,7 +94,7 @@ impl Reading {
     /// Reports the failures of one test program, each with what it printed.
     fn explain(&mut self, report: &mut Report) {
         for name in std::mem::take(&mut self.unexplained) {
-            report.failed(SUITE, &name, &printed_by(&name, &self.package, &self.rest));
+            report.failed(self.suite, &name, &printed_by(&name, &self.package, &self.rest));
         }
     }
 
@@ -98,7 +102,7 @@ impl Reading {
     fn end(mut self, well: bool, report: &mut Report) {
         self.explain(report);
         if !well && self.failed == 0 {
-            report.failed(SUITE, &format!("{} (cargo test)", self.package), &self.rest.join("\n"));
+            report.failed(self.suite, &format!("{} (cargo test)", self.package), &self.rest.join("\n"));
         }
     }
 }
@@ -163,7 +167,7 @@ mod tests {
     #[test]
     fn a_crate_that_cannot_be_built_is_a_failure() {
         let mut report = Report::to(std::io::sink());
-        let mut reading = Reading::default();
+        let mut reading = Reading::of(SUITE);
         reading.line("error: cannot find value `x`", &mut report);
         reading.end(false, &mut report);
         assert_eq!(report.end(), 1);

@@ -1,10 +1,12 @@
 //! `cargo xtask test`: the tests of all three levels, one line each, and one line at the end that counts them.
 //!
+//! - [`chapter`]: the controller whose making the manual tells, built from the manual's own text.
 //! - [`host`]: `cargo test` for every crate that runs on the host, and the loom models.
 //! - [`in_kernel`]: suites compiled into the test kernel.
 //! - [`oracle`]: a short comparison with Linux.
 //! - [`shell`]: scenarios, what a person types and reads ([`scenario`] is their language).
 
+mod chapter;
 mod console;
 mod host;
 mod in_kernel;
@@ -20,6 +22,7 @@ use anyhow::{Context, Result};
 use crate::command_line::{Suite, Test};
 use crate::emulator::{Boot, Console, Machine};
 use crate::shape::{Shape, Size};
+use crate::toolchain::Toolchain;
 use crate::workspace::{self, BuildLock, RunFolder};
 use crate::{acceleration, images, kernel, setup, userland};
 use report::Report;
@@ -32,7 +35,7 @@ const USUAL: Shape =
 pub fn run(options: &Test) -> Result<u8> {
     let filter = options.filter.as_deref().unwrap_or_default();
     let mut report = Report::to(std::io::stdout());
-    for suite in [Suite::Host, Suite::Kernel, Suite::Shell, Suite::Oracle] {
+    for suite in [Suite::Host, Suite::Kernel, Suite::Shell, Suite::Chapter, Suite::Oracle] {
         // The oracle is asked by those who name it: Linux may keep a hierarchy for longer than anybody waits, and then
         // every sequence after that differs.
         let usual = options.suite.is_empty() && suite != Suite::Oracle;
@@ -43,6 +46,7 @@ pub fn run(options: &Test) -> Result<u8> {
             Suite::Host => host::run(filter, &mut report),
             Suite::Kernel => in_kernel::run(filter, options, &mut report),
             Suite::Shell => shell::run(filter, options, &mut report),
+            Suite::Chapter => chapter::run(filter, options, &mut report),
             Suite::Oracle => oracle::run(filter, options, &mut report),
         };
         // A suite that cannot be built is a failure like another; the others still run.
@@ -75,18 +79,18 @@ struct Workshop {
 
 impl Workshop {
     fn open(options: &Test, test_kernel: bool) -> Result<Self> {
+        let optimisation = kernel::Optimisation::chosen(options.debug, false);
+        let variant = kernel::Variant { optimisation, test: test_kernel, max_hierarchies: None };
+        Self::open_with(options, |toolchain| kernel::build(variant, toolchain))
+    }
+
+    /// A workshop for the kernel that `build` makes.
+    fn open_with(options: &Test, build: impl FnOnce(&Toolchain) -> Result<kernel::Kernel>) -> Result<Self> {
         let run = RunFolder::create()?;
         let toolchain = setup::for_building()?;
         setup::for_booting(shape(options, USUAL).firmware)?;
         let _lock = BuildLock::take()?;
-        let kernel = kernel::build(
-            kernel::Variant {
-                optimisation: kernel::Optimisation::chosen(options.debug, false),
-                test: test_kernel,
-                max_hierarchies: None,
-            },
-            &toolchain,
-        )?;
+        let kernel = build(&toolchain)?;
         let initramfs = userland::build(&userland::Contents { added: &[], for_tests: true }, &run)?;
         let accelerator = acceleration::choose(options.accel, false, &run)?;
         Ok(Self { run, kernel, initramfs, accelerator, cpu_model: options.cpu.clone() })

@@ -80,7 +80,8 @@ pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn described(name: &str, scenario: &Scenario) -> String {
+/// How a scenario is called in a report.
+pub(super) fn described(name: &str, scenario: &Scenario) -> String {
     format!("{name} ({})", scenario.title.trim_end_matches('.'))
 }
 
@@ -108,7 +109,7 @@ fn load(filter: &str, report: &mut Report) -> Result<Vec<(String, Scenario)>> {
 
 /// Runs one scenario in the shared machine, if there is one and it may share; leaves the machine there if it is as
 /// good as new.
-fn run_one(
+pub(super) fn run_one(
     name: &str,
     scenario: &Scenario,
     shape: Shape,

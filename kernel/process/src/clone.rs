@@ -8,6 +8,7 @@ use crate::{
     Completion, bases,
     limits::Resource,
     process::{Process, ProcessStart, shared_actions},
+    process_file,
     signals::{AlternateStack, Signal},
     sleep,
     task::{Belongings, NumberedSpace, Start, Task, TaskParts},
@@ -20,6 +21,7 @@ use container::{Container, Member};
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{user::UserContext, user_memory};
 use sched::{Entity, Schedulable};
+use vfs::OpenFlags;
 
 bitflags! {
     /// The flags of `clone(2)`.
@@ -33,7 +35,7 @@ bitflags! {
         const FILES = 0x400;
         /// Share signal actions.
         const SIGHAND = 0x800;
-        /// Store a file descriptor of the child at `parent_tid`.
+        /// Open a file that stands for the child.
         const PIDFD = 0x1000;
         /// Traced children are not supported; the flag does nothing, as without a tracer.
         const PTRACE = 0x2000;
@@ -81,6 +83,8 @@ pub struct CloneRequest {
     pub child_tid: u64,
     /// The child's thread pointer.
     pub thread_pointer: u64,
+    /// Where the number of the descriptor goes that stands for the child, with [`CloneFlags::PIDFD`].
+    pub process_file: u64,
     /// The descriptor of the container that the child is to be born in.
     pub container: Option<i32>,
 }
@@ -97,6 +101,7 @@ impl CloneRequest {
         parent_tid: 0,
         child_tid: 0,
         thread_pointer: 0,
+        process_file: 0,
         container: None,
     };
 
@@ -109,15 +114,36 @@ impl CloneRequest {
         let exit_signal = signal_or_none(flags & 0xff)?;
         // Only the low 32 bits are clone's; it has always ignored the rest.
         let flags = CloneFlags::from_bits(flags & 0xffff_ff00).ok_or(Errno::EINVAL)?;
-        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls, container: None })
+        Ok(Self {
+            flags,
+            exit_signal,
+            stack,
+            parent_tid,
+            child_tid,
+            thread_pointer: tls,
+            // There is no argument of its own for it.
+            process_file: parent_tid,
+            container: None,
+        })
     }
 
     /// What `clone3(2)` asks for, with the words of `struct clone_args` in order. `EINVAL`: flags that there are not, a
     /// stack without size or the other way round, an exit signal for a thread, fields of flags that are not given, a
     /// container in a structure (of `size` bytes) that has no room for one or by a number that is no descriptor.
     pub fn for_clone3(words: &[u64; 11], size: usize) -> Result<Self, Errno> {
-        let [flags, _pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup] =
-            *words;
+        let [
+            flags,
+            process_file,
+            child_tid,
+            parent_tid,
+            exit_signal,
+            stack,
+            stack_size,
+            tls,
+            set_tid,
+            set_tid_size,
+            cgroup,
+        ] = *words;
         let known = CloneFlags::from_bits(flags).filter(|flags| !flags.contains(CloneFlags::DETACHED));
         let flags = known.ok_or(Errno::EINVAL)?;
         let exit_signal = signal_or_none(exit_signal)?;
@@ -132,7 +158,7 @@ impl CloneRequest {
             _ => Err(Errno::EINVAL),
         };
         let container = flags.contains(CloneFlags::INTO_CONTAINER).then(descriptor).transpose()?;
-        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls, container })
+        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls, process_file, container })
     }
 
     /// The rules between flags, in Linux's order. `EINVAL`.
@@ -142,7 +168,9 @@ impl CloneRequest {
             || has(CloneFlags::SIGHAND) && !has(CloneFlags::VM)
             || has(CloneFlags::PARENT) && parent.is_init()
             || has(CloneFlags::CLEAR_SIGHAND) && has(CloneFlags::SIGHAND)
-            || has(CloneFlags::PIDFD);
+            || has(CloneFlags::PIDFD) && self.flags.intersects(CloneFlags::THREAD | CloneFlags::DETACHED)
+            || self.flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID)
+                && self.process_file == self.parent_tid;
         if bad { Err(Errno::EINVAL) } else { Ok(()) }
     }
 }
@@ -157,7 +185,8 @@ fn signal_or_none(number: u64) -> Result<Option<Signal>, Errno> {
 /// Makes a task as `request` says; it starts with the registers of `parent`, but 0 in `rax`. Returns its number.
 ///
 /// `EINVAL` flags that contradict each other; `EPERM` a thread pointer that is no user address; `EAGAIN` too many tasks (limit of the user, of the machine, of a
-/// container, or no number left); `ENOMEM`; or what a controller says. Locks: none may be held.
+/// container, or no number left); `ENOMEM`; or what a controller says; with `PIDFD` also `EFAULT`, `EMFILE`, `ENFILE`.
+/// Locks: none may be held.
 pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) -> Result<Pid, Errno> {
     request.check(parent.process())?;
     if request.flags.contains(CloneFlags::SETTLS) {
@@ -169,6 +198,13 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         return Err(Errno::EAGAIN);
     }
     check_user_limit(parent)?;
+    // The number is told before the gate, behind which nobody touches user memory.
+    let files = flags.contains(CloneFlags::PIDFD).then(|| parent.files()).transpose()?;
+    let limit = parent.process().limit(Resource::Files);
+    let slot = files.as_ref().map(|files| files.reserve(0, limit)).transpose()?;
+    if let Some(slot) = &slot {
+        user_memory::write(request.process_file, &(slot.descriptor().index() as i32).to_le_bytes())?;
+    }
     let member: Arc<dyn Member> = parent.clone();
     let target = request.container.map(|descriptor| container_of(parent, descriptor, flags)).transpose()?;
     let admission = match &target {
@@ -197,6 +233,10 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         parent.process().clone()
     } else {
         new_process(parent, request, number.pid())
+    };
+    let slot = match slot {
+        Some(slot) => Some((slot, process_file::open(&process, OpenFlags::empty(), &parent.credentials())?)),
+        None => None,
     };
     let mut start = Box::new(UserContext { registers: context.registers });
     start.registers.rax = 0;
@@ -228,6 +268,9 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
     drop(member);
     register(&child);
     number.keep();
+    if let Some((slot, file)) = slot {
+        slot.fill(file, true);
+    }
     population.count_fork();
     if flags.contains(CloneFlags::PARENT_SETTID) {
         // The child exists: an address that can't be written is the caller's loss, as on Linux.

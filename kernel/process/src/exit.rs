@@ -145,8 +145,9 @@ fn notify(process: &Arc<Process>) {
     };
     let parent = tree.process(process.kinship().parent()).cloned();
     drop(tree);
-    // Without a lock: it may tell others.
+    // Without a lock: they may tell others.
     drop(ending);
+    process.ended.wake_all();
 
     for group in orphaned {
         send::to_group(population, group, Signal::HUP);

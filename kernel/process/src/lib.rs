@@ -43,6 +43,7 @@ mod population;
 pub mod power;
 pub mod prctl;
 mod process;
+pub mod process_file;
 pub mod run;
 pub mod scheduling;
 pub mod session;

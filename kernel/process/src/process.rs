@@ -36,6 +36,8 @@ pub struct Process {
     limits: SpinLock<Limits>,
     /// Woken when a child has something to tell to `wait4`, and when a thread ends while another wants to exec.
     pub news: WaitQueue,
+    /// Woken when all threads have ended and there is something to reap.
+    pub(crate) ended: WaitQueue,
     /// Stopped threads sleep here.
     pub(crate) stopped: WaitQueue,
     /// Interval timers and POSIX timers.
@@ -145,6 +147,7 @@ impl Process {
             ),
             limits: SpinLock::new(rank::TASK, start.limits),
             news: WaitQueue::new(),
+            ended: WaitQueue::new(),
             stopped: WaitQueue::new(),
             timers: ProcessTimers::new(this.clone()),
             program: SpinLock::new(rank::TASK, start.program),

@@ -6,7 +6,7 @@ use crate::{
     call::Call,
     clock::nanoseconds,
 };
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use base::{Errno, Pid};
 use machine::user_memory;
 use process::{
@@ -15,12 +15,12 @@ use process::{
     exec::{self, ExecRequest},
     exit,
     futex_calls::{self, Word},
-    prctl, session,
+    prctl, process_file, session,
     status::{self, WaitOptions, WaitTarget},
     usage_calls::{self, UsageOf},
     wait,
 };
-use vfs::{Follow, Start};
+use vfs::{Follow, OpenFlags, Start};
 
 /// `getpid(2)`.
 pub fn getpid(call: &Call<'_>) -> Result<usize, Errno> {
@@ -158,7 +158,20 @@ pub fn wait4(
     Ok(found.pid.raw() as usize)
 }
 
-/// `waitid(2)`.
+/// `pidfd_open(2)`. `EINVAL` a flag other than `PIDFD_NONBLOCK`, a number that is not positive, the number of a thread;
+/// `ESRCH`; `EMFILE`, `ENFILE`.
+pub fn pidfd_open(call: &Call<'_>, pid: i32, flags: u32) -> Result<usize, Errno> {
+    let flags = OpenFlags::from_bits(flags).filter(|flags| OpenFlags::NONBLOCK.contains(*flags));
+    let flags = flags.filter(|_| pid > 0).ok_or(Errno::EINVAL)?;
+    let task = call.population().task(Pid::new(pid)).ok_or(Errno::ESRCH)?;
+    if !task.is_leader() {
+        return Err(Errno::EINVAL);
+    }
+    call.insert(process_file::open(task.process(), flags, &call.task.credentials())?, true)
+}
+
+/// `waitid(2)`. With `P_PIDFD`: `EBADF` no process's file; `ECHILD` it was reaped; `EAGAIN` it does not block and there
+/// is nothing to tell.
 pub fn waitid(
     call: &Call<'_>,
     which: i32,
@@ -170,15 +183,28 @@ pub fn waitid(
     const ALL: i32 = 0;
     const PROCESS: i32 = 1;
     const GROUP: i32 = 2;
-    let options = WaitOptions::for_waitid(options)?;
+    const FILE: i32 = 3;
+    let mut options = WaitOptions::for_waitid(options)?;
+    let mut impatient = false;
     let target = match which {
         ALL => WaitTarget::Any,
         PROCESS if id > 0 => WaitTarget::Process(Pid::new(id)),
         GROUP if id > 0 => WaitTarget::Group(Pid::new(id)),
         GROUP if id == 0 => WaitTarget::Group(call.task.process().kinship().group()),
+        FILE if id >= 0 => {
+            let file = call.file(id)?;
+            let process = process_file::process_of(&file).ok_or(Errno::EBADF)?;
+            if !call.population().process(process.pid()).is_some_and(|there| Arc::ptr_eq(&there, process)) {
+                return Err(Errno::ECHILD);
+            }
+            impatient = file.flags().contains(OpenFlags::NONBLOCK) && !options.contains(WaitOptions::NO_HANG);
+            options.set(WaitOptions::NO_HANG, impatient || options.contains(WaitOptions::NO_HANG));
+            WaitTarget::Process(process.pid())
+        }
         _ => return Err(Errno::EINVAL),
     };
     match wait::wait(call.task, target, options)? {
+        None if impatient => return Err(Errno::EAGAIN),
         Some(found) => {
             info.write_optional(&found.info().to_bytes())?;
             usage.write_optional(&found.usage.to_bytes())?;

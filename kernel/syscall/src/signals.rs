@@ -8,6 +8,7 @@ use crate::{
 };
 use base::Errno;
 use process::{
+    process_file,
     signals::{
         Action, ActionFlags, AlternateStack, Signal, SignalInfo, SignalSet,
         calls::{self, MaskChange},
@@ -107,6 +108,29 @@ pub fn rt_sigtimedwait(
 pub fn rt_sigqueueinfo(call: &Call<'_>, pid: i32, signal: i32, info: UserPtr<[u8; INFO_SIZE]>) -> Result<usize, Errno> {
     let bytes = info.read()?;
     calls::queue(call.task, pid, SignalInfo::from_bytes(Signal::new(signal)?, &bytes))?;
+    Ok(0)
+}
+
+/// `pidfd_send_signal(2)`. `EINVAL` flags, or facts about another signal; `EBADF` no process's file.
+pub fn pidfd_send_signal(
+    call: &Call<'_>,
+    descriptor: i32,
+    signal: i32,
+    info: UserPtr<[u8; INFO_SIZE]>,
+    flags: u32,
+) -> Result<usize, Errno> {
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = call.file(descriptor)?;
+    let process = process_file::process_of(&file).ok_or(Errno::EBADF)?;
+    let bytes = info.read_optional()?;
+    if bytes.is_some_and(|bytes| bytes.first_chunk() != Some(&signal.to_ne_bytes())) {
+        return Err(Errno::EINVAL);
+    }
+    let signal = signal_or_probe(signal)?;
+    let info = bytes.zip(signal).map(|(bytes, signal)| SignalInfo::from_bytes(signal, &bytes));
+    calls::signal_process(call.task, process, signal, info)?;
     Ok(0)
 }
 

@@ -1,8 +1,8 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    arguments::Argument, call::Call, clock, descriptors, identity, locks, memory, mounts, paths, polling, processes,
-    scheduling, shared_memory, signals, sockets, system, timers, transfer,
+    arguments::Argument, call::Call, clock, descriptors, identity, locks, memory, mounts, paths, polling,
+    processes, scheduling, shared_memory, signals, sockets, system, timers, transfer,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -256,6 +256,8 @@ system_calls! {
     325 => memory::mlock2(address, length, flags);
     326 => transfer::copy_file_range(from, from_offset, to, to_offset, count, flags);
     332 => paths::statx(directory, path, flags, mask, out);
+    424 => signals::pidfd_send_signal(descriptor, signal, info, flags);
+    434 => processes::pidfd_open(pid, flags);
     435 => processes::clone3(arguments, size);
     436 => descriptors::close_range(first, last, flags);
     439 => paths::faccessat2(directory, path, mode, flags);

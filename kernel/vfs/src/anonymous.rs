@@ -1,7 +1,7 @@
 //! What is common to files that no path leads to: their inode, and answers to common requests.
 
-use crate::{DeviceNumber, FileKind, Inode, Metadata, Permissions, Timestamp};
-use alloc::{format, string::String, vec::Vec};
+use crate::{DeviceNumber, FileKind, FileOps, Inode, Metadata, OpenFile, OpenFlags, Permissions, Timestamp};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -60,6 +60,19 @@ impl Anonymous {
     pub fn label_numbered(&self, kind: &str) -> Vec<u8> {
         format!("{kind}:[{}]", self.number).into_bytes()
     }
+}
+
+/// A new open file that no path leads to, made by a floor above; `/proc/<pid>/fd` shows it as `anon_inode:[name]`.
+///
+/// Errors: those of [`OpenFile::anonymous`].
+pub fn anonymous_file(
+    name: &'static str,
+    operations: Arc<dyn FileOps>,
+    flags: OpenFlags,
+    credentials: &Arc<Credentials>,
+) -> Result<Arc<OpenFile>, Errno> {
+    let inode = Arc::new(AnonymousInode::new(name, credentials));
+    OpenFile::anonymous(inode, operations, flags, credentials.clone())
 }
 
 /// The inode of an epoll, event or timer file.

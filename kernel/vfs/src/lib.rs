@@ -50,6 +50,7 @@ mod timer_file;
 mod walk;
 mod watches;
 
+pub use anonymous::anonymous_file;
 pub use attributes::{DeviceNumber, FileKind, Metadata, MetadataChange, Ownership, Permissions, Timestamp};
 pub use caller::{Caller, Follow, Start, TimeChange};
 pub use context::FsContext;

@@ -6,6 +6,7 @@
 mod faults;
 mod hog;
 mod pointers;
+mod process_files;
 mod shares;
 mod soak;
 mod spend;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 const HELP: &str = "usage: probe COMMAND
   pointers          bad addresses in every system call that takes one
+  pidfd             files that stand for processes, in every way they are used
   fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical,
                     breakpoint, kernel
   survive           each kind of fault in a child of its own; says by which signal each died
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let fine = match words[..] {
         ["pointers"] => pointers::run(),
+        ["pidfd"] => process_files::run(),
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),
         ["memory"] => hog::memory(),

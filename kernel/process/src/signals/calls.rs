@@ -189,6 +189,28 @@ pub fn queue(sender: &Arc<Task>, target: i32, info: SignalInfo) -> Result<(), Er
     send::to_process(&process, info)
 }
 
+/// `pidfd_send_signal(2)`: [`kill`] of this process, or with `info` [`queue`]. `ESRCH` it was reaped.
+pub fn signal_process(
+    sender: &Arc<Task>,
+    process: &Arc<Process>,
+    signal: Option<Signal>,
+    info: Option<SignalInfo>,
+) -> Result<(), Errno> {
+    if let Some(info) = &info {
+        check_claim(sender, process.pid().raw(), info)?;
+    }
+    if !sender.population().process(process.pid()).is_some_and(|there| Arc::ptr_eq(&there, process)) {
+        return Err(Errno::ESRCH);
+    }
+    match info {
+        None => kill_one(sender, process, signal),
+        Some(info) => {
+            send::check_permission(sender, process, signal)?;
+            send::to_process(process, info)
+        }
+    }
+}
+
 /// `rt_tgsigqueueinfo(2)`. Errors as [`queue`] and [`kill_thread`].
 pub fn queue_to_thread(sender: &Arc<Task>, process: i32, thread: i32, info: SignalInfo) -> Result<(), Errno> {
     check_claim(sender, process, &info)?;

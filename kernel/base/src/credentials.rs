@@ -28,6 +28,7 @@ bitflags! {
         #[allow(missing_docs)] const SYS_TIME = 1 << 25;
         #[allow(missing_docs)] const SYS_TTY_CONFIG = 1 << 26;
         #[allow(missing_docs)] const MKNOD = 1 << 27;
+        #[allow(missing_docs)] const SETFCAP = 1 << 31;
         const _ = (1 << 41) - 1;
     }
 }

@@ -13,6 +13,7 @@ pub mod charge;
 mod credentials;
 pub mod device;
 mod errno;
+pub mod extended;
 mod ids;
 pub mod list;
 pub mod number;

@@ -8,7 +8,7 @@ use crate::{
     subsystem::MAX_SUBSYSTEMS,
 };
 use alloc::{collections::BTreeMap, vec::Vec};
-use base::{Gid, Uid};
+use base::{Gid, Uid, extended::ExtendedAttributes};
 use machine::sync::{
     Arc, Mutex, SpinLock,
     atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
@@ -95,6 +95,8 @@ pub(crate) struct AllAttributes {
     /// Owner, group and times that every file starts with.
     pub(crate) created: Attributes,
     pub(crate) files: BTreeMap<usize, Attributes>,
+    /// Extended attributes, of the directory or of one of its files.
+    pub(crate) extended: BTreeMap<Option<usize>, ExtendedAttributes>,
 }
 
 impl Container {
@@ -124,7 +126,12 @@ impl Container {
             agents: AtomicUsize::new(0),
             attributes: SpinLock::new(
                 rank::CONTAINER_TEXTS,
-                AllAttributes { directory: attributes, created: attributes, files: BTreeMap::new() },
+                AllAttributes {
+                    directory: attributes,
+                    created: attributes,
+                    files: BTreeMap::new(),
+                    extended: BTreeMap::new(),
+                },
             ),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     notice::Notice,
 };
 use alloc::{borrow::Cow, format, string::ToString, vec::Vec};
-use base::{Capabilities, Credentials, Errno, number};
+use base::{Capabilities, Credentials, Errno, extended::ExtendedAttributes, number};
 use machine::sync::{Arc, atomic::Ordering::SeqCst};
 
 /// One control file of a hierarchy; the same in all its containers. They sort in the order of a directory.
@@ -194,6 +194,21 @@ impl Container {
     pub fn set_file_attributes(&self, file: File, attributes: Attributes) {
         let place = self.hierarchy().files.first_name(file);
         self.attributes.lock().files.insert(place, attributes);
+    }
+}
+
+impl Container {
+    /// Does something to the extended attributes of the directory, or of one of its files, with a lock of rank
+    /// `CONTAINER_TEXTS` held. They last as long as the container is held by anybody.
+    pub fn with_extended<R>(&self, file: Option<File>, action: impl FnOnce(&mut ExtendedAttributes) -> R) -> R {
+        let place = file.map(|file| self.hierarchy().files.first_name(file));
+        let mut all = self.attributes.lock();
+        let mut own = all.extended.remove(&place).unwrap_or_default();
+        let result = action(&mut own);
+        if own.names().next().is_some() {
+            all.extended.insert(place, own);
+        }
+        result
     }
 }
 

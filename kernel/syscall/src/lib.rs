@@ -27,6 +27,7 @@ mod arguments;
 mod call;
 mod clock;
 mod descriptors;
+mod extended;
 mod identity;
 mod locks;
 mod memory;

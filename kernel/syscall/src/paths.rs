@@ -17,14 +17,14 @@ use vfs::{
 };
 
 /// A path argument: its text, and the file that it starts from.
-struct PathArgument {
+pub(crate) struct PathArgument {
     start: Option<Arc<OpenFile>>,
-    text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
 }
 
 impl PathArgument {
     /// Fetches the text. `EFAULT`, `ENAMETOOLONG`, and `EBADF` when a relative path starts at no open file.
-    fn fetch(call: &Call<'_>, directory: i32, path: UserPtr<u8>) -> Result<Self, Errno> {
+    pub(crate) fn fetch(call: &Call<'_>, directory: i32, path: UserPtr<u8>) -> Result<Self, Errno> {
         let text = call.path(path)?;
         let start =
             if directory == AT_FDCWD || text.first() == Some(&b'/') { None } else { Some(call.any_file(directory)?) };
@@ -36,7 +36,7 @@ impl PathArgument {
         Self { start: Some(file), text: Vec::new() }
     }
 
-    fn start(&self) -> Start<'_> {
+    pub(crate) fn start(&self) -> Start<'_> {
         self.start.as_ref().map_or(Start::WorkingDirectory, |file| Start::File(file))
     }
 }

@@ -1,7 +1,7 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    arguments::Argument, call::Call, clock, descriptors, identity, locks, memory, mounts, paths, polling,
+    arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, mounts, paths, polling,
     processes, scheduling, shared_memory, signals, sockets, system, timers, transfer,
 };
 use alloc::sync::Arc;
@@ -193,6 +193,18 @@ system_calls! {
     170 => system::sethostname(text, length);
     171 => system::setdomainname(text, length);
     186 => processes::gettid();
+    188 => extended::setxattr(path, name, value, size, flags);
+    189 => extended::lsetxattr(path, name, value, size, flags);
+    190 => extended::fsetxattr(descriptor, name, value, size, flags);
+    191 => extended::getxattr(path, name, out, size);
+    192 => extended::lgetxattr(path, name, out, size);
+    193 => extended::fgetxattr(descriptor, name, out, size);
+    194 => extended::listxattr(path, out, size);
+    195 => extended::llistxattr(path, out, size);
+    196 => extended::flistxattr(descriptor, out, size);
+    197 => extended::removexattr(path, name);
+    198 => extended::lremovexattr(path, name);
+    199 => extended::fremovexattr(descriptor, name);
     200 => signals::tkill(tid, signal);
     201 => clock::time(out);
     202 => processes::futex(word, operation, value, timeout, second_word, third);

@@ -5,7 +5,7 @@ use crate::{
     Permissions, lock::FileLocks,
 };
 use alloc::{sync::Arc, vec::Vec};
-use base::{Credentials, Errno, Gid, Uid};
+use base::{Credentials, Errno, Gid, Uid, extended::ExtendedAttributes};
 use bitflags::bitflags;
 use core::any::Any;
 use machine::frame::Frame;
@@ -110,6 +110,20 @@ pub trait Inode: Any + Send + Sync {
     /// Changes owner, permissions or times. `EPERM` where the file system has none of its own.
     fn change_metadata(&self, _change: &MetadataChange) -> Result<(), Errno> {
         Err(Errno::EPERM)
+    }
+
+    /// Does something to the extended attributes that this inode keeps, with its lock held. `EOPNOTSUPP` where it can
+    /// have none.
+    fn with_extended(
+        &self,
+        _action: &mut dyn FnMut(&mut ExtendedAttributes) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Whether extended attributes named `user.` can be set; asked only where there can be any.
+    fn has_user_attributes(&self) -> bool {
+        true
     }
 
     /// The inode that `name` stands for in this directory. `ENOENT` if there is none.

@@ -3,6 +3,7 @@
 //! It runs on Linux too, so that what a scenario expects can be compared with the original. It is the one program of
 //! ours in user space that needs unsafe code: a bad pointer can't be passed in any other way.
 
+mod attributes;
 mod faults;
 mod hog;
 mod pointers;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 const HELP: &str = "usage: probe COMMAND
   pointers          bad addresses in every system call that takes one
   pidfd             files that stand for processes, in every way they are used
+  xattr PATH ERRNO  extended attributes of PATH; those of users must give ERRNO
   fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical,
                     breakpoint, kernel
   survive           each kind of fault in a child of its own; says by which signal each died
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let fine = match words[..] {
         ["pointers"] => pointers::run(),
         ["pidfd"] => process_files::run(),
+        ["xattr", path, errno] => errno.parse().is_ok_and(|errno| attributes::run(path, errno)),
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),
         ["memory"] => hog::memory(),

@@ -7,7 +7,7 @@ use super::{
     watch::{self, FileWatcher},
 };
 use alloc::{boxed::Box, string::String, sync::Arc};
-use base::{Credentials, Errno};
+use base::{Credentials, Errno, extended::ExtendedAttributes};
 use container::{Container, File, Member, Writer};
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use vfs::{
@@ -50,6 +50,15 @@ impl Inode for Control {
         let before = self.container.file_attributes(self.file);
         self.container.set_file_attributes(self.file, changed(before, change));
         Ok(())
+    }
+
+    fn with_extended(&self, action: &mut dyn FnMut(&mut ExtendedAttributes) -> Result<(), Errno>) -> Result<(), Errno> {
+        self.container.with_extended(Some(self.file), action)
+    }
+
+    fn has_user_attributes(&self) -> bool {
+        // As in v1: only `trusted.` and `security.`.
+        false
     }
 
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {

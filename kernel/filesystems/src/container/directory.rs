@@ -2,7 +2,7 @@
 
 use super::{ContainerFs, control::Control, inode_number, watch};
 use alloc::{sync::Arc, vec::Vec};
-use base::Errno;
+use base::{Errno, extended::ExtendedAttributes};
 use container::{Attributes, Container, File};
 use core::any::Any;
 use vfs::{
@@ -47,6 +47,15 @@ impl Inode for Directory {
     fn change_metadata(&self, change: &MetadataChange) -> Result<(), Errno> {
         self.container.set_attributes(changed(self.container.attributes(), change));
         Ok(())
+    }
+
+    fn with_extended(&self, action: &mut dyn FnMut(&mut ExtendedAttributes) -> Result<(), Errno>) -> Result<(), Errno> {
+        self.container.with_extended(None, action)
+    }
+
+    fn has_user_attributes(&self) -> bool {
+        // As in v1: only `trusted.` and `security.`.
+        false
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {

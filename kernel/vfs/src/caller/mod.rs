@@ -1,6 +1,7 @@
 //! The operations on paths: each takes the caller's place in the tree and credentials.
 
 mod attributes;
+mod extended;
 mod mounts;
 mod names;
 mod opening;

@@ -12,7 +12,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
-use base::{Errno, Gid, Uid};
+use base::{Errno, Gid, Uid, extended::ExtendedAttributes};
 use core::any::Any;
 use machine::{
     frame::{FRAME_SIZE, Frame},
@@ -39,6 +39,7 @@ struct Attributes {
     modified: Timestamp,
     changed: Timestamp,
     created: Timestamp,
+    extended: ExtendedAttributes,
 }
 
 enum Body {
@@ -102,6 +103,7 @@ impl RamInode {
             modified: now,
             changed: now,
             created: now,
+            extended: ExtendedAttributes::new(),
         };
         Ok(Arc::new_cyclic(|this| Self {
             shared: shared.clone(),
@@ -303,6 +305,10 @@ impl Inode for RamInode {
         attributes.modified = change.modified.unwrap_or(attributes.modified);
         attributes.changed = now;
         Ok(())
+    }
+
+    fn with_extended(&self, action: &mut dyn FnMut(&mut ExtendedAttributes) -> Result<(), Errno>) -> Result<(), Errno> {
+        action(&mut self.attributes.lock().extended)
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {

@@ -8,6 +8,9 @@ use std::ptr::null_mut;
 #[repr(align(4096))]
 struct Page([u64; 512]);
 
+/// An attribute of the file and of its directory.
+const ATTRIBUTE: &std::ffi::CStr = c"trusted.probe";
+
 /// Everything that an argument can stand for.
 pub struct Fixture {
     buffer: Vec<u64>,
@@ -23,6 +26,7 @@ pub struct Fixture {
     listener: c_int,
     caller: c_int,
     timer_file: c_int,
+    process_file: c_int,
     timer: i64,
 }
 
@@ -44,6 +48,8 @@ impl Fixture {
             bind(listener, (&raw const address).cast(), size_of::<sockaddr_un>() as u32);
             listen(listener, 16);
             setgroups(1, [0].as_ptr());
+            fsetxattr(file, ATTRIBUTE.as_ptr(), [0_u8; 16].as_ptr().cast(), 16, 0);
+            setxattr(c"/tmp".as_ptr(), ATTRIBUTE.as_ptr(), [0_u8; 16].as_ptr().cast(), 16, 0);
             let mut timer = null_mut();
             timer_create(CLOCK_MONOTONIC, null_mut(), &raw mut timer);
             Self {
@@ -59,6 +65,7 @@ impl Fixture {
                 listener,
                 caller: -1,
                 timer_file: timerfd_create(CLOCK_MONOTONIC, 0),
+                process_file: syscall(SYS_pidfd_open, getpid(), 0) as c_int,
                 timer: timer as i64,
             }
         }
@@ -118,6 +125,7 @@ impl Fixture {
                 Argument::S => c"/tmp".as_ptr() as i64,
                 Argument::M => c"/tmp/none".as_ptr() as i64,
                 Argument::X => c"/bin/true".as_ptr() as i64,
+                Argument::A => ATTRIBUTE.as_ptr() as i64,
                 Argument::K => c"/tmp/probe-link".as_ptr() as i64,
                 Argument::F => i64::from(self.file),
                 Argument::D => {
@@ -138,6 +146,7 @@ impl Fixture {
                     i64::from(self.listener)
                 }
                 Argument::T => i64::from(self.timer_file),
+                Argument::Q => i64::from(self.process_file),
                 Argument::Y => self.timer,
                 Argument::I => i64::from(std::process::id()),
                 Argument::Z => Self::zombie(),
@@ -151,5 +160,12 @@ impl Fixture {
         // SAFETY: no status is asked for. The child, if there was one, may be gone already.
         unsafe { waitpid(-1, null_mut(), WNOHANG) };
         errno
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        // SAFETY: literals with their NUL.
+        unsafe { removexattr(c"/tmp".as_ptr(), ATTRIBUTE.as_ptr()) };
     }
 }

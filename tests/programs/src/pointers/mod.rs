@@ -23,6 +23,8 @@ enum Argument {
     X,
     /// The address of the path of a symbolic link; a bad one in turn.
     K,
+    /// The address of the name of an attribute that `/tmp` and the regular file have; a bad one in turn.
+    A,
     /// The address of a page of zeros; always good.
     G,
     /// The address of the head of a request for capabilities; always good.
@@ -43,6 +45,8 @@ enum Argument {
     L,
     /// A timer file.
     T,
+    /// A file that stands for this process.
+    Q,
     /// The number of a timer.
     Y,
     /// The number of this process.
@@ -53,7 +57,7 @@ enum Argument {
 
 impl Argument {
     fn can_be_bad(self) -> bool {
-        matches!(self, Self::P | Self::V | Self::S | Self::M | Self::K)
+        matches!(self, Self::P | Self::V | Self::S | Self::M | Self::K | Self::A)
     }
 }
 

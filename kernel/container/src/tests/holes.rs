@@ -62,6 +62,8 @@ fn a_move_is_judged_by_who_opened_the_file() {
     assert_eq!(read(&framework, &a, "tasks"), Ok(String::new()));
 }
 
+/// Fails on a version in which reading, writing, moving, mkdir or clone does not ask whether the container is removed, or
+/// `dissolve_if_unused` does not mark the root.
 #[test]
 fn a_dissolved_hierarchy_only_refuses_under_an_open_file() {
     let (framework, tasks, _) = framework();

@@ -114,6 +114,24 @@ fn an_exclusive_container_shares_nothing_with_siblings() {
     assert_eq!(world.write("/a/b", "cpuset.cpu_exclusive", "1"), Err(Errno::EACCES));
 }
 
+/// The deadlock of 2006, whose removal of an exclusive cpuset changed the flag as a write does. Fails on a version in
+/// which `offline` takes what rmdir holds: *manage*, or a container's lock.
+#[test]
+fn an_exclusive_container_can_be_removed_and_leaves_nothing_taken() {
+    let world = world();
+    give(&world, "/a", "0-1", "0");
+    give(&world, "/c", "2", "1");
+    for flag in ["cpuset.cpu_exclusive", "cpuset.mem_exclusive"] {
+        world.write("/a", flag, "1").unwrap();
+    }
+    assert_eq!(world.write("/c", "cpuset.cpus", "0-3"), Err(Errno::EINVAL));
+    world.rmdir("/a/b").unwrap();
+    world.rmdir("/a").unwrap();
+    assert_eq!(world.write("/c", "cpuset.cpus", "0-3"), Ok(()));
+    assert_eq!(world.write("/c", "cpuset.mems", "0-1"), Ok(()));
+    assert_eq!(world.write("/c", "cpuset.cpu_exclusive", "1"), Ok(()));
+}
+
 #[test]
 fn a_set_with_tasks_inside_does_not_become_empty() {
     let world = world();

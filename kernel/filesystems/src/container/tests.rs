@@ -281,6 +281,52 @@ fn a_removed_container_answers_to_nothing() {
     assert!(child.parent().is_none());
 }
 
+/// A delegate reaching beyond his subtree. Fails on a version in which a file takes its owner from the parent directory, in
+/// which a container's files can be written by everybody, or in which clone does not ask who may write `procs`.
+#[test]
+fn a_delegate_rules_what_was_given_and_nothing_else() {
+    let fs = mount(&framework(), "cgroup", "colour").unwrap();
+    let context = FsContext::new(Namespace::new(Arc::new(Registry::new()), fs.clone()));
+    let (root, none) = (Arc::new(Credentials::root()), base::Capabilities::empty());
+    let (uid, gid) = (Uid::new(7), Gid::new(7));
+    let user = Credentials { uid, euid: uid, fsuid: uid, gid, egid: gid, fsgid: gid, ..Credentials::root() };
+    let user = Arc::new(Credentials { effective: none, permitted: none, ..user });
+    let [root, user] = [&root, &user].map(|credentials| Caller { context: &context, credentials });
+    let here = vfs::Start::WorkingDirectory;
+    let mkdir =
+        |who: &Caller<'_>, path: &str| who.make(here, path.as_bytes(), NodeKind::Directory, Permissions::new(0o755));
+    let open = |who: &Caller<'_>, path: &str| {
+        let opened = who.open(here, path.as_bytes(), OpenFlags::WRITE_ONLY, Permissions::new(0));
+        opened.map(drop)
+    };
+    mkdir(&root, "/given").unwrap();
+    mkdir(&root, "/given/limits").unwrap();
+    mkdir(&root, "/other").unwrap();
+    for path in ["/given", "/given/tasks", "/given/cgroup.procs"] {
+        root.change_owner(here, path.as_bytes(), Some(uid), Some(gid), vfs::Follow::No).unwrap();
+    }
+    // What was given, and what is made below it.
+    mkdir(&user, "/given/own").unwrap();
+    for path in ["/given/tasks", "/given/cgroup.procs", "/given/own/tasks", "/given/own/colour.wipe"] {
+        assert_eq!(open(&user, path), Ok(()), "{path}");
+    }
+    user.remove_directory(here, b"/given/own").unwrap();
+    // Everything else: the limits of what was given, what is beside it, above it, and what others made below it.
+    let files = ["/given/colour.wipe", "/given/notify_on_release", "/given/cgroup.kill", "/given/limits/tasks"];
+    let elsewhere = ["/tasks", "/cgroup.procs", "/release_agent", "/other/tasks", "/other/cgroup.procs"];
+    for path in files.iter().chain(&elsewhere) {
+        assert_eq!(open(&user, path), Err(Errno::EACCES), "{path}");
+        let mode = user.change_mode(here, path.as_bytes(), Permissions::new(0o666), vfs::Follow::No);
+        assert_eq!(mode, Err(Errno::EPERM), "{path}");
+    }
+    for path in ["/new", "/other/new", "/given/limits/new"] {
+        assert_eq!(mkdir(&user, path), Err(Errno::EACCES), "{path}");
+    }
+    assert_eq!(user.remove_directory(here, b"/given"), Err(Errno::EACCES));
+    assert_eq!(user.rename(here, b"/given", here, b"/mine", RenameFlags::empty()), Err(Errno::EACCES));
+    assert_eq!(user.rename(here, b"/given/limits", here, b"/new", RenameFlags::empty()), Err(Errno::EACCES));
+}
+
 #[test]
 fn a_rename_stays_within_the_parent() {
     let fs = mount(&framework(), "cgroup", "colour").unwrap();

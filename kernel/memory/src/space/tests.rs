@@ -116,12 +116,27 @@ mod against_a_model {
         Shared(u64),
     }
 
-    /// A page that is mapped: what it holds, what it would hold without stores, and what is allowed.
+    /// A page that is mapped: what it holds, what it would hold without stores, what is allowed, and whether it could
+    /// once be written privately. (Those that could are paid for, and areas that differ in that stay two.)
     #[derive(Clone, PartialEq, Debug)]
     struct Page {
         now: Content,
         fresh: Content,
         protection: u8,
+        promised: bool,
+    }
+
+    impl Page {
+        fn new(fresh: Content, protection: u8) -> Self {
+            let mut page = Self { now: fresh.clone(), fresh, protection, promised: false };
+            page.protect(protection);
+            page
+        }
+
+        fn protect(&mut self, protection: u8) {
+            self.protection = protection;
+            self.promised |= protection & 2 != 0 && !matches!(self.fresh, Content::Shared(_));
+        }
     }
 
     #[derive(Clone, Default)]
@@ -168,7 +183,7 @@ mod against_a_model {
                         (Content::File(a), Content::File(b)) | (Content::Shared(a), Content::Shared(b)) => a + at == *b,
                         _ => false,
                     };
-                    alike && next.protection == first.protection
+                    alike && next.protection == first.protection && next.promised == first.promised
                 })
             })
         }
@@ -230,7 +245,7 @@ mod against_a_model {
                             Some((index, false)) => Content::File(index + at),
                             Some((index, true)) => Content::Shared(index + at),
                         };
-                        model.pages.insert(page + at, Page { now: fresh.clone(), fresh, protection });
+                        model.pages.insert(page + at, Page::new(fresh, protection));
                     }
                 }
                 Step::Unmap { page, pages } => {
@@ -244,7 +259,7 @@ mod against_a_model {
                     let result = space.protect(BASE + page * PAGE, pages * PAGE, bits);
                     let held = (page..page + pages).take_while(|page| model.pages.contains_key(page)).count() as u64;
                     assert_eq!(result, if held == pages { Ok(()) } else { Err(Errno::ENOMEM) });
-                    (page..page + held).for_each(|page| model.pages.get_mut(&page).unwrap().protection = protection);
+                    (page..page + held).for_each(|page| model.pages.get_mut(&page).unwrap().protect(protection));
                 }
                 Step::DontNeed { page, pages } => {
                     let result = space.advise(BASE + page * PAGE, pages * PAGE, Advice::DontNeed);
@@ -303,6 +318,19 @@ mod against_a_model {
             let file: Vec<u8> = (0..usize::from(FILE_PAGES)).map(|page| self.file.first_byte(page)).collect();
             assert_eq!(file, self.file_model);
         }
+    }
+
+    /// As on Linux, which pays for the one (`VM_ACCOUNT`) and not for the other.
+    #[test]
+    fn areas_that_could_and_could_not_be_written_stay_two() {
+        let mut world = World::new();
+        world.apply(&Step::Map { page: 5, pages: 3, protection: 1, file: None });
+        world.apply(&Step::Map { page: 8, pages: 1, protection: 3, file: None });
+        world.apply(&Step::Protect { page: 5, pages: 4, protection: 0 });
+        assert!(!world.model[0].is_one_area(7, 2));
+        world.apply(&Step::Move { page: 7, pages: 2, to: 0 });
+        assert_eq!(world.real[0].areas().len(), 2);
+        world.compare();
     }
 
     proptest! {

@@ -11,6 +11,7 @@ mod process_files;
 mod shares;
 mod soak;
 mod spend;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ const HELP: &str = "usage: probe COMMAND
   shares SECONDS NICE...
                     busy children on CPU 0; says what percentage of it each got
   sleeps COUNT MS   sleeps so often and so long; says by how much the longest was over
+  sweep DIR         bad input for every control file of the hierarchy at DIR
   soak SECONDS DIR  storms of fork, exec, exit, move, mount and umount, mounting below DIR
 ";
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
             matches!((count.parse(), milliseconds.parse()), (Ok(count), Ok(long)) if shares::sleeps(count, long))
         }
         ["soak", seconds, directory] => seconds.parse().is_ok_and(|seconds| soak::run(seconds, directory)),
+        ["sweep", directory] => sweep::run(directory),
         ["nothing"] => true,
         _ => {
             eprint!("{HELP}");

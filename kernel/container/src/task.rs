@@ -166,10 +166,14 @@ impl Framework {
     }
 
     /// Accounts that the task ran on `cpu`, so many ns in user mode and in the kernel. Called by that CPU at a
-    /// switch or tick, with the run queue locked.
+    /// switch or tick, with the run queue locked. What a task runs after it was reaped, on its way to its last switch,
+    /// is accounted in the roots, which is where /proc shows it.
     pub fn charge_time(&self, task: &dyn Member, cpu: CpuId, user: u64, system: u64) {
         for &index in &self.callbacks.charge_time {
-            task.membership().with_set(|set| self.subsystem(index).charge_time(set.state(index), cpu, user, system));
+            let charge = |set: &ContainerSet| self.subsystem(index).charge_time(set.state(index), cpu, user, system);
+            if task.membership().with_set(charge).is_none() {
+                charge(&self.root_set);
+            }
         }
     }
 

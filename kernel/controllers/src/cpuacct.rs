@@ -287,6 +287,20 @@ mod tests {
         assert_eq!(world.read("/c", "cpuacct.usage"), "0\n");
     }
 
+    /// A thread is reaped by nobody and a process maybe before its last switch. Fails on a version in which
+    /// `charge_time` forgets what a task without a set runs.
+    #[test]
+    fn what_a_task_runs_after_it_was_reaped_is_accounted_in_the_root() {
+        let world = World::with("cpuacct").mkdir("/a");
+        let task = world.spawn_in("/a");
+        world.run(&task, 1, 0, 30);
+        world.exit(&task);
+        world.run(&task, 1, 0, 10);
+        world.reap(&task);
+        world.run(&task, 1, 0, 2);
+        assert_eq!([world.read("/a", "cpuacct.usage"), world.read("/", "cpuacct.usage")], ["40\n", "42\n"]);
+    }
+
     #[test]
     fn a_move_leaves_past_time_where_it_is() {
         let world = World::with("cpuacct").mkdir("/a").mkdir("/b");

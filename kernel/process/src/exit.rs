@@ -53,6 +53,8 @@ pub(crate) fn leave(task: &Arc<Task>) {
         task.with_belongings(|own| own.share = share);
     } else {
         let gone = task.population().tree().remove_task(task.tid());
+        // What it runs after that is nobody's but the roots'.
+        sched::account();
         task.population().framework().release(&**task);
         drop((gone, share));
     }

@@ -4,6 +4,7 @@
 //! ours in user space that needs unsafe code: a bad pointer can't be passed in any other way.
 
 mod attributes;
+mod audit;
 mod faults;
 mod hog;
 mod pointers;

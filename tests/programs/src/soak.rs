@@ -1,5 +1,6 @@
 //! A storm: eight workers that fork, run programs, move between containers, mount and unmount, for some time.
 
+use crate::audit;
 use std::{
     fs,
     io::Write,
@@ -30,7 +31,7 @@ struct Counts {
     refused: AtomicU64,
 }
 
-fn write(path: &Path, text: &str) -> bool {
+pub fn write(path: &Path, text: &str) -> bool {
     fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes())).is_ok()
 }
 
@@ -132,12 +133,36 @@ pub fn run(seconds: u64, directory: &str) -> bool {
     fine && before == after && free_after + SLACK >= free_before
 }
 
+/// What an audit of the containers finds while each has a task that sleeps, and of the CPU time.
+fn audited(tree: &Path, workers: u64) -> Vec<String> {
+    let sleeper = || Command::new("/bin/sleep").arg("1000").stdin(Stdio::null()).spawn();
+    let mut sleepers: Vec<_> = (0..workers).filter_map(|_| sleeper().ok()).collect();
+    for (number, sleeper) in sleepers.iter().enumerate() {
+        write(&tree.join(format!("worker{number}/tasks")), &sleeper.id().to_string());
+    }
+    let mut faults = audit::tasks(tree);
+    for sleeper in &mut sleepers {
+        let _ = sleeper.kill();
+        let _ = sleeper.wait();
+    }
+    let accounts = tree.with_file_name("accounts");
+    let _ = fs::create_dir(&accounts);
+    if mount("cpuacct", &accounts) {
+        faults.extend(audit::time(&accounts));
+        umount(&accounts);
+    } else {
+        faults.push("cpuacct can't be mounted".into());
+    }
+    let _ = fs::remove_dir(&accounts);
+    faults
+}
+
 /// Runs the storm and undoes all of it; whether that was possible.
 fn storm(seconds: u64, directory: &str) -> bool {
     const WORKERS: u64 = 8;
     let tree = PathBuf::from(directory).join("tree");
     let _ = fs::create_dir_all(&tree);
-    if !mount("cpuset,numtasks", &tree) {
+    if !mount("cpuset,pids,numtasks,debug", &tree) {
         println!("mount: {}", std::io::Error::last_os_error());
         return false;
     }
@@ -158,6 +183,7 @@ fn storm(seconds: u64, directory: &str) -> bool {
             scope.spawn(move || work(number, tree, &own, end, stop, counts));
         }
     });
+    failed.extend(audited(&tree, WORKERS));
     for number in 0..WORKERS {
         let container = tree.join(format!("worker{number}"));
         if let Err(error) = fs::remove_dir(&container) {

@@ -28,6 +28,7 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::text("filesystems", |_, out| append(out, &own_context()?.namespace().registry().list())),
         Line::text("loadavg", loadavg),
         Line::text("meminfo", meminfo),
+        Line::text("schedstat", schedstat),
         Line::text("stat", stat),
         Line::directory("sys", &settings::SYS),
         Line::order("sysrq-trigger", settings::sysrq),
@@ -138,6 +139,17 @@ fn stat(_: &System, out: &mut String) -> Result<(), Errno> {
 fn cpu_line(out: &mut String, name: &str, times: [u64; 4]) -> core::fmt::Result {
     let [user, nice, system, idle] = times.map(ticks);
     writeln!(out, "{name} {user} {nice} {system} {idle} 0 0 0 0 0 0")
+}
+
+/// Linux's version 15: for each CPU how often it switched and how many ns tasks ran there; what is not counted is 0.
+fn schedstat(_: &System, out: &mut String) -> Result<(), Errno> {
+    written(writeln!(out, "version 15\ntimestamp {}", ticks(time::now())))?;
+    for cpu in cpu::online().iter() {
+        let statistics = sched::statistics(cpu);
+        let (switches, ran) = (statistics.switches, statistics.user + statistics.nice + statistics.system);
+        written(writeln!(out, "cpu{cpu} 0 0 {switches} 0 0 0 {ran} 0 {switches}"))?;
+    }
+    Ok(())
 }
 
 /// Pages in KiB.

@@ -201,12 +201,18 @@ fn map_segment(
     if end > pages_end {
         space.map(request(pages_end, end - pages_end), limits)?;
     }
-    // The rest of the file's last page belongs to the zeroes, where the program may write.
-    let tail = pages_end.saturating_sub(file_end).min(segment.memory_size - segment.file_size);
-    if segment.write && segment.file_size > 0 && tail > 0 {
+    let tail = tail_of_zeros(segment, file_end, pages_end);
+    if tail > 0 {
         space.write(file_end, &vec![0; tail as usize])?;
     }
     Ok(())
+}
+
+/// How many bytes behind the segment's part of the file become zeros: where zeros follow at all, all to the end of the
+/// page, even behind the segment. glibc's dynamic linker hands out that rest as memory that is zero.
+fn tail_of_zeros(segment: &Segment, file_end: u64, pages_end: u64) -> u64 {
+    let zeros_follow = segment.memory_size > segment.file_size && segment.file_size > 0;
+    if segment.write && zeros_follow { pages_end.saturating_sub(file_end) } else { 0 }
 }
 
 fn map_stack(space: &AddressSpace, top: u64, used: u64, executable: bool, limits: &Limits) -> Result<(), Errno> {
@@ -218,4 +224,26 @@ fn map_stack(space: &AddressSpace, top: u64, used: u64, executable: bool, limits
     request.name = Some("[stack]");
     request.protection.set(Protection::EXECUTE, executable);
     space.map(request, limits).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(file_size: u64, memory_size: u64, write: bool) -> Segment {
+        Segment { address: 0x31900, offset: 0x31900, file_size, memory_size, read: true, write, execute: false }
+    }
+
+    #[test]
+    fn where_zeros_follow_they_fill_the_page() {
+        let tail = |segment: &Segment| {
+            let end = segment.address + segment.file_size;
+            tail_of_zeros(segment, end, end.next_multiple_of(PAGE))
+        };
+        assert_eq!(tail(&segment(0x2810, 0x29d8, true)), 0xef0, "behind the segment too");
+        assert_eq!(tail(&segment(0x2810, 0x9000, true)), 0xef0);
+        assert_eq!(tail(&segment(0x2810, 0x2810, true)), 0, "nothing but the file");
+        assert_eq!(tail(&segment(0x2810, 0x29d8, false)), 0, "what may not be written stays as the file is");
+        assert_eq!(tail(&segment(0, 0x1000, true)), 0, "no page of the file");
+    }
 }

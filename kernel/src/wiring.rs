@@ -20,7 +20,7 @@ use machine::{
     sync::Hook,
     user_memory,
 };
-use memory::{payer::PAYERS, placement};
+use memory::{Movable, payer::PAYERS, placement};
 use process::{
     POPULATION, Population, SYSTEM_CALLS, Task, TaskPayers, TaskPlacement,
     faults::UserCopies,
@@ -106,6 +106,14 @@ impl TaskControl for Confined {
     fn set_nodes(&self, member: &dyn Member, nodes: &NodeSet) {
         if let Some(task) = task_of(member) {
             task.set_allowed_nodes(*nodes);
+        }
+    }
+
+    fn move_pages(&self, member: &dyn Member, from: &NodeSet, to: &NodeSet) {
+        if let Some(space) = task_of(member).and_then(|task| task.space().ok()) {
+            space.move_between(from, to, Movable::Everybodys);
+            // The last reference must not go here: files would be closed under the container's locks.
+            sched::drop_later(space);
         }
     }
 }

@@ -29,6 +29,7 @@ pub struct Task {
     credentials: Mutex<Arc<Credentials>>,
     cpus: Mutex<CpuSet>,
     nodes: Mutex<NodeSet>,
+    moves: Mutex<Vec<String>>,
     threads: Mutex<std::sync::Weak<Task>>,
     asleep: AtomicBool,
     wanted_frozen: AtomicBool,
@@ -45,6 +46,7 @@ impl Task {
             credentials: Mutex::new(Arc::new(Credentials::root())),
             cpus: Mutex::new(cpus),
             nodes: Mutex::new(nodes),
+            moves: Mutex::default(),
             threads: Mutex::default(),
             asleep: AtomicBool::default(),
             wanted_frozen: AtomicBool::default(),
@@ -58,6 +60,11 @@ impl Task {
     /// The CPUs that it may run on, as a list.
     pub fn cpus(&self) -> String {
         self.cpus.lock().unwrap().to_string()
+    }
+
+    /// Between which nodes its pages were moved since the last question.
+    pub fn moves(&self) -> Vec<String> {
+        core::mem::take(&mut *self.moves.lock().unwrap())
     }
 
     /// Sets the CPUs that it may run on, as it would itself.
@@ -147,6 +154,9 @@ impl TaskControl for Control {
     }
     fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet) {
         *own(task).nodes.lock().unwrap() = *nodes;
+    }
+    fn move_pages(&self, task: &dyn Member, from: &NodeSet, to: &NodeSet) {
+        own(task).moves.lock().unwrap().push(std::format!("{from} to {to}"));
     }
 }
 

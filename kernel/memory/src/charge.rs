@@ -48,6 +48,9 @@ pub trait PageCharger: Sync {
     /// Errors: `ENOMEM` a limit was met.
     fn charge(&self, kind: ChargeKind, node: NodeId) -> Result<NonZeroU32, Errno>;
 
+    /// The bytes of the page with this note lie on another node now, and its note with them.
+    fn moved(&self, note: u32, from: NodeId, to: NodeId);
+
     /// Whether the running task has file pages as charged copies that can be dropped, and not the initramfs's own.
     fn copies_files(&self) -> bool;
 

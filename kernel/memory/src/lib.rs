@@ -35,7 +35,9 @@ pub use area::{AreaInfo, Protection, Sharing};
 pub use charge::ChargeKind;
 pub use placement::{Placement, PlacementSource};
 pub use source::{PageSource, PageUse, SharedPages, SourceDescription};
-pub use space::{Access, AddressSpace, Advice, FaultError, Limits, Location, LockAll, MapRequest, Place, Resident};
+pub use space::{
+    Access, AddressSpace, Advice, FaultError, Limits, Location, LockAll, MapRequest, Movable, Moved, Place, Resident,
+};
 
 /// Starts the frame allocator on all frames that boot left free, and moves the heap onto it. Called once, on the
 /// boot CPU, before other CPUs run.

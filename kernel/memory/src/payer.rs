@@ -43,6 +43,11 @@ impl SharedPage {
         Self { frame, _charge: None }
     }
 
+    /// Takes another frame, if `make` gives one; returns the old one.
+    pub fn exchange(&mut self, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> Option<Frame> {
+        make(&self.frame, 1).map(|new| core::mem::replace(&mut self.frame, new))
+    }
+
     /// Has the running task's containers pay for a page before it is made by `make`. `refusal` is the error if they
     /// don't.
     pub fn new<E>(refusal: E, make: impl FnOnce() -> Result<Frame, E>) -> Result<Self, E> {

@@ -43,6 +43,13 @@ pub trait PageSource: Send + Sync {
     /// `ENOSPC` no room for it, or not paid for (SIGBUS).
     fn page(&self, index: u64, usage: PageUse) -> Result<Frame, Errno>;
 
+    /// Puts another frame in place of the page with this index: `make` is shown the one that is there, and how many
+    /// references to it the source itself has, and gives the other one. It is asked while nobody can get a new reference
+    /// from the source. `false`: it gave none, or the source can't.
+    fn exchange(&self, _index: u64, _make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
+        false
+    }
+
     /// The bytes of the System V segment that it is an attachment of, if it is one.
     fn attachment(&self) -> Option<u64> {
         None
@@ -105,6 +112,13 @@ impl PageSource for SharedPages {
         let page = SharedPage::new(Errno::ENOSPC, make)?;
         // Another space may have been faster; then its page is the one.
         Ok(self.pages.lock().entry(index).or_insert(page).frame.clone())
+    }
+
+    fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
+        let mut pages = self.pages.lock();
+        let old = pages.get_mut(&index).and_then(|page| page.exchange(make));
+        drop(pages);
+        old.is_some()
     }
 
     fn kind(&self) -> PageKind {

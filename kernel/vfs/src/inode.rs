@@ -226,6 +226,11 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EFAULT)
     }
 
+    /// Puts another frame in place of a page; see [`memory::PageSource::exchange`].
+    fn exchange_page(&self, _index: u64, _make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
+        false
+    }
+
     /// What this inode shows as a file, for floors above that know its type: the container behind its directory.
     fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None

@@ -22,6 +22,10 @@ impl PageSource for FilePages {
         self.file.inode().page(index, usage)
     }
 
+    fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
+        self.file.inode().exchange_page(index, make)
+    }
+
     fn describe(&self) -> SourceDescription {
         let metadata = self.file.inode().metadata();
         SourceDescription {

@@ -20,6 +20,15 @@ pub fn memory() -> bool {
     }
 }
 
+/// Touches so much memory, says so, and waits to be ended.
+pub fn hold(mib: usize) -> bool {
+    let memory = black_box(vec![1_u8; mib << 20]);
+    println!("holds {} MiB", memory.len() >> 20);
+    loop {
+        std::thread::park();
+    }
+}
+
 /// Starts children that sleep; says how many there were, and ends them.
 pub fn forks(count: usize) -> bool {
     let mut children: Vec<Child> = Vec::new();

@@ -24,6 +24,7 @@ const HELP: &str = "usage: probe COMMAND
                     breakpoint, kernel
   survive           each kind of fault in a child of its own; says by which signal each died
   memory            touches memory until there is none
+  hold MIB          touches so much memory and waits
   forks COUNT       starts COUNT sleeping children; says how many there were and why no more
   spend WHAT MOST   takes files, pipes, terminals, signals, private, locked or shared
                     memory, or segments, until it is refused
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),
         ["memory"] => hog::memory(),
+        ["hold", mib] => mib.parse().is_ok_and(hog::hold),
         ["forks", count] => count.parse().is_ok_and(hog::forks),
         ["spend", what, most] => most.parse().is_ok_and(|most| spend::run(what, most)),
         ["shares", seconds, ref nices @ ..] => seconds.parse().is_ok_and(|seconds| shares::run(seconds, nices)),

@@ -6,6 +6,8 @@
 //!
 //! `sched_load_balance`, `sched_relax_domain_level`: among which CPUs tasks are balanced; see `domains`.
 //!
+//! `memory_migrate`: pages that are there come along when `mems` changes or a process moves in.
+//!
 //! A task that comes in may run exactly on the container's CPUs, whatever it asked for itself before, and a change of
 //! `cpus` has taken effect on every task inside when the write returns. Rule: interfaces.md, section 10.
 
@@ -31,6 +33,9 @@ pub trait TaskControl: Sync {
     fn has_cpu(&self, task: &dyn Member) -> bool;
     /// The task's next page comes from one of these nodes.
     fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet);
+    /// Moves the pages of the task's address space that lie on nodes of `from` to those of `to`, the first node's to the
+    /// first and so on; if there are not as many, round and round, and those that lie on a node of `to` stay. May sleep.
+    fn move_pages(&self, task: &dyn Member, from: &NodeSet, to: &NodeSet);
 }
 
 /// Filled once at boot.
@@ -47,6 +52,7 @@ pub struct Cpuset {
     mem_exclusive: AtomicBool,
     load_balance: AtomicBool,
     relax_level: AtomicI8,
+    memory_migrate: AtomicBool,
     /// The number of the last change of `sets`. Written before the tasks inside are told.
     change: AtomicU64,
     /// Whether an attach that was refused because a set is empty was logged: only the first is.
@@ -120,6 +126,15 @@ impl Subsystem for Cpuset {
             domains::store_level,
         )
         .managed_alone(),
+        ControlFile::read_write_node(
+            "memory_migrate",
+            |node: &Node<'_, Self>, out| show_flag(&node.state().memory_migrate, out),
+            |node, text| {
+                node.state().memory_migrate.store(number::parse_flag(text)?, Relaxed);
+                Ok(())
+            },
+        )
+        .managed_alone(),
     ];
 
     fn create(_parent: &Self) -> Result<Self, Errno> {
@@ -171,7 +186,11 @@ impl Subsystem for Cpuset {
 
     fn post_attach(change: &Move<'_, Self>) {
         let target = change.target();
-        change.tasks().for_each(|(task, _)| target.state().confine(task));
+        let state = target.state();
+        change.tasks().for_each(|(task, _)| state.confine(task));
+        if state.memory_migrate.load(Relaxed) {
+            change.tasks().for_each(|(task, from)| move_pages(task, &from.own().mems(), &state.mems()));
+        }
     }
 
     /// The child was made with its parent's sets, maybe just before a change that the parent has seen by now. The word
@@ -197,6 +216,7 @@ impl Cpuset {
             mem_exclusive: AtomicBool::new(exclusive),
             load_balance: AtomicBool::new(true),
             relax_level: AtomicI8::new(domains::NO_WISH),
+            memory_migrate: AtomicBool::new(false),
             change: AtomicU64::new(0),
             logged: AtomicBool::new(false),
         }
@@ -291,12 +311,26 @@ fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), 
         *sets.lock() = trial.sets;
         // Before the walk: a child that the walk misses is born with a word that is older.
         state.change.store(CHANGES.fetch_add(1, SeqCst), SeqCst);
-        node.tasks().iter().for_each(|task| state.confine(&**task));
+        let tasks = node.tasks();
+        tasks.iter().for_each(|task| state.confine(&**task));
+        if state.memory_migrate.load(Relaxed) {
+            tasks.iter().for_each(|task| move_pages(&**task, &now.sets.mems, &trial.sets.mems));
+        }
         if trial.sets.cpus != now.sets.cpus {
             domains::rebuild(node);
         }
     }
     Ok(())
+}
+
+/// Takes the pages of a process along when its leader's nodes have changed: other threads have the same pages.
+fn move_pages(task: &dyn Member, from: &NodeSet, to: &NodeSet) {
+    if from != to
+        && task.tid() == task.process_id()
+        && let Some(tasks) = TASKS.get()
+    {
+        tasks.move_pages(task, from, to);
+    }
 }
 
 /// The CPUs that are online have changed: those that have left leave every set. Tasks of a container that has none left

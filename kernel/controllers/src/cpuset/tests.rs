@@ -37,6 +37,29 @@ fn a_task_that_comes_in_runs_exactly_on_the_containers_cpus() {
 }
 
 #[test]
+fn pages_move_with_mems_and_with_the_leader_if_memory_migrate_says_so() {
+    let world = world();
+    give(&world, "/a", "0-1", "0");
+    give(&world, "/c", "2-3", "1");
+    let task = world.spawn_in("/");
+    world.attach("/a", &task).unwrap();
+    assert_eq!(task.moves(), [""; 0]);
+    for path in ["/a", "/c"] {
+        world.write(path, "cpuset.memory_migrate", "1").unwrap();
+        assert_eq!(world.read(path, "cpuset.memory_migrate"), "1\n");
+    }
+    world.write("/a", "cpuset.mems", "0-1").unwrap();
+    world.write("/a", "cpuset.mems", "1").unwrap();
+    assert_eq!(task.moves(), ["0 to 0-1", "0-1 to 1"]);
+    world.write("/a", "cpuset.mems", "0").unwrap();
+    world.attach("/c", &task).unwrap();
+    assert_eq!(task.moves(), ["1 to 0", "0 to 1"]);
+    world.write("/c", "cpuset.cpus", "2").unwrap();
+    world.attach("/", &task).unwrap();
+    assert_eq!(task.moves(), [""; 0]);
+}
+
+#[test]
 fn no_task_comes_into_an_empty_set() {
     let world = world();
     let task = world.spawn_in("/");

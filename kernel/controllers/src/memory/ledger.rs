@@ -369,6 +369,16 @@ impl Ledger {
         self.accounts.release(from, 1);
     }
 
+    /// The page with this note, which its account still refers to, lies on another node now.
+    pub fn moved_node(&self, note: u32, from: NodeId, to: NodeId) {
+        let (number, kind) = read_note(note);
+        let cpu = cpu::current();
+        let _locked = self.stocks.get(cpu).lock.lock();
+        let open = self.accounts.open_for(number);
+        self.accounts.count_moved(open, cpu, from, kind, -1);
+        self.accounts.count_moved(open, cpu, to, kind, 1);
+    }
+
     /// Pages of a kind in all accounts.
     pub fn all_pages(&self, kind: ChargeKind) -> u64 {
         let sum: i64 = self.stocks.iter().map(|(_, stock)| stock.kinds[kind as usize].load(Relaxed)).sum();

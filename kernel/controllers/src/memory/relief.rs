@@ -45,6 +45,10 @@ impl PageCharger for Ledger {
         note.ok().and_then(NonZeroU32::new).ok_or(Errno::ENOMEM)
     }
 
+    fn moved(&self, note: u32, from: NodeId, to: NodeId) {
+        self.moved_node(note, from, to);
+    }
+
     fn copies_files(&self) -> bool {
         with_word(|word| self.account_of(word)) != self.root
     }

@@ -20,6 +20,17 @@ fn charge(ledger: &Ledger, number: Number, kind: ChargeKind) -> Result<u32, Full
 }
 
 #[test]
+fn a_page_that_moves_to_another_node_stays_with_its_account() {
+    let ledger = Ledger::new().unwrap();
+    let note = ledger.charge(&AtomicU64::new(0), ChargeKind::Shared, NodeId::new(0), |_| 0).unwrap();
+    ledger.moved_node(note, NodeId::new(0), NodeId::new(1));
+    let pages = |node| ledger.accounts.pages(ledger.root, Some(node), ChargeKind::Shared);
+    assert_eq!((pages(0), pages(1), ledger.usage(ledger.root)), (0, 1, 1));
+    ledger.uncharge(note, NodeId::new(1));
+    assert_eq!((pages(0), pages(1), ledger.usage(ledger.root)), (0, 0, 0));
+}
+
+#[test]
 fn a_charge_at_the_limit_of_any_level_fails_and_leaves_nothing() {
     let ledger = Ledger::new().unwrap();
     let above = ledger.accounts.open(ledger.root).unwrap();

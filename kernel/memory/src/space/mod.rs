@@ -16,6 +16,7 @@ mod foreign;
 mod fork;
 mod lock;
 mod map;
+mod migrate;
 mod payment;
 mod remap;
 mod request;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use advice::Advice;
 pub use lock::LockAll;
+pub use migrate::{Movable, Moved};
 pub use request::{Limits, MapRequest, Place};
 
 use crate::Placement;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::thread_local;
 
+mod migrate;
 mod payment;
 mod together;
 

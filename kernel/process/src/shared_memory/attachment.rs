@@ -53,6 +53,10 @@ impl PageSource for Attachment {
         self.pages.page(index, usage)
     }
 
+    fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
+        self.pages.exchange(index, make)
+    }
+
     fn attachment(&self) -> Option<u64> {
         Some(self.size)
     }

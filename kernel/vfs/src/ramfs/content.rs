@@ -224,6 +224,19 @@ impl Content {
         Ok((kept, true))
     }
 
+    /// Puts another frame in place of a page of its own, or of a copy; see [`memory::PageSource::exchange`].
+    pub fn exchange_page(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
+        let mut pages = self.pages.lock();
+        let copies = pages.copies.clone();
+        let old = pages.own.get_mut(&index).map(|page| page.exchange(make));
+        drop(pages);
+        match (old, copies) {
+            (Some(old), _) => old.is_some(),
+            (None, Some(copies)) => copies.exchange(index, make),
+            (None, None) => false,
+        }
+    }
+
     /// The page for a mapping. `EFAULT` wholly behind the end.
     pub fn page(&self, index: u64, usage: PageUse) -> Result<Frame, Errno> {
         if index >= self.size().div_ceil(FRAME_SIZE as u64) {

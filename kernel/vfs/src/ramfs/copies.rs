@@ -44,6 +44,14 @@ impl Copies {
         self.pages.lock().entry(index).or_insert(frame).clone()
     }
 
+    /// Puts another frame in place of a copy.
+    pub fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
+        let mut pages = self.pages.lock();
+        let old = pages.get_mut(&index).and_then(|frame| make(frame, 1).map(|new| core::mem::replace(frame, new)));
+        drop(pages);
+        old.is_some()
+    }
+
     /// Lets go of the copy of one page.
     pub fn remove(&self, index: u64) {
         let gone = self.pages.lock().remove(&index);

@@ -435,6 +435,10 @@ impl Inode for RamInode {
         Ok(())
     }
 
+    fn exchange_page(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
+        self.content().is_ok_and(|content| content.exchange_page(index, make))
+    }
+
     fn page(&self, index: u64, usage: PageUse) -> Result<Frame, Errno> {
         let frame = self.content().map_err(|_| Errno::EFAULT)?.page(index, usage)?;
         if usage == PageUse::SharedWrite {

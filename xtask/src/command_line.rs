@@ -26,6 +26,8 @@ pub enum Command {
     Test(Test),
     /// Write a disk image that boots by itself, with the initramfs inside
     Image(Image),
+    /// Make an initramfs of another system's own packages
+    Rootfs(Rootfs),
     /// Measure the kernel with the yardstick and compare with Linux
     Bench(Bench),
     /// Do random things to hierarchies, on Menagerie alone or compared with Debian's Linux 6.1
@@ -60,6 +62,9 @@ pub struct Qemu {
     /// Boot this initramfs (cpio newc, raw or gzip) instead of the one built from user/
     #[arg(long, value_name = "FILE", conflicts_with = "add")]
     pub initramfs: Option<PathBuf>,
+    /// Boot the userland of another system: what `cargo xtask rootfs` last made, or would make by itself
+    #[arg(long, value_enum, value_name = "SYSTEM", conflicts_with_all = ["initramfs", "add", "test"])]
+    pub rootfs: Option<System>,
     /// Put a file or folder of this host into the initramfs
     #[arg(long, value_name = "HOST=GUEST")]
     pub add: Vec<Addition>,
@@ -98,9 +103,9 @@ pub struct MachineOptions {
     /// Memory nodes; CPUs and memory are spread over them evenly
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub nodes: u32,
-    /// Memory, like 512M or 2G
-    #[arg(long, value_name = "SIZE", default_value_t = Size::mebibytes(512))]
-    pub memory: Size,
+    /// Memory, like 512M or 2G [default: 512M, or 1024M with --rootfs]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
     /// Firmware
     #[arg(long, value_enum, default_value_t)]
     pub firmware: Firmware,
@@ -113,9 +118,10 @@ pub struct MachineOptions {
 }
 
 impl MachineOptions {
-    /// The shape that the options describe.
-    pub fn shape(&self) -> Shape {
-        Shape { cpus: self.cpus, nodes: self.nodes, memoryless: 0, memory: self.memory, firmware: self.firmware }
+    /// The shape that the options describe; where they do not say how much memory, it is `memory`.
+    pub fn shape(&self, memory: Size) -> Shape {
+        let memory = self.memory.unwrap_or(memory);
+        Shape { cpus: self.cpus, nodes: self.nodes, memoryless: 0, memory, firmware: self.firmware }
     }
 }
 
@@ -197,6 +203,25 @@ pub struct Image {
     /// Build the kernel without optimisations, with overflow checks
     #[arg(long)]
     pub debug: bool,
+}
+
+/// Options of `rootfs`.
+#[derive(Args)]
+pub struct Rootfs {
+    /// Whose packages
+    #[arg(value_enum)]
+    pub system: System,
+    /// Packages; what they depend on comes with them, and a shell in any case [default: what drives and loads
+    /// containers: busybox, coreutils, procps, cgroup-tools, stress-ng, python3, …]
+    #[arg(value_name = "PACKAGE")]
+    pub packages: Vec<String>,
+}
+
+/// Systems whose userland can be booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum System {
+    /// The release of Debian that this host's apt takes packages from
+    Debian,
 }
 
 /// Options of `bench`.

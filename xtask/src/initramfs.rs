@@ -42,6 +42,11 @@ impl Initramfs {
         self.insert(path, Node::Link { target: target.to_owned() })
     }
 
+    /// Whether there is something under this name.
+    pub fn holds(&self, path: &str) -> bool {
+        self.nodes.contains_key(path.trim_matches('/'))
+    }
+
     fn insert(&mut self, path: &str, node: Node) -> Result<()> {
         let path = path.trim_matches('/');
         let parts: Vec<&str> = path.split('/').collect();
@@ -75,6 +80,25 @@ impl Initramfs {
             }
         }
         archive.end()
+    }
+}
+
+#[cfg(test)]
+impl Initramfs {
+    /// The bytes of a file.
+    pub fn content(&self, path: &str) -> Option<&[u8]> {
+        match self.nodes.get(path.trim_matches('/'))? {
+            Node::File { content, .. } => Some(content),
+            _ => None,
+        }
+    }
+
+    /// Where a link points.
+    pub fn target(&self, path: &str) -> Option<&str> {
+        match self.nodes.get(path.trim_matches('/'))? {
+            Node::Link { target } => Some(target),
+            _ => None,
+        }
     }
 }
 

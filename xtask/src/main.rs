@@ -15,6 +15,7 @@ mod lint;
 mod mark;
 mod progress;
 mod qemu;
+mod rootfs;
 mod setup;
 mod shape;
 mod test;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(options),
         Command::Lint => lint::run(),
         Command::Image(options) => image::run(options),
+        Command::Rootfs(options) => rootfs::run(options),
         Command::Bench(options) => bench::run(options),
         Command::Doctor => doctor::run(),
         Command::Tied { parent, words } => tied::become_program(*parent, words).map(|()| 0),

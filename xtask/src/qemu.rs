@@ -10,12 +10,18 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command_line::{Acceleration, Qemu};
 use crate::emulator::{self, Boot, Console, Ending, Machine, PANIC_STATUS};
-use crate::shape::Firmware;
+use crate::shape::{Firmware, Size};
 use crate::workspace::{self, BuildLock, RunFolder};
-use crate::{acceleration, images, kernel, setup, userland};
+use crate::{acceleration, images, kernel, rootfs, setup, userland};
 
 /// The status after a timeout, as of `timeout(1)`.
 const TIMEOUT_STATUS: u8 = 124;
+
+/// What a guest has where nobody says how much.
+const MEMORY: Size = Size::mebibytes(512);
+
+/// The same, where an initramfs of a hundred megabytes lies in it.
+const MEMORY_WITH_ROOTFS: Size = Size::mebibytes(1024);
 
 /// Boots, waits for the end, and returns the status to end with.
 pub fn run(options: &Qemu) -> Result<u8> {
@@ -59,6 +65,7 @@ fn prepare(options: &Qemu, run: &RunFolder) -> Result<Machine> {
     };
     let kernel = kernel::build(variant, &toolchain)?;
     let initramfs = match &options.initramfs {
+        _ if options.rootfs.is_some() => rootfs::last()?,
         Some(file) => fs::canonicalize(file).with_context(|| format!("cannot read {}", file.display()))?,
         None => {
             let contents = userland::Contents { added: &options.add, for_tests: options.test.is_some() };
@@ -76,7 +83,7 @@ fn prepare(options: &Qemu, run: &RunFolder) -> Result<Machine> {
         Console::Plain
     };
     Ok(Machine {
-        shape: options.machine.shape(),
+        shape: options.machine.shape(if options.rootfs.is_some() { MEMORY_WITH_ROOTFS } else { MEMORY }),
         accelerator: acceleration::choose(options.machine.accel, options.icount, run)?,
         cpu_model: options.machine.cpu.clone(),
         icount: options.icount.then_some(0),

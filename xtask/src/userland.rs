@@ -49,16 +49,26 @@ pub fn build(contents: &Contents<'_>, run: &workspace::RunFolder) -> Result<Path
     Ok(path)
 }
 
-/// `/init`, `/bin/sh` and `/bin/tools`, and a link for each command that the last two can be called as.
-fn programs(tree: &mut Initramfs, for_tests: bool) -> Result<()> {
+/// Builds `init` alone and returns where it lies.
+pub fn init() -> Result<PathBuf> {
+    Ok(build_packages(&["init"])?.join("init"))
+}
+
+/// Builds packages of `user/` and returns the folder where their programs lie.
+fn build_packages(names: &[&str]) -> Result<PathBuf> {
     let mut cargo = crate::cargo();
     cargo.args(["build", "--profile", "user", "--target", USER_TARGET]);
-    cargo.args(["--package", "init", "--package", "shell", "--package", "tools"]);
-    if for_tests {
-        cargo.args(["--package", "probe"]);
+    for name in names {
+        cargo.args(["--package", name]);
     }
     progress::run("Building the programs for the guest", &mut cargo)?;
-    let built = workspace::target().join(USER_TARGET).join("user");
+    Ok(workspace::target().join(USER_TARGET).join("user"))
+}
+
+/// `/init`, `/bin/sh` and `/bin/tools`, and a link for each command that the last two can be called as.
+fn programs(tree: &mut Initramfs, for_tests: bool) -> Result<()> {
+    let tests: &[&str] = if for_tests { &["probe"] } else { &[] };
+    let built = build_packages(&[&["init", "shell", "tools"], tests].concat())?;
     add(tree, &built.join("init"), "/init")?;
     add(tree, &built.join("shell"), "/bin/sh")?;
     if for_tests {

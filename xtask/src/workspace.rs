@@ -107,6 +107,11 @@ pub fn is_made_from(file: &Path, key: &str) -> bool {
     file.exists() && fs::read_to_string(key_file(file)).is_ok_and(|kept| kept == key)
 }
 
+/// Whether `file` exists and was finished, from whatever (see [`mark_made_from`]).
+pub fn is_made(file: &Path) -> bool {
+    file.exists() && key_file(file).exists()
+}
+
 /// Notes what `file` was made from.
 pub fn mark_made_from(file: &Path, key: &str) -> Result<()> {
     let path = key_file(file);

@@ -69,7 +69,7 @@ pub fn set_host_name(name: &str) {
 }
 
 /// What the kernel gave init, and what a program expects besides. Goes to root's home directory on the way.
-pub fn environment(path: &str) -> Vec<(OsString, OsString)> {
+pub fn environment(path: &str, shell: &str) -> Vec<(OsString, OsString)> {
     let home = "/root";
     let directory = if std::env::set_current_dir(home).is_ok() { home } else { "/" };
     let mut environment: Vec<(OsString, OsString)> = std::env::vars_os()
@@ -77,7 +77,7 @@ pub fn environment(path: &str) -> Vec<(OsString, OsString)> {
         .collect();
     environment.push(("HOME".into(), home.into()));
     environment.push(("PWD".into(), directory.into()));
-    let defaults = [("PATH", path), ("TERM", "xterm"), ("SHELL", "/bin/sh"), ("USER", "root"), ("LOGNAME", "root")];
+    let defaults = [("PATH", path), ("TERM", "xterm"), ("SHELL", shell), ("USER", "root"), ("LOGNAME", "root")];
     for (name, value) in defaults {
         if !environment.iter().any(|(known, _)| known == name) {
             environment.push((name.into(), value.into()));
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn every_program_gets_a_home_and_a_path() {
-        let environment = environment("/bin");
+        let environment = environment("/bin", "/bin/sh");
         for name in ["HOME", "PATH", "TERM", "SHELL"] {
             assert_eq!(environment.iter().filter(|(known, _)| known == name).count(), 1, "{name}");
         }

@@ -8,6 +8,7 @@
 mod command_line;
 mod console;
 mod mounts;
+mod shell;
 mod supervise;
 
 use std::process::exit;
@@ -28,18 +29,19 @@ fn main() {
     console::open(command_line.run.is_none());
     console::set_size();
     console::set_host_name("menagerie");
-    let environment = console::environment(PATH);
+    let root_shell = shell::of_root();
+    let environment = console::environment(PATH, &root_shell);
 
     match command_line.run {
         Some(command) => {
-            let ending = supervise::run("/bin/sh", &["-c", &command], &environment);
+            let ending = supervise::run(shell::USUAL, &["-c", &command], &environment);
             if let Err(error) = std::fs::write("/dev/qemu-exit", ending.status().to_string()) {
                 eprintln!("init: /dev/qemu-exit: {error}");
             }
             supervise::power_off();
         }
         None => loop {
-            match supervise::run("/bin/sh", &[], &environment) {
+            match supervise::run(&root_shell, &[], &environment) {
                 Ending::NotStarted => supervise::pause(),
                 ending => eprintln!("init: the shell ended with status {}; starting it again", ending.status()),
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use regex_lite::Regex;
 
+use crate::command_line::System;
 use crate::shape::{Firmware, Shape, Size};
 
 /// One scenario, as its file says.
@@ -39,6 +40,8 @@ pub struct Wish {
     pub icount: bool,
     /// Whether the initramfs is compressed.
     pub gzip: bool,
+    /// Whose userland is booted, if it is not ours.
+    pub rootfs: Option<System>,
     /// Whether the initramfs is in the disk image and the bootloader loads it.
     pub image: bool,
     /// How long one step may take.
@@ -48,7 +51,7 @@ pub struct Wish {
 impl Wish {
     /// Whether no other scenario may run in its machine.
     pub fn is_alone(&self) -> bool {
-        self.alone || self.icount || self.gzip || self.image || !self.append.is_empty()
+        self.alone || self.icount || self.gzip || self.image || self.rootfs.is_some() || !self.append.is_empty()
     }
 
     /// Whether a machine of this shape will do.
@@ -171,6 +174,7 @@ fn parse_line(line: &str, number: usize, scenario: &mut Scenario) -> Result<()> 
         ("icount", None) => scenario.wish.icount = true,
         ("gzip", None) => scenario.wish.gzip = true,
         ("image", None) => scenario.wish.image = true,
+        ("rootfs", None) if rest == "debian" => scenario.wish.rootfs = Some(System::Debian),
         ("patience", None) => {
             let seconds = rest.strip_suffix(" s").and_then(|number| number.parse().ok());
             scenario.wish.patience = Some(Duration::from_secs(seconds.context("write it like `% patience 120 s`")?));
@@ -276,7 +280,7 @@ mod tests {
     fn the_head_describes_the_machine() {
         let scenario = parse(
             "# Title\n# more words\n% machine cpus 4 nodes 2 memoryless 1 memory 1G firmware uefi\n% append maxcpus=2\n\
-             % patience 120 s\n% alone\n% icount\n% gzip\n% image\n$ true\n",
+             % patience 120 s\n% alone\n% icount\n% gzip\n% rootfs debian\n% image\n$ true\n",
         )
         .unwrap();
         let wish = Wish {
@@ -289,6 +293,7 @@ mod tests {
             alone: true,
             icount: true,
             gzip: true,
+            rootfs: Some(System::Debian),
             image: true,
             patience: Some(Duration::from_secs(120)),
         };

@@ -15,8 +15,8 @@ use super::{USUAL, Workshop, shape};
 use crate::command_line::Test;
 use crate::emulator::{self, Boot, Ending};
 use crate::shape::Shape;
-use crate::workspace;
-use crate::{image, images};
+use crate::workspace::{self, BuildLock};
+use crate::{image, images, rootfs};
 
 const SUITE: &str = "shell";
 
@@ -64,6 +64,10 @@ pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
         let mut failed_boots = 0;
         for (name, scenario) in scenarios {
             let started = Instant::now();
+            if scenario.wish.rootfs.is_some() && !rootfs::is_possible() {
+                report.skipped(SUITE, &described(&name, &scenario), "there is no apt here to get Debian's packages");
+                continue;
+            }
             if failed_boots == ENOUGH_FAILED_BOOTS {
                 report.failed(SUITE, &described(&name, &scenario), "not tried: this machine does not boot");
                 continue;
@@ -137,8 +141,12 @@ fn boot(name: &str, wish: &Wish, shape: Shape, workshop: &Workshop) -> Result<Se
     let words = format!("log=ttyS1 TERM=dumb PS1={PROMPT} {}", wish.append);
     let mut machine = workshop.machine(&format!("scenario-{name}"), shape, words)?;
     machine.icount = wish.icount.then_some(SLOW_CLOCK);
+    if wish.rootfs.is_some() {
+        let _lock = BuildLock::take()?;
+        machine.initramfs = rootfs::usual()?;
+    }
     if wish.gzip || wish.image {
-        let packed = image::compressed(&workshop.initramfs, &workshop.run)?;
+        let packed = image::compressed(&machine.initramfs, &workshop.run)?;
         if wish.image {
             let image = workshop.run.path().join("image");
             images::build(&workshop.kernel.stripped, shape.firmware, Some(&packed), &image)?;

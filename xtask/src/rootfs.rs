@@ -1,0 +1,156 @@
+//! `cargo xtask rootfs debian`: an initramfs of Debian's own packages, with nothing of ours in it but `/init`.
+//!
+//! apt resolves, as if nothing were installed, and fetches into a cache of ours; `dpkg-deb` unpacks. No script of a
+//! package runs, so [`tree`] does the little of their work that programs miss. All of it works as an ordinary user.
+
+mod apt;
+mod tree;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::command_line::Rootfs;
+use crate::workspace::{self, BuildLock};
+use crate::{progress, setup, userland};
+
+/// What a person gets who names no packages.
+pub const USUAL_PACKAGES: &[&str] = &[
+    "busybox-static",
+    "bash",
+    "coreutils",
+    "util-linux",
+    "procps",
+    "psmisc",
+    "grep",
+    "sed",
+    "gawk",
+    "findutils",
+    "cgroup-tools",
+    "numactl",
+    "schedtool",
+    "stress-ng",
+    "time",
+    "file",
+    "python3-minimal",
+];
+
+/// What no choice can do without: a shell, the users, the terminals, `mount`. `usr-is-merged` keeps out `usrmerge` and
+/// the whole of Perl.
+const ALWAYS: &[&str] = &["base-files", "base-passwd", "bash", "mount", "ncurses-base", "usr-is-merged"];
+
+/// Makes the initramfs anew where the packages of today are other ones, and says where it is.
+pub fn run(options: &Rootfs) -> Result<u8> {
+    setup::for_building()?;
+    let _lock = BuildLock::take()?;
+    let choice = Choice::of(&options.packages);
+    choice.unpack()?;
+    let archive = choice.archive()?;
+    workspace::replace_file(&last_choice(), choice.packages.join("\n").as_bytes())?;
+    println!("{}", archive.display());
+    progress::say("`cargo xtask qemu --rootfs debian` boots it");
+    Ok(0)
+}
+
+/// The initramfs that `cargo xtask rootfs` was last asked for, or that of [`USUAL_PACKAGES`]. The lock is held.
+///
+/// Errors: see [`usual`].
+pub fn last() -> Result<PathBuf> {
+    let packages = fs::read_to_string(last_choice()).unwrap_or_default();
+    Choice::of(&packages.lines().map(str::to_owned).collect::<Vec<_>>()).cached()
+}
+
+/// The initramfs of [`USUAL_PACKAGES`], made unless it is there. The lock is held.
+///
+/// Errors: there is no apt here, it cannot resolve or fetch, or a package cannot be unpacked.
+pub fn usual() -> Result<PathBuf> {
+    Choice::of(&[]).cached()
+}
+
+/// Whether this host has what it takes to get packages.
+pub fn is_possible() -> bool {
+    apt::PROGRAMS.iter().all(|program| setup::find_program(program).is_some())
+}
+
+fn folder() -> PathBuf {
+    workspace::kept().join("rootfs")
+}
+
+fn last_choice() -> PathBuf {
+    folder().join("debian.choice")
+}
+
+/// The packages that somebody named, in order, each once.
+struct Choice {
+    packages: Vec<String>,
+}
+
+impl Choice {
+    fn of(named: &[String]) -> Self {
+        let mut packages: Vec<String> = ALWAYS.iter().map(|name| (*name).to_owned()).collect();
+        if named.is_empty() {
+            packages.extend(USUAL_PACKAGES.iter().map(|name| (*name).to_owned()));
+        } else {
+            packages.extend_from_slice(named);
+        }
+        packages.sort();
+        packages.dedup();
+        Self { packages }
+    }
+
+    /// Where the packages are unpacked.
+    fn unpacked(&self) -> PathBuf {
+        folder().join(format!("debian-{}", workspace::fingerprint(&[self.packages.join(" ").as_bytes()])))
+    }
+
+    /// Resolves, and fetches and unpacks unless just these archives lie there already.
+    fn unpack(&self) -> Result<()> {
+        let archives = apt::resolve(&folder(), &self.packages)?;
+        let (unpacked, key) = (self.unpacked(), archives.join("\n"));
+        if workspace::is_made_from(&unpacked, &key) {
+            return Ok(());
+        }
+        let files = apt::fetch(&folder(), &self.packages, &archives)?;
+        if unpacked.exists() {
+            fs::remove_dir_all(&unpacked).with_context(|| format!("cannot remove {}", unpacked.display()))?;
+        }
+        apt::unpack(&files, &unpacked)?;
+        workspace::mark_made_from(&unpacked, &key)
+    }
+
+    /// The archive of what is unpacked and of today's `/init`.
+    fn archive(&self) -> Result<PathBuf> {
+        let init = userland::init()?;
+        let path = self.unpacked().with_extension("cpio");
+        workspace::replace_file(&path, &tree::pack(&self.unpacked(), &init)?.archive()?)?;
+        Ok(path)
+    }
+
+    fn cached(&self) -> Result<PathBuf> {
+        if !workspace::is_made(&self.unpacked()) {
+            self.unpack()?;
+        }
+        self.archive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_packages_are_the_same_choice_whatever_their_order() {
+        let choice = |names: &[&str]| Choice::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(choice(&["sed", "grep", "sed"]).unpacked(), choice(&["grep", "sed"]).unpacked());
+        assert_ne!(choice(&["sed"]).unpacked(), choice(&["grep"]).unpacked());
+    }
+
+    #[test]
+    fn whatever_is_chosen_a_shell_comes_with_it() {
+        let choice = Choice::of(&["sed".to_owned()]);
+        assert!(choice.packages.iter().any(|name| name == "bash"));
+        assert!(!choice.packages.iter().any(|name| name == "stress-ng"));
+        assert!(Choice::of(&[]).packages.iter().any(|name| name == "stress-ng"));
+    }
+}

@@ -1,6 +1,6 @@
 //! base: the words that every floor uses.
 //!
-//! Error numbers, numbers of CPUs, nodes, tasks and users, sets of them, credentials, devices, what is charged to whom, and how
+//! Error numbers, numbers of CPUs, nodes, tasks and users, sets of them, names, credentials, devices, what is charged to whom, and how
 //! numbers and sets are written as text. It depends on nothing of ours, touches no hardware and holds no state.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -16,10 +16,12 @@ mod errno;
 pub mod extended;
 mod ids;
 pub mod list;
+mod names;
 pub mod number;
 mod sets;
 
 pub use credentials::{Capabilities, Credentials};
 pub use errno::Errno;
 pub use ids::{CpuId, Gid, NodeId, Pid, Uid};
+pub use names::Names;
 pub use sets::{CpuSet, MAX_CPUS, MAX_NODES, NodeSet};

@@ -8,7 +8,7 @@ use crate::{
     subsystem::MAX_SUBSYSTEMS,
 };
 use alloc::{collections::BTreeMap, vec::Vec};
-use base::{Gid, Uid, extended::ExtendedAttributes};
+use base::{Gid, Names, Uid, extended::ExtendedAttributes};
 use machine::sync::{
     Arc, Mutex, SpinLock,
     atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
@@ -66,14 +66,19 @@ impl Flags {
 }
 
 /// What a container lists.
-#[derive(Default)]
 pub(crate) struct Lists {
     /// Children by serial number, that is in order of mkdir.
     pub(crate) children: BTreeMap<u64, Arc<Container>>,
-    /// Their serial numbers by name.
-    pub(crate) names: BTreeMap<Vec<u8>, u64>,
+    /// The same by name.
+    pub(crate) names: Names<Arc<Container>>,
     /// The sets that name this container. Kept only for containers that are not roots.
     pub(crate) sets: Vec<Arc<ContainerSet>>,
+}
+
+impl Lists {
+    fn new(seed: u64) -> Self {
+        Self { children: BTreeMap::new(), names: Names::new(seed), sets: Vec::new() }
+    }
 }
 
 /// Mode, owner and times of a directory or a control file.
@@ -109,6 +114,7 @@ impl Container {
         attributes: Attributes,
     ) -> Self {
         let flags = parent.as_ref().map(|parent| parent.flags.copy()).unwrap_or_default();
+        let lists = Lists::new(hierarchy.seed);
         Self {
             serial,
             hierarchy,
@@ -117,7 +123,7 @@ impl Container {
             states,
             lock: Mutex::new(rank::CONTAINER, ()),
             removed: AtomicBool::new(false),
-            lists: SpinLock::new(rank::CONTAINER_LISTS, Lists::default()),
+            lists: SpinLock::new(rank::CONTAINER_LISTS, lists),
             child_count: AtomicUsize::new(0),
             live_sets: AtomicUsize::new(0),
             populated: AtomicI64::new(0),
@@ -188,8 +194,7 @@ impl Container {
 
     /// The child of this name.
     pub fn child(&self, name: &[u8]) -> Option<Arc<Container>> {
-        let lists = self.lists.lock();
-        lists.names.get(name).and_then(|serial| lists.children.get(serial)).cloned()
+        self.lists.lock().names.get(name).cloned()
     }
 
     /// Whether a live task is in this container itself. Not known for roots, which always have some.

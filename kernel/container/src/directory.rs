@@ -56,7 +56,7 @@ impl Framework {
             }
         }
         let mut lists = parent.lists.lock();
-        lists.names.insert(name.to_vec(), child.serial());
+        lists.names.insert(name, child.clone());
         lists.children.insert(child.serial(), child.clone());
         parent.child_count.fetch_add(1, SeqCst);
         hierarchy.containers.fetch_add(1, Relaxed);
@@ -159,7 +159,7 @@ impl Framework {
         check_free(parent, new_name)?;
         let mut lists = parent.lists.lock();
         lists.names.remove(name);
-        lists.names.insert(new_name.to_vec(), child.serial());
+        lists.names.insert(new_name, child.clone());
         drop(lists);
         child.place.rename(new_name);
         Ok(())
@@ -186,7 +186,7 @@ fn check_name(name: &[u8]) -> Result<(), Errno> {
 fn check_free(parent: &Container, name: &[u8]) -> Result<(), Errno> {
     let taken = matches!(name, b"." | b"..")
         || parent.hierarchy().files.find(parent, name).is_some()
-        || parent.lists.lock().names.contains_key(name);
+        || parent.lists.lock().names.get(name).is_some();
     if taken { Err(Errno::EEXIST) } else { Ok(()) }
 }
 
@@ -194,8 +194,9 @@ fn find(parent: &Container, name: &[u8]) -> Result<Arc<Container>, Errno> {
     if parent.is_removed() {
         return Err(Errno::ENOENT);
     }
-    if parent.hierarchy().files.find(parent, name).is_some() {
-        return Err(Errno::ENOTDIR);
-    }
-    parent.child(name).ok_or(Errno::ENOENT)
+    // A child first: no file has the name of one.
+    parent.child(name).ok_or_else(|| match parent.hierarchy().files.find(parent, name) {
+        Some(_) => Errno::ENOTDIR,
+        None => Errno::ENOENT,
+    })
 }

@@ -71,6 +71,8 @@ pub struct Hierarchy {
     /// Only shown: extended attributes work in any case.
     pub(crate) xattr: bool,
     pub(crate) files: FileTable,
+    /// For the hashes of containers' names.
+    pub(crate) seed: u64,
     pub(crate) agent: SpinLock<Vec<u8>>,
     /// Mounts of this hierarchy. Written with *manage* held exclusively.
     pub(crate) mounts: AtomicUsize,
@@ -86,6 +88,8 @@ impl Hierarchy {
     }
 
     pub(crate) fn new(number: usize, dialect: Dialect, options: Options, files: FileTable) -> Self {
+        let mut seed = [0; 8];
+        machine::random::fill(&mut seed);
         Self {
             number,
             dialect,
@@ -94,6 +98,7 @@ impl Hierarchy {
             no_prefix: options.no_prefix,
             xattr: options.xattr,
             files,
+            seed: u64::from_le_bytes(seed),
             agent: SpinLock::new(rank::CONTAINER_TEXTS, options.agent.unwrap_or_default()),
             mounts: AtomicUsize::new(0),
             containers: AtomicUsize::new(1),

@@ -72,7 +72,7 @@ pub fn read_string(address: u64, max: usize) -> Result<Vec<u8>, Errno> {
         let mut buffer = [0; STRING_PART];
         let buffer = &mut buffer[..part];
         read(at, buffer)?;
-        let end = buffer.iter().position(|&byte| byte == 0);
+        let end = first_zero(buffer);
         let found = &buffer[..end.unwrap_or(part)];
         string.try_reserve(found.len()).map_err(|_| Errno::ENOMEM)?;
         string.extend_from_slice(found);
@@ -115,8 +115,23 @@ pub fn fetch_update_u32(address: u64, mut update: impl FnMut(u32) -> u32) -> Res
     }
 }
 
-/// How much of a string is read at once; divides the size of a page.
-const STRING_PART: usize = 256;
+/// How much of a string is read at once; divides the size of a page. Most paths are no longer.
+const STRING_PART: usize = 64;
+
+/// Where the first NUL is, looked for by words.
+fn first_zero(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let (words, rest) = bytes.as_chunks();
+    for (index, &word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(word);
+        // The lowest byte whose subtraction borrows is the first that is 0.
+        let zeros = word.wrapping_sub(ONES) & !word & ONES << 7;
+        if zeros != 0 {
+            return Some(index * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|&byte| byte == 0).map(|index| words.len() * 8 + index)
+}
 
 /// How many of the bytes at `address` have user addresses.
 fn within(address: u64, length: usize) -> usize {
@@ -128,4 +143,32 @@ fn check_word(address: u64) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     if within(address, 4) == 4 { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_zero_is_found_whatever_comes_before_and_after() {
+        for length in 0..20 {
+            for at in 0..length {
+                for (before, after) in [(1, 0), (0x80, 1), (0xff, 0xff), (1, 0x80)] {
+                    let byte = |index| {
+                        if index < at {
+                            before
+                        } else if index == at {
+                            0
+                        } else {
+                            after
+                        }
+                    };
+                    let bytes: Vec<u8> = (0..length).map(byte).collect();
+                    assert_eq!(first_zero(&bytes), Some(at));
+                }
+            }
+            assert_eq!(first_zero(&alloc::vec![0x80; length]), None);
+            assert_eq!(first_zero(&alloc::vec![1; length]), None);
+        }
+    }
 }

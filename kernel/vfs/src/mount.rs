@@ -148,7 +148,8 @@ struct Links {
 }
 
 struct Child {
-    at: Arc<dyn Inode>,
+    /// The number of the inode that it covers, which its place keeps alive.
+    number: u64,
     mount: Arc<Mount>,
 }
 
@@ -239,7 +240,8 @@ impl Mount {
         }
         let links = self.links.lock();
         // The last one mounted is on top, but a second mount on the same place lies on the first one's root.
-        links.children.iter().find(|child| same_inode(&*child.at, inode)).map(|child| child.mount.clone())
+        let number = inode.number();
+        links.children.iter().find(|child| child.number == number).map(|child| child.mount.clone())
     }
 }
 
@@ -324,7 +326,7 @@ impl Change<'_> {
         let parent = place.mount.as_ref().ok_or(Errno::EINVAL)?;
         mount.links.lock().place = Some((Arc::downgrade(parent), place.inode.clone()));
         let mut links = parent.links.lock();
-        links.children.push(Child { at: place.inode.clone(), mount });
+        links.children.push(Child { number: place.inode.number(), mount });
         parent.child_count.store(links.children.len(), Release);
         Ok(())
     }

@@ -94,7 +94,8 @@ impl<'a> Walk<'a> {
             self.entry = None;
             let last = self.path[end..].iter().all(|&byte| byte == b'/');
             self.demand_directory()?;
-            permission::check_inode(&*self.at.inode, self.caller.credentials, permission::EXECUTE)?;
+            let ownership = self.at.inode.ownership();
+            permission::check(ownership, FileKind::Directory, self.caller.credentials, permission::EXECUTE)?;
             if length > LONGEST_NAME {
                 return Err(Errno::ENAMETOOLONG);
             }

@@ -62,10 +62,12 @@ impl Inode for Directory {
         if self.container.is_removed() {
             return Err(Errno::ENOENT);
         }
-        if let Some(file) = self.container.file(name) {
-            return Ok(Arc::new(Control::new(self.fs.clone(), self.container.clone(), file)));
+        // A child first: no file has the name of one.
+        if let Some(child) = self.container.child(name) {
+            return Ok(self.of(child));
         }
-        self.container.child(name).map(|child| self.of(child)).ok_or(Errno::ENOENT)
+        let file = self.container.file(name).ok_or(Errno::ENOENT)?;
+        Ok(Arc::new(Control::new(self.fs.clone(), self.container.clone(), file)))
     }
 
     fn parent(&self) -> Option<Arc<dyn Inode>> {

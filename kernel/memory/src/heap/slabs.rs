@@ -91,7 +91,7 @@ impl Heap {
                 let mut cache = self.cpus[cpu::current().index()].0.lock();
                 let list = &mut cache[class];
                 if list.first.is_none() {
-                    self.classes[class].lock().refill(list);
+                    self.refill(class, list);
                 }
                 list.pop().map_or(null_mut(), |object| object.as_ptr().cast())
             }
@@ -114,7 +114,7 @@ impl Heap {
                 // caller has given it up.
                 unsafe { list.push(object) };
                 if list.length > 2 * batch(class) {
-                    self.classes[class].lock().drain(list, batch(class));
+                    self.drain(class, list);
                 }
             }
             Size::Frames { count, .. } => {
@@ -159,6 +159,19 @@ impl Heap {
         }
     }
 
+    // What is needed once in a batch stays out of the way of what is needed always: inside, it would make every
+    // allocation save and restore registers.
+    #[inline(never)]
+    fn refill(&self, class: usize, list: &mut FreeList) {
+        self.classes[class].lock().refill(list);
+    }
+
+    #[inline(never)]
+    fn drain(&self, class: usize, list: &mut FreeList) {
+        self.classes[class].lock().drain(list, batch(class));
+    }
+
+    #[inline(never)]
     fn allocate_frames(&self, count: usize, order: u8) -> *mut u8 {
         let Ok(block) = frames::allocate_block(order, &Placement::ANY) else { return null_mut() };
         self.large.fetch_add(count as u64, Relaxed);
@@ -186,6 +199,7 @@ impl Default for Heap {
 ///
 /// # Safety
 /// They are what `allocate_frames` gave, and not used any longer.
+#[inline(never)]
 unsafe fn free_frames(address: *mut u8, count: usize) {
     let mut start = 0;
     while start < count {

@@ -1,6 +1,6 @@
 //! The inodes of a file system in memory.
 
-use super::{Shared, content::Content, names::Names};
+use super::{Shared, content::Content};
 use crate::{
     BoundSocket, DeviceNumber, DirectoryEntry, FileKind, FileOps, Inode, MappedPages, Metadata, MetadataChange,
     NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, Permissions, RenameFlags, SeekFrom, Timestamp,
@@ -12,7 +12,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
-use base::{Errno, Gid, Uid, extended::ExtendedAttributes};
+use base::{Errno, Gid, Names, Uid, extended::ExtendedAttributes};
 use core::any::Any;
 use machine::{
     frame::{FRAME_SIZE, Frame},
@@ -210,7 +210,7 @@ impl RamInode {
     /// Closes an empty directory, so that nothing can be made in it. `ENOTEMPTY`. Its parent's listing is locked.
     pub(super) fn close_directory(&self) -> Result<(), Errno> {
         let mut listing = self.directory()?.listing.write_nested();
-        if listing.names.len() > 0 {
+        if !listing.names.is_empty() {
             return Err(Errno::ENOTEMPTY);
         }
         listing.removed = true;

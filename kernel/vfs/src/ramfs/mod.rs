@@ -3,7 +3,6 @@
 mod content;
 mod copies;
 mod inode;
-mod names;
 mod rename;
 
 pub use copies::{ALL_COPIES, AllCopies};

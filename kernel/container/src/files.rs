@@ -9,8 +9,13 @@ use crate::{
     member::Member,
     notice::Notice,
 };
-use alloc::{borrow::Cow, format, string::ToString, vec::Vec};
-use base::{Capabilities, Credentials, Errno, extended::ExtendedAttributes, number};
+use alloc::{
+    borrow::Cow,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use base::{Capabilities, Credentials, Errno, Pid, extended::ExtendedAttributes, number};
 use machine::sync::{Arc, atomic::Ordering::SeqCst};
 
 /// One control file of a hierarchy; the same in all its containers. They sort in the order of a directory.
@@ -236,11 +241,11 @@ impl Framework {
         }
     }
 
-    /// Makes the text of a control file.
+    /// Appends the text of a control file to `out`; on an error it may be part of it.
     ///
     /// Errors: `ENODEV` the container is removed; `EINVAL` the file has no reader.
     /// Locks: those of the file; call with none of the framework's held.
-    pub fn read_file(&self, container: &Arc<Container>, file: File) -> Result<Vec<u8>, Errno> {
+    pub fn read_file(&self, container: &Arc<Container>, file: File, out: &mut String) -> Result<(), Errno> {
         let entry = &container.hierarchy().files.entries[file.0];
         if container.is_removed() {
             return Err(Errno::ENODEV);
@@ -248,12 +253,12 @@ impl Framework {
         if !entry.readable {
             return Err(Errno::EINVAL);
         }
-        let text = match entry.source {
-            Source::Generic(generic) => self.show(container, generic)?,
-            Source::Subsystem { index, file } => self.subsystem(index).show(file, self, container)?.into_bytes(),
-        };
+        match entry.source {
+            Source::Generic(generic) => self.show(container, generic, out)?,
+            Source::Subsystem { index, file } => self.subsystem(index).show(file, self, container, out)?,
+        }
         // Removed meanwhile: what was read may be of a container half taken apart.
-        if container.is_removed() { Err(Errno::ENODEV) } else { Ok(text) }
+        if container.is_removed() { Err(Errno::ENODEV) } else { Ok(()) }
     }
 
     /// Does what the text written to a control file asks for. An error has changed nothing; a text of no bytes does
@@ -307,22 +312,26 @@ impl Framework {
         }
     }
 
-    fn show(&self, container: &Arc<Container>, generic: Generic) -> Result<Vec<u8>, Errno> {
-        let flag = |set: bool| if set { b"1\n".to_vec() } else { b"0\n".to_vec() };
-        Ok(match generic {
+    fn show(&self, container: &Arc<Container>, generic: Generic, out: &mut String) -> Result<(), Errno> {
+        let mut flag = |set: bool| out.push_str(if set { "1\n" } else { "0\n" });
+        match generic {
             Generic::NotifyOnRelease => flag(container.flags.notify_on_release.load(SeqCst)),
             Generic::AutoRemove => flag(container.flags.auto_remove.load(SeqCst)),
             Generic::CloneChildren => flag(container.flags.clone_children.load(SeqCst)),
             Generic::SaneBehavior => flag(false),
-            Generic::Tasks => lines(self.tasks_of(container).iter().map(|task| task.tid().raw()).collect()),
-            Generic::Processes => lines(self.tasks_of(container).iter().map(|task| task.process_id().raw()).collect()),
-            Generic::ReleaseAgent => [container.hierarchy().agent(), b"\n".to_vec()].concat(),
+            Generic::Tasks => lines(self.tasks_of(container).iter().map(|task| task.tid()).collect(), out),
+            Generic::Processes => lines(self.tasks_of(container).iter().map(|task| task.process_id()).collect(), out),
+            Generic::ReleaseAgent => {
+                out.push_str(&String::from_utf8_lossy(&container.hierarchy().agent()));
+                out.push('\n');
+            }
             Generic::Events => {
                 let (populated, frozen) = (container.is_populated(), container.place.is_frozen());
-                format!("populated {}\nfrozen {}\n", u8::from(populated), u8::from(frozen)).into_bytes()
+                out.push_str(&format!("populated {}\nfrozen {}\n", u8::from(populated), u8::from(frozen)));
             }
             Generic::Kill => return Err(Errno::EINVAL),
-        })
+        }
+        Ok(())
     }
 
     fn store(
@@ -380,13 +389,12 @@ pub(crate) fn as_text(text: &[u8]) -> Result<&str, Errno> {
 }
 
 /// Numbers ascending, each once, one a line.
-fn lines(mut numbers: Vec<i32>) -> Vec<u8> {
+fn lines(mut numbers: Vec<Pid>, out: &mut String) {
     numbers.sort_unstable();
     numbers.dedup();
-    let mut text = Vec::with_capacity(numbers.len() * 8);
+    out.reserve(numbers.len() * 8);
     for number in numbers {
-        text.extend_from_slice(number.to_string().as_bytes());
-        text.push(b'\n');
+        out.push_str(&number.raw().to_string());
+        out.push('\n');
     }
-    text
 }

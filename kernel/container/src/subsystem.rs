@@ -174,7 +174,13 @@ pub(crate) trait Erased: Send + Sync {
     fn charger(&self) -> Charger;
     fn report(&self) -> Option<ReportTraits>;
     fn show_report(&self, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
-    fn show(&self, file: usize, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
+    fn show(
+        &self,
+        file: usize,
+        framework: &Framework,
+        container: &Arc<Container>,
+        out: &mut String,
+    ) -> Result<(), Errno>;
     fn store(
         &self,
         file: usize,
@@ -309,16 +315,20 @@ impl<S: Subsystem> Erased for Adapter<S> {
         Ok(text)
     }
 
-    fn show(&self, file: usize, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno> {
-        let mut text = String::new();
+    fn show(
+        &self,
+        file: usize,
+        framework: &Framework,
+        container: &Arc<Container>,
+        out: &mut String,
+    ) -> Result<(), Errno> {
         let node = Node::<S>::new(framework, container.clone());
         match S::FILES[file].show {
             Show::Not => return Err(Errno::EINVAL),
-            Show::State(show) => show(node.state(), &mut text),
-            Show::Node(show) => show(&node, &mut text),
+            Show::State(show) => show(node.state(), out),
+            Show::Node(show) => show(&node, out),
         }
-        .map_err(|_| Errno::ENOMEM)?;
-        Ok(text)
+        .map_err(|_| Errno::ENOMEM)
     }
 
     fn device_access(&self, place: &State, device: &Device, access: DeviceAccess) -> Result<(), Errno> {

@@ -68,7 +68,11 @@ impl<'a, S: Subsystem> Node<'a, S> {
 
     /// Calls `visit` for this container and all below it, parents before children.
     pub fn for_each_below(&self, mut visit: impl FnMut(&Self)) {
-        let mut waiting = alloc::vec![self.container.clone()];
+        visit(self);
+        if self.container.child_count() == 0 {
+            return;
+        }
+        let mut waiting = self.container.children();
         while let Some(container) = waiting.pop() {
             waiting.extend(container.children());
             visit(&Self::new(self.framework, container));

@@ -171,7 +171,9 @@ impl World {
 
     fn tasks(&self, container: &Arc<Container>) -> String {
         let file = container.file(b"tasks").unwrap();
-        String::from_utf8(self.framework.read_file(container, file).unwrap()).unwrap().replace('\n', " ")
+        let mut text = String::new();
+        self.framework.read_file(container, file, &mut text).unwrap();
+        text.replace('\n', " ")
     }
 
     /// The place of a task in `count`'s hierarchy, and the state that it has there.

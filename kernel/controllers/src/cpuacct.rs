@@ -215,8 +215,16 @@ fn raw_figures(node: &Node<'_, Cpuacct>) -> Vec<Time> {
     sums
 }
 
+/// The sum of [`figures`].
 fn total(node: &Node<'_, Cpuacct>) -> Time {
-    figures(node).into_iter().fold(Time::default(), Add::add)
+    let state = node.state();
+    let _alone = state.handing_on.lock();
+    let mut sum = Time::default();
+    node.for_each_below(|node| {
+        sum = node.state().counters.iter().fold(sum, |sum, (_, counter)| sum + counter.get());
+    });
+    let base = state.base.lock();
+    sum - base.iter().flatten().copied().fold(Time::default(), Add::add)
 }
 
 fn show_total(node: &Node<'_, Cpuacct>, out: &mut dyn Write, figure: fn(Time) -> u64) -> fmt::Result {

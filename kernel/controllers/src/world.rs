@@ -308,7 +308,9 @@ impl World {
     pub fn read(&self, path: &str, file: &str) -> String {
         let container = self.at(path);
         let file = container.file(file.as_bytes()).unwrap_or_else(|| panic!("there is no file {file}"));
-        String::from_utf8(self.framework.read_file(&container, file).unwrap()).unwrap()
+        let mut text = String::new();
+        self.framework.read_file(&container, file, &mut text).unwrap();
+        text
     }
 
     /// Writes to the file as the first task.

@@ -49,7 +49,9 @@ impl FileOps for TextFile {
     fn read(&self, buffer: &mut [u8], position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
         let mut text = self.text.lock();
         if *position == 0 || text.is_none() {
-            let mut fresh = String::new();
+            // The next text is probably as long: it takes the memory of the last.
+            let mut fresh = text.take().unwrap_or_default();
+            fresh.clear();
             self.source.show(&mut fresh)?;
             *text = Some(fresh);
         }
@@ -113,6 +115,27 @@ mod tests {
         let mut whole = [0; 20];
         assert_eq!(file.read(&mut whole, &mut position, OpenFlags::empty()), Ok(8));
         assert_eq!(&whole[..8], b"shown 1\n");
+    }
+
+    #[test]
+    fn a_text_that_can_not_be_made_is_made_anew_by_the_next_read() {
+        struct EverySecond(AtomicU32);
+        impl TextSource for EverySecond {
+            fn show(&self, out: &mut String) -> Result<(), Errno> {
+                out.push_str("half a te");
+                let fails = self.0.fetch_add(1, Relaxed) % 2 == 1;
+                out.push_str("xt\n");
+                if fails { Err(Errno::ENODEV) } else { Ok(()) }
+            }
+        }
+        let file = TextFile::new(Box::new(EverySecond(AtomicU32::new(0))));
+        let read = |position| {
+            let (mut buffer, mut position) = ([0; 20], position);
+            file.read(&mut buffer, &mut position, OpenFlags::empty())
+        };
+        assert_eq!(read(0), Ok(12));
+        assert_eq!(read(0), Err(Errno::ENODEV));
+        assert_eq!(read(5), Ok(7), "made once, and not behind what was left");
     }
 
     #[test]

@@ -256,7 +256,8 @@ impl Real {
     pub fn read(&self, container: u32, file: &str) -> Result<String, Errno> {
         let container = &self.containers[&container];
         let file = container.file(file.as_bytes()).ok_or(Errno::ENOENT)?;
-        self.framework.read_file(container, file).map(|bytes| text(&bytes))
+        let mut text = String::new();
+        self.framework.read_file(container, file, &mut text).map(|()| text)
     }
 
     /// Writes to a control file.

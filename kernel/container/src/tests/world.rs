@@ -194,7 +194,8 @@ pub(super) fn read(
     file: &str,
 ) -> Result<alloc::string::String, Errno> {
     let file = container.file(file.as_bytes()).ok_or(Errno::ENOENT)?;
-    framework.read_file(container, file).map(|text| alloc::string::String::from_utf8_lossy(&text).into_owned())
+    let mut text = alloc::string::String::new();
+    framework.read_file(container, file, &mut text).map(|()| text)
 }
 
 /// Writes a control file as `task`, with every right.

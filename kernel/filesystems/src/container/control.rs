@@ -96,9 +96,7 @@ impl TextSource for Open {
             // Before the text is made: a change meanwhile is told again rather than lost.
             self.seen.store(watcher.told(), SeqCst);
         }
-        let text = fs.framework.read_file(container, *file)?;
-        out.push_str(&String::from_utf8_lossy(&text));
-        Ok(())
+        fs.framework.read_file(container, *file, out)
     }
 
     fn store(&self, text: &[u8]) -> Result<(), Errno> {

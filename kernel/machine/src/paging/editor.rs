@@ -129,11 +129,8 @@ impl<'a> Editor<'a> {
     pub fn protect(&mut self, range: Range<u64>, permissions: Permissions) {
         let mut stale = 0..0;
         for_each_leaf(self.tables.root, ROOT, 0, &range, &mut |leaf, base, slots| {
-            for slot in slots {
+            for slot in leaf.used_slots(slots) {
                 let old = leaf.load(slot);
-                if old.is_empty() {
-                    continue;
-                }
                 let new = permissions.difference(Permissions::WRITE) | (permissions & old.permissions());
                 leaf.store(slot, old.with_permissions(new));
                 if !new.contains(old.permissions()) {
@@ -260,7 +257,7 @@ impl<'a> Editor<'a> {
     /// Shows each mapped page of the range.
     pub fn scan(&self, range: Range<u64>, each: &mut dyn FnMut(u64, Mapping<'_>)) {
         for_each_leaf(self.tables.root, ROOT, 0, &range, &mut |leaf, base, slots| {
-            for slot in slots {
+            for slot in leaf.used_slots(slots) {
                 if let Some(mapping) = mapping(leaf.load(slot)) {
                     each(base + slot as u64 * span(LEAF), mapping);
                 }
@@ -285,9 +282,9 @@ impl<'a> Editor<'a> {
 
     fn next_mapped(&self, range: Range<u64>) -> Option<u64> {
         let mut found = None;
-        for_each_leaf(self.tables.root, ROOT, 0, &range, &mut |leaf, base, mut slots| {
-            if found.is_none() && leaf.used() > 0 {
-                found = slots.find(|&slot| !leaf.load(slot).is_empty()).map(|slot| base + slot as u64 * span(LEAF));
+        for_each_leaf(self.tables.root, ROOT, 0, &range, &mut |leaf, base, slots| {
+            if found.is_none() {
+                found = leaf.used_slots(slots).next().map(|slot| base + slot as u64 * span(LEAF));
             }
         });
         found
@@ -328,8 +325,7 @@ impl<'a> Editor<'a> {
     }
 
     fn unmap_below(&mut self, table: Table, level: u32, base: u64, range: &Range<u64>, counts: &mut PageCounts) {
-        let (first, last) = slots(range, level, base);
-        for slot in first..=last {
+        for slot in table.used_slots(slots(range, level, base)) {
             if level == LEAF {
                 self.unmap_page(table, slot, base + slot as u64 * span(LEAF), counts);
                 continue;
@@ -349,14 +345,12 @@ impl<'a> Editor<'a> {
         }
     }
 
+    /// Takes out an entry that is in use.
     fn unmap_page(&mut self, leaf: Table, slot: usize, address: u64, counts: &mut PageCounts) {
-        if leaf.load(slot).is_empty() {
-            return;
-        }
         let old = Entry(leaf.entry(slot).swap(0, Relaxed));
         leaf.remove_used(1);
         counts.add(old.kind());
-        // SAFETY: it was in use, as just checked under the lock, and the swap took it out.
+        // SAFETY: it was in use, as the caller has found under the lock, and the swap took it out.
         let frame = unsafe { old.into_frame() };
         self.retire(address, frame);
     }
@@ -440,20 +434,20 @@ fn share_leaf(
 ) -> bool {
     let mut added = 0;
     let mut complete = true;
-    for slot in slots {
-        let Some(shared) = mapping(leaf.load(slot)) else { continue };
+    for slot in leaf.used_slots(slots) {
+        let entry = leaf.load(slot);
         if !into.load(slot).is_empty() {
             complete = false;
             break;
         }
-        let mut permissions = shared.permissions;
-        if copy_on_write && permissions.contains(Permissions::WRITE) {
-            permissions.remove(Permissions::WRITE);
+        if copy_on_write && entry.0 & Entry::WRITE != 0 {
             leaf.entry(slot).fetch_and(!Entry::WRITE, Relaxed);
             extend(stale, base + slot as u64 * span(LEAF));
         }
-        into.store(slot, Entry::page(Frame::clone(&shared.frame), permissions, shared.kind));
-        counts.add(shared.kind);
+        // SAFETY: a leaf entry in use, under the lock of the tables.
+        let frame = unsafe { entry.borrow() };
+        into.store(slot, entry.for_other(Frame::clone(&frame), copy_on_write));
+        counts.add(entry.kind());
         added += 1;
     }
     into.add_used(added);
@@ -487,22 +481,22 @@ fn for_each_leaf(
     if range.is_empty() {
         return;
     }
-    let (first, last) = slots(range, level, base);
+    let slots = slots(range, level, base);
     if level == LEAF {
-        each(table, base, first..last + 1);
+        each(table, base, slots);
         return;
     }
-    for slot in first..=last {
+    for slot in table.used_slots(slots) {
         if let Some(child) = table.child(slot) {
             for_each_leaf(child, level - 1, base + slot as u64 * span(level), range, each);
         }
     }
 }
 
-/// The first and the last slot of a table that a range, which is not empty and touches the table, covers.
-fn slots(range: &Range<u64>, level: u32, base: u64) -> (usize, usize) {
+/// The slots of a table that a range, which is not empty and touches the table, covers.
+fn slots(range: &Range<u64>, level: u32, base: u64) -> Range<usize> {
     let end = base + 511 * span(level) + (span(level) - 1);
-    (index(range.start.max(base), level), index((range.end - 1).min(end), level))
+    index(range.start.max(base), level)..index((range.end - 1).min(end), level) + 1
 }
 
 fn extend(stale: &mut Range<u64>, address: u64) {

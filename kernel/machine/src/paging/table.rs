@@ -2,12 +2,16 @@
 
 use super::{PageKind, Permissions};
 use crate::frame::{Block, BorrowedFrame, Frame, FrameNumber};
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The level of the tables whose entries are pages.
 pub(super) const LEAF: u32 = 1;
 /// The level of the root.
 pub(super) const ROOT: u32 = 4;
+
+/// Entries in a table.
+const ENTRIES: usize = 512;
 
 /// Bytes that one entry of a table of this level spans.
 pub(super) const fn span(level: u32) -> u64 {
@@ -47,11 +51,45 @@ impl Table {
         unsafe { Block::new(self.0, 0) }
     }
 
-    pub(super) fn entry(&self, index: usize) -> &AtomicU64 {
-        assert!(index < 512);
+    fn entries(&self) -> &[AtomicU64; ENTRIES] {
         // SAFETY: the frame is mapped, aligned, and a table's by the invariant; entries are only ever used as atomics,
         // also by the hardware.
-        unsafe { AtomicU64::from_ptr(self.0.bytes().cast::<u64>().add(index)) }
+        unsafe { &*self.0.bytes().cast() }
+    }
+
+    pub(super) fn entry(&self, index: usize) -> &AtomicU64 {
+        &self.entries()[index]
+    }
+
+    /// The slots of the range that are in use, under the lock of the tables. Who gets one may empty it; all others stay
+    /// as they are meanwhile.
+    pub(super) fn used_slots(self, mut slots: Range<usize>) -> impl Iterator<Item = usize> {
+        let mut left = self.used();
+        core::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let mut slot = slots.start;
+            // Most tables hold few entries, side by side and far from others.
+            if slot >= slots.end || self.load(slot).is_empty() {
+                slot = self.next_used(slots.clone())?;
+            }
+            slots.start = slot + 1;
+            Some(slot)
+        })
+    }
+
+    /// The first slot of the range that is in use.
+    #[inline(never)]
+    fn next_used(self, mut slots: Range<usize>) -> Option<usize> {
+        const TOGETHER: usize = 8;
+        let entries = self.entries();
+        while slots.len() >= TOGETHER {
+            let some = &entries[slots.start..slots.start + TOGETHER];
+            if some.iter().fold(0, |all, entry| all | entry.load(Relaxed)) != 0 {
+                break;
+            }
+            slots.start += TOGETHER;
+        }
+        slots.find(|&slot| entries[slot].load(Relaxed) != 0)
     }
 
     pub(super) fn load(&self, index: usize) -> Entry {
@@ -114,6 +152,13 @@ impl Entry {
     pub(super) fn page(frame: Frame, permissions: Permissions, kind: PageKind) -> Self {
         let kept = frame.into_number().address() | (kind as u64) << Self::KIND_SHIFT | Self::ACCESSED;
         Self(kept | Self::permission_bits(permissions))
+    }
+
+    /// The same page as an entry of another address space, which takes over the reference, another one to its frame.
+    pub(super) fn for_other(self, reference: Frame, copy_on_write: bool) -> Self {
+        let address = reference.into_number().address();
+        let lost = Self::ADDRESS | Self::DIRTY | if copy_on_write { Self::WRITE } else { 0 };
+        Self(self.0 & !lost | address | Self::ACCESSED)
     }
 
     fn permission_bits(permissions: Permissions) -> u64 {

@@ -93,6 +93,13 @@ struct Session {
     terminal: Option<Arc<dyn Terminal>>,
 }
 
+/// Takes a process out of a list in order of birth. Most of those that end were born late: the search begins there.
+fn take_out<P: Kin>(list: &mut Vec<P>, pid: Pid) {
+    if let Some(index) = list.iter().rposition(|process| process.kinship().pid == pid) {
+        list.remove(index);
+    }
+}
+
 impl<P, T> Slot<P, T> {
     const fn empty() -> Self {
         Self { reserved: false, task: None, process: None, group: None, session: None }
@@ -206,7 +213,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
         let node = self.slots.get_mut(&pid)?.process.take()?;
         let parent = node.process.kinship().parent();
         if let Some(parent) = self.node_mut(parent) {
-            parent.children.retain(|child| child.kinship().pid != pid);
+            take_out(&mut parent.children, pid);
         }
         self.leave_group(&node.process);
         self.drop_unused(pid);
@@ -236,7 +243,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
         let (pid, number) = (process.kinship().pid, process.kinship().group());
         let Some(slot) = self.slots.get_mut(&number) else { return };
         let Some(group) = &mut slot.group else { return };
-        group.members.retain(|member| member.kinship().pid != pid);
+        take_out(&mut group.members, pid);
         if !group.members.is_empty() {
             return;
         }

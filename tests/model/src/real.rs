@@ -105,6 +105,8 @@ impl TaskControl for Control {
             held(&task.masks).1 = bits(nodes.iter().map(|node| node.raw()));
         }
     }
+    /// Its tasks have no pages.
+    fn move_pages(&self, _task: &dyn Member, _from: &NodeSet, _to: &NodeSet) {}
 }
 
 #[derive(Clone, Default)]

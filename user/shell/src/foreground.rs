@@ -85,6 +85,51 @@ pub fn start(mut command: Command, job: &mut Job, text: String, foreground: bool
     Ok(process)
 }
 
+/// Ctrl-C and Ctrl-Z that came to the shell and were meant for the job: pressed before it had the terminal. Even then
+/// the kernel may just be sending them to who had it.
+struct Keys {
+    /// Those to come; without job control, all come to the job too.
+    coming: Option<[tokio::signal::unix::Signal; 2]>,
+    interrupted: bool,
+    stopped: bool,
+}
+
+impl Keys {
+    fn new(job: &Job) -> std::io::Result<Self> {
+        let coming = if job.grouped {
+            Some([signal(SignalKind::interrupt())?, signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?])
+        } else {
+            None
+        };
+        Ok(Self { coming, interrupted: false, stopped: false })
+    }
+
+    /// Hands each on, once.
+    fn pass_on(&mut self, job: &Job) {
+        if !self.interrupted && interrupt::happened() {
+            self.interrupted = true;
+            let _ = job.signal(Signal::INT);
+        }
+        if job.grouped && !self.stopped && interrupt::stop_asked() {
+            self.stopped = true;
+            let _ = job.signal(Signal::TSTP);
+        }
+        // What comes later without job control is the job's, too.
+        self.interrupted |= self.coming.is_none();
+    }
+
+    /// Returns when one has come.
+    async fn pressed(&mut self) {
+        match &mut self.coming {
+            Some([interrupts, stops]) => tokio::select! {
+                _ = interrupts.recv() => {}
+                _ = stops.recv() => {}
+            },
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// What has come of a job in the foreground.
 pub struct Ended {
     /// Of the command.
@@ -98,20 +143,17 @@ pub struct Ended {
 pub async fn wait(shell: &Shell, mut job: Job, loops: usize, err: &mut impl Write) -> std::io::Result<Ended> {
     let interactive = controls_jobs(shell);
     let mut changes = signal(SignalKind::child())?;
+    let mut keys = Keys::new(&job)?;
     {
         let _child_decides = interrupt::LeftToChild::begin();
         // brush takes the terminal back after each step of a pipeline.
         if let Some(group) = job.group() {
             give_terminal(group);
         }
-        // What was pressed before the job had the terminal was meant for it, and came here.
-        if interrupt::happened() {
-            let _ = job.signal(Signal::INT);
-        }
-        if job.grouped && interrupt::stop_asked() {
-            let _ = job.signal(Signal::TSTP);
-        }
+        // What was pressed before the job was its program was meant for it.
+        interrupt::note_for_child();
         loop {
+            keys.pass_on(&job);
             job.look();
             if has_terminal(&job) && job.members.iter().any(|member| waits_for_terminal(member.state)) {
                 // It wanted the terminal before it had it.
@@ -125,7 +167,10 @@ pub async fn wait(shell: &Shell, mut job: Job, loops: usize, err: &mut impl Writ
                 State::Stopped(_) if !interactive => {}
                 _ => break,
             }
-            changes.recv().await;
+            tokio::select! {
+                _ = changes.recv() => {}
+                () = keys.pressed() => {}
+            }
         }
     }
     if job.grouped {

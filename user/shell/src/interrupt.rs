@@ -8,15 +8,17 @@
 //! for a child does it leave the decision to that child.
 
 use std::future::poll_fn;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 
 use brush_core::traps::TrapSignal;
 use brush_core::{ExecutionControlFlow, ExecutionExitCode, ExecutionResult};
 use nix::sys::signal::{SigSet, Signal};
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
-use signal_hook::flag;
+use signal_hook::{flag, low_level::pipe};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::session::Shell;
@@ -27,6 +29,12 @@ type Flag = LazyLock<Arc<AtomicBool>>;
 static INTERRUPTED: Flag = LazyLock::new(Arc::default);
 /// There was a Ctrl-Z.
 static STOP_ASKED: Flag = LazyLock::new(Arc::default);
+/// What the handlers of Ctrl-C and Ctrl-Z wrote down. A child has the terminal before it becomes another program, and has
+/// the shell's handlers until then: a flag that it sets is its own, but what it writes here arrives.
+static WRITTEN: [OnceLock<UnixStream>; 2] = [const { OnceLock::new() }; 2];
+/// The places in it.
+const INTERRUPT: usize = 0;
+const STOP: usize = 1;
 /// An interrupt is to end the process, in its handler.
 static AT_ONCE: Flag = LazyLock::new(Arc::default);
 /// Signals that are trapped, or were: whether each has come.
@@ -39,6 +47,8 @@ pub fn watch(interactive: bool) {
         let ignored = Arc::new(AtomicBool::new(false));
         let _ = (flag::register(SIGQUIT, ignored.clone()), flag::register(SIGTERM, ignored));
         let _ = flag::register(SIGTSTP, STOP_ASKED.clone());
+        write_down(SIGINT, INTERRUPT);
+        write_down(SIGTSTP, STOP);
         // Blocked, it does not keep the shell from giving the terminal away; whoever is started has it unblocked.
         let mut terminal_output = SigSet::empty();
         terminal_output.add(Signal::SIGTTOU);
@@ -51,6 +61,34 @@ pub fn watch(interactive: bool) {
     }
 }
 
+fn write_down(signal: i32, place: usize) {
+    if let Ok((read, write)) = UnixStream::pair()
+        && read.set_nonblocking(true).is_ok()
+        && WRITTEN[place].set(read).is_ok()
+    {
+        let _ = pipe::register(signal, write);
+    }
+}
+
+/// Takes out what was written down; says whether there was anything.
+fn was_written(place: usize) -> bool {
+    let mut was = false;
+    while let Some(Ok(1..)) = WRITTEN[place].get().map(|mut read| read.read(&mut [0; 64])) {
+        was = true;
+    }
+    was
+}
+
+/// Notes what was meant for a child that has just become its program and came while it had the shell's handlers.
+pub fn note_for_child() {
+    if was_written(INTERRUPT) {
+        note();
+    }
+    if was_written(STOP) {
+        STOP_ASKED.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Whether there was an interrupt since it was last forgotten.
 pub fn happened() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
@@ -58,12 +96,18 @@ pub fn happened() -> bool {
 
 /// Forgets an interrupt: the next command is a new one.
 pub fn forget() {
-    INTERRUPTED.store(false, Ordering::SeqCst);
+    forget_interrupt();
     forget_stop();
+}
+
+fn forget_interrupt() {
+    was_written(INTERRUPT);
+    INTERRUPTED.store(false, Ordering::SeqCst);
 }
 
 /// Forgets a Ctrl-Z: it was meant for what ran until now.
 pub fn forget_stop() {
+    was_written(STOP);
     STOP_ASKED.store(false, Ordering::SeqCst);
 }
 
@@ -162,7 +206,7 @@ pub async fn run_traps(shell: &mut Shell) {
             continue;
         };
         if number == SIGINT {
-            INTERRUPTED.store(false, Ordering::SeqCst);
+            forget_interrupt();
         }
         let status = shell.last_exit_status();
         let parameters = shell.default_exec_params();

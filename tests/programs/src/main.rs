@@ -5,6 +5,7 @@
 
 mod attributes;
 mod audit;
+mod born;
 mod faults;
 mod hog;
 mod pointers;
@@ -31,6 +32,7 @@ const HELP: &str = "usage: probe COMMAND
   shares SECONDS NICE...
                     busy children on CPU 0; says what percentage of it each got
   sleeps COUNT MS   sleeps so often and so long; says by how much the longest was over
+  born DIR          children that are born into a container of cpuacct's hierarchy at DIR
   sweep DIR         bad input for every control file of the hierarchy at DIR
   soak SECONDS DIR  storms of fork, exec, exit, move, mount and umount, mounting below DIR
 ";
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
             matches!((count.parse(), milliseconds.parse()), (Ok(count), Ok(long)) if shares::sleeps(count, long))
         }
         ["soak", seconds, directory] => seconds.parse().is_ok_and(|seconds| soak::run(seconds, directory)),
+        ["born", directory] => born::run(directory),
         ["sweep", directory] => sweep::run(directory),
         ["nothing"] => true,
         _ => {

@@ -282,7 +282,7 @@ fn a_removed_container_answers_to_nothing() {
 }
 
 /// A delegate reaching beyond his subtree. Fails on a version in which a file takes its owner from the parent directory, in
-/// which a container's files can be written by everybody, or in which clone does not ask who may write `procs`.
+/// which a container's files can be written by everybody. `probe born` asks the same of clone.
 #[test]
 fn a_delegate_rules_what_was_given_and_nothing_else() {
     let fs = mount(&framework(), "cgroup", "colour").unwrap();
@@ -300,11 +300,11 @@ fn a_delegate_rules_what_was_given_and_nothing_else() {
         opened.map(drop)
     };
     mkdir(&root, "/given").unwrap();
-    mkdir(&root, "/given/limits").unwrap();
     mkdir(&root, "/other").unwrap();
     for path in ["/given", "/given/tasks", "/given/cgroup.procs"] {
         root.change_owner(here, path.as_bytes(), Some(uid), Some(gid), vfs::Follow::No).unwrap();
     }
+    mkdir(&root, "/given/limits").unwrap();
     // What was given, and what is made below it.
     mkdir(&user, "/given/own").unwrap();
     for path in ["/given/tasks", "/given/cgroup.procs", "/given/own/tasks", "/given/own/colour.wipe"] {

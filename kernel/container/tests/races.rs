@@ -206,6 +206,7 @@ mod loom {
         builder.check(run);
     }
 
+    /// Fails on a version in which `can_fork` does not hold the gate until the child is visible.
     #[test]
     fn a_move_of_the_process_takes_the_thread_that_is_being_born() {
         model(|| {

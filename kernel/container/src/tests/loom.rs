@@ -48,7 +48,6 @@ fn beside_a_move(other: fn(&Arc<Framework>, &Arc<Task>), check: fn((usize, usize
     });
 }
 
-/// Fails on a version in which `can_fork` does not hold the gate until the child is visible.
 #[test]
 fn a_child_is_born_where_its_parent_was_before_or_after_the_move() {
     let fork = |framework: &Arc<Framework>, parent: &Arc<Task>| {

@@ -38,31 +38,83 @@ fn a_new_name_with_a_newline_is_refused_before_anything_else() {
 }
 
 #[test]
-fn each_wrong_mount_has_its_errno() {
-    let (framework, ..) = framework();
-    let weak = Credentials { effective: Capabilities::empty(), ..Credentials::root() };
-    assert_eq!(framework.mount(Dialect::Cgroup, b"apples", &weak).err(), Some(Errno::EPERM));
-    for (data, errno) in [
-        ("plums", Errno::EINVAL),
-        ("all,apples", Errno::EINVAL),
-        ("none", Errno::EINVAL),
-        ("none,apples,name=x", Errno::EINVAL),
-        ("name=", Errno::EINVAL),
-        ("name=a b", Errno::EINVAL),
-        ("name=x,name=y", Errno::EINVAL),
-        ("name=nobody", Errno::EINVAL),
-        ("noprefix", Errno::EINVAL),
-        ("all=1", Errno::EINVAL),
-        ("release_agent=", Errno::EINVAL),
-        ("APPLES", Errno::EINVAL),
-    ] {
-        assert_eq!(mount(&framework, data).err(), Some(errno), "{data}");
+fn each_wrong_mount_has_its_errno_in_both_dialects() {
+    for dialect in [Dialect::Container, Dialect::Cgroup] {
+        let (framework, ..) = framework();
+        let root = Credentials::root();
+        let weak = Credentials { effective: Capabilities::empty(), ..Credentials::root() };
+        let mount = |data: &str, who| framework.mount(dialect, data.as_bytes(), who);
+        // Who asks is looked at before what is asked for.
+        for data in ["apples", "plums", "", "name=nobody"] {
+            assert_eq!(mount(data, &weak).err(), Some(Errno::EPERM), "{data}");
+        }
+        let long = alloc::format!("none,name={}", "x".repeat(64));
+        let wrong = [
+            "plums,apples,APPLES,apple,apples ,apples=1,cpuset_v2_mode,favordynmods,rw,name,release_agent".split(','),
+            "all=1,none=1,noprefix=1,xattr=1,auto_remove=1,clone_children=1,release_agent=,name=,none".split(','),
+        ];
+        let wrong = wrong.into_iter().flatten().filter(|&word| word != "apples");
+        let more = ["all,apples", "apples,all", "none,apples,name=x", "none,all,name=x", "name=a b", "name=a/b", &long];
+        let twice =
+            ["name=x,name=y", "release_agent=/a,release_agent=/a", "name=nobody", "noprefix", "apples,noprefix"];
+        for data in wrong.chain(more).chain(twice) {
+            assert_eq!(mount(data, &root).err(), Some(Errno::EINVAL), "{data}");
+        }
+        let both = mount("", &root).unwrap();
+        let named = mount("none,name=x", &root).unwrap();
+        for data in ["apples", "pears", "apples,name=y", "pears,name=x", "all,name=x"] {
+            assert_eq!(mount(data, &root).err(), Some(Errno::EBUSY), "{data}");
+        }
+        for data in ["name=x", "none,name=x", "all", ",,apples,,pears,apples,"] {
+            assert!(mount(data, &root).is_ok(), "{data}");
+        }
+        for (data, errno) in [
+            ("plums", Errno::EINVAL),
+            ("apples", Errno::EBUSY),
+            ("apples,pears,name=z", Errno::EBUSY),
+            ("none,name=x", Errno::EBUSY),
+        ] {
+            assert_eq!(both.remount(data.as_bytes(), &root), Err(errno), "{data}");
+        }
+        assert_eq!(named.remount(b"noprefix,name=x", &root), Err(Errno::EINVAL));
+        assert_eq!(both.remount(b"", &weak), Err(Errno::EPERM));
+        assert_eq!(both.remount(b"", &root), Ok(()));
     }
-    let _both = mount(&framework, "").unwrap();
-    assert_eq!(mount(&framework, "apples").err(), Some(Errno::EBUSY));
-    let _named = mount(&framework, "none,name=x").unwrap();
-    assert_eq!(mount(&framework, "pears,name=x").err(), Some(Errno::EBUSY));
-    assert!(mount(&framework, "name=x").is_ok());
+}
+
+#[test]
+fn each_wrong_change_of_the_tree_has_its_errno_in_both_dialects() {
+    for dialect in [Dialect::Container, Dialect::Cgroup] {
+        let (framework, ..) = framework();
+        let mounted = framework.mount(dialect, b"apples", &Credentials::root()).unwrap();
+        let root = mounted.root();
+        let one = task(&framework, 1);
+        let [a, b] = ["a", "b"].map(|name| mkdir(&framework, root, name));
+        let inner = mkdir(&framework, &a, "inner");
+        let long = [b'n'; 256];
+        let taken: [&[u8]; 5] = [b"a", b"tasks", b"apples.count", b"notify_on_release", b"cgroup.procs"];
+        for name in taken {
+            assert_eq!(framework.mkdir(root, name, attributes()).err(), Some(Errno::EEXIST));
+            assert_eq!(framework.rename(root, b"b", root, name), Err(Errno::EEXIST));
+        }
+        for (name, errno) in [(&b"x\ny"[..], Errno::EINVAL), (&long, Errno::ENAMETOOLONG)] {
+            assert_eq!(framework.mkdir(root, name, attributes()).err(), Some(errno));
+            assert_eq!(framework.rename(root, b"b", root, name), Err(errno));
+        }
+        assert_eq!(framework.rmdir(root, b"tasks"), Err(Errno::ENOTDIR));
+        assert_eq!(framework.rmdir(root, b"none"), Err(Errno::ENOENT));
+        assert_eq!(framework.rmdir(root, b"a"), Err(Errno::EBUSY), "a child");
+        assert_eq!(framework.rename(root, b"tasks", root, b"c"), Err(Errno::ENOTDIR));
+        assert_eq!(framework.rename(root, b"none", root, b"c"), Err(Errno::ENOENT));
+        assert_eq!(framework.rename(&a, b"inner", root, b"inner"), Err(Errno::EIO));
+        write(&framework, &b, "tasks", "0", &one).unwrap();
+        assert_eq!(framework.rmdir(root, b"b"), Err(Errno::EBUSY), "a task");
+        framework.exit(&*one);
+        assert_eq!(framework.rmdir(root, b"b"), Ok(()), "a zombie");
+        framework.rmdir(&a, b"inner").unwrap();
+        assert_eq!(framework.mkdir(&inner, b"c", attributes()).err(), Some(Errno::ENOENT));
+        assert_eq!(framework.rmdir(&inner, b"c"), Err(Errno::ENOENT));
+    }
 }
 
 #[test]
@@ -105,31 +157,48 @@ fn a_root_state_survives_binding_and_dissolution() {
 }
 
 #[test]
-fn each_wrong_move_has_its_errno() {
-    let (framework, tasks, _) = framework();
-    let mounted = mount(&framework, "apples").unwrap();
-    let (one, kernel) = (task(&framework, 1), Task::new(2, true));
-    framework.can_start().unwrap().admit(&(kernel.clone() as Arc<dyn Member>));
-    tasks.add(&one);
-    tasks.add(&kernel);
-    let a = mkdir(&framework, mounted.root(), "a");
-    for (text, errno) in [
-        ("x", Errno::EINVAL),
-        ("-1", Errno::EINVAL),
-        ("1 2", Errno::EINVAL),
-        ("2147483648", Errno::EINVAL),
-        (" ", Errno::EINVAL),
-        ("99", Errno::ESRCH),
-        ("2", Errno::EINVAL),
-    ] {
-        assert_eq!(write(&framework, &a, "tasks", text, &one), Err(errno), "{text:?}");
+fn each_wrong_move_has_its_errno_in_both_dialects() {
+    for (dialect, procs, kill) in
+        [(Dialect::Container, "procs", "kill"), (Dialect::Cgroup, "cgroup.procs", "cgroup.kill")]
+    {
+        let (framework, tasks, _) = framework();
+        let mounted = framework.mount(dialect, b"apples", &Credentials::root()).unwrap();
+        let (one, kernel) = (task(&framework, 1), Task::new(2, true));
+        framework.can_start().unwrap().admit(&(kernel.clone() as Arc<dyn Member>));
+        tasks.add(&one);
+        tasks.add(&kernel);
+        let a = mkdir(&framework, mounted.root(), "a");
+        for (text, errno) in [
+            ("x", Errno::EINVAL),
+            ("-1", Errno::EINVAL),
+            ("1 2", Errno::EINVAL),
+            ("1,2", Errno::EINVAL),
+            ("2147483648", Errno::EINVAL),
+            ("99999999999999999999", Errno::EINVAL),
+            (" ", Errno::EINVAL),
+            ("\x001", Errno::EINVAL),
+            ("99", Errno::ESRCH),
+            ("2", Errno::EINVAL),
+        ] {
+            for file in ["tasks", procs] {
+                assert_eq!(write(&framework, &a, file, text, &one), Err(errno), "{file} {text:?}");
+            }
+        }
+        for (text, errno) in [("0", Errno::ERANGE), ("2", Errno::ERANGE), ("x", Errno::EINVAL), ("-1", Errno::ERANGE)] {
+            assert_eq!(write(&framework, &a, kill, text, &one), Err(errno), "{text:?}");
+        }
+        assert_eq!(read(&framework, &a, kill), Err(Errno::EINVAL));
+        assert!(mounted.root().file(kill.as_bytes()).is_none());
+        assert_eq!(write(&framework, &a, "tasks", "", &one), Ok(()));
+        assert_eq!(read(&framework, &a, "tasks"), Ok(String::new()));
+        write(&framework, &a, "apples.refuse", "1", &one).unwrap();
+        assert_eq!(write(&framework, &a, "tasks", "0", &one), Err(Errno::EDOM));
+        write(&framework, &a, "apples.refuse", "0", &one).unwrap();
+        assert_eq!(write(&framework, &a, "tasks", "0\n", &one), Ok(()));
+        assert_eq!(read(&framework, &a, procs), Ok("1\n".into()));
+        framework.exit(&*one);
+        assert_eq!(write(&framework, mounted.root(), "tasks", "1", &kernel), Ok(()), "a zombie is skipped");
     }
-    assert_eq!(write(&framework, &a, "tasks", "", &one), Ok(()));
-    assert_eq!(read(&framework, &a, "tasks"), Ok(String::new()));
-    assert_eq!(write(&framework, &a, "tasks", "0\n", &one), Ok(()));
-    assert_eq!(read(&framework, &a, "procs"), Ok("1\n".into()));
-    framework.exit(&*one);
-    assert_eq!(write(&framework, mounted.root(), "tasks", "1", &kernel), Ok(()), "a zombie is skipped");
 }
 
 #[test]

@@ -30,7 +30,11 @@ impl Subsystem for Pids {
         ControlFile::read_write("max", |pids: &Self, out| pids.max.show(out), |pids, text| pids.max.store(text))
             .not_on_root(),
         ControlFile::read("current", |pids: &Self, out| writeln!(out, "{}", pids.current.load(Relaxed))).not_on_root(),
-        ControlFile::read("peak", |pids: &Self, out| writeln!(out, "{}", pids.peak.load(Relaxed))).not_on_root(),
+        ControlFile::read("peak", |pids: &Self, out| {
+            pids.note_peak();
+            writeln!(out, "{}", pids.peak.load(Relaxed))
+        })
+        .not_on_root(),
         ControlFile::read("events", |pids: &Self, out| writeln!(out, "max {}", pids.refused.load(Relaxed)))
             .notifies(|pids| &pids.events)
             .not_on_root(),
@@ -46,18 +50,16 @@ impl Subsystem for Pids {
                 counted(parent)
                     .map(Lineage::own)
                     .take_while(|own| !core::ptr::eq(*own, place.own()))
-                    .for_each(Self::leave);
+                    .for_each(Self::undo);
                 parent.own().refuse(parent, place);
                 return Err(Errno::EAGAIN);
             }
         }
-        // Only now: a fork that a level further up refuses was never there.
-        counted(parent).for_each(|place| place.own().note_peak());
         Ok(())
     }
 
     fn cancel_fork(parent: Lineage<'_, Self>) {
-        counted(parent).for_each(|place| place.own().leave());
+        counted(parent).for_each(|place| place.own().undo());
     }
 
     fn attach(_task: &dyn Member, from: Lineage<'_, Self>, to: Lineage<'_, Self>) {
@@ -65,7 +67,6 @@ impl Subsystem for Pids {
         let common = from.common_with(to);
         to.below(common).for_each(|own| {
             own.current.fetch_add(1, Relaxed);
-            own.note_peak();
         });
         from.below(common).for_each(Self::leave);
     }
@@ -100,11 +101,23 @@ impl Pids {
         self.current.fetch_update(Relaxed, Relaxed, |current| (current < max).then_some(current + 1)).is_ok()
     }
 
+    /// Done before `current` falls, and before somebody looks: so a fork that was refused elsewhere, by a level further
+    /// up or by another subsystem, was never there.
     fn note_peak(&self) {
-        self.peak.fetch_max(self.current.load(Relaxed), Relaxed);
+        let current = self.current.load(Relaxed);
+        if current > self.peak.load(Relaxed) {
+            self.peak.fetch_max(current, Relaxed);
+        }
     }
 
+    /// One that was counted leaves.
     fn leave(&self) {
+        self.note_peak();
+        self.undo();
+    }
+
+    /// Takes back the count of a task that never came to be.
+    fn undo(&self) {
         self.current.fetch_sub(1, Relaxed);
     }
 

@@ -34,7 +34,7 @@ use machine::sync::{
 };
 
 /// What a task costs, bytes: its kernel stack, and what else is kept of it and its process.
-const TASK_BYTES: u64 = machine::context::STACK_SIZE + 8192;
+pub const TASK_BYTES: u64 = machine::context::STACK_SIZE + 8192;
 
 /// The bounds of `numfiles` in a new container.
 const FILES: (u64, u64) = (256, 512);
@@ -120,11 +120,14 @@ impl Subsystem for Bc {
     }
 
     fn can_fork(parent: Lineage<'_, Self>) -> Result<(), Errno> {
-        Self::charge(parent, Resource::Tasks, 1, Severity::Barrier).map_err(|Refused| Errno::EAGAIN)?;
-        Self::charge(parent, Resource::KernelMemory, TASK_BYTES, Severity::Barrier).map_err(|Refused| {
-            Self::uncharge(parent, Resource::Tasks, 1);
+        // Nothing is kept before both have agreed: what one of them refuses leaves no trace in the other.
+        Self::take(parent, Resource::Tasks, 1, Severity::Barrier).map_err(|Refused| Errno::EAGAIN)?;
+        Self::take(parent, Resource::KernelMemory, TASK_BYTES, Severity::Barrier).map_err(|Refused| {
+            parent.upwards().for_each(|level| level.own().counter(Resource::Tasks).give_up(1));
             Errno::ENOMEM
-        })
+        })?;
+        TASK.iter().for_each(|&(resource, amount)| Self::keep(parent, resource, amount));
+        Ok(())
     }
 
     fn cancel_fork(parent: Lineage<'_, Self>) {
@@ -146,13 +149,8 @@ impl Subsystem for Bc {
             counter.keep(amount);
             return Ok(());
         }
-        let taken =
-            payer.charge(|bc| bc.counter(resource).take(amount, severity), |bc| bc.counter(resource).give_up(amount));
-        taken.map_err(|full| {
-            full.own().counter(resource).fail();
-            Refused
-        })?;
-        payer.upwards().for_each(|level| level.own().counter(resource).keep(amount));
+        Self::take(payer, resource, amount, severity)?;
+        Self::keep(payer, resource, amount);
         Ok(())
     }
 
@@ -174,6 +172,21 @@ impl Bc {
         let mut counters = core::array::from_fn(|_| Counter::new(UNLIMITED, UNLIMITED));
         counters[Resource::Files as usize] = Counter::new(files.0, files.1);
         Self { id, next_id, counters }
+    }
+
+    /// The first step of a charge, at every level or none.
+    fn take(payer: Lineage<'_, Self>, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
+        let taken =
+            payer.charge(|bc| bc.counter(resource).take(amount, severity), |bc| bc.counter(resource).give_up(amount));
+        taken.map_err(|full| {
+            full.own().counter(resource).fail();
+            Refused
+        })
+    }
+
+    /// The second step of a charge.
+    fn keep(payer: Lineage<'_, Self>, resource: Resource, amount: u64) {
+        payer.upwards().for_each(|level| level.own().counter(resource).keep(amount));
     }
 
     fn counter(&self, resource: Resource) -> &Counter {

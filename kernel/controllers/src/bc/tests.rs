@@ -34,6 +34,21 @@ fn a_fork_over_the_barrier_fails_and_leaves_nothing() {
     assert_eq!(number(&world, "/a/b", "numtasks.minheld"), 0);
 }
 
+/// Found by the model in `tests/model`: pids, numtasks and the task count of bc itself remembered the child as their
+/// highest.
+#[test]
+fn what_refuses_a_fork_leaves_no_peak_to_those_who_agreed_before() {
+    let world = World::with("pids,numtasks,bc").mkdir("/a");
+    let first = world.spawn_in("/a");
+    world.write("/a", "bc.kmemsize.barrier", &TASK_BYTES.to_string()).unwrap();
+    assert_eq!(world.fork(&first).err(), Some(Errno::ENOMEM));
+    let peaks = || ["pids.peak", "numtasks.peak", "bc.numtasks.maxheld"].map(|file| world.read("/a", file));
+    assert_eq!(peaks(), ["1\n"; 3]);
+    world.exit(&first);
+    world.reap(&first);
+    assert_eq!(peaks(), ["1\n"; 3]);
+}
+
 #[test]
 fn kernel_memory_refuses_a_fork_and_gives_the_task_count_back() {
     let world = World::with("bc").mkdir("/a");

@@ -41,8 +41,8 @@ impl Count {
 pub(super) struct Level {
     /// Live tasks here and below.
     pub(super) current: Count,
-    /// The highest that `current` was.
-    pub(super) peak: Count,
+    /// The highest that `current` was before it last fell.
+    peak: Count,
     /// See the head of this file.
     committed: Count,
     /// The absolute guarantee, in tasks; 0 without one, and in the root, which has nobody to borrow from.
@@ -62,9 +62,15 @@ impl Level {
         }
     }
 
-    fn add(&self) {
-        self.current.up();
-        self.peak.set(self.peak.get().max(self.current.get()));
+    /// The highest that `current` ever was.
+    pub(super) fn peak(&self) -> u64 {
+        self.peak.get().max(self.current.get())
+    }
+
+    /// A task leaves. Only now its coming is remembered: one whose fork another subsystem refused was never there.
+    fn lower(&self) {
+        self.peak.set(self.peak());
+        self.current.down();
     }
 
     /// What the parent must set aside.
@@ -111,12 +117,18 @@ pub(super) fn check(place: Place<'_>) -> Result<(), Refusal<'_>> {
 
 /// One more task in `place`. Gives the container where the walk of `committed` ended.
 pub(super) fn enter(place: Place<'_>) -> &Numtasks {
-    place.upwards().for_each(|place| place.own().level.add());
+    place.upwards().for_each(|place| place.own().level.current.up());
     commit(place, 1)
 }
 
-/// One task less. Gives the container where the walk of `committed` ended.
-pub(super) fn leave(place: Place<'_>) -> &Numtasks {
+/// One task less.
+pub(super) fn leave(place: Place<'_>) {
+    place.upwards().for_each(|place| place.own().level.lower());
+    commit(place, -1);
+}
+
+/// Undoes [`enter`]: the task never came to be. Gives the container where the walk of `committed` ended.
+pub(super) fn undo(place: Place<'_>) -> &Numtasks {
     place.upwards().for_each(|place| place.own().level.current.down());
     commit(place, -1)
 }
@@ -125,9 +137,9 @@ pub(super) fn leave(place: Place<'_>) -> &Numtasks {
 pub(super) fn change_place(from: Place<'_>, to: Place<'_>) {
     // What both are below keeps its count.
     let common = from.common_with(to);
-    to.below(common).for_each(|own| own.level.add());
+    to.below(common).for_each(|own| own.level.current.up());
     commit(to, 1);
-    from.below(common).for_each(|own| own.level.current.down());
+    from.below(common).for_each(|own| own.level.lower());
     commit(from, -1);
 }
 

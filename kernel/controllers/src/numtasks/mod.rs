@@ -71,7 +71,7 @@ impl Subsystem for Numtasks {
         )
         .not_on_root(),
         ControlFile::read("current", |tasks, out| writeln!(out, "{}", tasks.level.current.get())),
-        ControlFile::read("peak", |tasks, out| writeln!(out, "{}", tasks.level.peak.get())),
+        ControlFile::read("peak", |tasks, out| writeln!(out, "{}", tasks.level.peak())),
     ];
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::new("total_numtasks", |root, out| writeln!(out, "{}", root.tree.0.lock().total), store_total),
@@ -120,7 +120,7 @@ impl Subsystem for Numtasks {
 
     fn cancel_fork(parent: Lineage<'_, Self>) {
         let _tree = parent.own().tree.0.lock();
-        level::leave(parent).successes.down();
+        level::undo(parent).successes.down();
         parent.own().period.give_back();
     }
 

@@ -1,15 +1,25 @@
 //! The framework of the kernel with its controllers, driven the same way as the model.
 
 use crate::reference::{
-    ALL_CPUS, ALL_NODES, Dialect, FIRST, KERNEL_THREAD, MOST_TASKS, Rights, SUBSYSTEMS, Writer, is_modelled,
+    ALL_CPUS, ALL_NODES, Dialect, FIRST, KERNEL_THREAD, Kind, MOST_TASKS, Rights, SUBSYSTEMS, Writer, is_modelled,
+    sleeps,
 };
-use base::{Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid};
+use base::{
+    Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeId, NodeSet, Pid, Uid,
+    charge::{Payer, Resource, Severity},
+    device::{Device, DeviceAccess, DeviceKind},
+};
 use container::{
-    Attributes, Container, Framework, Gate, Member, Membership, Mounted, ReleaseWorker, TaskTable, Writer as RealWriter,
+    Attributes, Container, Framework, Gate, Member, Membership, Mounted, ReleaseWorker, Subsystem, TaskTable,
+    Writer as RealWriter,
 };
 use controllers::cpuset::{Domain, TASKS, TaskControl};
+use controllers::freezer::{self, Freezer, Freezing, TaskFreezer};
+use controllers::memory::{Ledger, Memory};
+use memory::ChargeKind;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Once, Weak};
 
 /// A process: what its threads share.
@@ -28,6 +38,8 @@ struct Task {
     rights: Rights,
     process: Arc<Process>,
     masks: Mutex<(u32, u32)>,
+    wanted_frozen: AtomicBool,
+    frozen: AtomicBool,
 }
 
 /// Nobody panics while holding one of these locks and goes on.
@@ -105,8 +117,38 @@ impl TaskControl for Control {
             held(&task.masks).1 = bits(nodes.iter().map(|node| node.raw()));
         }
     }
-    /// Its tasks have no pages.
+    /// Where pages lie changes nothing that a file of cpuset shows.
     fn move_pages(&self, _task: &dyn Member, _from: &NodeSet, _to: &NodeSet) {}
+}
+
+impl TaskFreezer for Control {
+    fn freeze(&self, task: &dyn Member) -> Freezing {
+        let Some(task) = own(task) else { return Freezing::Before };
+        if task.wanted_frozen.swap(true, Relaxed) {
+            return Freezing::Before;
+        }
+        let done = sleeps(task.number.raw());
+        task.frozen.store(done, Relaxed);
+        if done { Freezing::Done } else { Freezing::Soon }
+    }
+    fn thaw(&self, task: &dyn Member) -> Option<bool> {
+        let task = own(task)?;
+        let frozen = task.frozen.swap(false, Relaxed);
+        task.wanted_frozen.swap(false, Relaxed).then_some(frozen)
+    }
+    fn progress(&self, task: &dyn Member) -> Option<bool> {
+        let task = own(task)?;
+        task.wanted_frozen.load(Relaxed).then(|| task.frozen.load(Relaxed))
+    }
+    fn mark_frozen(&self, task: &dyn Member) -> bool {
+        own(task).is_some_and(|task| {
+            let wanted = task.wanted_frozen.load(Relaxed);
+            !task.frozen.fetch_or(wanted, Relaxed) && wanted
+        })
+    }
+    fn let_end(&self, task: &dyn Member) -> bool {
+        own(task).is_some_and(|task| task.frozen.swap(false, Relaxed))
+    }
 }
 
 #[derive(Clone, Default)]
@@ -133,12 +175,18 @@ pub struct Real {
     containers: BTreeMap<u32, Arc<Container>>,
     killed: Arc<Mutex<BTreeSet<i32>>>,
     next: i32,
+    /// Notes and nodes of pages.
+    pages: Vec<(u32, NodeId)>,
+    spent: Vec<(Arc<dyn Payer>, Resource, u64)>,
 }
 
 impl Default for Real {
     fn default() -> Self {
         static INSTALLED: Once = Once::new();
-        INSTALLED.call_once(|| TASKS.install(&Control));
+        INSTALLED.call_once(|| {
+            TASKS.install(&Control);
+            freezer::TASKS.install(&Control);
+        });
         let table = Table::default();
         let all = controllers::all(MOST_TASKS);
         let framework = Framework::new(all, OTHERS, Box::new(table.clone()), Box::new(Worker));
@@ -149,6 +197,8 @@ impl Default for Real {
             containers: BTreeMap::new(),
             killed: Arc::default(),
             next: FIRST,
+            pages: Vec::new(),
+            spent: Vec::new(),
         };
         real.start(KERNEL_THREAD, true);
         real.start(FIRST, false);
@@ -157,7 +207,7 @@ impl Default for Real {
 }
 
 /// The subsystems that are not modelled: disabled.
-const OTHERS: &str = "cpu,memory,devices,freezer,pids,bc,debug";
+const OTHERS: &str = "cpu";
 
 impl Real {
     fn start(&mut self, number: i32, kernel: bool) {
@@ -183,8 +233,16 @@ impl Real {
             })
         });
         let membership = Membership::new();
-        let task = Task { membership, number: Pid::new(number), kernel, rights, process, masks: Mutex::new(masks) };
-        let task = Arc::new(task);
+        let task = Arc::new(Task {
+            membership,
+            number: Pid::new(number),
+            kernel,
+            rights,
+            process,
+            masks: Mutex::new(masks),
+            wanted_frozen: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
+        });
         held(&task.process.threads).push(Arc::downgrade(&task));
         held(&self.table.0).insert(number, task.clone());
         task
@@ -300,6 +358,66 @@ impl Real {
     pub fn charge(&self, task: i32, cpu: usize, user: u64, system: u64) {
         let cpu = CpuId::new(u32::try_from(cpu).unwrap_or(0));
         self.framework.charge_time(&*self.task(task), cpu, user, system);
+    }
+
+    /// The task comes to a point where it can stand still.
+    pub fn settle(&self, task: i32) {
+        let task = self.task(task);
+        if task.wanted_frozen.load(Relaxed) && !task.frozen.load(Relaxed) {
+            self.framework.with_settled_states(&*task, |place| Freezer::settle(place, &*task));
+        }
+    }
+
+    /// Whether the task is frozen.
+    pub fn frozen(&self, task: i32) -> bool {
+        self.task(task).frozen.load(Relaxed)
+    }
+
+    /// Whether the task may do that with a device.
+    pub fn device_access(&self, task: i32, kind: u8, major: u32, minor: u32, access: &str) -> Result<(), Errno> {
+        let kind = if kind == b'b' { DeviceKind::Block } else { DeviceKind::Character };
+        let letters = [("r", DeviceAccess::READ), ("w", DeviceAccess::WRITE), ("m", DeviceAccess::MAKE)];
+        let access = letters.iter().filter(|(letter, _)| access.contains(letter)).map(|&(_, bit)| bit).collect();
+        self.framework.device_access(&*self.task(task), &Device { kind, major, minor }, access)
+    }
+
+    fn ledger(&self) -> &'static Ledger {
+        self.framework.root_state::<Memory>().expect("memory is not disabled").ledger()
+    }
+
+    /// The task touches a page first. Whether it gets it.
+    pub fn touch(&mut self, task: i32, kind: Kind, node: usize) -> bool {
+        let kind = match kind {
+            Kind::Anonymous => ChargeKind::Anonymous,
+            Kind::Cache => ChargeKind::Cache,
+            Kind::Shared => ChargeKind::Shared,
+        };
+        let node = NodeId::new(u32::try_from(node).unwrap_or(0));
+        let task = self.task(task);
+        let note = self.ledger().charge(task.membership().word(<Memory as Subsystem>::INDEX), kind, node, |_| 0);
+        note.map(|note| self.pages.push((note, node))).is_ok()
+    }
+
+    /// A page is freed.
+    pub fn free(&mut self, which: usize) {
+        let (note, node) = self.pages.remove(which);
+        self.ledger().uncharge(note, node);
+    }
+
+    /// The kernel spends something for a task. Whether it may.
+    pub fn spend(&mut self, task: i32, resource: Resource, amount: u64, severity: Severity) -> bool {
+        let payer = self.framework.payer(&*self.task(task)).expect("bc asks for charges");
+        let may = payer.charge(resource, amount, severity).is_ok();
+        if may {
+            self.spent.push((payer, resource, amount));
+        }
+        may
+    }
+
+    /// Something is given back.
+    pub fn give_back(&mut self, which: usize) {
+        let (payer, resource, amount) = self.spent.remove(which);
+        payer.uncharge(resource, amount);
     }
 
     /// Lets the worker work: the agents that it starts, each with the path that it is told.

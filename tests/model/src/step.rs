@@ -1,8 +1,8 @@
 //! What the test does: steps, how they are made up, and how one is done to both.
 
 use crate::real::Real;
-use crate::reference::{Dialect, FIRST, KERNEL_THREAD, Model, Rights, Writer};
-use base::Errno;
+use crate::reference::{Dialect, FIRST, KERNEL_THREAD, Kind, Model, RESOURCES, Rights, Rule, SUBSYSTEMS, Writer};
+use base::{Errno, charge::Severity};
 use proptest::prelude::*;
 
 /// One step. Numbers choose among what there is.
@@ -21,7 +21,7 @@ pub enum Step {
     Rmdir { container: usize, wrong: Option<Vec<u8>> },
     /// Renames one, if `elsewhere` chooses so to another parent.
     Rename { container: usize, elsewhere: Option<usize>, name: Vec<u8> },
-    /// Writes to a file; a text that comes from `VALUES`.
+    /// Writes to a file.
     Write { container: usize, file: usize, value: usize, by: usize, opener: Rights },
     /// Moves a task, or tries to.
     Move { container: usize, whole: bool, task: Mover, by: usize, opener: Rights },
@@ -33,6 +33,18 @@ pub enum Step {
     Reap { task: usize },
     /// Lets a task run.
     Charge { task: usize, cpu: usize, user: u64, system: u64 },
+    /// A task comes to a point where it can stand still.
+    Settle { task: usize },
+    /// A task wants something of a device.
+    Device { task: usize, kind: u8, major: u32, minor: u32, access: &'static str },
+    /// A task touches pages.
+    Touch { task: usize, kind: Kind, node: usize, count: usize },
+    /// Pages are freed.
+    Free { which: usize, count: usize },
+    /// The kernel spends something for a task.
+    Spend { task: usize, resource: usize, amount: u64, severity: Severity },
+    /// It gets it back.
+    GiveBack { which: usize },
 }
 
 /// Who is to be moved.
@@ -62,41 +74,73 @@ const VALUES: &[&str] = &[
     "08",
     "+1",
     "-1",
+    "-2",
+    "6",
     "",
+    " ",
     "garbage",
     "1 2",
-    "18446744073709551616",
     "1\0x",
     "max",
-    "3",
-    "0-3",
-    "0-1",
-    "2-3",
-    "1,3",
-    "all",
-    "N",
-    "0-3:1/2",
-    "4",
-    "3-1",
-    "0-",
-    "99999999999",
-    " ",
-    "/agent",
-    "/a b,c",
-    "5",
-    "min_shares=10",
-    "max_shares=50",
-    "min_shares=-3,max_shares=-3",
-    "child_shares_divisor=10",
-    "res=numtasks",
-    "res=x,res=y",
-    "min_shares=60,max_shares=20",
-    "min_shares=-2",
-    "max_shares=1,child_shares_divisor=1000",
-    "min_shares=1,,",
     "4194304",
     "4194305",
+    "99999999999",
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551616",
+    "/agent",
+    "/a b,c",
 ];
+
+/// What files of this name take, good and bad.
+fn values_of(file: &str) -> &'static [&'static str] {
+    const SETS: &[&str] =
+        &["0", "1", "3", "0-3", "0-1", "2-3", "1,3", "all", "N", "0-3:1/2", "4", "3-1", "0-", "99999999999", " "];
+    const COUNTS: &[&str] = &["max", "0", "1", "2", "3", "5", "8", "Max"];
+    const SHARES: &[&str] = &[
+        "min_shares=10",
+        "max_shares=50",
+        "min_shares=-3,max_shares=-3",
+        "child_shares_divisor=10",
+        "res=numtasks",
+        "res=x,res=y",
+        "min_shares=60,max_shares=20",
+        "min_shares=-2",
+        "max_shares=1,child_shares_divisor=1000",
+        "min_shares=1,,",
+    ];
+    const DEVICES: &[&str] = &[
+        "a",
+        "all",
+        "c 1:3 rwm",
+        "c 1:3 r",
+        "c 1:3 wr",
+        "c 1:* rw",
+        "c *:3 m",
+        "b 8:0 rwm",
+        "b *:* r",
+        "c *:* rwm",
+        "c 1:5 rwmr",
+        "c 1:3",
+        "c  1:3 r",
+        "b 8:x r",
+    ];
+    const BYTES: &[&str] = &["0", "4096", "8192", "20480", "3k", "1M", "16E", "4095", "-1", "-2", "1kb", "M", "40960"];
+    const BOUNDS: &[&str] = &["0", "1", "2", "3", "50", "100", "300", "9223372036854775807", "9223372036854775808"];
+    const MEMORY: &[&str] = &["50000", "100000", "300000", "500000", "9223372036854775807"];
+    match file.rsplit('.').next().unwrap_or(file) {
+        "cpus" | "mems" => SETS,
+        "state" => &["FROZEN", "THAWED", "FROZEN\n", "thawed"],
+        "allow" | "deny" => DEVICES,
+        "shares" | "stats" => SHARES,
+        "barrier" | "limit" if file.starts_with("bc.kmemsize") => MEMORY,
+        "barrier" | "limit" if file.starts_with("bc.") => BOUNDS,
+        "max" | "limit" => COUNTS,
+        "swappiness" => &["0", "60", "200", "201"],
+        name if name.ends_with("in_bytes") => BYTES,
+        _ => VALUES,
+    }
+}
 
 const BAD_DATA: &[&str] = &[
     "all,cpuset",
@@ -113,7 +157,7 @@ const BAD_DATA: &[&str] = &[
     "Cpuset",
     "all=1",
     "name",
-    "pids",
+    "cpu",
     "name=z",
     "cpuset,,",
     "cpuset_v2_mode",
@@ -125,18 +169,53 @@ fn any_rights() -> impl Strategy<Value = Rights> {
 }
 
 fn any_data() -> impl Strategy<Value = String> {
-    let set = proptest::sample::subsequence(vec!["cpuset", "cpuacct", "numtasks"], 0..=3).prop_shuffle();
+    let names = SUBSYSTEMS.iter().map(|&(_, name)| name).collect::<Vec<_>>();
+    let set = proptest::sample::subsequence(names, 0..=4).prop_shuffle();
     let options =
         vec!["name=x", "name=y", "noprefix", "xattr", "clone_children", "auto_remove", "release_agent=/agent"];
     let few = proptest::sample::subsequence(options, 0..=2);
     let made = (set, few).prop_map(|(set, few)| [set, few].concat().join(","));
     let named = proptest::sample::select(vec!["x", "y", "v"]).prop_map(|name| format!("none,name={name}"));
     prop_oneof![
-        6 => proptest::sample::select(vec!["cpuset", "numtasks", "cpuacct", "cpuset,numtasks", "cpuacct,numtasks", "all"])
+        6 => proptest::sample::select(vec![
+            "cpuset",
+            "numtasks",
+            "cpuacct",
+            "cpuset,numtasks",
+            "cpuacct,numtasks",
+            "pids,freezer",
+            "devices",
+            "memory",
+            "bc",
+            "memory,bc,debug",
+            "pids,numtasks,bc",
+            "freezer,devices",
+            "debug",
+            "all",
+        ])
             .prop_map(str::to_owned),
         6 => made,
         1 => named,
         1 => proptest::sample::select(BAD_DATA).prop_map(str::to_owned)
+    ]
+}
+
+/// What is counted or forbidden.
+fn any_use() -> impl Strategy<Value = Step> {
+    let index = || 0..64_usize;
+    let access = proptest::sample::select(vec!["r", "w", "m", "rw", "rwm"]);
+    let kind = proptest::sample::select(vec![Kind::Anonymous, Kind::Cache, Kind::Shared]);
+    let severity = proptest::sample::select(vec![Severity::Barrier, Severity::Limit, Severity::Force]);
+    prop_oneof![
+        4 => index().prop_map(|task| Step::Settle { task }),
+        4 => (index(), proptest::sample::select(vec![(b'c', 1, 3), (b'c', 1, 5), (b'b', 8, 0)]), access)
+            .prop_map(|(task, (kind, major, minor), access)| Step::Device { task, kind, major, minor, access }),
+        5 => (index(), kind, 0..2_usize, 1..6_usize)
+            .prop_map(|(task, kind, node, count)| Step::Touch { task, kind, node, count }),
+        3 => (index(), 1..6_usize).prop_map(|(which, count)| Step::Free { which, count }),
+        5 => (index(), 0..RESOURCES.len(), 1..200_u64, severity)
+            .prop_map(|(task, resource, amount, severity)| Step::Spend { task, resource, amount, severity }),
+        4 => index().prop_map(|which| Step::GiveBack { which }),
     ]
 }
 
@@ -166,7 +245,7 @@ pub fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|(container, wrong)| Step::Rmdir { container, wrong }),
         2 => (index(), proptest::option::weighted(0.1, index()), name())
             .prop_map(|(container, elsewhere, name)| Step::Rename { container, elsewhere, name }),
-        20 => (index(), index(), 0..VALUES.len(), index(), any_rights())
+        24 => (index(), 0..150_usize, 0..256_usize, index(), any_rights())
             .prop_map(|(container, file, value, by, opener)| Step::Write { container, file, value, by, opener }),
         12 => (index(), any::<bool>(), mover, index(), any_rights())
             .prop_map(|(container, whole, task, by, opener)| Step::Move { container, whole, task, by, opener }),
@@ -176,6 +255,7 @@ pub fn any_step() -> impl Strategy<Value = Step> {
         4 => index().prop_map(|task| Step::Reap { task }),
         3 => (index(), 0..4_usize, 0..40_000_000_u64, 0..40_000_000_u64)
             .prop_map(|(task, cpu, user, system)| Step::Charge { task, cpu, user, system }),
+        20 => any_use(),
     ]
 }
 
@@ -237,7 +317,8 @@ impl Pair {
                 let Some(file) = files.get(file % files.len().max(1)) else { return Ok(()) };
                 // Numbers are tasks there.
                 if file != "tasks" && !file.ends_with("procs") {
-                    self.write(container, file, VALUES[*value].as_bytes(), *by, *opener)?;
+                    let values = if value % 4 == 0 { VALUES } else { values_of(file) };
+                    self.write(container, file, values[value / 4 % values.len()].as_bytes(), *by, *opener)?;
                 }
             }
             Step::Move { container, whole, task, by, opener } => {
@@ -277,9 +358,56 @@ impl Pair {
                     self.real.charge(task, *cpu, *user, *system);
                 }
             }
-            _ => {}
+            _ => self.apply_use(step)?,
         }
         self.follow()
+    }
+
+    /// Does a step of [`any_use`].
+    fn apply_use(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match *step {
+            Step::Settle { task } => {
+                if let Some(task) = self.task(task, false) {
+                    self.model.settle(task);
+                    self.real.settle(task);
+                }
+            }
+            Step::Device { task, kind, major, minor, access } => {
+                if let Some(task) = self.task(task, false) {
+                    let theirs = self.model.device_access(task, &Rule::asked(kind, major, minor, access));
+                    prop_assert_eq!(self.real.device_access(task, kind, major, minor, access), theirs);
+                }
+            }
+            Step::Touch { task, kind, node, count } => {
+                let Some(task) = self.task(task, false).filter(|_| self.model.page_count() < 60) else {
+                    return Ok(());
+                };
+                for _ in 0..count {
+                    prop_assert_eq!(self.real.touch(task, kind, node), self.model.touch(task, kind, node));
+                }
+            }
+            Step::Free { which, count } => {
+                for _ in 0..count.min(self.model.page_count()) {
+                    let which = which % self.model.page_count();
+                    self.model.free(which);
+                    self.real.free(which);
+                }
+            }
+            Step::Spend { task, resource, amount, severity } => {
+                if let Some(task) = self.task(task, false).filter(|_| self.model.spent_count() < 40) {
+                    let resource = RESOURCES[resource].0;
+                    let theirs = self.model.spend(task, resource, amount, severity);
+                    prop_assert_eq!(self.real.spend(task, resource, amount, severity), theirs);
+                }
+            }
+            Step::GiveBack { which } if self.model.spent_count() > 0 => {
+                let which = which % self.model.spent_count();
+                self.model.give_back(which);
+                self.real.give_back(which);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// What follows by itself: killed processes end, the worker works.
@@ -334,6 +462,7 @@ impl Pair {
             prop_assert_eq!(real.proc_task(number), model.proc_task(number), "task {}", number);
             if !task.zombie {
                 prop_assert_eq!(real.masks(number), model.masks(number), "task {}", number);
+                prop_assert_eq!(real.frozen(number), model.frozen(number), "task {}", number);
             }
         }
         for container in model.alive() {

@@ -1,12 +1,41 @@
 //! The control files. Rules: sections 4, 5, 10.1, 10.3, 11 and 12.
 
-use super::{ALL_CPUS, ALL_NODES, CPUS, Dialect, Model, State, Writer, numbers};
+use super::{ALL_CPUS, ALL_NODES, CPUS, Dialect, Model, State, Writer, beancounters, numbers};
 use base::Errno;
 use std::collections::BTreeSet;
 
-const CPUSET: &[&str] = &["cpus", "mems", "effective_cpus", "effective_mems", "cpu_exclusive", "mem_exclusive"];
+const CPUSET: &[&str] = &[
+    "cpus",
+    "mems",
+    "effective_cpus",
+    "effective_mems",
+    "cpu_exclusive",
+    "mem_exclusive",
+    "sched_load_balance",
+    "sched_relax_domain_level",
+    "memory_migrate",
+];
 const CPUACCT: &[&str] =
     &["usage", "usage_user", "usage_sys", "usage_percpu", "usage_percpu_user", "usage_percpu_sys", "usage_all", "stat"];
+const MEMORY: &[&str] = &[
+    "usage_in_bytes",
+    "max_usage_in_bytes",
+    "limit_in_bytes",
+    "soft_limit_in_bytes",
+    "failcnt",
+    "stat",
+    "force_empty",
+    "use_hierarchy",
+    "swappiness",
+    "move_charge_at_immigrate",
+    "oom_control",
+    "numa_stat",
+];
+const DEVICES: &[&str] = &["allow", "deny", "list"];
+const FREEZER: &[&str] = &["state", "self_freezing", "parent_freezing"];
+const PIDS: &[&str] = &["max", "current", "peak", "events"];
+/// Those that come first; the next ones are about the set of the reader, by numbers that nobody can foresee.
+const DEBUG: &[&str] = &["taskcount", "cgroup_refcount", "releasable", "callbacks"];
 const NUMTASKS: &[&str] = &["shares", "stats", "limit", "current", "peak"];
 
 const IN_CONTAINER: &[&str] =
@@ -30,6 +59,12 @@ pub fn is_modelled(name: &str) -> bool {
         "cpuacct" => CPUACCT.contains(&rest),
         "numtasks" => NUMTASKS.contains(&rest),
         "cpuset" => CPUSET.contains(&rest),
+        "memory" => MEMORY.contains(&rest),
+        "devices" => DEVICES.contains(&rest),
+        "freezer" => FREEZER.contains(&rest),
+        "pids" => PIDS.contains(&rest),
+        "debug" => DEBUG.contains(&rest),
+        "bc" => true,
         _ => IN_CONTAINER.contains(&name) || IN_CGROUP.contains(&name) || CPUSET.contains(&name),
     }
 }
@@ -52,8 +87,18 @@ impl Model {
         };
         add(0, if bare { "" } else { "cpuset." }, CPUSET);
         add(2, "cpuacct.", CPUACCT);
+        add(3, "memory.", MEMORY);
+        add(4, "devices.", DEVICES);
+        add(5, "freezer.", if root { &[] } else { FREEZER });
+        add(6, "pids.", if root { &[] } else { PIDS });
         add(7, "numtasks.", NUMTASKS);
+        add(9, "debug.", if root { DEBUG } else { &DEBUG[..3] });
         files.retain(|file| !root || file != "numtasks.limit");
+        if hierarchy.subsystems.contains(&8) {
+            let at = files.iter().position(|file| file.starts_with("debug.")).unwrap_or(files.len());
+            let beans = beancounters::files().into_iter().map(|file| format!("bc.{file}"));
+            files.splice(at..at, beans);
+        }
         files
     }
 
@@ -70,6 +115,12 @@ impl Model {
         if let Some(name) = file.strip_prefix("cpuacct.") {
             return Ok(self.time_file(container, name));
         }
+        if let Some(name) = file.strip_prefix("memory.") {
+            return self.read_memory(container, name);
+        }
+        if let Some(name) = file.strip_prefix("bc.") {
+            return Ok(self.read_bean(container, name));
+        }
         Ok(match file.strip_prefix("cgroup.").or(file.strip_prefix("cpuset.")).unwrap_or(file) {
             "tasks" => lines(inside.into_iter().collect()),
             "procs" => lines(inside.iter().map(|task| self.tasks[task].process).collect()),
@@ -78,12 +129,33 @@ impl Model {
             "clone_children" => flag(here.clone_children),
             "sane_behavior" => flag(false),
             "release_agent" => format!("{}\n", String::from_utf8_lossy(&self.hierarchies[&here.hierarchy].agent)),
-            "events" => format!("populated {}\nfrozen 0\n", u8::from(self.inside_or_below(container) > 0)),
+            "events" => {
+                let freezer = self.bound(5) == Some(here.hierarchy);
+                let frozen = freezer && !self.is_root(container) && self.is_frozen(container);
+                let populated = self.inside_or_below(container) > 0;
+                format!("populated {}\nfrozen {}\n", u8::from(populated), u8::from(frozen))
+            }
+            "devices.allow" | "devices.deny" => return Err(Errno::EINVAL),
+            "devices.list" => state.rules.shown(),
+            "freezer.state" => self.freezer_state(container).to_owned(),
+            "freezer.self_freezing" => flag(state.freeze),
+            "freezer.parent_freezing" => flag(here.parent.is_some_and(|parent| self.is_freezing(parent))),
+            "pids.max" => state.pids_max.map_or("max\n".to_owned(), |max| format!("{max}\n")),
+            "pids.current" => format!("{}\n", self.pids(container)),
+            "pids.peak" => format!("{}\n", state.pids_peak),
+            "pids.events" => format!("max {}\n", state.pids_refused),
+            "debug.taskcount" => format!("{}\n", inside.len()),
+            "debug.cgroup_refcount" => format!("{}\n", 1 + here.children.len() + self.sets_with(container)),
+            "debug.releasable" => flag(here.children.is_empty() && self.inside_or_below(container) == 0),
+            "debug.callbacks" => self.callbacks(),
             "kill" => return Err(Errno::EINVAL),
             "cpus" | "effective_cpus" => format!("{}\n", numbers::shown(state.cpus)),
             "mems" | "effective_mems" => format!("{}\n", numbers::shown(state.mems)),
             "cpu_exclusive" => flag(state.cpu_exclusive),
             "mem_exclusive" => flag(state.mem_exclusive),
+            "sched_load_balance" => flag(!state.unbalanced),
+            "memory_migrate" => flag(state.migrate),
+            "sched_relax_domain_level" => format!("{}\n", state.relax_level.unwrap_or(-1)),
             "numtasks.limit" => state.limit.map_or("max\n".to_owned(), |limit| format!("{limit}\n")),
             "numtasks.current" => format!("{}\n", self.inside_or_below(container)),
             "numtasks.peak" => format!("{}\n", state.peak),
@@ -143,6 +215,12 @@ impl Model {
                 let flag = numbers::flag(&text)?;
                 self.change_cpuset(container, |state| state.mem_exclusive = flag)?;
             }
+            "memory_migrate" => self.state_mut(container).migrate = numbers::flag(&text)?,
+            "sched_load_balance" => self.state_mut(container).unbalanced = !numbers::flag(&text)?,
+            "sched_relax_domain_level" => match numbers::signed(&text)? {
+                level @ -1..=5 => self.state_mut(container).relax_level = Some(level),
+                _ => return Err(Errno::EINVAL),
+            },
             "cpuacct.usage" => {
                 if numbers::unsigned(&text)? != 0 {
                     return Err(Errno::EINVAL);
@@ -156,11 +234,28 @@ impl Model {
                 _ => return Err(Errno::EINVAL),
             },
             "numtasks.shares" => self.write_shares(container, &text)?,
+            "pids.max" if text == "max" => self.state_mut(container).pids_max = None,
+            "pids.max" => match numbers::unsigned(&text)? {
+                max @ 0..=4_194_304 => self.state_mut(container).pids_max = Some(max),
+                _ => return Err(Errno::EINVAL),
+            },
+            "devices.allow" => self.write_devices(container, true, &text, writer)?,
+            "devices.deny" => self.write_devices(container, false, &text, writer)?,
+            "freezer.state" => {
+                self.write_freezer(container, &text)?;
+                self.remember();
+            }
             "numtasks.stats" => {
                 let mut keys = text.split(',').filter_map(|piece| piece.split_once('='));
                 return if keys.any(|(key, _)| key == "res") { Ok(()) } else { Err(Errno::EINVAL) };
             }
-            _ => return Err(Errno::EINVAL),
+            _ => {
+                return match name.split_once('.') {
+                    Some(("memory", file)) => self.write_memory(container, file, &text),
+                    Some(("bc", file)) => self.write_bean(container, file, &text),
+                    _ => Err(Errno::EINVAL),
+                };
+            }
         }
         Ok(())
     }

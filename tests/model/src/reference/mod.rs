@@ -3,7 +3,12 @@
 //! A container is a number into [`Model::containers`], and stays there when it is removed. The subsystems' root states
 //! are one [`State`], `Model::root`: they go with their subsystems to a hierarchy and back and never change thereby.
 
+mod admission;
+mod beancounters;
+mod devices;
 mod files;
+mod freezer;
+mod memory;
 mod mounts;
 mod numbers;
 mod proc;
@@ -11,14 +16,28 @@ mod shares;
 mod tasks;
 mod tree;
 
+pub use beancounters::RESOURCES;
+pub use devices::Rule;
 pub use files::is_modelled;
+pub use freezer::sleeps;
+pub use memory::Kind;
 pub use mounts::Dialect;
 
 use base::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The subsystems that are modelled, with their indices.
-pub const SUBSYSTEMS: &[(usize, &str)] = &[(0, "cpuset"), (2, "cpuacct"), (7, "numtasks")];
+pub const SUBSYSTEMS: &[(usize, &str)] = &[
+    (0, "cpuset"),
+    (2, "cpuacct"),
+    (3, "memory"),
+    (4, "devices"),
+    (5, "freezer"),
+    (6, "pids"),
+    (7, "numtasks"),
+    (8, "bc"),
+    (9, "debug"),
+];
 
 /// CPUs and nodes of the machine.
 pub const CPUS: usize = 4;
@@ -60,6 +79,9 @@ pub struct State {
     pub(crate) mems: u32,
     pub(crate) cpu_exclusive: bool,
     pub(crate) mem_exclusive: bool,
+    pub(crate) unbalanced: bool,
+    pub(crate) migrate: bool,
+    pub(crate) relax_level: Option<i64>,
     /// User and system time on each CPU, without those below.
     pub(crate) time: [[u64; 2]; CPUS],
     /// What is no longer shown.
@@ -69,6 +91,15 @@ pub struct State {
     pub(crate) shares: shares::Shares,
     pub(crate) successes: u64,
     pub(crate) failures: u64,
+    pub(crate) memory: memory::Settings,
+    pub(crate) rules: devices::Rules,
+    /// Asked to freeze by its own file.
+    pub(crate) freeze: bool,
+    pub(crate) pids_max: Option<u64>,
+    pub(crate) pids_peak: u64,
+    pub(crate) pids_refused: u64,
+    pub(crate) bean_id: u64,
+    pub(crate) beans: [beancounters::Bean; RESOURCES.len()],
 }
 
 /// A directory.
@@ -114,6 +145,9 @@ pub struct Task {
     pub(crate) places: BTreeMap<usize, u32>,
     pub(crate) cpus: u32,
     pub(crate) mems: u32,
+    pub(crate) frozen: bool,
+    /// A zombie's removed containers in hierarchies that have gone since: its set is still another than that of others.
+    pub(crate) remnants: Vec<u32>,
 }
 
 /// Everything.
@@ -132,6 +166,15 @@ pub struct Model {
     emptied: Vec<u32>,
     /// Processes that were killed since somebody last asked.
     killed: BTreeSet<i32>,
+    /// Pages that were touched and are not free.
+    pages: Vec<memory::Page>,
+    spent: Vec<beancounters::Spent>,
+    /// By the subsystem's index.
+    calls: [admission::Calls; 10],
+    births: u64,
+    exits: u64,
+    /// The next of bc's numbers.
+    next_bean: u64,
 }
 
 /// Who writes, and with whose rights the file was opened.
@@ -162,12 +205,19 @@ impl Default for Model {
             next_task: FIRST,
             emptied: Vec::new(),
             killed: BTreeSet::new(),
+            pages: Vec::new(),
+            spent: Vec::new(),
+            calls: Default::default(),
+            births: 0,
+            exits: 0,
+            next_bean: 1,
         };
         for (number, kernel) in [(KERNEL_THREAD, true), (FIRST, false)] {
             model.tasks.insert(number, Task::new(number, kernel));
             model.root.successes += 1;
+            model.start_calls();
+            model.remember();
         }
-        model.remember_peaks();
         model
     }
 }
@@ -182,6 +232,8 @@ impl Task {
             places: BTreeMap::new(),
             cpus: ALL_CPUS,
             mems: ALL_NODES,
+            frozen: false,
+            remnants: Vec::new(),
         }
     }
 }
@@ -282,8 +334,20 @@ impl Model {
         self.containers[&container].children.is_empty() && self.inside(container).is_empty()
     }
 
-    /// Makes the peaks of numtasks true after counts have changed.
-    pub(crate) fn remember_peaks(&mut self) {
+    /// Makes true what follows from the places of tasks after they have changed.
+    pub(crate) fn remember(&mut self) {
+        self.remember_peaks();
+        self.remember_beans();
+        self.follow_freezer();
+    }
+
+    fn remember_peaks(&mut self) {
+        let below = self.bound(6).map_or(Vec::new(), |number| self.downwards(self.hierarchies[&number].root));
+        for container in below {
+            let current = self.pids(container);
+            let state = self.state_mut(container);
+            state.pids_peak = state.pids_peak.max(current);
+        }
         let alive = self.tasks.values().filter(|task| !task.zombie).count() as u64;
         self.root.peak = self.root.peak.max(alive);
         let Some(number) = self.bound(7) else { return };
@@ -303,7 +367,7 @@ impl Model {
     }
 
     fn no_error(&mut self) -> Result<(), Errno> {
-        self.remember_peaks();
+        self.remember();
         Ok(())
     }
 }

@@ -84,8 +84,12 @@ impl Model {
             return;
         }
         self.containers.get_mut(&hierarchy.root).expect("a hierarchy has a root").removed = true;
+        let root = hierarchy.root;
         self.hierarchies.remove(&number);
-        self.tasks.values_mut().for_each(|task| task.places.retain(|&hierarchy, _| hierarchy != number));
+        for task in self.tasks.values_mut() {
+            let place = task.places.remove(&number);
+            task.remnants.extend(place.filter(|&place| place != root));
+        }
     }
 
     /// What `/proc/mounts` shows behind the mount's own flags.
@@ -208,6 +212,9 @@ impl Model {
             root,
             mounts: 0,
         };
+        if hierarchy.subsystems.contains(&8) {
+            self.next_bean = 1;
+        }
         self.hierarchies.insert(number, hierarchy);
         Ok(number)
     }

@@ -107,36 +107,53 @@ impl Model {
     }
 
     /// Whether numtasks lets a task have a child.
-    pub(super) fn charge_fork(&mut self, parent: &Task) -> Result<(), Errno> {
-        let Some(number) = self.bound(7) else {
-            // There are never as many tasks as the root could give.
-            self.root.successes += 1;
-            return Ok(());
-        };
+    pub(super) fn ask_numtasks(&mut self, parent: &Task) -> Result<(), Errno> {
+        let (place, end) = self.walk(parent);
+        match end {
+            Some(_) => Ok(()),
+            None => {
+                match place {
+                    Some(place) => self.state_mut(place).failures += 1,
+                    None => self.root.failures += 1,
+                }
+                Err(Errno::EAGAIN)
+            }
+        }
+    }
+
+    /// The child is there: a success where the walk ended.
+    pub(super) fn count_success(&mut self, parent: &Task) {
+        match self.walk(parent).1 {
+            Some(Some(end)) => self.state_mut(end).successes += 1,
+            _ => self.root.successes += 1,
+        }
+    }
+
+    /// The place of the parent, and where the walk over the levels ends; `None` there if a level refuses.
+    fn walk(&self, parent: &Task) -> (Option<u32>, Option<Option<u32>>) {
+        // There are never as many tasks as the root could give.
+        let Some(number) = self.bound(7) else { return (None, Some(None)) };
         let place = self.place(parent, number);
         let levels = self.upwards(place);
         let full = |&level: &u32| {
             let limit = if self.is_root(level) { None } else { self.state(level).limit };
             limit.is_some_and(|limit| self.inside_or_below(level) as u64 >= limit)
         };
-        let mut refused = levels.iter().any(full);
+        if levels.iter().any(full) {
+            return (Some(place), None);
+        }
         let mut end = place;
-        if !refused {
-            for level in levels {
-                end = level;
-                let committed = self.committed(level) + 1;
-                let (min, max) = self.absolute(level);
-                refused = max.is_some_and(|max| committed > max);
-                if refused || committed <= min.unwrap_or(0) && !self.is_root(level) {
-                    break;
-                }
+        for level in levels {
+            end = level;
+            let committed = self.committed(level) + 1;
+            let (min, max) = self.absolute(level);
+            if max.is_some_and(|max| committed > max) {
+                return (Some(place), None);
+            }
+            if committed <= min.unwrap_or(0) && !self.is_root(level) {
+                break;
             }
         }
-        if refused {
-            self.state_mut(place).failures += 1;
-            return Err(Errno::EAGAIN);
-        }
-        self.state_mut(end).successes += 1;
-        Ok(())
+        (Some(place), Some(Some(end)))
     }
 }

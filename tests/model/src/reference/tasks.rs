@@ -8,11 +8,11 @@ impl Model {
     /// The new task: a thread of the parent's process, or a process.
     pub fn fork(&mut self, parent: i32, thread: bool, rights: Rights) -> Result<i32, Errno> {
         let from = self.tasks[&parent].clone();
-        self.charge_fork(&from)?;
+        self.ask(&from)?;
         self.next_task += 1;
         let number = self.next_task;
         let (process, rights) = if thread { (from.process, from.rights) } else { (number, rights) };
-        self.tasks.insert(number, Task { process, rights, ..from });
+        self.tasks.insert(number, Task { process, rights, frozen: false, ..from });
         self.no_error().map(|()| number)
     }
 
@@ -21,11 +21,14 @@ impl Model {
         self.tasks.get_mut(&task).expect("a task's number").zombie = true;
         let places: Vec<u32> = self.tasks[&task].places.values().copied().collect();
         places.into_iter().for_each(|place| self.may_be_empty(place));
+        self.count_exit();
+        self.remember();
     }
 
     /// The zombie is gone.
     pub fn reap(&mut self, task: i32) {
         self.tasks.remove(&task);
+        self.count_release();
     }
 
     /// The task ran.
@@ -75,6 +78,8 @@ impl Model {
             if has_cpuset {
                 (task.cpus, task.mems) = (cpus, mems);
             }
+            // At once to all who look, but the lowest that bc ever held is that of the first one.
+            self.remember_beans();
         }
         left.into_iter().for_each(|place| self.may_be_empty(place));
         self.no_error()

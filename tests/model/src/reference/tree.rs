@@ -1,6 +1,6 @@
 //! Making, removing and renaming containers, and what follows when one becomes empty. Rules: sections 3 and 8.
 
-use super::{Container, Model, State};
+use super::{Container, Model, State, beancounters::Bean};
 use base::Errno;
 
 impl Model {
@@ -26,6 +26,13 @@ impl Model {
         if above.clone_children && !above.children.iter().any(exclusive) {
             (state.cpus, state.mems) = (self.state(parent).cpus, self.state(parent).mems);
         }
+        if self.hierarchies[&above.hierarchy].subsystems.contains(&8) {
+            state.bean_id = self.next_bean;
+            self.next_bean += 1;
+        }
+        state.beans[4] = Bean::files();
+        state.memory = self.state(parent).memory.of_child();
+        state.rules = self.state(parent).rules.clone();
         let child = self.add_container(Container {
             name: name.to_vec(),
             parent: Some(parent),
@@ -92,6 +99,7 @@ impl Model {
         for (into, from) in above.time.iter_mut().flatten().zip(time.iter().flatten()) {
             *into += from;
         }
+        self.hand_over(container, parent);
         self.containers.get_mut(&parent).expect("a container's number").children.retain(|&child| child != container);
         self.may_be_empty(parent);
         if self.is_root(parent) {

@@ -217,6 +217,8 @@ impl Actor {
             for line in lines {
                 let _ = answer.send(actor.dispatch(line.trim_end()));
             }
+            // Before it ends: its children would be zombies that nobody reaps.
+            actor.end_all();
         };
         let handle = fine(std::thread::Builder::new().stack_size(64 << 10).spawn(run))?;
         let number = answers.recv().ok().and_then(|text| text.parse().ok()).unwrap_or(0);

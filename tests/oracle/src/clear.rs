@@ -19,12 +19,12 @@ const AT_BOOT: &[(&str, &str)] = &[
     ("memory_pressure_enabled", "0"),
 ];
 
-/// Clears what is mounted at a place.
-pub fn place(place: usize, troubles: &mut Vec<String>) {
+/// Clears what is mounted at a place; `counted` if it has a subsystem, which counts its containers.
+pub fn place(place: usize, counted: bool, troubles: &mut Vec<String>) {
     let top = format!("/m/{place}");
     // Where the task is already there, or the hierarchy goes anyway, nothing is lost if this fails.
     let _ = fs::write(format!("{top}/tasks"), "0");
-    remove_below(&top, troubles);
+    remove_below(&top, counted, troubles);
     for (name, value) in AT_BOOT {
         let put = |path: String| fs::OpenOptions::new().write(true).open(path).map(|file| (file, value));
         let file = put(format!("{top}/cpuset.{name}")).or_else(|_| put(format!("{top}/{name}")));
@@ -46,12 +46,15 @@ pub fn unmount_place(place: usize, data: Option<&str>, hierarchies: usize, troub
     }
 }
 
-fn remove_below(path: &str, troubles: &mut Vec<String>) {
+fn remove_below(path: &str, counted: bool, troubles: &mut Vec<String>) {
     for child in directories_in(path) {
         let child = format!("{path}/{child}");
-        remove_below(&child, troubles);
+        remove_below(&child, counted, troubles);
+        let before = settle::counts();
         if let Err(error) = fs::remove_dir(&child) {
             troubles.push(format!("{child}: {error}"));
+        } else if counted && !settle::until(|| settle::counts() != before) {
+            troubles.push(format!("{child} stays"));
         }
     }
 }
@@ -66,7 +69,7 @@ pub fn persisting(troubles: &mut Vec<String>) {
         let (last, hierarchies) = (PLACES - 1, settle::hierarchies());
         // A hierarchy that is just going on Linux can't be mounted any more, and need not be.
         if mount("fuzz", format!("/m/{last}").as_str(), "cgroup", MountFlags::empty(), word.as_c_str()).is_ok() {
-            place(last, troubles);
+            place(last, !names.starts_with("name="), troubles);
             unmount_place(last, Some(&data), hierarchies, troubles);
         }
     }

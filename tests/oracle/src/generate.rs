@@ -3,7 +3,7 @@
 
 use crate::choices::Choices;
 use crate::differences;
-use crate::names::{BAD, BAD_OF_BOTH_SIGNS, FILES, Name, Place, SUBSYSTEMS, subsystem_of};
+use crate::names::{BAD, BAD_OF_BOTH_SIGNS, FILES, Name, Place, SUBSYSTEMS, Show, subsystem_of};
 use crate::operation::Operation;
 use crate::world::{Mounted, PLACES, World, directories_in};
 
@@ -131,7 +131,10 @@ fn mount(world: &World, choices: &mut Choices, by: u32) -> Operation {
         5 | 6 => words.push(choices.pick(BAD_DATA).unwrap_or_default().to_owned()),
         _ => {
             let first = choices.pick(SUBSYSTEMS).unwrap_or_default();
-            let more = SUBSYSTEMS.iter().filter(|name| **name != first && choices.one_in(3));
+            // Memory seldom: where it is, no task moves.
+            let more = SUBSYSTEMS
+                .iter()
+                .filter(|name| **name != first && choices.one_in(3) && (**name != "memory" || choices.one_in(3)));
             words.extend(more.map(|name| (*name).to_owned()).collect::<Vec<_>>());
             words.insert(choices.below(words.len() + 1), first.to_owned());
             if choices.one_in(8) {
@@ -181,7 +184,9 @@ fn attach(world: &World, mounted: &Mounted, place: usize, choices: &mut Choices,
         3 => format!("{{{}}}\n", choices.pick(&tasks).unwrap_or(0)),
         _ => format!("{{{}}}", choices.pick(&tasks).unwrap_or(0)),
     };
-    let target = below(&container(mounted, choices), file.as_bytes());
+    let chosen = container(mounted, choices);
+    let here = if mounted.subsystems.contains(&"memory") { b"/" } else { chosen.as_slice() };
+    let target = below(here, file.as_bytes());
     Operation::new(by, &[b"write".to_vec(), at(place, &target), who.into_bytes()])
 }
 
@@ -192,7 +197,8 @@ fn file_in(mounted: &Mounted, place: usize, choices: &mut Choices) -> (&'static 
     let here = |file: &&Name| {
         let bound = subsystem_of(file.name).is_none_or(|subsystem| mounted.subsystems.contains(&subsystem));
         let placed = file.place == Place::All || root == (file.place == Place::Root);
-        bound && placed && !differences::is_absent(file.name)
+        let moves = file.show == Show::Tasks && !root && mounted.subsystems.contains(&"memory");
+        bound && placed && !moves && !differences::is_absent(file.name)
     };
     let files: Vec<&'static Name> = FILES.iter().filter(here).collect();
     // Nothing goes into a cpuset before it has both.
@@ -213,7 +219,9 @@ fn write(mounted: &Mounted, place: usize, choices: &mut Choices, by: u32) -> Ope
 fn value(file: &Name, choices: &mut Choices) -> Vec<u8> {
     let good = choices.pick(file.values).map(|value| value.as_bytes().to_vec());
     let bad = if file.name == "pids.max" { &BAD[..BAD_OF_BOTH_SIGNS] } else { BAD };
+    let decimal = file.name.ends_with("limit_in_bytes");
     match choices.below(30) {
+        0..=5 if decimal => b"garbage".to_vec(),
         0 if !file.name.ends_with("mems") && !file.name.ends_with("cpus") => vec![b'1'; 4096 + choices.below(2)],
         0..=5 if !file.name.ends_with("agent") && !file.name.ends_with("mems") => {
             choices.pick(bad).unwrap_or_default().as_bytes().to_vec()

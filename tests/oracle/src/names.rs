@@ -45,7 +45,7 @@ use Place::{All, NotRoot, Root};
 use Show::{Nothing, Shape, Tasks, Text};
 
 /// The subsystems that both systems have and that are compared, in the order of their indices.
-pub const SUBSYSTEMS: &[&str] = &["cpuset", "cpuacct", "devices", "freezer", "pids"];
+pub const SUBSYSTEMS: &[&str] = &["cpuset", "cpuacct", "memory", "devices", "freezer", "pids"];
 
 const FLAG: &[&str] = &["0", "1", "1\n", "2", "0x1", "00", "+1", "17"];
 const CPUS: &[&str] = &[
@@ -88,7 +88,7 @@ pub const FILES: &[Name] = &[
     file("cpuset.mem_exclusive", All, Text, FLAG),
     file("cpuset.mem_hardwall", All, Text, FLAG),
     file("cpuset.sched_load_balance", All, Text, FLAG),
-    file("cpuset.sched_relax_domain_level", All, Text, &["-1", "0", "1", "5", "6", "-2", "99"]),
+    file("cpuset.sched_relax_domain_level", All, Text, &["-1", "0", "-1\n", "-2", "99"]),
     file("cpuset.memory_migrate", All, Text, FLAG),
     file("cpuset.memory_pressure", All, Shape, FLAG),
     file("cpuset.memory_spread_page", All, Text, FLAG),
@@ -108,6 +108,18 @@ pub const FILES: &[Name] = &[
     file("cpu.cfs_period_us", All, Text, &["100000", "50000", "200000", "1000", "999", "1000000", "1000001"]),
     file("cpu.cfs_burst_us", All, Text, &["0", "1000", "50000", "200000"]),
     file("cpu.stat", All, Shape, FLAG),
+    file("memory.usage_in_bytes", All, Shape, FLAG),
+    file("memory.max_usage_in_bytes", All, Shape, FLAG),
+    file("memory.limit_in_bytes", All, Text, BYTES),
+    file("memory.soft_limit_in_bytes", NotRoot, Text, BYTES),
+    file("memory.failcnt", All, Text, FLAG),
+    file("memory.stat", All, Shape, FLAG),
+    file("memory.force_empty", All, Nothing, FLAG),
+    file("memory.use_hierarchy", All, Text, &["1", "0", "2", "1\n", "x"]),
+    file("memory.swappiness", NotRoot, Text, &["0", "60", "100", "200", "201", "x"]),
+    file("memory.move_charge_at_immigrate", NotRoot, Text, &["0", "1", "2", "3", "4"]),
+    file("memory.oom_control", All, Text, &["0", "1", "2", "1\n"]),
+    file("memory.numa_stat", All, Shape, FLAG),
     file("pids.max", NotRoot, Text, &["max", "100", "50", "max\n", "1", "2", "5", "0", "4194304", "4194305", "Max"]),
     file("pids.current", NotRoot, Text, FLAG),
     file("pids.peak", NotRoot, Text, FLAG),
@@ -119,6 +131,9 @@ pub const FILES: &[Name] = &[
     file("devices.deny", All, Nothing, DEVICES),
     file("devices.list", All, Text, &["a"]),
 ];
+
+const BYTES: &[&str] =
+    &["0", "1", "4096", "5000", "20480", "1k", "3K", "1M", "1g", "2T", "-1", "-1\n", "-2", "1kb", "1 2", "x"];
 
 const DEVICES: &[&str] = &[
     "a",

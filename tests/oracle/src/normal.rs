@@ -8,6 +8,7 @@ pub fn contents(file: &str, text: &[u8], tasks: &BTreeMap<i32, u32>) -> Vec<u8> 
     let full = |name: &&crate::names::Name| name.name == file || name.name.strip_prefix("cpuset.") == Some(file);
     match FILES.iter().find(full).map(|name| name.show) {
         Some(Show::Tasks) => numbers_of_tasks(text, tasks),
+        Some(Show::Shape) if file == "memory.stat" => shape(&without_swap(text)),
         Some(Show::Shape) => shape(text),
         _ => text.to_vec(),
     }
@@ -21,6 +22,13 @@ fn numbers_of_tasks(text: &[u8], tasks: &BTreeMap<i32, u32>) -> Vec<u8> {
     ours.sort_unstable();
     let order = if listed.is_sorted_by(|one, other| one < other) { "" } else { " out of order" };
     format!("{ours:?}{order}").into_bytes()
+}
+
+/// The lines that are not about swap.
+fn without_swap(text: &[u8]) -> Vec<u8> {
+    let about = |line: &&str| line.contains("swap ") || line.starts_with("hierarchical_memsw_limit ");
+    let text = String::from_utf8_lossy(text);
+    text.lines().filter(|line| !about(line)).flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect()
 }
 
 /// Each number as `#`.
@@ -80,6 +88,8 @@ mod tests {
     fn a_measure_keeps_its_shape() {
         let none = BTreeMap::new();
         assert_eq!(contents("cpuacct.stat", b"user 12\nsystem 3\n", &none), b"user #\nsystem #\n");
+        let stat = b"cache 1\nswap 0\nhierarchical_memory_limit 1\nhierarchical_memsw_limit 1\ntotal_swap 0\n";
+        assert_eq!(contents("memory.stat", stat, &none), b"cache #\nhierarchical_memory_limit #\n");
         assert_eq!(contents("cpuset.cpus", b"0-3\n", &none), b"0-3\n");
     }
 

@@ -45,19 +45,26 @@ pub fn counts() -> String {
     fs::read_to_string("/proc/cgroups").unwrap_or_default()
 }
 
-/// After the last umount of a hierarchy without containers: waits until it is gone. Linux lets it stay if a container
-/// that was removed is not wholly gone; mounting it once more with `data` and unmounting it helps.
+/// How long a hierarchy may take to go before this looks after it: several times what Linux needs if nothing is in
+/// its way.
+const FIRST_LOOK: Duration = Duration::from_millis(400);
+
+/// After the last umount of a hierarchy without containers: waits until it is gone. Linux lets it stay for good if a
+/// container that was removed was not wholly gone at that moment; mounting it once more with `data` and unmounting it
+/// helps then. Only then: one that is just going is made anew by a mount, which waits for its end.
 pub fn dissolved(top: &str, data: &str, before: usize) -> bool {
     let Ok(data) = CString::new(data) else { return false };
-    let mut tries = 0;
+    let (mut since, mut pause) = (Instant::now(), FIRST_LOOK);
     until(|| {
         if hierarchies() < before {
             return true;
         }
-        tries += 1;
-        if is_linux() && tries % 16 == 0 && mount("fuzz", top, "cgroup", MountFlags::empty(), data.as_c_str()).is_ok() {
-            // If it is busy, the next try comes.
-            let _ = unmount(top, UnmountFlags::empty());
+        if is_linux() && since.elapsed() > pause {
+            if mount("fuzz", top, "cgroup", MountFlags::empty(), data.as_c_str()).is_ok() {
+                // If it is busy, the next try comes.
+                let _ = unmount(top, UnmountFlags::empty());
+            }
+            (since, pause) = (Instant::now(), pause * 2);
         }
         false
     })

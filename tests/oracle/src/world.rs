@@ -27,6 +27,8 @@ pub struct Task {
     leader: i32,
     /// The task that made it.
     maker: u32,
+    /// A zombie that ended in a container that is no root.
+    ended_inside: bool,
 }
 
 /// What is mounted at a place.
@@ -68,7 +70,15 @@ impl World {
     /// Nothing mounted, no task but this one.
     pub fn new() -> Self {
         let number = std::process::id().cast_signed();
-        let first = Task { number, process: true, zombie: false, route: ".".to_owned(), leader: number, maker: 0 };
+        let first = Task {
+            number,
+            process: true,
+            zombie: false,
+            route: ".".to_owned(),
+            leader: number,
+            maker: 0,
+            ended_inside: false,
+        };
         Self {
             actor: Actor::default(),
             tasks: BTreeMap::from([(0, first)]),
@@ -121,6 +131,8 @@ impl World {
             ("umount", Some(place)) => (self.data_if_lone(place), settle::hierarchies()),
             _ => (None, 0),
         };
+        let inside_before =
+            operation.verb() == "stop" && self.is_inside(task_in(words.get(1).map_or(&[], Vec::as_slice)));
         let answer = self.actor.dispatch(&line);
         if !answer.starts_with("ok") {
             return answer;
@@ -139,6 +151,7 @@ impl World {
             ("rmdir", Some((_, mounted))) => {
                 mounted.containers.remove(&inside(1));
                 let counted = !mounted.subsystems.is_empty();
+                self.reap_insiders();
                 if counted && !settle::until(|| settle::counts() != before) {
                     return format!("{answer} but it stays");
                 }
@@ -167,7 +180,7 @@ impl World {
                 return self.normal(&file, &answer);
             }
             ("spawn" | "thread", _) => self.born(operation, &answer),
-            ("stop", _) => self.ended(operation),
+            ("stop", _) => self.ended(operation, inside_before),
             ("reap", _) => drop(self.tasks.remove(&task_in(&text(1)))),
             _ => return answer,
         }
@@ -199,21 +212,44 @@ impl World {
         let process = operation.verb() == "spawn";
         let route = if parent.route == "." { id.to_string() } else { format!("{}/{id}", parent.route) };
         let leader = if process { number } else { parent.leader };
-        self.tasks.insert(id, Task { number, process, zombie: false, route, leader, maker: operation.by });
+        self.tasks.insert(
+            id,
+            Task { number, process, zombie: false, route, leader, maker: operation.by, ended_inside: false },
+        );
         self.next = self.next.max(id + 1);
     }
 
     /// A task was stopped: with it go those that it made.
-    fn ended(&mut self, operation: &Operation) {
+    fn ended(&mut self, operation: &Operation, inside: bool) {
         let id = task_in(&operation.words[1]);
         let Some(route) = self.tasks.get(&id).map(|task| task.route.clone()) else { return };
         self.tasks.retain(|_, task| !task.route.starts_with(&format!("{route}/")));
         match self.tasks.get_mut(&id) {
-            Some(task) if task.process => task.zombie = true,
+            Some(task) if task.process => (task.zombie, task.ended_inside) = (true, inside),
             _ => drop(self.tasks.remove(&id)),
         }
         let alive: BTreeSet<u32> = self.tasks.iter().filter(|(_, task)| !task.zombie).map(|(&id, _)| id).collect();
         self.held.retain(|_, (holder, _)| alive.contains(holder));
+    }
+
+    /// Whether a task is in a container that is no root.
+    fn is_inside(&self, id: u32) -> bool {
+        let Some(task) = self.tasks.get(&id) else { return false };
+        let text = fs::read_to_string(format!("/proc/{}/task/{}/cgroup", task.leader, task.number)).unwrap_or_default();
+        text.lines().any(|line| !line.ends_with(":/"))
+    }
+
+    /// After an rmdir: reaps the zombies that may have ended in the container. On Linux a zombie keeps the removed
+    /// container, and that the hierarchy.
+    fn reap_insiders(&mut self) {
+        let zombies: Vec<u32> = self.tasks.iter().filter(|(_, task)| task.ended_inside).map(|(&id, _)| id).collect();
+        for id in zombies {
+            let maker = self.tasks.get(&self.maker_of(id)).map_or(".", |maker| maker.route.as_str());
+            let line = format!("{maker} reap {id}");
+            if self.actor.dispatch(&line).starts_with("ok") {
+                self.tasks.remove(&id);
+            }
+        }
     }
 
     /// Our tasks by their numbers in the system.
@@ -294,7 +330,8 @@ impl World {
         let mut troubles = Vec::new();
         for place in 0..PLACES {
             if self.places[place].is_some() {
-                crate::clear::place(place, &mut troubles);
+                let counted = self.places[place].as_ref().is_some_and(|mounted| !mounted.subsystems.is_empty());
+                crate::clear::place(place, counted, &mut troubles);
                 let (data, hierarchies) = (self.data_if_lone(place), settle::hierarchies());
                 crate::clear::unmount_place(place, data.as_deref(), hierarchies, &mut troubles);
                 self.places[place] = None;

@@ -9,6 +9,7 @@ use base::{
 use container::{Container, Framework, Lineage, Member, ReleaseWorker};
 use controllers::{
     Cpuset, Freezer,
+    cpu::{self, TaskGroup},
     cpuset::{self, TaskControl},
     freezer::{self, Freezing, TaskFreezer},
 };
@@ -74,12 +75,74 @@ pub fn install() -> &'static Population {
     }
     DEVICE_GUARD.install(&ContainerDevices);
     memory_users::install(population);
+    cpu::SCHEDULER.install(&Groups);
     freezer::TASKS.install(&Frost);
     FREEZE_KEEPER.install(&Frost);
     cpuset::TASKS.install(&Confined);
     CONFINEMENT.install(&Confined);
     sched::ONLINE_CHANGED.install(&Confined);
     population
+}
+
+/// The scheduler's groups, for the controller of CPU time.
+struct Groups;
+
+struct SchedulerGroup(Arc<sched::Group>);
+
+impl SchedulerGroup {
+    /// All groups that the controller knows were made here.
+    fn of(group: &dyn TaskGroup) -> &Arc<sched::Group> {
+        let any: &dyn Any = group;
+        match any.downcast_ref::<Self>() {
+            Some(group) => &group.0,
+            None => panic!("a group of the cpu controller is none of the scheduler"),
+        }
+    }
+}
+
+impl TaskGroup for SchedulerGroup {
+    fn set_weight(&self, weight: u32) {
+        self.0.set_weight(weight);
+    }
+
+    fn set_idle(&self, idle: bool) {
+        self.0.set_idle(idle);
+    }
+
+    fn set_parent(&self, parent: &dyn TaskGroup) {
+        sched::set_parent(&self.0, Self::of(parent));
+    }
+
+    fn set_limit(&self, limit: Option<cpu::Limit>) {
+        let limit = limit.map(|cpu::Limit { quota, period, burst }| sched::Limit { quota, period, burst });
+        if limit.is_some() || self.0.is_limited() {
+            sched::set_limit(&self.0, limit);
+        }
+    }
+
+    fn statistics(&self) -> cpu::Statistics {
+        let sched::LimitStatistics { periods, throttled, throttled_time, bursts, burst_time } =
+            self.0.limit_statistics();
+        cpu::Statistics { usage: self.0.ran(), periods, throttled, throttled_time, bursts, burst_time }
+    }
+}
+
+impl cpu::Scheduler for Groups {
+    fn roots(&self) -> cpu::Groups {
+        let roots = sched::roots();
+        let of = |group: &Arc<sched::Group>| Arc::new(SchedulerGroup(group.clone()));
+        cpu::Groups { outer: of(&roots.whole), rest: of(&roots.rest) }
+    }
+
+    fn new_group(&self, parent: &dyn TaskGroup) -> Arc<dyn TaskGroup> {
+        Arc::new(SchedulerGroup(sched::new_group(SchedulerGroup::of(parent))))
+    }
+
+    fn put(&self, member: &dyn Member, group: Option<&dyn TaskGroup>) {
+        if let Some(task) = task_of(member).and_then(Task::schedulable) {
+            sched::set_group(&task, group.map(|group| SchedulerGroup::of(group).clone()));
+        }
+    }
 }
 
 /// What cpusets do to tasks.
@@ -129,6 +192,7 @@ impl OnlineChange for Confined {
     fn changed(&self) {
         if let Some(population) = POPULATION.get() {
             cpuset::follow_machine(population.framework());
+            cpu::follow_machine(population.framework());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Control files: the table in which a subsystem says which files it has and what reading and writing them does.
 
-use crate::{files::Writer, notice::Notice, tree::Node};
+use crate::{files::Writer, hierarchy::Dialect, notice::Notice, tree::Node};
 use base::Errno;
 use core::fmt;
 
@@ -31,6 +31,7 @@ pub struct ControlFile<S> {
     pub(crate) max_write: usize,
     pub(crate) held: Held,
     pub(crate) notice: Option<fn(&S) -> &Notice>,
+    pub(crate) dialect: Option<Dialect>,
 }
 
 /// What a write holds.
@@ -130,6 +131,11 @@ impl<S> ControlFile<S> {
         Self { placement: Placement::NotOnRoot, ..self }
     }
 
+    /// Only hierarchies of this dialect have the file.
+    pub const fn only_in(self, dialect: Dialect) -> Self {
+        Self { dialect: Some(dialect), ..self }
+    }
+
     /// Writes may have so many bytes.
     pub const fn max_write(self, bytes: usize) -> Self {
         Self { max_write: bytes, ..self }
@@ -162,6 +168,7 @@ impl<S> ControlFile<S> {
             max_write: MAX_WRITE,
             held: Held::Nothing,
             notice: None,
+            dialect: None,
         }
     }
 }

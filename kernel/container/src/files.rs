@@ -100,7 +100,9 @@ impl FileTable {
         for index in subsystems.iter() {
             let subsystem = framework.subsystem(index);
             let bare = subsystem.bare_names() && (no_prefix || dialect == Dialect::Container);
-            entries.extend(subsystem.files().into_iter().enumerate().map(|(file, traits)| Entry {
+            let files = subsystem.files().into_iter().enumerate();
+            let files = files.filter(|(_, traits)| traits.dialect.is_none_or(|only| only == dialect));
+            entries.extend(files.map(|(file, traits)| Entry {
                 name: if bare { traits.name.into() } else { [subsystem.name(), ".", traits.name].concat().into() },
                 source: Source::Subsystem { index, file },
                 readable: traits.readable,

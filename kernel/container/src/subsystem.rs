@@ -7,7 +7,7 @@ use crate::{
     control::{ControlFile, Held, Parameter, Placement, Show, Store},
     files::Writer,
     framework::Framework,
-    hierarchy::Hierarchy,
+    hierarchy::{Dialect, Hierarchy},
     member::Member,
     moves::{Move, MoveContext},
     notice::Notice,
@@ -147,6 +147,7 @@ pub(crate) struct FileTraits {
     pub(crate) placement: Placement,
     pub(crate) max_write: usize,
     pub(crate) held: Held,
+    pub(crate) dialect: Option<Dialect>,
 }
 
 /// [`Subsystem`] with the types taken off. Each method calls its namesake.
@@ -231,6 +232,7 @@ impl<S: Subsystem> Erased for Adapter<S> {
             placement: file.placement,
             max_write: file.max_write,
             held: file.held,
+            dialect: file.dialect,
         };
         S::FILES.iter().map(traits).collect()
     }

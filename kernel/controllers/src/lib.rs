@@ -52,6 +52,7 @@ macro_rules! subsystems {
 // One line each: `file::Type::root(),` or, where a container keeps nothing, `file::Type,`.
 subsystems! { most_tasks:
     cpuset::Cpuset::root(),
+    cpu::Cpu::root(),
     cpuacct::Cpuacct::root(),
     memory::Memory::root(),
     devices::Devices::root(),

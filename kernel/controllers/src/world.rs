@@ -23,6 +23,8 @@ use std::vec::Vec;
 
 /// A task.
 pub struct Task {
+    /// The scheduler's group that it is in.
+    pub group: Mutex<u64>,
     membership: Membership,
     gate: Gate,
     tid: Pid,
@@ -40,6 +42,7 @@ pub struct Task {
 impl Task {
     fn new(tid: i32, cpus: CpuSet, nodes: NodeSet) -> Arc<Self> {
         let task = Arc::new(Self {
+            group: Mutex::new(1),
             membership: Membership::new(),
             gate: Gate::new(),
             tid: Pid::new(tid),
@@ -244,16 +247,26 @@ impl World {
         Self::of(crate::all(MOST_TASKS), subsystem)
     }
 
+    /// The same in the named dialect.
+    pub fn of_dialect(dialect: Dialect, subsystem: &str) -> Self {
+        Self::new(dialect, crate::all(MOST_TASKS), subsystem)
+    }
+
     /// A world with these subsystems, of which the named ones are bound to its hierarchy.
     pub fn of(subsystems: Vec<AnySubsystem>, bound: &str) -> Self {
+        Self::new(Dialect::Cgroup, subsystems, bound)
+    }
+
+    fn new(dialect: Dialect, subsystems: Vec<AnySubsystem>, bound: &str) -> Self {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
             TASKS.install(&Control);
             freezer::TASKS.install(&Control);
+            crate::cpu::SCHEDULER.install(&crate::cpu::fake::Fake);
         });
         let tasks = Table::default();
         let framework = Framework::new(subsystems, "", Box::new(tasks.clone()), Box::new(NoWorker));
-        let mounted = framework.mount(Dialect::Cgroup, bound.as_bytes(), &Credentials::root()).unwrap();
+        let mounted = framework.mount(dialect, bound.as_bytes(), &Credentials::root()).unwrap();
         let first = Task::new(1, machine::cpu::possible(), machine::topology::get().nodes_with_memory());
         tasks.0.lock().unwrap().insert(1, first.clone());
         framework.can_start().unwrap().admit(&(first.clone() as Arc<dyn Member>));
@@ -269,6 +282,15 @@ impl World {
     /// The framework itself.
     pub fn framework(&self) -> &Framework {
         &self.framework
+    }
+
+    /// Calls `f` with the state of a subsystem for the container.
+    pub fn state<S: container::Subsystem, R>(&self, path: &str, f: impl FnOnce(&S) -> R) -> R {
+        let task = self.spawn_in(path);
+        let result = self.framework.with_states(&*task, |place: container::Lineage<'_, S>| f(place.own())).unwrap();
+        self.exit(&task);
+        self.reap(&task);
+        result
     }
 
     /// Makes a container.

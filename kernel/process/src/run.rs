@@ -66,7 +66,7 @@ fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
             }
         }
         if sched::need_resched() {
-            sched::schedule();
+            sched::before_user_mode();
             // Others ran meanwhile and may have sent something.
             continue;
         }

@@ -7,10 +7,10 @@
 
 use crate::{
     Activity, Schedulable, clock, domain,
-    policy::{BALANCE_INTERVAL, Queue, ROTATION, balance, balance::CpuState},
+    policy::{BALANCE_INTERVAL, Queue, ROTATION, Roots, balance, balance::CpuState},
     timer::{self, TimerQueue},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use base::{CpuId, CpuSet};
 use core::{
     any::Any,
@@ -56,7 +56,7 @@ pub(crate) struct Cpu {
     /// The task that runs; the same as the queue's current one, but never taken away by others.
     running: IrqLock<Option<TaskRef>>,
     pub(crate) resched: AtomicBool,
-    weight: AtomicU64,
+    load: AtomicU64,
     tasks: AtomicUsize,
     /// What the switch that is under way leaves for the other side of it.
     left: IrqLock<Left>,
@@ -106,6 +106,8 @@ pub(crate) enum Reason {
     Preempted,
     /// `sched_yield`.
     Yields,
+    /// It would go to user mode, and holds nothing of the kernel.
+    LeavesKernel,
     /// It sleeps, if it has not been woken meanwhile.
     Blocks,
     /// It has ended.
@@ -113,6 +115,12 @@ pub(crate) enum Reason {
 }
 
 static CPUS: Hook<PerCpu<Cpu>> = Hook::new();
+static ROOTS: Hook<Roots> = Hook::new();
+
+/// The groups at the top, once [`initialize`] has run.
+pub(crate) fn roots() -> Option<&'static Roots> {
+    ROOTS.get()
+}
 
 /// The CPUs, once [`initialize`](crate::initialize) has run.
 pub(crate) fn all() -> Option<&'static PerCpu<Cpu>> {
@@ -135,20 +143,18 @@ pub(crate) fn install(cpus: &'static PerCpu<Cpu>) {
 
 /// What is seen of a CPU without its lock.
 pub(crate) fn state(cpu: CpuId) -> CpuState {
-    get(cpu).map_or_else(CpuState::default, |cpu| CpuState {
-        weight: cpu.weight.load(Relaxed),
-        tasks: cpu.tasks.load(Relaxed),
-    })
+    get(cpu)
+        .map_or_else(CpuState::default, |cpu| CpuState { load: cpu.load.load(Relaxed), tasks: cpu.tasks.load(Relaxed) })
 }
 
 impl Cpu {
-    pub(crate) fn new(number: CpuId) -> Self {
+    pub(crate) fn new(number: CpuId, roots: &Roots) -> Self {
         Self {
             number,
             queue: IrqLock::new(
                 rank::RUN_QUEUE,
                 RunQueue {
-                    members: Queue::default(),
+                    members: Queue::new(number.index(), roots),
                     closed: false,
                     accounted_at: time::now(),
                     user_clock: CycleClock::new(),
@@ -159,7 +165,7 @@ impl Cpu {
             ),
             running: IrqLock::new(rank::LEAF, None),
             resched: AtomicBool::new(false),
-            weight: AtomicU64::new(0),
+            load: AtomicU64::new(0),
             tasks: AtomicUsize::new(0),
             left: IrqLock::new(rank::LEAF, Left::default()),
             later: IrqLock::new(rank::TIMERS, Vec::new()),
@@ -182,7 +188,7 @@ impl Cpu {
 
     /// Tells others what the queue holds now; called at each change, under its lock.
     pub(crate) fn publish(&self, queue: &RunQueue) {
-        self.weight.store(queue.members.weight(), Relaxed);
+        self.load.store(queue.members.load(), Relaxed);
         self.tasks.store(queue.members.len(), Relaxed);
     }
 
@@ -221,11 +227,16 @@ impl Cpu {
 
     /// Asks for a timer interrupt when the turn of the running task ends, or the tick is due.
     fn plan(&self, queue: &RunQueue) {
-        let at = match queue.members.current() {
-            None => u64::MAX,
-            Some(_) => queue.accounted_at + queue.members.left_of_turn().map_or(TICK, |left| left.clamp(100_000, TICK)),
+        let members = &queue.members;
+        let at = if members.current().is_some() {
+            let ends = [members.left_of_turn(), members.left_of_slice()].into_iter().flatten().min();
+            queue.accounted_at + ends.map_or(TICK, |left| left.clamp(100_000, TICK))
+        } else if members.has_leftovers() {
+            queue.accounted_at + TICK
+        } else {
+            u64::MAX
         };
-        self.tick_at.store(at, Relaxed);
+        self.tick_at.store(at.min(members.resumes_at()), Relaxed);
         self.arm();
     }
 
@@ -247,13 +258,13 @@ impl Cpu {
             if !self.serves.load(SeqCst) {
                 return any;
             }
-            let (from, to) = (state(source.number).weight, state(self.number).weight);
+            let (from, to) = (state(source.number).load, state(self.number).load);
             let mut queue = source.queue.lock();
-            let stolen = queue.members.steal(source.number.index(), |task, weight| {
+            let stolen = queue.members.steal(|task, load| {
                 let entity = task.entity();
                 entity.seems_allowed(self.number)
                     && !entity.context().is_running()
-                    && balance::may_move(weight, from, to, rotate)
+                    && balance::may_move(load, from, to, rotate)
             });
             source.publish(&queue);
             drop(queue);
@@ -301,7 +312,7 @@ impl RunQueue {
         *of_kind += user;
         self.statistics.system += system;
         task.charge_time(cpu, user, system);
-        self.members.charge(total);
+        self.members.charge(total, now);
     }
 
     /// Nanoseconds since the running task was last charged.
@@ -336,7 +347,6 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
         cpu.queue.lock().account(cpu.number);
         return;
     };
-    let number = cpu.number.index();
     let entity = task.entity();
     let mut state = entity.lock();
     let mut queue = cpu.queue.lock();
@@ -344,14 +354,19 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
     let stays = match reason {
         Reason::Ends => false,
         Reason::Blocks => entity.activity() == Activity::Runnable,
-        Reason::Preempted | Reason::Yields => true,
+        Reason::Preempted | Reason::Yields | Reason::LeavesKernel => true,
     };
+    let is_misplaced = core::mem::take(&mut state.is_misplaced);
     if stays && may_be_on(&state.allowed, cpu.number) && !queue.closed {
-        match reason {
-            Reason::Yields => queue.members.put_back_yielding(),
-            _ => queue.members.put_back(),
+        let members = &mut queue.members;
+        if is_misplaced && let Some((task, standing)) = members.take_current() {
+            members.add(state.group.as_ref(), task, state.nice.weight(), standing);
+        } else if reason == Reason::Yields {
+            members.put_back_yielding();
+        } else if reason != Reason::LeavesKernel || entity.is_exempt() || !members.park(state.group.clone()) {
+            members.put_back();
         }
-    } else if let Some((_, standing)) = queue.members.take_current(number) {
+    } else if let Some((_, standing)) = queue.members.take_current() {
         state.standing = standing;
         // A task that moves counts as queued all the while: who wakes it has nothing to do.
         state.queued = stays;
@@ -372,8 +387,13 @@ fn next(cpu: &'static Cpu) -> Option<TaskRef> {
         cpu.pull(cpu.near_peers(), false);
         queue = cpu.queue.lock();
     }
+    let now = queue.accounted_at;
     // Who waits at a CPU that goes offline is taken elsewhere.
-    let next = if queue.closed { None } else { queue.members.pick().cloned() };
+    let next = if queue.closed { None } else { queue.members.pick(now).cloned() };
+    if queue.members.is_out_of_time() {
+        // It may have something to finish in the kernel; it is looked at again on its way to user mode.
+        cpu.resched.store(true, SeqCst);
+    }
     cpu.publish(&queue);
     cpu.plan(&queue);
     next
@@ -450,9 +470,10 @@ pub fn run_this_cpu() -> ! {
             drop(off);
             cpu.drop_what_was_left();
         } else {
-            cpu.queue.lock().account(cpu.number);
-            cpu.tick_at.store(u64::MAX, Relaxed);
-            cpu.arm();
+            let mut queue = cpu.queue.lock();
+            queue.account(cpu.number);
+            cpu.plan(&queue);
+            drop(queue);
             machine::cpu::halt_until_interrupt(off);
         }
     }
@@ -468,12 +489,16 @@ pub fn on_timer() {
     }
     let mut queue = cpu.queue.lock();
     queue.account(cpu.number);
+    let now = queue.accounted_at;
+    if queue.members.resume(now) {
+        cpu.publish(&queue);
+    }
     if queue.members.current().is_none() {
-        drop(queue);
-        cpu.arm();
+        queue.members.clear_leftovers();
+        cpu.plan(&queue);
         return;
     }
-    if queue.members.left_of_turn() == Some(0) {
+    if queue.members.left_of_turn() == Some(0) || queue.members.is_out_of_time() {
         cpu.resched.store(true, SeqCst);
     }
     let balance = queue.accounted_at >= queue.balance_at;
@@ -527,8 +552,10 @@ pub fn account() {
 
 /// Makes the scheduler for the CPUs of this machine and installs what sleeping locks sleep by. Once, on the boot CPU.
 pub fn initialize() {
-    let cpus: &'static PerCpu<Cpu> = alloc::boxed::Box::leak(alloc::boxed::Box::new(PerCpu::new(Cpu::new)));
+    let roots = Roots::default();
+    let cpus: &'static PerCpu<Cpu> = Box::leak(Box::new(PerCpu::new(|number| Cpu::new(number, &roots))));
     install(cpus);
+    ROOTS.install(Box::leak(Box::new(roots)));
     crate::park::install();
     clock::start();
 }

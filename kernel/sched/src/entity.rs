@@ -1,6 +1,6 @@
 //! A task as the scheduler sees it.
 
-use crate::policy::{Nice, Standing};
+use crate::policy::{Group, Nice, Standing};
 use alloc::sync::Arc;
 use base::{CpuId, CpuSet, Errno, MAX_CPUS};
 use core::{
@@ -73,6 +73,10 @@ pub(crate) struct RunState {
     /// In a run queue, running or waiting, or on the way from one to another.
     pub(crate) queued: bool,
     pub(crate) standing: Standing,
+    /// Where it competes; none is the machine's own group.
+    pub(crate) group: Option<Arc<Group>>,
+    /// It runs and is still in the queue's level of another group.
+    pub(crate) is_misplaced: bool,
 }
 
 impl Entity {
@@ -82,7 +86,10 @@ impl Entity {
         Ok(Self {
             context: Arc::new(Context::new(crate::cpu::first_run)?),
             entry,
-            run: IrqLock::new(rank::TASK_STATE, RunState { allowed, nice, queued: false, standing }),
+            run: IrqLock::new(
+                rank::TASK_STATE,
+                RunState { allowed, nice, queued: false, standing, group: None, is_misplaced: false },
+            ),
             activity: AtomicU8::new(Activity::Runnable as u8),
             interrupted: AtomicBool::new(false),
             freeze: AtomicU8::new(0),

@@ -49,6 +49,11 @@ impl Entity {
         self.freeze.load(SeqCst) & FROZEN != 0
     }
 
+    /// Whether it is to end.
+    pub(crate) fn is_exempt(&self) -> bool {
+        self.freeze.load(SeqCst) & EXEMPT != 0
+    }
+
     /// Whether the task is to stay where it is next.
     pub fn should_freeze(&self) -> bool {
         self.freeze.load(SeqCst) & (WANTED | EXEMPT) == WANTED
@@ -114,11 +119,12 @@ pub fn mark_frozen(task: &TaskRef) -> bool {
     should
 }
 
-/// The task is to end: it is never frozen from here on. If it is frozen or may be about to, the keeper lets it go.
+/// The task is to end: it is never frozen from here on, and no limit of a group holds it. If it is frozen or may be about to, the keeper lets it go.
 ///
 /// Locks: those of the keeper; call with none of rank `SET` or higher.
 pub fn exempt(task: &TaskRef) {
     let before = task.entity().freeze.fetch_or(EXEMPT, SeqCst);
+    wake::unpark(task);
     if before & (WANTED | EXEMPT) == WANTED
         && let Some(keeper) = FREEZE_KEEPER.get()
     {

@@ -7,6 +7,7 @@
 //! | type | what |
 //! |---|---|
 //! | [`Schedulable`], [`Entity`] | a task as the scheduler sees it: implemented by `process::Task`, owned by it |
+//! | [`Group`] | tasks that compete as one, with a weight and maybe a limit |
 //! | [`WaitQueue`], [`Waiter`] | sleeping until something has happened, with or without signals and deadlines |
 //! | [`Observer`], [`Registration`] | being told of an event without sleeping |
 //! | [`Timer`] | a call at a deadline |
@@ -26,6 +27,7 @@ mod cpu;
 mod domain;
 mod entity;
 mod freeze;
+mod groups;
 mod observer;
 mod online;
 mod park;
@@ -41,14 +43,15 @@ pub use entity::{Activity, Entity, Schedulable};
 pub use freeze::{
     FREEZE_KEEPER, FreezeKeeper, Freezing, exempt, freeze, let_end, mark_frozen, progress, stay_if_wanted, thaw,
 };
+pub use groups::{new_group, roots, set_limit, set_parent};
 pub use observer::{Observer, Registration, Waiter};
 pub use online::{ONLINE_CHANGED, OnlineChange, bring_online, take_offline};
-pub use policy::Nice;
+pub use policy::{DEFAULT_GROUP_WEIGHT, Group, Limit, LimitStatistics, Nice};
 pub use timer::{Timer, TimerCall, sleep_until};
 pub use wait::{WaitError, WaitQueue};
 pub use wake::{
-    current, current_as, exit_current, give_way, interrupt, need_resched, sched_yield, schedule, set_allowed, set_nice,
-    start, with_current,
+    before_user_mode, current, current_as, exit_current, give_way, interrupt, need_resched, sched_yield, schedule,
+    set_allowed, set_group, set_nice, start, with_current,
 };
 
 use alloc::sync::Arc;

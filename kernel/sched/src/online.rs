@@ -105,7 +105,8 @@ fn tell() {
 fn drained(cpu: &'static Cpu) -> bool {
     loop {
         let mut queue = cpu.queue.lock();
-        let taken = queue.members.steal(cpu.number.index(), |task, _| !task.entity().context().is_running());
+        queue.members.release_parked(time::now());
+        let taken = queue.members.steal(|task, _| !task.entity().context().is_running());
         cpu.publish(&queue);
         let Some((task, standing)) = taken else { return queue.members.waiting() == 0 };
         drop(queue);

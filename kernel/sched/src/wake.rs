@@ -1,7 +1,7 @@
 //! Waking, placing and moving tasks.
 
 use crate::{
-    Activity, Nice, Schedulable,
+    Activity, Group, Nice, Schedulable,
     cpu::{self, Cpu, Reason, TaskRef},
     domain,
     entity::RunState,
@@ -38,11 +38,11 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
         queue = target.queue.lock();
     }
     let number = target.number;
-    queue.members.add(number.index(), task.clone(), state.nice.weight(), state.standing);
+    queue.members.add(state.group.as_ref(), task.clone(), state.nice.weight(), state.standing);
     state.queued = true;
     task.entity().set_cpu(number);
     target.publish(&queue);
-    let goes_first = queue.members.wake_up_preempts(queue.unaccounted());
+    let goes_first = queue.members.wake_up_preempts(state.group.as_ref(), queue.unaccounted());
     // The first that waits beside a running task: that CPU must plan the end of the turn.
     let first_rival = queue.members.waiting() == 1 && queue.members.current().is_some();
     drop(queue);
@@ -139,7 +139,7 @@ fn take_waiting(task: &TaskRef, state: &mut RunState) -> Found {
     if queue.members.current().is_some_and(|current| Arc::ptr_eq(current, task)) {
         return Found::Running(cpu);
     }
-    match queue.members.remove(cpu.number.index(), |member| Arc::ptr_eq(member, task)) {
+    match queue.members.remove(state.group.as_ref(), |member| Arc::ptr_eq(member, task)) {
         Some((_, standing)) => {
             cpu.publish(&queue);
             state.standing = standing;
@@ -201,8 +201,35 @@ pub fn set_nice(task: &TaskRef, nice: Nice) {
         && let Some(cpu) = cpu::get(entity.cpu())
     {
         let mut queue = cpu.queue.lock();
-        queue.members.set_weight(nice.weight(), |member| Arc::ptr_eq(member, task));
+        queue.members.set_weight(state.group.as_ref(), nice.weight(), |member| Arc::ptr_eq(member, task));
         cpu.publish(&queue);
+    }
+}
+
+/// Puts the task into `group`; without one it belongs to the machine's own. If it runs, the change takes effect when
+/// it next gives its CPU away, which it is asked to do at once. Not under a run queue's lock.
+pub fn set_group(task: &TaskRef, group: Option<Arc<Group>>) {
+    let mut state = task.entity().lock();
+    let found = state.queued.then(|| take_waiting(task, &mut state));
+    let before = core::mem::replace(&mut state.group, group);
+    match found {
+        Some(Found::Running(cpu)) => {
+            state.is_misplaced = true;
+            cpu.kick();
+        }
+        Some(Found::Taken) => enqueue_on(known(task.entity().cpu()), task, &mut state),
+        // Who moves it, or wakes it up, adds it to the new one.
+        Some(Found::Moving) | None => {}
+    }
+    drop(state);
+    drop(before);
+}
+
+/// The task is exempt now (see [`crate::exempt`]): no limit of a group holds it any more.
+pub(crate) fn unpark(task: &TaskRef) {
+    let mut state = task.entity().lock();
+    if state.queued && matches!(take_waiting(task, &mut state), Found::Taken) {
+        enqueue_on(known(task.entity().cpu()), task, &mut state);
     }
 }
 
@@ -238,6 +265,13 @@ pub fn give_way() {
     if need_resched() {
         schedule();
     }
+}
+
+/// The last look before user mode: gives the CPU to the next task in turn, and a task whose group has no time left
+/// waits here for the next period. Called where [`need_resched`] says so; the caller holds no lock, also no sleeping
+/// one.
+pub fn before_user_mode() {
+    cpu::reschedule(Reason::LeavesKernel);
 }
 
 /// `sched_yield(2)`: lets every other runnable task of this CPU run first.

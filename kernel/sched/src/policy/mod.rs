@@ -6,14 +6,23 @@
 
 pub mod balance;
 mod domain;
+mod group;
+mod level;
+mod limit;
 pub mod placement;
 mod queue;
+mod share;
 #[cfg(test)]
 mod simulation;
+mod throttle;
+mod tree;
 mod weight;
 
 pub use domain::{Domain, Reach};
-pub use queue::{Queue, Standing};
+pub use group::{DEFAULT_GROUP_WEIGHT, Group, Roots};
+pub use level::Standing;
+pub use limit::{Limit, LimitStatistics};
+pub use queue::Queue;
 pub use weight::{Nice, Weight};
 
 /// The span in which each runnable task of a CPU should run once, while there are few of them.
@@ -28,3 +37,5 @@ pub const SLEEPER_CREDIT: u64 = 3_000_000;
 pub const BALANCE_INTERVAL: u64 = 16_000_000;
 /// Every how many looks at other CPUs equal tasks may change places.
 pub const ROTATION: u64 = 8;
+/// How often a CPU looks what part of its groups' weights it has.
+pub const SHARE_INTERVAL: u64 = 4_000_000;

@@ -21,7 +21,7 @@ pub fn wake_up(
         return Some(idle);
     }
     match (last_allowed, allowed.contains(waker)) {
-        (true, true) if state(waker).weight < state(last).weight => Some(waker),
+        (true, true) if state(waker).load < state(last).load => Some(waker),
         (true, _) => Some(last),
         _ => least_laden(allowed, last, topology, &state),
     }
@@ -55,5 +55,5 @@ fn least_laden(
     state: &impl Fn(CpuId) -> CpuState,
 ) -> Option<CpuId> {
     let node = topology.node_of(near);
-    allowed.iter().min_by_key(|&cpu| (state(cpu).weight, cpu != near, topology.distance(node, topology.node_of(cpu))))
+    allowed.iter().min_by_key(|&cpu| (state(cpu).load, cpu != near, topology.distance(node, topology.node_of(cpu))))
 }

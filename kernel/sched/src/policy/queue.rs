@@ -1,235 +1,287 @@
-//! The runnable tasks of one CPU, in the order of their virtual run times.
+//! The runnable tasks of one CPU: whose turn it is, at each level of the groups that they are in.
+//!
+//! | file | what |
+//! |---|---|
+//! | `level` | the members of one group on this CPU, ordered by virtual run time |
+//! | `tree` | the levels, and how to get past those where nobody competes |
+//! | `share` | what part of its group's weight this CPU has |
+//! | `throttle` | what limits do here |
 
-use super::{GRANULARITY, LATENCY, SLEEPER_CREDIT, WAKE_UP_GRANULARITY, Weight};
-use alloc::collections::BinaryHeap;
-use core::cmp::Ordering;
+use super::{
+    GRANULARITY, LATENCY, WAKE_UP_GRANULARITY, Weight,
+    group::{Group, Roots},
+    level::{Entry, Level, Member, Standing},
+    weight::virtual_time,
+};
+use alloc::{sync::Arc, vec::Vec};
+
+/// The place of [`Roots::whole`].
+pub(super) const WHOLE: usize = 0;
+/// The place of [`Roots::rest`].
+pub(super) const REST: usize = 1;
 
 /// The runnable tasks of one CPU: the one that runs, and those that wait.
 ///
-/// Each has a virtual run time; the smallest is next. `floor` follows the smallest and never goes back; a task that
-/// comes from elsewhere takes along only its distance from the floor there.
+/// Tasks and groups are members of a level. Each has a virtual run time; in each level the smallest is next. A member
+/// that comes from elsewhere takes along only its distance from the smallest there.
 #[derive(Debug)]
 pub struct Queue<T> {
-    current: Option<Entry<T>>,
-    waiting: BinaryHeap<Entry<T>>,
-    floor: u64,
-    weight: u64,
+    /// Which of all queues this is.
+    pub(super) number: usize,
+    /// By place.
+    pub(super) levels: Vec<Option<Level<T>>>,
+    pub(super) free: Vec<usize>,
+    /// The place of each group's level by the group's number, plus 1; 0 if there is none.
+    pub(super) places: Vec<u32>,
+    /// The place of the level in which the current task is.
+    pub(super) leaf: Option<usize>,
+    tasks: usize,
     /// Nanoseconds that the current task has run since it was picked.
     ran: u64,
-    /// Numbers for entries: those of equal virtual time take turns, and who came first is known.
+    /// Numbers for entries and levels.
     sequence: u64,
-}
-
-/// Where a task stood when it left a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    virtual_time: u64,
-    floor: u64,
-    queue: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Entry<T> {
-    virtual_time: u64,
-    sequence: u64,
-    arrival: u64,
-    weight: Weight,
-    task: T,
-}
-
-impl Standing {
-    /// That of a new task: one turn behind those that are there, so that forking gains nothing.
-    pub fn new_task(weight: Weight) -> Self {
-        Self { virtual_time: weight.virtual_time(GRANULARITY), floor: 0, queue: None }
-    }
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Self {
-        Self { current: None, waiting: BinaryHeap::new(), floor: 0, weight: 0, ran: 0, sequence: 0 }
-    }
+    /// Nanoseconds run since the shares were last looked at.
+    pub(super) unshared: u64,
+    /// The next place to look at.
+    pub(super) cursor: usize,
+    /// The places of levels that wait for their next period, and when the first of these begins.
+    pub(super) throttled: Vec<usize>,
+    pub(super) resumes_at: u64,
 }
 
 impl<T> Queue<T> {
+    /// An empty queue in which the members of `roots` compete; `number` names it among all.
+    pub fn new(number: usize, roots: &Roots) -> Self {
+        let mut queue = Self {
+            number,
+            levels: Vec::new(),
+            free: Vec::new(),
+            places: Vec::new(),
+            leaf: None,
+            tasks: 0,
+            ran: 0,
+            sequence: 0,
+            unshared: 0,
+            cursor: 0,
+            throttled: Vec::new(),
+            resumes_at: u64::MAX,
+        };
+        queue.make_level(roots.whole.clone(), WHOLE);
+        queue.make_level(roots.rest.clone(), WHOLE);
+        queue
+    }
+
     /// The task that runs.
     pub fn current(&self) -> Option<&T> {
-        self.current.as_ref().map(|entry| &entry.task)
+        self.level(self.leaf?).current.as_ref()?.task()
     }
 
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.tasks - usize::from(self.leaf.is_some())
     }
 
     /// How many run or wait.
     pub fn len(&self) -> usize {
-        self.waiting.len() + usize::from(self.current.is_some())
+        self.tasks
     }
 
     /// Whether none runs or waits.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.tasks == 0
     }
 
-    /// The sum of the weights of those that run or wait.
-    pub fn weight(&self) -> u64 {
-        self.weight
+    /// Adds a task of `group` that was elsewhere or asleep. One that comes back to where it left has its old place, as
+    /// far as that is not too far from the others.
+    pub fn add(&mut self, group: Option<&Arc<Group>>, task: T, weight: Weight, standing: Standing) {
+        let place = self.place_of(group);
+        self.open(place);
+        let (number, sequence) = (self.number, self.next_sequence());
+        self.level_mut(place).add(number, Member::Task(task), weight.load(), standing, sequence);
+        self.tasks += 1;
+        self.link(place);
+        if standing.place.is_none_or(|(from, _)| from != number) {
+            // Who decides next where a task should go must see it.
+            self.share_upwards(place);
+        }
     }
 
-    /// Adds a task that was elsewhere or asleep. `number` names this queue among all: a task that comes back to the
-    /// queue that it left has its old place, as far as that is not too far from the others.
-    pub fn add(&mut self, number: usize, task: T, weight: Weight, standing: Standing) {
-        let virtual_time = if standing.queue == Some(number) {
-            standing.virtual_time
-        } else {
-            self.floor.saturating_add(standing.virtual_time).saturating_sub(standing.floor)
-        };
-        let most_ahead = self.floor + weight.virtual_time(2 * LATENCY);
-        let virtual_time = virtual_time.clamp(self.floor.saturating_sub(SLEEPER_CREDIT), most_ahead);
-        let sequence = self.next_sequence();
-        self.weight += weight.raw();
-        self.waiting.push(Entry { virtual_time, sequence, arrival: sequence, weight, task });
+    /// Whether a waiting task of `group` should take the place of the current one, which has run `unaccounted`
+    /// nanoseconds since [`charge`](Self::charge): asked after [`add`](Self::add).
+    pub fn wake_up_preempts(&self, group: Option<&Arc<Group>>, unaccounted: u64) -> bool {
+        if self.leaf.is_none() {
+            return true;
+        }
+        let mut place = group.map_or(Some(REST), |group| self.find(group));
+        while let Some(level) = place.map(|place| self.level(place)) {
+            let Some(current) = &level.current else {
+                // On to the level where its way and that of the current task part.
+                place = self.above(level);
+                continue;
+            };
+            let Some(next) = level.waiting.peek() else { return false };
+            let (next_idles, current_idles) = (self.is_idle(next), self.is_idle(current));
+            if next_idles != current_idles {
+                return current_idles;
+            }
+            let now_at = current.virtual_time + virtual_time(current.load, unaccounted);
+            return next.virtual_time + virtual_time(self.load_of(next), WAKE_UP_GRANULARITY) < now_at;
+        }
+        false
     }
 
-    /// Whether the next waiting task should take the place of the current one, which has run `unaccounted` nanoseconds
-    /// since [`charge`](Self::charge): asked after [`add`](Self::add).
-    pub fn wake_up_preempts(&self, unaccounted: u64) -> bool {
-        let (Some(current), Some(next)) = (&self.current, self.waiting.peek()) else {
-            return self.current.is_none();
-        };
-        let now_at = current.virtual_time + current.weight.virtual_time(unaccounted);
-        next.virtual_time + next.weight.virtual_time(WAKE_UP_GRANULARITY) < now_at
-    }
-
-    /// The current task has run for so many nanoseconds.
-    pub fn charge(&mut self, ns: u64) {
-        if let Some(current) = &mut self.current {
-            current.virtual_time += current.weight.virtual_time(ns);
-            self.ran += ns;
-            self.raise_floor();
+    /// The current task has run for so many nanoseconds, until `now`.
+    pub fn charge(&mut self, ns: u64, now: u64) {
+        let Some(leaf) = self.leaf else { return };
+        self.ran += ns;
+        let mut place = Some(leaf);
+        while let Some(at) = place {
+            let level = self.level_mut(at);
+            level.charge(ns);
+            place = self.above(self.level(at));
+        }
+        self.charge_limits(leaf, ns, now);
+        self.unshared += ns;
+        if self.unshared >= super::SHARE_INTERVAL {
+            self.unshared = 0;
+            self.share_upwards(leaf);
+            self.sweep();
         }
     }
 
     /// How many nanoseconds the current task may still run before others should have their turn; `None` if nobody
     /// waits or nobody runs.
     pub fn left_of_turn(&self) -> Option<u64> {
-        let current = self.current.as_ref()?;
-        let next = self.waiting.peek()?;
-        let share = (LATENCY * current.weight.raw() / self.weight).max(GRANULARITY);
-        if next.virtual_time > current.virtual_time + current.weight.virtual_time(share) {
-            // Far ahead of all others: an interruption would only find the same task to run again.
-            return Some(share);
+        let mut place = self.leaf;
+        let mut least: Option<u64> = None;
+        while let Some(level) = place.map(|place| self.level(place)) {
+            if let (Some(current), Some(next)) = (&level.current, level.waiting.peek()) {
+                let share = (LATENCY * current.load / level.load).max(GRANULARITY);
+                // Far ahead of all others: an interruption would only find the same task to run again.
+                let is_ahead = next.virtual_time > current.virtual_time + virtual_time(current.load, share);
+                let left = if is_ahead { share } else { share.saturating_sub(self.ran) };
+                least = Some(least.map_or(left, |least| least.min(left)));
+            }
+            place = self.above(level);
         }
-        Some(share.saturating_sub(self.ran))
+        least
     }
 
     /// Puts the current task back among the waiting ones.
     pub fn put_back(&mut self) {
-        if let Some(mut current) = self.current.take() {
-            current.sequence = self.next_sequence();
-            self.waiting.push(current);
-        }
+        let Some(leaf) = self.leaf.take() else { return };
+        self.return_limits(leaf);
+        self.put_back_from(Some(leaf));
     }
 
-    /// Puts the current task back behind the next one: `sched_yield`.
+    /// Puts the current task back behind the next one of the lowest level where another waits: `sched_yield`.
     pub fn put_back_yielding(&mut self) {
-        if let (Some(current), Some(next)) = (&mut self.current, self.waiting.peek()) {
-            current.virtual_time = current.virtual_time.max(next.virtual_time);
+        let mut place = self.leaf;
+        while let Some(at) = place {
+            let level = self.level_mut(at);
+            if let (Some(current), Some(next)) = (&mut level.current, level.waiting.peek()) {
+                current.virtual_time = current.virtual_time.max(next.virtual_time);
+                break;
+            }
+            place = self.above(self.level(at));
         }
         self.put_back();
     }
 
     /// Takes the current task out: it blocks, ends or moves.
-    pub fn take_current(&mut self, number: usize) -> Option<(T, Standing)> {
-        let entry = self.current.take()?;
-        Some(self.leave(number, entry))
+    pub fn take_current(&mut self) -> Option<(T, Standing)> {
+        let leaf = self.leaf.take()?;
+        self.return_limits(leaf);
+        let level = self.level_mut(leaf);
+        let entry = level.current.take();
+        self.put_back_from(self.above(self.level(leaf)));
+        self.leave(leaf, entry?)
+    }
+
+    /// Puts the current members of the level at `place` and those above it back among the waiting ones.
+    fn put_back_from(&mut self, mut place: Option<usize>) {
+        while let Some(at) = place {
+            let sequence = self.next_sequence();
+            let level = self.level_mut(at);
+            if let Some(mut current) = level.current.take() {
+                current.sequence = sequence;
+                level.waiting.push(current);
+            }
+            place = self.above(self.level(at));
+        }
     }
 
     /// Makes the next waiting task the current one.
-    pub fn pick(&mut self) -> Option<&T> {
-        debug_assert!(self.current.is_none(), "the current task was neither put back nor taken");
-        self.current = Some(self.waiting.pop()?);
+    pub fn pick(&mut self, now: u64) -> Option<&T> {
+        debug_assert!(self.leaf.is_none(), "the current task was neither put back nor taken");
+        let leaf = self.descend()?;
+        self.leaf = Some(leaf);
         self.ran = 0;
-        self.raise_floor();
+        self.take_slices(leaf, now);
         self.current()
     }
 
-    /// Takes out the waiting task for which `wanted` is true.
-    pub fn remove(&mut self, number: usize, mut wanted: impl FnMut(&T) -> bool) -> Option<(T, Standing)> {
-        let sequence = self.waiting.iter().find(|entry| wanted(&entry.task))?.sequence;
-        self.remove_entry(number, sequence)
+    /// Takes out the waiting task of `group` for which `wanted` is true.
+    pub fn remove(&mut self, group: Option<&Arc<Group>>, wanted: impl Fn(&T) -> bool) -> Option<(T, Standing)> {
+        let place = group.map_or(Some(REST), |group| self.find(group));
+        let is_wanted = |entry: &Entry<T>| entry.task().is_some_and(&wanted);
+        match place.and_then(|place| Some((place, self.level_mut(place).take_waiting(is_wanted)?))) {
+            Some((place, entry)) => self.leave(place, entry),
+            None => self.unpark(wanted),
+        }
     }
 
-    /// Takes out the waiting task that is here longest among those for which `movable` is true.
-    pub fn steal(&mut self, number: usize, mut movable: impl FnMut(&T, Weight) -> bool) -> Option<(T, Standing)> {
-        let candidates = self.waiting.iter().filter(|entry| movable(&entry.task, entry.weight));
-        let sequence = candidates.min_by_key(|entry| entry.arrival)?.sequence;
-        self.remove_entry(number, sequence)
-    }
-
-    /// Gives the task for which `wanted` is true, running or waiting, another weight.
-    pub fn set_weight(&mut self, weight: Weight, mut wanted: impl FnMut(&T) -> bool) {
-        if let Some(current) = self.current.as_mut().filter(|entry| wanted(&entry.task)) {
-            self.weight = self.weight - current.weight.raw() + weight.raw();
-            current.weight = weight;
-        } else if self.waiting.iter().any(|entry| wanted(&entry.task)) {
-            let mut entries = core::mem::take(&mut self.waiting).into_vec();
-            if let Some(entry) = entries.iter_mut().find(|entry| wanted(&entry.task)) {
-                self.weight = self.weight - entry.weight.raw() + weight.raw();
-                entry.weight = weight;
+    /// Takes out the waiting task that is here longest among those for which `movable` is true; it is given each task
+    /// with its part of [`load`](Self::load).
+    pub fn steal(&mut self, mut movable: impl FnMut(&T, u64) -> bool) -> Option<(T, Standing)> {
+        let mut oldest: Option<(u64, usize)> = None;
+        for (place, level) in self.levels.iter().enumerate() {
+            let Some(level) = level else { continue };
+            for entry in &level.waiting {
+                let Some(task) = entry.task() else { continue };
+                if oldest.is_none_or(|(arrival, _)| entry.arrival < arrival)
+                    && movable(task, self.load_from(place, entry.load))
+                {
+                    oldest = Some((entry.arrival, place));
+                }
             }
-            self.waiting = entries.into();
+        }
+        let (arrival, place) = oldest?;
+        let entry = self.level_mut(place).take_waiting(|entry| entry.arrival == arrival)?;
+        let stolen = self.leave(place, entry);
+        self.share_upwards(place);
+        stolen
+    }
+
+    /// Gives the task of `group` for which `wanted` is true, running or waiting, another weight.
+    pub fn set_weight(&mut self, group: Option<&Arc<Group>>, weight: Weight, wanted: impl Fn(&T) -> bool) {
+        let place = match self.leaf {
+            Some(leaf) if self.current().is_some_and(&wanted) => Some(leaf),
+            _ => group.map_or(Some(REST), |group| self.find(group)),
+        };
+        if let Some(place) = place {
+            self.level_mut(place).set_load(weight.load(), |entry| entry.task().is_some_and(&wanted));
+        }
+        self.set_parked_weight(weight, wanted);
+    }
+
+    fn leave(&mut self, place: usize, entry: Entry<T>) -> Option<(T, Standing)> {
+        let number = self.number;
+        let standing = self.level_mut(place).leave(number, &entry);
+        match entry.member {
+            Member::Task(task) => {
+                self.tasks -= 1;
+                Some((task, standing))
+            }
+            Member::Group(_) => None,
         }
     }
 
-    fn remove_entry(&mut self, number: usize, sequence: u64) -> Option<(T, Standing)> {
-        let mut entries = core::mem::take(&mut self.waiting).into_vec();
-        let found = entries.iter().position(|entry| entry.sequence == sequence);
-        let entry = found.map(|index| entries.swap_remove(index));
-        self.waiting = entries.into();
-        entry.map(|entry| self.leave(number, entry))
-    }
-
-    fn leave(&mut self, number: usize, entry: Entry<T>) -> (T, Standing) {
-        self.weight -= entry.weight.raw();
-        let standing = Standing { virtual_time: entry.virtual_time, floor: self.floor, queue: Some(number) };
-        (entry.task, standing)
-    }
-
-    fn raise_floor(&mut self) {
-        let current = self.current.as_ref().map(|entry| entry.virtual_time);
-        let next = self.waiting.peek().map(|entry| entry.virtual_time);
-        if let Some(smallest) = current.into_iter().chain(next).min() {
-            self.floor = self.floor.max(smallest);
-        }
-    }
-
-    fn next_sequence(&mut self) -> u64 {
+    pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
     }
 }
-
-// The heap gives its greatest entry first: that with the smallest virtual time, then the smallest number.
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.virtual_time, other.sequence).cmp(&(self.virtual_time, self.sequence))
-    }
-}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<T> Eq for Entry<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -237,10 +289,10 @@ mod tests {
     use super::*;
 
     fn queue_of(tasks: &[(char, i32)]) -> Queue<char> {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(0, &Roots::default());
         for &(task, nice) in tasks {
             let weight = Nice::new(nice).weight();
-            queue.add(0, task, weight, Standing::new_task(Nice::new(0).weight()));
+            queue.add(None, task, weight, Standing::new_task(Nice::new(0).weight()));
         }
         queue
     }
@@ -250,8 +302,8 @@ mod tests {
         let mut queue = queue_of(&[('a', 0), ('b', 0), ('c', 0)]);
         let mut order = alloc::string::String::new();
         for _ in 0..7 {
-            order.push(*queue.pick().unwrap());
-            queue.charge(100);
+            order.push(*queue.pick(0).unwrap());
+            queue.charge(100, 0);
             queue.put_back_yielding();
         }
         assert_eq!(order, "abcabca");
@@ -260,32 +312,66 @@ mod tests {
     #[test]
     fn a_long_sleeper_goes_before_a_busy_task_and_a_short_one_does_not() {
         let mut queue = queue_of(&[('a', 0), ('b', 0)]);
-        queue.pick();
-        let (a, standing) = queue.take_current(0).unwrap();
-        queue.pick();
-        queue.charge(500_000);
-        queue.add(0, a, Nice::new(0).weight(), standing);
-        assert!(!queue.wake_up_preempts(0));
-        assert!(queue.wake_up_preempts(2_000_000));
+        queue.pick(0);
+        let (a, standing) = queue.take_current().unwrap();
+        queue.pick(0);
+        queue.charge(500_000, 0);
+        queue.add(None, a, Nice::new(0).weight(), standing);
+        assert!(!queue.wake_up_preempts(None, 0));
+        assert!(queue.wake_up_preempts(None, 2_000_000));
     }
 
     #[test]
-    fn the_weight_is_that_of_all_who_are_there() {
+    fn the_load_is_that_of_all_who_are_there() {
         let mut queue = queue_of(&[('a', 0), ('b', 5), ('c', -5)]);
-        assert_eq!(queue.weight(), 1024 + 335 + 3121);
-        queue.set_weight(Nice::new(0).weight(), |&task| task == 'c');
-        queue.remove(0, |&task| task == 'b').unwrap();
-        queue.pick();
-        queue.take_current(0).unwrap();
-        assert_eq!((queue.weight(), queue.len()), (1024, 1));
+        assert_eq!(queue.load(), (1024 + 335 + 3121) * 1024);
+        queue.set_weight(None, Nice::new(0).weight(), |&task| task == 'c');
+        queue.remove(None, |&task| task == 'b').unwrap();
+        queue.pick(0);
+        queue.take_current().unwrap();
+        assert_eq!((queue.load(), queue.len()), (1024 * 1024, 1));
+    }
+
+    #[test]
+    fn a_closed_level_opens_while_it_is_in_none() {
+        let roots = Roots::default();
+        let mut queue = Queue::new(0, &roots);
+        let below = |parent: &Arc<Group>| Group::new(Some(parent.clone()));
+        let outer = below(&roots.rest);
+        let (left, right) = (below(&outer), below(&outer));
+        let inner = below(&left);
+        let weight = Nice::new(0).weight();
+        queue.add(Some(&inner), 'l', weight, Standing::new_task(weight));
+        queue.add(Some(&right), 'r', weight, Standing::new_task(weight));
+        let run = |queue: &mut Queue<char>| {
+            for _ in 0..40 {
+                queue.pick(0);
+                queue.charge(1_000_000, 0);
+                queue.put_back();
+            }
+        };
+        // `left` is closed: it has one member. Then it becomes empty, and `outer` is closed, which has only `right`.
+        run(&mut queue);
+        queue.remove(Some(&inner), |&task| task == 'l').unwrap();
+        run(&mut queue);
+        queue.add(Some(&left), 'o', weight, Standing::new_task(weight));
+        let order: Vec<char> = core::iter::repeat_with(|| {
+            let task = *queue.pick(0).unwrap();
+            queue.charge(4_000_000, 0);
+            queue.put_back();
+            task
+        })
+        .take(20)
+        .collect();
+        assert_eq!(order.iter().filter(|&&task| task == 'o').count(), 10, "{order:?}");
     }
 
     #[test]
     fn the_one_that_is_there_longest_is_stolen() {
         let mut queue = queue_of(&[('a', 0), ('b', 0), ('c', 0)]);
-        queue.pick();
-        queue.charge(50_000_000);
+        queue.pick(0);
+        queue.charge(50_000_000, 0);
         queue.put_back();
-        assert_eq!(queue.steal(0, |_, _| true).unwrap().0, 'a');
+        assert_eq!(queue.steal(|_, _| true).unwrap().0, 'a');
     }
 }

@@ -1,18 +1,22 @@
 //! A simulator: CPUs and tasks without hardware, driven by the same decisions as the kernel.
 
-use super::{BALANCE_INTERVAL, Nice, Queue, ROTATION, Standing, balance, balance::CpuState, placement};
-use alloc::vec::Vec;
+use super::{BALANCE_INTERVAL, Group, Nice, Queue, ROTATION, Roots, Standing, balance, balance::CpuState, placement};
+use alloc::{sync::Arc, vec, vec::Vec};
 use base::{CpuId, CpuSet};
 use machine::topology::Topology;
-use proptest::{collection::vec, prelude::*, sample::select};
+use proptest::{collection::vec as list, prelude::*, sample::select};
+
+mod groups;
 
 const STEP: u64 = 500_000;
 
 struct Task {
     allowed: CpuSet,
     nice: Nice,
+    group: Option<Arc<Group>>,
     cpu: CpuId,
     asleep: Option<Standing>,
+    dead: bool,
     ran: u64,
     /// The step after which it last ran or woke up.
     waits_since: u64,
@@ -20,6 +24,7 @@ struct Task {
 }
 
 struct Machine {
+    roots: Roots,
     topology: Topology,
     queues: Vec<Queue<usize>>,
     tasks: Vec<Task>,
@@ -29,8 +34,9 @@ struct Machine {
 impl Machine {
     fn new(cpus: u32, nodes: u32) -> Self {
         let topology = machine::host::even_topology(cpus, nodes);
-        let queues = (0..cpus).map(|_| Queue::default()).collect();
-        Self { topology, queues, tasks: Vec::new(), steps: 0 }
+        let roots = Roots::default();
+        let queues = (0..cpus as usize).map(|number| Queue::new(number, &roots)).collect();
+        Self { roots, topology, queues, tasks: Vec::new(), steps: 0 }
     }
 
     fn all(&self) -> CpuSet {
@@ -39,29 +45,44 @@ impl Machine {
 
     fn state(&self, cpu: CpuId) -> CpuState {
         let queue = &self.queues[cpu.index()];
-        CpuState { weight: queue.weight(), tasks: queue.len() }
+        CpuState { load: queue.load(), tasks: queue.len() }
+    }
+
+    fn now(&self) -> u64 {
+        self.steps * STEP
     }
 
     fn spawn(&mut self, allowed: CpuSet, nice: i32) -> usize {
+        self.spawn_in(None, allowed, nice)
+    }
+
+    fn spawn_in(&mut self, group: Option<&Arc<Group>>, allowed: CpuSet, nice: i32) -> usize {
         let (task, nice) = (self.tasks.len(), Nice::new(nice));
         let cpu = placement::new_task(&allowed, CpuId::new(0), &self.topology, |cpu| self.state(cpu)).unwrap();
-        self.tasks.push(Task { allowed, nice, cpu, asleep: None, ran: 0, waits_since: self.steps, longest_wait: 0 });
-        self.queues[cpu.index()].add(cpu.index(), task, nice.weight(), Standing::new_task(nice.weight()));
+        let group = group.cloned();
+        self.queues[cpu.index()].add(group.as_ref(), task, nice.weight(), Standing::new_task(nice.weight()));
+        let waits_since = self.steps;
+        self.tasks.push(Task {
+            allowed,
+            nice,
+            group,
+            cpu,
+            asleep: None,
+            dead: false,
+            ran: 0,
+            waits_since,
+            longest_wait: 0,
+        });
         task
     }
 
     fn set_allowed(&mut self, task: usize, allowed: CpuSet) {
         self.tasks[task].allowed = allowed;
         let from = self.tasks[task].cpu;
-        if allowed.contains(from) || self.tasks[task].asleep.is_some() {
+        if allowed.contains(from) || self.tasks[task].asleep.is_some() || self.tasks[task].dead {
             return;
         }
-        let queue = &mut self.queues[from.index()];
-        let (_, standing) = if queue.current() == Some(&task) {
-            queue.take_current(from.index()).unwrap()
-        } else {
-            queue.remove(from.index(), |&other| other == task).unwrap()
-        };
+        let standing = self.take_out(task);
         let cpu = placement::new_task(&allowed, from, &self.topology, |cpu| self.state(cpu)).unwrap();
         self.enqueue(task, cpu, standing);
     }
@@ -69,9 +90,37 @@ impl Machine {
     fn sleep(&mut self, task: usize) {
         let cpu = self.tasks[task].cpu.index();
         if self.queues[cpu].current() == Some(&task) {
-            let (_, standing) = self.queues[cpu].take_current(cpu).unwrap();
+            let (_, standing) = self.queues[cpu].take_current().unwrap();
             self.tasks[task].asleep = Some(standing);
         }
+    }
+
+    fn kill(&mut self, task: usize) {
+        if self.tasks[task].asleep.take().is_none() && !self.tasks[task].dead {
+            self.take_out(task);
+        }
+        self.tasks[task].dead = true;
+        self.tasks[task].group = None;
+    }
+
+    fn set_group(&mut self, task: usize, group: Option<&Arc<Group>>) {
+        if self.tasks[task].asleep.is_some() || self.tasks[task].dead {
+            self.tasks[task].group = group.cloned();
+            return;
+        }
+        let standing = self.take_out(task);
+        self.tasks[task].group = group.cloned();
+        self.enqueue(task, self.tasks[task].cpu, standing);
+    }
+
+    fn take_out(&mut self, task: usize) -> Standing {
+        let queue = &mut self.queues[self.tasks[task].cpu.index()];
+        let found = if queue.current() == Some(&task) {
+            queue.take_current()
+        } else {
+            queue.remove(self.tasks[task].group.as_ref(), |&other| other == task)
+        };
+        found.unwrap().1
     }
 
     fn wake(&mut self, task: usize) {
@@ -80,24 +129,24 @@ impl Machine {
         let Task { allowed, cpu, .. } = self.tasks[task];
         let cpu = placement::wake_up(&allowed, cpu, cpu, &self.topology, |cpu| self.state(cpu)).unwrap();
         self.enqueue(task, cpu, standing);
-        if self.queues[cpu.index()].wake_up_preempts(0) {
+        if self.queues[cpu.index()].wake_up_preempts(self.tasks[task].group.as_ref(), 0) {
             self.queues[cpu.index()].put_back();
         }
     }
 
     fn enqueue(&mut self, task: usize, cpu: CpuId, standing: Standing) {
         self.tasks[task].cpu = cpu;
-        self.queues[cpu.index()].add(cpu.index(), task, self.tasks[task].nice.weight(), standing);
+        let Task { nice, group, .. } = &self.tasks[task];
+        self.queues[cpu.index()].add(group.as_ref(), task, nice.weight(), standing);
     }
 
     fn pull(&mut self, here: CpuId, rotate: bool) {
         let mut candidates = self.all();
         while let Some(source) = balance::busiest(here, &candidates, |cpu| self.state(cpu)) {
-            let (from, to) = (self.state(source).weight, self.state(here).weight);
+            let (from, to) = (self.state(source).load, self.state(here).load);
             let tasks = &self.tasks;
-            let stolen = self.queues[source.index()].steal(source.index(), |&task, weight| {
-                tasks[task].allowed.contains(here) && balance::may_move(weight, from, to, rotate)
-            });
+            let stolen = self.queues[source.index()]
+                .steal(|&task, load| tasks[task].allowed.contains(here) && balance::may_move(load, from, to, rotate));
             match stolen {
                 Some((task, standing)) => self.enqueue(task, here, standing),
                 None => candidates.remove(source),
@@ -116,20 +165,28 @@ impl Machine {
             if self.queues[index].is_empty() {
                 self.pull(here, false);
             }
+            let now = self.now();
             let queue = &mut self.queues[index];
+            queue.resume(now);
             if queue.left_of_turn() == Some(0) {
                 queue.put_back();
             }
-            if queue.current().is_none() {
-                queue.pick();
+            while queue.current().is_none() && queue.pick(now).is_some() {
+                let task = *queue.current().unwrap();
+                if !queue.park(self.tasks[task].group.clone()) {
+                    break;
+                }
             }
             if let Some(&task) = queue.current() {
-                queue.charge(STEP);
+                queue.charge(STEP, now + STEP);
                 let task = &mut self.tasks[task];
                 assert!(task.allowed.contains(here), "a task ran on CPU {here} outside its set");
                 task.ran += STEP;
                 task.longest_wait = task.longest_wait.max((self.steps - task.waits_since) * STEP);
                 task.waits_since = self.steps + 1;
+                queue.park(task.group.clone());
+            } else {
+                queue.clear_leftovers();
             }
         }
         self.steps += 1;
@@ -188,14 +245,14 @@ fn a_sleeper_takes_no_more_than_its_share_and_gets_the_cpu_soon() {
 }
 
 fn any_set(cpus: u32) -> impl Strategy<Value = CpuSet> {
-    vec(0..cpus, 1..=cpus as usize).prop_map(|cpus| cpus.into_iter().map(CpuId::new).collect())
+    list(0..cpus, 1..=cpus as usize).prop_map(|cpus| cpus.into_iter().map(CpuId::new).collect())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
-    fn shares_follow_the_weights_on_one_cpu(nices in vec(-10i32..=10, 2..12)) {
+    fn shares_follow_the_weights_on_one_cpu(nices in list(-10i32..=10, 2..12)) {
         let mut machine = Machine::new(1, 1);
         let tasks: Vec<usize> = nices.iter().map(|&nice| machine.spawn(machine.all(), nice)).collect();
         machine.run(600 * SECOND);
@@ -203,7 +260,7 @@ proptest! {
     }
 
     #[test]
-    fn shares_follow_the_weights_on_several_cpus(cpus in 2u32..=4, nices in vec(select(&[-3, 0, 3][..]), 24..60)) {
+    fn shares_follow_the_weights_on_several_cpus(cpus in 2u32..=4, nices in list(select(&[-3, 0, 3][..]), 24..60)) {
         let mut machine = Machine::new(cpus, 1);
         let tasks: Vec<usize> = nices.iter().map(|&nice| machine.spawn(machine.all(), nice)).collect();
         machine.run(300 * SECOND);
@@ -214,8 +271,8 @@ proptest! {
     // `step` asserts that nobody runs outside its set.
     #[test]
     fn nobody_runs_outside_its_set_nor_starves_while_sets_move(
-        first in vec((any_set(8), -5i32..=5), 1000..2000),
-        moves in vec((any::<prop::sample::Index>(), any_set(8), any::<bool>()), 3000),
+        first in list((any_set(8), -5i32..=5), 1000..2000),
+        moves in list((any::<prop::sample::Index>(), any_set(8), any::<bool>()), 3000),
     ) {
         let mut machine = Machine::new(8, 2);
         let tasks: Vec<usize> = first.iter().map(|&(allowed, nice)| machine.spawn(allowed, nice)).collect();

@@ -37,10 +37,25 @@ impl Weight {
         self.0 as u64
     }
 
-    /// The virtual run time of `ns` nanoseconds: the same at nice 0, slower with a larger weight.
-    pub const fn virtual_time(self, ns: u64) -> u64 {
-        if self.0 == 1024 { ns } else { ns * 1024 / self.0 as u64 }
+    pub(super) const fn of_load(load: u64) -> Self {
+        Self((load / UNIT) as u32)
     }
+
+    /// The load that it makes: weights in the finer unit in which groups are divided over CPUs.
+    pub const fn load(self) -> u64 {
+        self.0 as u64 * UNIT
+    }
+}
+
+/// The unit of loads: so many are one of weight.
+pub const UNIT: u64 = 1 << 10;
+
+/// The load of a task at nice 0.
+const ONE: u64 = 1024 * UNIT;
+
+/// The virtual run time of `ns` nanoseconds under a load: the same at nice 0, slower with a larger one.
+pub(super) const fn virtual_time(load: u64, ns: u64) -> u64 {
+    if load == ONE { ns } else { ns * ONE / load }
 }
 
 #[cfg(test)]
@@ -49,6 +64,7 @@ mod tests {
 
     #[test]
     fn a_step_of_nice_is_worth_a_tenth_of_the_cpu() {
+        assert_eq!(virtual_time(Nice::new(0).weight().load() / 2, 100), 200);
         assert_eq!((Nice::new(-100).weight(), Nice::new(0).weight(), Nice::new(100).weight()), {
             (Weight(88761), Weight(1024), Weight(15))
         });

@@ -1,0 +1,142 @@
+//! What part of its group's weight a CPU has: as much of it as of the group's members, counted by load.
+//!
+//! Were all CPUs equally laden, each group would so get on all of them together what its weight promises. They can't be
+//! where tasks are few. So it is counted what a group gets, too, and one that is behind its siblings is given an earlier
+//! place wherever it runs, one that is ahead a later.
+//!
+//! The parts are looked at every few milliseconds for the way to the task that runs, and in turn for all others; a
+//! group that gets something to run after it had nothing is looked at once.
+
+use super::{
+    group::Group,
+    level::{Entry, Level, Member},
+    queue::{Queue, REST, WHOLE},
+    weight::{UNIT, virtual_time},
+};
+
+/// The least load that a group has where it has anything to run.
+const LEAST_LOAD: u64 = 32;
+/// What part of what a group is behind by is made up at each look.
+const LAG_PARTS: i64 = 8;
+/// How many levels are looked at in turn each time.
+const SWEEP: usize = 16;
+
+impl<T> Queue<T> {
+    /// The load of all who run or wait here: comparable with that of other CPUs.
+    pub fn load(&self) -> u64 {
+        self.level(self.top()).load
+    }
+
+    /// The level whose members' loads are compared between CPUs. While nobody has a part of the machine of its own that
+    /// is the rest: beside nobody, its weight would say nothing.
+    fn top(&self) -> usize {
+        if self.level(WHOLE).group.subgroups() > 1 { WHOLE } else { REST }
+    }
+
+    /// What part of [`load`](Self::load) a member of the level at `place` with the load `own` is.
+    pub(super) fn load_from(&self, mut place: usize, own: u64) -> u64 {
+        let top = self.top();
+        let mut load = own;
+        while place != top && place != WHOLE {
+            let level = self.level(place);
+            load = load * level.weight / level.load.max(1);
+            place = level.parent;
+        }
+        load
+    }
+
+    pub(super) fn load_of(&self, entry: &Entry<T>) -> u64 {
+        match entry.member {
+            Member::Task(_) => entry.load,
+            Member::Group(place) => self.level(place).weight,
+        }
+    }
+
+    pub(super) fn is_idle(&self, entry: &Entry<T>) -> bool {
+        matches!(entry.member, Member::Group(place) if self.level(place).group.is_idle())
+    }
+
+    /// Looks at one level: what its load is now, here and on all CPUs, and so what it weighs here; and what it has got.
+    pub(super) fn share(&mut self, place: usize) {
+        let level = self.level_mut(place);
+        let served = core::mem::take(&mut level.served);
+        let total = level.group.publish(level.published, level.load);
+        let begins = total == level.load && level.published == 0;
+        level.published = level.load;
+        level.group.advance_clock(served, total);
+        if place == WHOLE {
+            return;
+        }
+        let (parent, before, queued) = (level.parent, level.weight, level.queued);
+        // A group of which nothing runs here keeps what it had for the moment.
+        let weight = if level.load == 0 { before.max(LEAST_LOAD) } else { part(&level.group, level.load, total) };
+        let is_divided = level.load < total || self.level(parent).load < self.level(parent).group.load();
+        let has_rivals = queued && self.level(parent).load > before;
+        let (level, above) = self.two(place, parent);
+        level.weight = weight;
+        if begins {
+            level.group.catch_up(&above.group);
+        }
+        let lag = level.group.advance(served, &above.group);
+        if !has_rivals {
+            level.shift = 0;
+        } else if is_divided {
+            let most = (virtual_time(weight, served) / 2) as i64;
+            level.shift -= (lag / LAG_PARTS).clamp(-most, most);
+        }
+        if above.closed {
+            above.served += served;
+        }
+        if queued {
+            above.load = above.load - before + weight;
+            if let Some(current) = above.current.as_mut().filter(|entry| entry.is_group(place)) {
+                current.load = weight;
+                let shift = core::mem::take(&mut level.shift);
+                current.virtual_time = current.virtual_time.saturating_add_signed(shift);
+            } else if weight >= 2 * before {
+                above.draw_near(place, before, weight);
+            }
+        }
+    }
+
+    /// Looks at the levels from `place` up to, but without, `above`.
+    pub(super) fn share_between(&mut self, mut place: usize, above: usize) {
+        while place != above {
+            self.share(place);
+            place = self.level(place).parent;
+        }
+    }
+
+    /// Looks at the level at `place` and all above it.
+    pub(super) fn share_upwards(&mut self, place: usize) {
+        self.share_between(place, WHOLE);
+        self.share(WHOLE);
+    }
+
+    fn two(&mut self, one: usize, other: usize) -> (&mut Level<T>, &mut Level<T>) {
+        match self.levels.get_disjoint_mut([one, other]) {
+            Ok([Some(one), Some(other)]) => (one, other),
+            _ => panic!("sched: a level of a run queue has no other as its parent"),
+        }
+    }
+
+    /// Looks at some levels, in turn.
+    pub(super) fn sweep(&mut self) {
+        for _ in 0..SWEEP.min(self.levels.len()) {
+            self.cursor = (self.cursor + 1) % self.levels.len();
+            if self.levels[self.cursor].is_some() {
+                self.share(self.cursor);
+                self.tidy(self.cursor);
+            }
+        }
+    }
+}
+
+fn part(group: &Group, load: u64, total: u64) -> u64 {
+    let whole = group.weight() * UNIT;
+    if load >= total {
+        return whole;
+    }
+    // 20 bits are finer than any share that is promised, and leave room for the largest loads.
+    ((whole * ((load << 20) / total)) >> 20).max(LEAST_LOAD)
+}

@@ -18,6 +18,8 @@ use vfs::OpenFile;
 const MOST: usize = 0x7fff_f000;
 /// The most that goes through the stack.
 const SMALL: usize = 256;
+/// A buffer that is cleared with a few stores: a number for a control file, a byte for a pipe.
+const TINY: usize = 32;
 /// The size of a piece.
 const PIECE: usize = 64 << 10;
 /// The size of the first piece of a read that may end early.
@@ -82,9 +84,10 @@ fn so_far(done: usize, result: Result<usize, Errno>) -> Result<usize, Errno> {
 
 fn read_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     check_range(address, length)?;
-    if length <= SMALL {
-        let mut buffer = [0; SMALL];
-        return read_piece(file, address, &mut buffer[..length], position);
+    match length {
+        0..=TINY => return read_piece(file, address, &mut [0; TINY][..length], position),
+        ..=SMALL => return read_piece(file, address, &mut [0; SMALL][..length], position),
+        _ => {}
     }
     // Most reads of a seekable file end early: a large buffer, which has to be cleared, comes only for what is long.
     let first = if file.is_stream() { PIECE } else { FIRST_PIECE };
@@ -118,9 +121,10 @@ fn read_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Positi
 
 fn write_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     check_range(address, length)?;
-    if length <= SMALL {
-        let mut buffer = [0; SMALL];
-        return write_piece(file, address, &mut buffer[..length], position);
+    match length {
+        0..=TINY => return write_piece(file, address, &mut [0; TINY][..length], position),
+        ..=SMALL => return write_piece(file, address, &mut [0; SMALL][..length], position),
+        _ => {}
     }
     let mut buffer = heap::try_zeroed(length.min(PIECE))?;
     let mut done = 0;

@@ -2,6 +2,7 @@
 
 use super::{Model, Task};
 use base::Errno;
+use std::collections::BTreeMap;
 
 /// The subsystems that may refuse a fork, in their order.
 const ASKED: [usize; 3] = [6, 7, 8];
@@ -94,14 +95,14 @@ impl Model {
     /// How many sets of places name the container. Zombies keep theirs.
     pub(super) fn sets_with(&self, container: u32) -> usize {
         let places = |task: &Task| {
-            let places: Vec<u32> = self.hierarchies.keys().map(|&number| self.place(task, number)).collect();
-            (places, task.remnants.clone())
+            let here = self.hierarchies.keys().map(|&number| (number, self.place(task, number)));
+            here.chain(task.remnants.clone()).collect::<BTreeMap<usize, u32>>()
         };
         let mut sets: Vec<_> = self.tasks.values().map(places).collect();
         // That of those who are in the root everywhere is always there.
-        sets.push((self.hierarchies.values().map(|hierarchy| hierarchy.root).collect(), Vec::new()));
+        sets.push(self.hierarchies.iter().map(|(&number, hierarchy)| (number, hierarchy.root)).collect());
         sets.sort();
         sets.dedup();
-        sets.iter().filter(|(places, _)| places.contains(&container)).count()
+        sets.iter().filter(|set| set.values().any(|&place| place == container)).count()
     }
 }

@@ -146,8 +146,9 @@ pub struct Task {
     pub(crate) cpus: u32,
     pub(crate) mems: u32,
     pub(crate) frozen: bool,
-    /// A zombie's removed containers in hierarchies that have gone since: its set is still another than that of others.
-    pub(crate) remnants: Vec<u32>,
+    /// A zombie's removed containers in hierarchies that have gone since, by the numbers that these had: its set still
+    /// names them, and no container of a new hierarchy with such a number.
+    pub(crate) remnants: BTreeMap<usize, u32>,
 }
 
 /// Everything.
@@ -233,7 +234,7 @@ impl Task {
             cpus: ALL_CPUS,
             mems: ALL_NODES,
             frozen: false,
-            remnants: Vec::new(),
+            remnants: BTreeMap::new(),
         }
     }
 }

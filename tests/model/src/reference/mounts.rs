@@ -88,7 +88,7 @@ impl Model {
         self.hierarchies.remove(&number);
         for task in self.tasks.values_mut() {
             let place = task.places.remove(&number);
-            task.remnants.extend(place.filter(|&place| place != root));
+            task.remnants.extend(place.filter(|&place| place != root).map(|place| (number, place)));
         }
     }
 

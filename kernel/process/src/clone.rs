@@ -322,6 +322,7 @@ fn inherit(parent: &Task, flags: CloneFlags) -> Result<Belongings, Errno> {
         files: Some(files),
         context: Some(context),
         name: own.name,
+        io_priority: own.io_priority,
     }))
 }
 

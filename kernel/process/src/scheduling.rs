@@ -49,6 +49,45 @@ pub trait Confinement: Sync {
 /// Installed at boot; without it every CPU is allowed.
 pub static CONFINEMENT: machine::sync::Hook<dyn Confinement> = machine::sync::Hook::new();
 
+/// The priority of a task's input and output: class and level as `ioprio_set(2)` packs them. A smaller one is better.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct IoPriority(u16);
+
+impl IoPriority {
+    const CLASS_SHIFT: u32 = 13;
+    const LEVELS: u16 = 8;
+    const REAL_TIME: u16 = 1;
+    const BEST_EFFORT: u16 = 2;
+    const IDLE: u16 = 3;
+
+    /// What user mode packed. `EINVAL` no such class or level.
+    pub fn from_raw(raw: i32) -> Result<Self, Errno> {
+        let priority = Self(u16::try_from(raw).map_err(|_| Errno::EINVAL)?);
+        let level = priority.0 & ((1 << Self::CLASS_SHIFT) - 1);
+        match priority.class() {
+            0 if level == 0 => Ok(priority),
+            Self::REAL_TIME | Self::BEST_EFFORT if level < Self::LEVELS => Ok(priority),
+            Self::IDLE => Ok(priority),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// As user mode packs it.
+    pub fn raw(self) -> u16 {
+        self.0
+    }
+
+    fn class(self) -> u16 {
+        self.0 >> Self::CLASS_SHIFT
+    }
+
+    /// What counts for a task that never chose: best effort, by its nice value.
+    fn or_by_nice(self, nice: Nice) -> Self {
+        let level = u16::try_from((nice.raw() + 20) / 5).unwrap_or_default();
+        if self.class() == 0 { Self(Self::BEST_EFFORT << Self::CLASS_SHIFT | level) } else { self }
+    }
+}
+
 impl Task {
     fn may_schedule(&self, target: &Task) -> bool {
         let (own, other) = (self.credentials(), target.credentials());
@@ -147,6 +186,39 @@ impl Task {
         Ok(())
     }
 
+    /// `ioprio_get(2)`: the best priority among the targets; of a single task, also that it never chose. `ESRCH` there
+    /// are none.
+    pub fn io_priority_of(&self, target: PriorityTarget) -> Result<IoPriority, Errno> {
+        let targets = self.priority_targets(target);
+        let own = |task: &Arc<Task>| task.with_belongings(|own| own.io_priority);
+        match target {
+            PriorityTarget::Task(_) => targets.first().map(own).ok_or(Errno::ESRCH),
+            _ => targets.iter().map(|task| own(task).or_by_nice(task.entity().nice())).min().ok_or(Errno::ESRCH),
+        }
+    }
+
+    /// `ioprio_set(2)`: kept, shown and inherited; there is no disk whose queue it could order. `ESRCH` no target;
+    /// `EPERM` another user's task, or the real-time class without `CAP_SYS_NICE` or `CAP_SYS_ADMIN`.
+    pub fn set_io_priority_of(&self, target: PriorityTarget, priority: IoPriority) -> Result<(), Errno> {
+        let own = self.credentials();
+        let privileged = own.has(Capabilities::SYS_NICE);
+        if priority.class() == IoPriority::REAL_TIME && !privileged && !own.has(Capabilities::SYS_ADMIN) {
+            return Err(Errno::EPERM);
+        }
+        let targets = self.priority_targets(target);
+        if targets.is_empty() {
+            return Err(Errno::ESRCH);
+        }
+        for task in targets {
+            let other = task.credentials();
+            if own.euid != other.uid && own.uid != other.uid && !privileged {
+                return Err(Errno::EPERM);
+            }
+            task.with_belongings(|belongings| belongings.io_priority = priority);
+        }
+        Ok(())
+    }
+
     /// Its scheduling policy.
     pub fn policy(&self) -> Policy {
         Policy::from_raw(self.policy.load(Relaxed)).unwrap_or(Policy::Other)
@@ -159,5 +231,24 @@ impl Task {
         }
         target.policy.store(policy as i32, Relaxed);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_of_io_are_checked_and_ordered_as_on_linux() {
+        let packed = |class: i32, level: i32| IoPriority::from_raw(class << 13 | level);
+        assert_eq!(packed(0, 0), Ok(IoPriority::default()));
+        for (class, level) in [(0, 1), (1, 8), (2, 8), (4, 0), (7, 7), (8, 0)] {
+            assert_eq!(packed(class, level), Err(Errno::EINVAL), "{class} {level}");
+        }
+        let (real_time, best_effort, idle) = (packed(1, 7).unwrap(), packed(2, 0).unwrap(), packed(3, 0).unwrap());
+        assert!(real_time < best_effort && best_effort < idle);
+        let unset = IoPriority::default().or_by_nice(Nice::new(0));
+        assert_eq!(unset, packed(2, 4).unwrap());
+        assert_eq!(idle.or_by_nice(Nice::new(0)), idle);
     }
 }

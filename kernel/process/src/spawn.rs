@@ -104,6 +104,7 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
             files: plan.files,
             context: plan.context,
             name: plan.name,
+            io_priority: Default::default(),
         },
         start: plan.start,
         mask: if plan.kernel { SignalSet::from_bits(u64::MAX) } else { SignalSet::EMPTY },

@@ -61,6 +61,7 @@ pub(crate) struct Belongings {
     pub(crate) files: Option<Arc<FileTable>>,
     pub(crate) context: Option<Arc<FsContext>>,
     pub(crate) name: Name,
+    pub(crate) io_priority: crate::scheduling::IoPriority,
 }
 
 /// The name of a task: up to 15 bytes.

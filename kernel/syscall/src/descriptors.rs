@@ -176,6 +176,31 @@ pub fn ftruncate(call: &Call<'_>, descriptor: i32, size: i64) -> Result<usize, E
     Ok(0)
 }
 
+/// `fallocate(2)`, of which reserving and making holes are offered, as Linux's tmpfs offers them.
+///
+/// Errors: `EINVAL` an offset below 0, a length below 1; `EOPNOTSUPP` another mode; `EFBIG` beyond the largest offset;
+/// those of [`vfs::OpenFile::allocate`].
+pub fn fallocate(call: &Call<'_>, descriptor: i32, mode: u32, offset: i64, length: i64) -> Result<usize, Errno> {
+    use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE};
+    const HOLE: u32 = PUNCH_HOLE | KEEP_SIZE;
+    let file = call.file(descriptor)?;
+    let start = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
+    let length = u64::try_from(length).ok().filter(|&length| length > 0).ok_or(Errno::EINVAL)?;
+    let how = match mode {
+        0 => vfs::Allocation::Reserve { grow: true },
+        KEEP_SIZE => vfs::Allocation::Reserve { grow: false },
+        HOLE => vfs::Allocation::Punch,
+        _ => return Err(Errno::EOPNOTSUPP),
+    };
+    // Two numbers of 63 bits each.
+    let end = start + length;
+    if end > i64::MAX as u64 {
+        return Err(Errno::EFBIG);
+    }
+    file.allocate(start..end, how)?;
+    Ok(0)
+}
+
 /// `fsync(2)` and `fdatasync(2)`.
 pub fn fsync(call: &Call<'_>, descriptor: i32) -> Result<usize, Errno> {
     call.file(descriptor)?.sync()?;

@@ -11,7 +11,7 @@ use base::{Errno, Pid};
 use machine::user_memory;
 use process::{
     Limit, Resource,
-    clone::{self, CloneRequest},
+    clone::{self, CloneFlags, CloneRequest},
     exec::{self, ExecRequest},
     exit,
     futex_calls::{self, Word},
@@ -286,6 +286,27 @@ pub fn setrlimit(call: &Call<'_>, resource: u32, new: UserPtr<ResourceLimit>) ->
 /// `set_tid_address(2)`.
 pub fn set_tid_address(call: &Call<'_>, address: u64) -> Result<usize, Errno> {
     Ok(call.task.set_clear_child_tid(address).raw() as usize)
+}
+
+/// `unshare(2)` of files, and of root, working directory and umask.
+///
+/// Errors: `EINVAL` a flag of namespaces, of which there are none, or an unknown one; what threads share, in a process
+/// of several; `ENOMEM`.
+pub fn unshare(call: &Call<'_>, flags: u64) -> Result<usize, Errno> {
+    let offered = CloneFlags::FS | CloneFlags::FILES | CloneFlags::SYSVSEM;
+    let of_threads = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
+    let flags = CloneFlags::from_bits(flags).filter(|&flags| (offered | of_threads).contains(flags));
+    let flags = flags.ok_or(Errno::EINVAL)?;
+    if flags.intersects(of_threads) && call.task.process().threads().len() > 1 {
+        return Err(Errno::EINVAL);
+    }
+    if flags.contains(CloneFlags::FILES) {
+        call.task.unshare_files()?;
+    }
+    if flags.contains(CloneFlags::FS) {
+        call.task.unshare_context()?;
+    }
+    Ok(0)
 }
 
 /// `set_robust_list(2)`.

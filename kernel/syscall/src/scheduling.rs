@@ -6,7 +6,7 @@ use base::{CpuSet, Errno, MAX_CPUS, Pid, Uid};
 use machine::user_memory;
 use process::{
     Task,
-    scheduling::{Policy, PriorityTarget},
+    scheduling::{IoPriority, Policy, PriorityTarget},
 };
 
 /// `sched_yield(2)`.
@@ -77,6 +77,23 @@ pub fn getpriority(call: &Call<'_>, which: i32, who: u32) -> Result<usize, Errno
 /// `setpriority(2)`; a value out of range is cut.
 pub fn setpriority(call: &Call<'_>, which: i32, who: u32, nice: i32) -> Result<usize, Errno> {
     call.task.set_nice_of(priority_target(which, who)?, sched::Nice::new(nice))?;
+    Ok(0)
+}
+
+/// The target of `ioprio_get` and `ioprio_set`, which number them from 1.
+fn io_target(which: i32, who: i32) -> Result<PriorityTarget, Errno> {
+    priority_target(which.wrapping_sub(1), who as u32)
+}
+
+/// `ioprio_get(2)`.
+pub fn ioprio_get(call: &Call<'_>, which: i32, who: i32) -> Result<usize, Errno> {
+    Ok(call.task.io_priority_of(io_target(which, who)?)?.raw().into())
+}
+
+/// `ioprio_set(2)`. The priority is checked before the target.
+pub fn ioprio_set(call: &Call<'_>, which: i32, who: i32, priority: i32) -> Result<usize, Errno> {
+    let priority = IoPriority::from_raw(priority)?;
+    call.task.set_io_priority_of(io_target(which, who)?, priority)?;
     Ok(0)
 }
 

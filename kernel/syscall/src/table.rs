@@ -228,6 +228,8 @@ system_calls! {
     234 => signals::tgkill(pid, tid, signal);
     235 => paths::utimes(path, times);
     247 => processes::waitid(which, id, info, options, usage);
+    251 => scheduling::ioprio_set(which, who, priority);
+    252 => scheduling::ioprio_get(which, who);
     253 => polling::inotify_init();
     254 => polling::inotify_add_watch(inotify, path, mask);
     255 => polling::inotify_rm_watch(inotify, watch);
@@ -245,12 +247,14 @@ system_calls! {
     269 => paths::faccessat(directory, path, mode);
     270 => polling::pselect6(count, readable, writable, exceptional, timeout, mask);
     271 => polling::ppoll(descriptors, count, timeout, mask, size);
+    272 => processes::unshare(flags);
     273 => processes::set_robust_list(head, length);
     274 => processes::get_robust_list(tid, head, length);
     280 => paths::utimensat(directory, path, times, flags);
     281 => polling::epoll_pwait(epoll, out, most, timeout, mask, size);
     283 => polling::timerfd_create(clock, flags);
     284 => descriptors::eventfd(initial);
+    285 => descriptors::fallocate(descriptor, mode, offset, length);
     286 => polling::timerfd_settime(descriptor, flags, new, old);
     287 => polling::timerfd_gettime(descriptor, out);
     288 => sockets::accept4(descriptor, address, length, flags);

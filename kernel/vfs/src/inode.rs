@@ -7,7 +7,7 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid, extended::ExtendedAttributes};
 use bitflags::bitflags;
-use core::any::Any;
+use core::{any::Any, ops::Range};
 use machine::frame::Frame;
 use memory::PageUse;
 
@@ -20,6 +20,18 @@ bitflags! {
         /// `RENAME_EXCHANGE`: both names exist and change places.
         const EXCHANGE = 2;
     }
+}
+
+/// What `fallocate(2)` does to a range of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Allocation {
+    /// Memory for all of it, now.
+    Reserve {
+        /// Whether the file reaches to the end of the range afterwards.
+        grow: bool,
+    },
+    /// A hole: zeros, and no memory for whole pages.
+    Punch,
 }
 
 /// What a new inode is to be.
@@ -219,6 +231,12 @@ pub trait Inode: Any + Send + Sync {
     /// Sets the size of a regular file. `EINVAL` for what has none, `EFBIG`, `ENOSPC`.
     fn truncate(&self, _size: u64) -> Result<(), Errno> {
         Err(Errno::EINVAL)
+    }
+
+    /// Reserves the range of a regular file, or makes a hole of it. `EOPNOTSUPP` where that is not offered, `EFBIG`,
+    /// `ENOSPC`, `ENOMEM`.
+    fn allocate(&self, _range: Range<u64>, _how: Allocation) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
     }
 
     /// The page of this file with this index, for mappings; see [`memory::PageSource::page`].

@@ -60,7 +60,7 @@ pub use event::eventfd;
 pub use file::{FileOps, MappedPages, Mapping};
 pub use filesystem::{DeviceDriver, FileSystem, FileSystemType, MountRequest, Registry, StatFs, next_device};
 pub use flags::{OpenFlags, SeekFrom};
-pub use inode::{DirectoryEntry, Inode, Link, NewNode, NodeKind, OpenRequest, RenameFlags};
+pub use inode::{Allocation, DirectoryEntry, Inode, Link, NewNode, NodeKind, OpenRequest, RenameFlags};
 pub use inotify::{inotify, inotify_add_watch, inotify_remove_watch};
 pub use lock::FileLocks;
 pub use mount::{Location, Mount, MountFlags, Namespace};

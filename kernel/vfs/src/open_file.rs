@@ -1,8 +1,8 @@
 //! The open file description, which descriptors share.
 
 use crate::{
-    DirectoryEntry, FileKind, FileOps, FsContext, Inode, Location, MappedPages, Mapping, MountFlags, OpenFlags,
-    PollEvents, PollTable, SeekFrom,
+    Allocation, DirectoryEntry, FileKind, FileOps, FsContext, Inode, Location, MappedPages, Mapping, MountFlags,
+    OpenFlags, PollEvents, PollTable, SeekFrom,
     lock::LockOwner,
     mount_text,
     pages::FilePages,
@@ -15,6 +15,7 @@ use base::{
 };
 use core::{
     any::Any,
+    ops::Range,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 use machine::sync::{Mutex, rank};
@@ -261,6 +262,23 @@ impl OpenFile {
             return Err(Errno::EINVAL);
         }
         self.inode().truncate(size)?;
+        self.after_write()
+    }
+
+    /// `fallocate(2)`. `EBADF` not open for writing, `ESPIPE` a pipe, `EISDIR` a directory, `ENODEV` no regular file;
+    /// those of [`Inode::allocate`](crate::Inode::allocate).
+    pub fn allocate(&self, range: Range<u64>, how: Allocation) -> Result<(), Errno> {
+        let flags = self.flags();
+        if flags.contains(OpenFlags::PATH) || !flags.writes() {
+            return Err(Errno::EBADF);
+        }
+        match self.inode().kind() {
+            FileKind::Regular => {}
+            FileKind::Fifo => return Err(Errno::ESPIPE),
+            FileKind::Directory => return Err(Errno::EISDIR),
+            _ => return Err(Errno::ENODEV),
+        }
+        self.inode().allocate(range, how)?;
         self.after_write()
     }
 

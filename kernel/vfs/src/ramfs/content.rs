@@ -5,9 +5,12 @@ use super::{
     copies::{ALL_COPIES, Copies},
 };
 use crate::{OpenFlags, SeekFrom};
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use base::Errno;
-use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
+};
 use machine::{
     frame::{FRAME_SIZE, Frame},
     sync::{Mutex, SpinLock, rank},
@@ -295,6 +298,94 @@ impl Content {
         }
         self.size.store(size, Release);
         Ok(())
+    }
+
+    /// Gives each page of the range memory of its own now, and with `grow` makes the file reach the range's end. All or
+    /// nothing: `EFBIG`, `ENOSPC`, `ENOMEM`.
+    pub fn reserve(&self, range: Range<u64>, grow: bool) -> Result<(), Errno> {
+        if range.end > LARGEST {
+            return Err(Errno::EFBIG);
+        }
+        let pages = range.start / FRAME_SIZE as u64..range.end.div_ceil(FRAME_SIZE as u64);
+        // What can't end well is not begun: there may be no limit but the memory of the machine.
+        if pages.end - pages.start > memory::frames::total().free {
+            return Err(Errno::ENOSPC);
+        }
+        let mut made = Vec::new();
+        let mut result = self.try_reserve(&pages, &mut made);
+        for _ in 0..RELIEFS {
+            if result != Err(Errno::ENOMEM) || !charge::relieve_call() {
+                break;
+            }
+            result = self.try_reserve(&pages, &mut made);
+        }
+        let _writing = self.writing.lock();
+        match result {
+            Ok(()) if grow && range.end > self.size() => self.size.store(range.end, Release),
+            Ok(()) => {}
+            Err(_) => self.clear_own(made),
+        }
+        result
+    }
+
+    /// Makes the pages that are missing, and notes which.
+    fn try_reserve(&self, pages: &Range<u64>, made: &mut Vec<u64>) -> Result<(), Errno> {
+        let _writing = self.writing.lock();
+        for index in pages.clone() {
+            let source = self.pages.lock().source(index);
+            if matches!(source, Source::Hole) {
+                self.own_page(index, false, Errno::ENOMEM)?;
+                made.push(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the bytes of the range zeros and gives back the memory of its whole pages. `ENOMEM`, `ENOSPC`: bytes that
+    /// the initramfs gave can only be covered.
+    pub fn punch(&self, range: Range<u64>) -> Result<(), Errno> {
+        let page = FRAME_SIZE as u64;
+        let whole = range.start.div_ceil(page)..range.end / page;
+        let _writing = self.writing.lock();
+        if whole.start > whole.end {
+            return self.zero_part(range);
+        }
+        self.zero_part(range.start..whole.start * page)?;
+        self.zero_part(whole.end * page..range.end)?;
+        let borrowed = (self.pages.lock().borrowed.len() as u64).div_ceil(page);
+        for index in whole.start..whole.end.min(borrowed) {
+            self.own_page(index, false, Errno::ENOMEM)?;
+        }
+        let own = self.pages.lock().own.range(whole).map(|(index, _)| *index).collect();
+        self.clear_own(own);
+        Ok(())
+    }
+
+    /// Makes bytes of one page zeros; of a hole, they are.
+    fn zero_part(&self, range: Range<u64>) -> Result<(), Errno> {
+        let (index, offset, count) = piece(range.start, (range.end - range.start) as usize);
+        let source = self.pages.lock().source(index);
+        if count > 0 && !matches!(source, Source::Hole) {
+            self.own_page(index, false, Errno::ENOMEM)?.zero(offset, count);
+        }
+        Ok(())
+    }
+
+    /// Makes holes of pages of its own. One that somebody has mapped, or that hides borrowed bytes, stays and becomes
+    /// zeros.
+    fn clear_own(&self, indices: Vec<u64>) {
+        let mut gone = Vec::new();
+        let mut pages = self.pages.lock();
+        let borrowed = (pages.borrowed.len() as u64).div_ceil(FRAME_SIZE as u64);
+        for index in indices {
+            // Who wants the frame takes it under this lock, so a count of one stays one.
+            match pages.own.get(&index) {
+                Some(page) if index < borrowed || page.frame.reference_count() > 1 => page.frame.zero(0, FRAME_SIZE),
+                _ => gone.extend(pages.own.remove(&index)),
+            }
+        }
+        drop(pages);
+        self.shared.give_pages(gone.len() as u64);
     }
 
     /// The first byte from `from` on that is data (`SEEK_DATA`) or in a hole (`SEEK_HOLE`; the end is one). `ENXIO` no

@@ -2,8 +2,9 @@
 
 use super::{Shared, content::Content};
 use crate::{
-    BoundSocket, DeviceNumber, DirectoryEntry, FileKind, FileOps, Inode, MappedPages, Metadata, MetadataChange,
-    NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, Permissions, RenameFlags, SeekFrom, Timestamp,
+    Allocation, BoundSocket, DeviceNumber, DirectoryEntry, FileKind, FileOps, Inode, MappedPages, Metadata,
+    MetadataChange, NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, Permissions, RenameFlags, SeekFrom,
+    Timestamp,
     lock::FileLocks,
     pipe::{self, Pipe},
 };
@@ -13,7 +14,7 @@ use alloc::{
     vec::Vec,
 };
 use base::{Errno, Gid, Names, Uid, extended::ExtendedAttributes};
-use core::any::Any;
+use core::{any::Any, ops::Range};
 use machine::{
     frame::{FRAME_SIZE, Frame},
     sync::{RwLock, SpinLock, rank},
@@ -431,6 +432,15 @@ impl Inode for RamInode {
 
     fn truncate(&self, size: u64) -> Result<(), Errno> {
         self.content()?.truncate(size)?;
+        self.touch_content();
+        Ok(())
+    }
+
+    fn allocate(&self, range: Range<u64>, how: Allocation) -> Result<(), Errno> {
+        match how {
+            Allocation::Reserve { grow } => self.content()?.reserve(range, grow)?,
+            Allocation::Punch => self.content()?.punch(range)?,
+        }
         self.touch_content();
         Ok(())
     }

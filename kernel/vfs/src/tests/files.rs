@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    FsContext, Namespace, NewNode, Registry, SeekFrom,
+    Allocation, FsContext, Namespace, NewNode, Registry, SeekFrom,
     ramfs::{self, Limits, RamFs},
     testing::{read, start_frames, with_caller},
 };
@@ -79,12 +79,41 @@ fn appends_go_to_the_end_and_holes_are_found() {
     });
 }
 
+#[test]
+fn memory_is_reserved_wholly_or_not_at_all_and_a_hole_gives_it_back() {
+    start_frames();
+    let limits = Limits { pages: 4, inodes: 9 };
+    let fs = RamFs::create("tmpfs", limits, mode(0o755), Uid::ROOT, Gid::ROOT).unwrap();
+    let context = FsContext::new(Namespace::new(Arc::new(Registry::new()), fs.clone()));
+    let caller = Caller { context: &context, credentials: &Arc::new(Credentials::root()) };
+    let file = open(caller, "/f", OpenFlags::CREATE | OpenFlags::READ_WRITE).unwrap();
+    let free = || fs.statistics_as(1).free_blocks;
+    let (keep, grow) = (Allocation::Reserve { grow: false }, Allocation::Reserve { grow: true });
+    file.allocate(4096..2 * 4096, grow).unwrap();
+    assert_eq!((free(), file.inode().metadata().size), (3, 2 * 4096));
+    assert_eq!(file.allocate(0..9 * 4096, grow), Err(Errno::ENOSPC));
+    assert_eq!((free(), file.inode().metadata().size), (3, 2 * 4096), "nothing is left of it");
+    file.allocate(0..4 * 4096, keep).unwrap();
+    assert_eq!((free(), file.inode().metadata().size), (0, 2 * 4096));
+    let mapped = file.inode().page(1, memory::PageUse::Shared).unwrap();
+    mapped.write(0, b"seen");
+    file.allocate(100..4 * 4096, Allocation::Punch).unwrap();
+    assert_eq!(free(), 2, "the part of a page and the page that is mapped stay");
+    let mut bytes = [1; 4];
+    mapped.read(0, &mut bytes);
+    assert_eq!(bytes, [0; 4]);
+    let reader = open(caller, "/f", OpenFlags::empty()).unwrap();
+    assert_eq!(reader.allocate(0..1, keep), Err(Errno::EBADF));
+}
+
 #[derive(Clone, Debug)]
 enum FileStep {
     Write(u64, usize, u8),
     Truncate(u64),
     Read(u64, usize),
     Page(u64),
+    Reserve(u64, u64, bool),
+    Punch(u64, u64),
 }
 
 fn any_file_step() -> impl Strategy<Value = FileStep> {
@@ -92,7 +121,9 @@ fn any_file_step() -> impl Strategy<Value = FileStep> {
     prop_oneof![
         (offset.clone(), 0..9000usize, any::<u8>()).prop_map(|(at, length, fill)| FileStep::Write(at, length, fill)),
         offset.clone().prop_map(FileStep::Truncate),
-        (offset, 0..9000usize).prop_map(|(at, length)| FileStep::Read(at, length)),
+        (offset.clone(), 0..9000usize).prop_map(|(at, length)| FileStep::Read(at, length)),
+        (offset.clone(), 1..9000u64, any::<bool>()).prop_map(|(at, length, grow)| FileStep::Reserve(at, length, grow)),
+        (offset, 1..9000u64).prop_map(|(at, length)| FileStep::Punch(at, length)),
         (0..6u64).prop_map(FileStep::Page),
     ]
 }
@@ -125,6 +156,16 @@ proptest! {
                         let count = file.read_at(&mut out, at).unwrap();
                         let rest = model.get(at as usize..).unwrap_or(&[]);
                         assert_eq!(&out[..count], &rest[..rest.len().min(length)]);
+                    }
+                    FileStep::Reserve(at, length, grow) => {
+                        file.allocate(at..at + length, Allocation::Reserve { grow }).unwrap();
+                        if grow && (at + length) as usize > model.len() {
+                            model.resize((at + length) as usize, 0);
+                        }
+                    }
+                    FileStep::Punch(at, length) => {
+                        file.allocate(at..at + length, Allocation::Punch).unwrap();
+                        model.iter_mut().skip(at as usize).take(length as usize).for_each(|byte| *byte = 0);
                     }
                     FileStep::Page(index) => {
                         let found = file.inode().page(index, memory::PageUse::Shared);

@@ -84,10 +84,11 @@ fn so_far(done: usize, result: Result<usize, Errno>) -> Result<usize, Errno> {
 
 fn read_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     check_range(address, length)?;
-    match length {
-        0..=TINY => return read_piece(file, address, &mut [0; TINY][..length], position),
-        ..=SMALL => return read_piece(file, address, &mut [0; SMALL][..length], position),
-        _ => {}
+    if length <= TINY {
+        return read_piece(file, address, &mut [0; TINY][..length], position);
+    }
+    if length <= SMALL {
+        return read_piece(file, address, &mut [0; SMALL][..length], position);
     }
     // Most reads of a seekable file end early: a large buffer, which has to be cleared, comes only for what is long.
     let first = if file.is_stream() { PIECE } else { FIRST_PIECE };
@@ -121,10 +122,11 @@ fn read_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Positi
 
 fn write_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     check_range(address, length)?;
-    match length {
-        0..=TINY => return write_piece(file, address, &mut [0; TINY][..length], position),
-        ..=SMALL => return write_piece(file, address, &mut [0; SMALL][..length], position),
-        _ => {}
+    if length <= TINY {
+        return write_piece(file, address, &mut [0; TINY][..length], position);
+    }
+    if length <= SMALL {
+        return write_piece(file, address, &mut [0; SMALL][..length], position);
     }
     let mut buffer = heap::try_zeroed(length.min(PIECE))?;
     let mut done = 0;

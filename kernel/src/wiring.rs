@@ -23,7 +23,7 @@ use machine::{
 };
 use memory::{Movable, payer::PAYERS, placement};
 use process::{
-    POPULATION, Population, SYSTEM_CALLS, Task, TaskPayers, TaskPlacement,
+    AllowedNodes, POPULATION, Population, RECLAIMS, SYSTEM_CALLS, Task, TaskPayers, TaskPlacement,
     faults::UserCopies,
     scheduling::{CONFINEMENT, Confinement},
 };
@@ -79,6 +79,7 @@ pub fn install() -> &'static Population {
     freezer::TASKS.install(&Frost);
     FREEZE_KEEPER.install(&Frost);
     cpuset::TASKS.install(&Confined);
+    RECLAIMS.install(&note_reclaim);
     CONFINEMENT.install(&Confined);
     sched::ONLINE_CHANGED.install(&Confined);
     population
@@ -145,6 +146,11 @@ impl cpu::Scheduler for Groups {
     }
 }
 
+/// The task has to look for memory itself: its cpuset counts that.
+fn note_reclaim(task: &Task) {
+    cpuset::note_reclaim(task.population().framework(), task);
+}
+
 /// What cpusets do to tasks.
 struct Confined;
 
@@ -166,9 +172,10 @@ impl TaskControl for Confined {
         task_of(member).is_none_or(|task| task.entity().allowed().intersects(&machine::cpu::online()))
     }
 
-    fn set_nodes(&self, member: &dyn Member, nodes: &NodeSet) {
+    fn set_nodes(&self, member: &dyn Member, nodes: &cpuset::Nodes) {
         if let Some(task) = task_of(member) {
-            task.set_allowed_nodes(*nodes);
+            let cpuset::Nodes { mems, kernel, spread_files } = *nodes;
+            task.set_allowed_nodes(AllowedNodes { own: mems, kernel, spread_files });
         }
     }
 

@@ -1,6 +1,6 @@
 //! A small world for the tests of controllers: a framework with one hierarchy, and tasks that only live and die.
 
-use crate::cpuset::{Domain, TASKS, TaskControl};
+use crate::cpuset::{Domain, Nodes, TASKS, TaskControl};
 use crate::freezer::{self, Freezer, Freezing, TaskFreezer};
 use base::{
     Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid,
@@ -31,6 +31,8 @@ pub struct Task {
     credentials: Mutex<Arc<Credentials>>,
     cpus: Mutex<CpuSet>,
     nodes: Mutex<NodeSet>,
+    kernel_nodes: Mutex<NodeSet>,
+    spreads: AtomicBool,
     moves: Mutex<Vec<String>>,
     threads: Mutex<std::sync::Weak<Task>>,
     asleep: AtomicBool,
@@ -49,6 +51,8 @@ impl Task {
             credentials: Mutex::new(Arc::new(Credentials::root())),
             cpus: Mutex::new(cpus),
             nodes: Mutex::new(nodes),
+            kernel_nodes: Mutex::new(nodes),
+            spreads: AtomicBool::default(),
             moves: Mutex::default(),
             threads: Mutex::default(),
             asleep: AtomicBool::default(),
@@ -63,6 +67,16 @@ impl Task {
     /// The CPUs that it may run on, as a list.
     pub fn cpus(&self) -> String {
         self.cpus.lock().unwrap().to_string()
+    }
+
+    /// Where memory that the kernel needs for it may lie.
+    pub fn kernel_nodes(&self) -> String {
+        self.kernel_nodes.lock().unwrap().to_string()
+    }
+
+    /// Whether pages of its files go round its nodes.
+    pub fn spreads(&self) -> bool {
+        self.spreads.load(SeqCst)
     }
 
     /// Between which nodes its pages were moved since the last question.
@@ -155,8 +169,10 @@ impl TaskControl for Control {
     fn has_cpu(&self, task: &dyn Member) -> bool {
         own(task).cpus.lock().unwrap().intersects(&machine::cpu::online())
     }
-    fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet) {
-        *own(task).nodes.lock().unwrap() = *nodes;
+    fn set_nodes(&self, task: &dyn Member, nodes: &Nodes) {
+        *own(task).nodes.lock().unwrap() = nodes.mems;
+        *own(task).kernel_nodes.lock().unwrap() = nodes.kernel;
+        own(task).spreads.store(nodes.spread_files, SeqCst);
     }
     fn move_pages(&self, task: &dyn Member, from: &NodeSet, to: &NodeSet) {
         own(task).moves.lock().unwrap().push(std::format!("{from} to {to}"));

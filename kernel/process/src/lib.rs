@@ -64,7 +64,7 @@ pub use completion::Completion;
 pub use limits::{Limit, Limits, Resource};
 pub use names::{MACHINE, Names, RELEASE, SYSTEM, VERSION};
 pub use payers::TaskPayers;
-pub use placement::TaskPlacement;
+pub use placement::{AllowedNodes, RECLAIMS, TaskPlacement};
 pub use population::{LARGEST_PID, POPULATION, Population, TaskTree};
 pub use power::off as power_off;
 pub use process::{Process, Program, SharedActions};

@@ -137,7 +137,10 @@ pub(crate) fn relieve(task: &Arc<Task>, in_fault: bool) -> bool {
         Relief::Dying => false,
         Relief::NotLimited => {
             let total = memory::frames::total().total;
-            if let Killed::Nobody = kill_largest(task.population(), &|_| true, total) {
+            // Only memory on nodes that the task may use helps it.
+            let own = task.allowed_nodes().own;
+            let helps = |other: &Task| other.allowed_nodes().own.intersects(&own);
+            if let Killed::Nobody = kill_largest(task.population(), &helps, total) {
                 send::kill_by(task, Signal::KILL);
             }
             sleep(&mut || false, LOOK_AGAIN)

@@ -4,6 +4,7 @@ use crate::{
     clone,
     exec::{self, ExecRequest},
     limits::Limits,
+    placement::AllowedNodes,
     population::Population,
     process::{Process, ProcessStart, shared_actions},
     run,
@@ -12,7 +13,7 @@ use crate::{
     tree::Kinship,
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use base::{CpuSet, Credentials, Errno, NodeSet, Pid};
+use base::{CpuSet, Credentials, Errno, Pid};
 use container::Member;
 use core::any::Any;
 use machine::user::UserContext;
@@ -112,7 +113,7 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
         clear_child_tid: 0,
         set_child_tid: 0,
         vfork: None,
-        allowed_nodes: NodeSet::first(base::MAX_NODES),
+        allowed_nodes: AllowedNodes::ANY,
         affinity: CpuSet::first(base::MAX_CPUS),
         policy: 0,
     });

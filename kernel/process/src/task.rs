@@ -6,6 +6,7 @@ use crate::{
     Completion,
     accounts::TaskShare,
     identity::SecureBits,
+    placement::AllowedNodes,
     population::Population,
     process::Process,
     signals::{AlternateStack, FaultFacts, Signal, SignalInfo, SignalQueue, SignalSet, calls, send},
@@ -16,7 +17,7 @@ use alloc::{
     boxed::Box,
     sync::{Arc, Weak},
 };
-use base::{Capabilities, CpuSet, Credentials, Errno, NodeSet, Pid};
+use base::{Capabilities, CpuSet, Credentials, Errno, Pid};
 use container::Membership;
 use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU32, AtomicU64,
@@ -130,7 +131,9 @@ pub struct Task {
     major_faults: AtomicU64,
     timer_slack: AtomicU64,
     /// Nodes that a controller lets the task's memory lie on.
-    allowed_nodes: IrqLock<NodeSet>,
+    allowed_nodes: IrqLock<AllowedNodes>,
+    /// Pages of files that went round its nodes.
+    turn: AtomicU32,
     /// The CPUs that it asked for itself.
     pub(crate) affinity: IrqLock<CpuSet>,
     pub(crate) policy: AtomicI32,
@@ -150,7 +153,7 @@ pub(crate) struct TaskParts {
     pub(crate) clear_child_tid: u64,
     pub(crate) set_child_tid: u64,
     pub(crate) vfork: Option<Arc<Completion>>,
-    pub(crate) allowed_nodes: NodeSet,
+    pub(crate) allowed_nodes: AllowedNodes,
     pub(crate) affinity: CpuSet,
     pub(crate) policy: i32,
 }
@@ -191,6 +194,7 @@ impl Task {
             major_faults: AtomicU64::new(0),
             timer_slack: AtomicU64::new(50_000),
             allowed_nodes: IrqLock::new(rank::LEAF, parts.allowed_nodes),
+            turn: AtomicU32::new(0),
             affinity: IrqLock::new(rank::LEAF, parts.affinity),
             policy: AtomicI32::new(parts.policy),
         })
@@ -508,14 +512,19 @@ impl Task {
         if unbounded { memory::Limits { locked: u64::MAX, ..limits } } else { limits }
     }
 
-    /// The nodes that its memory may lie on (`Mems_allowed`).
-    pub fn allowed_nodes(&self) -> NodeSet {
+    /// Where its memory may lie.
+    pub fn allowed_nodes(&self) -> AllowedNodes {
         *self.allowed_nodes.lock()
     }
 
-    /// Sets the nodes that its memory may lie on; what is there already stays.
-    pub fn set_allowed_nodes(&self, nodes: NodeSet) {
+    /// Sets where its memory may lie; what is there already stays.
+    pub fn set_allowed_nodes(&self, nodes: AllowedNodes) {
         *self.allowed_nodes.lock() = nodes;
+    }
+
+    /// Whose turn it is among so many.
+    pub(crate) fn next_turn(&self, among: usize) -> usize {
+        self.turn.fetch_add(1, Relaxed) as usize % among.max(1)
     }
 
     /// What it has used so far.

@@ -26,6 +26,7 @@ const HELP: &str = "usage: probe COMMAND
   survive           each kind of fault in a child of its own; says by which signal each died
   memory            touches memory until there is none
   hold MIB          touches so much memory and waits
+  tables COUNT      makes so many page tables; says on which nodes
   forks COUNT       starts COUNT sleeping children; says how many there were and why no more
   spend WHAT MOST   takes files, pipes, terminals, signals, private, locked or shared
                     memory, or segments, until it is refused
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),
         ["memory"] => hog::memory(),
+        ["tables", count] => count.parse().is_ok_and(hog::tables),
         ["hold", mib] => mib.parse().is_ok_and(hog::hold),
         ["forks", count] => count.parse().is_ok_and(hog::forks),
         ["spend", what, most] => most.parse().is_ok_and(|most| spend::run(what, most)),

@@ -8,12 +8,17 @@
 //!
 //! `memory_migrate`: pages that are there come along when `mems` changes or a process moves in.
 //!
+//! `mem_hardwall`: memory that the kernel needs for tasks inside does not come from outside either; with `mem_exclusive`
+//! the same. `memory_spread_page`: pages of files go round `mems`. `memory_pressure`: see `pressure`.
+//!
 //! A task that comes in may run exactly on the container's CPUs, whatever it asked for itself before, and a change of
 //! `cpus` has taken effect on every task inside when the write returns. Rule: interfaces.md, section 10.
 
 mod domains;
+mod pressure;
 
 pub use domains::Domain;
+pub use pressure::note_reclaim;
 
 use alloc::vec::Vec;
 use base::{Capabilities, CpuId, CpuSet, Errno, MAX_CPUS, MAX_NODES, NodeId, NodeSet, number};
@@ -22,6 +27,18 @@ use core::fmt::{self, Write};
 use machine::sync::atomic::{AtomicBool, AtomicI8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use machine::sync::{Hook, SpinLock, rank};
 use machine::{cpu, topology};
+use pressure::Meter;
+
+/// Where the memory of a task may lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Nodes {
+    /// Its own pages: only there.
+    pub mems: NodeSet,
+    /// What the kernel needs for it: first on `mems`, then there too.
+    pub kernel: NodeSet,
+    /// Whether pages of files go round `mems` in turn.
+    pub spread_files: bool,
+}
 
 /// What cpuset asks of the floors that own tasks.
 pub trait TaskControl: Sync {
@@ -32,7 +49,7 @@ pub trait TaskControl: Sync {
     /// Whether the task may use a CPU that is online.
     fn has_cpu(&self, task: &dyn Member) -> bool;
     /// The task's next page comes from one of these nodes.
-    fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet);
+    fn set_nodes(&self, task: &dyn Member, nodes: &Nodes);
     /// Moves the pages of the task's address space that lie on nodes of `from` to those of `to`, the first node's to the
     /// first and so on; if there are not as many, round and round, and those that lie on a node of `to` stay. May sleep.
     fn move_pages(&self, task: &dyn Member, from: &NodeSet, to: &NodeSet);
@@ -50,6 +67,13 @@ pub struct Cpuset {
     sets: Option<SpinLock<Sets>>,
     cpu_exclusive: AtomicBool,
     mem_exclusive: AtomicBool,
+    mem_hardwall: AtomicBool,
+    spread_page: AtomicBool,
+    /// Of a root: whether pressure is measured.
+    pressure_enabled: AtomicBool,
+    pressure: SpinLock<Meter>,
+    /// The nodes that memory which the kernel needs for tasks inside may come from; not of a root.
+    wall: AtomicU64,
     load_balance: AtomicBool,
     relax_level: AtomicI8,
     memory_migrate: AtomicBool,
@@ -71,9 +95,15 @@ struct Trial {
     sets: Sets,
     cpu_exclusive: bool,
     mem_exclusive: bool,
+    mem_hardwall: bool,
 }
 
 impl Trial {
+    /// Whether memory for the kernel's needs comes from these nodes only.
+    fn is_walled(&self) -> bool {
+        self.mem_exclusive || self.mem_hardwall
+    }
+
     fn is_within(&self, other: &Self) -> bool {
         self.sets.cpus.is_subset_of(&other.sets.cpus)
             && self.sets.mems.is_subset_of(&other.sets.mems)
@@ -115,6 +145,12 @@ impl Subsystem for Cpuset {
         )
         .managed_alone(),
         ControlFile::read_write_node(
+            "mem_hardwall",
+            |node: &Node<'_, Self>, out| show_flag(&node.state().mem_hardwall, out),
+            |node, text| store_flag(node, text, |trial, flag| trial.mem_hardwall = flag),
+        )
+        .managed_alone(),
+        ControlFile::read_write_node(
             "sched_load_balance",
             |node: &Node<'_, Self>, out| show_flag(&node.state().load_balance, out),
             domains::store_balance,
@@ -135,15 +171,34 @@ impl Subsystem for Cpuset {
             },
         )
         .managed_alone(),
+        ControlFile::read_node("memory_pressure", pressure::show),
+        ControlFile::read_write_node(
+            "memory_spread_page",
+            |node: &Node<'_, Self>, out| show_flag(&node.state().spread_page, out),
+            store_spread,
+        )
+        .managed_alone(),
+        ControlFile::read_write_node(
+            "memory_pressure_enabled",
+            |node: &Node<'_, Self>, out| show_flag(&node.state().pressure_enabled, out),
+            |node, text| {
+                node.state().pressure_enabled.store(number::parse_flag(text)?, Relaxed);
+                Ok(())
+            },
+        )
+        .only_on_root(),
     ];
 
-    fn create(_parent: &Self) -> Result<Self, Errno> {
+    fn create(parent: &Self) -> Result<Self, Errno> {
         let empty = Sets { cpus: CpuSet::EMPTY, mems: NodeSet::EMPTY };
-        Ok(Self::new(Some(empty), false))
+        let new = Self::new(Some(empty), false);
+        new.spread_page.store(parent.spread_page.load(Relaxed), Relaxed);
+        Ok(new)
     }
 
     /// With clone_children a new container starts with its parent's sets, unless a sibling wants some of them alone.
     fn online(node: &Node<'_, Self>) -> Result<(), Errno> {
+        renew_wall(node);
         let Some(parent) = node.parent().filter(|_| node.clones_children()) else { return Ok(()) };
         let exclusive = |sibling: Node<'_, Self>| {
             let set = sibling.state();
@@ -214,6 +269,11 @@ impl Cpuset {
             sets: sets.map(|sets| SpinLock::new(rank::CONTROLLER, sets)),
             cpu_exclusive: AtomicBool::new(exclusive),
             mem_exclusive: AtomicBool::new(exclusive),
+            mem_hardwall: AtomicBool::new(false),
+            spread_page: AtomicBool::new(false),
+            pressure_enabled: AtomicBool::new(false),
+            pressure: SpinLock::new(rank::CONTROLLER, Meter::default()),
+            wall: AtomicU64::new(0),
             load_balance: AtomicBool::new(true),
             relax_level: AtomicI8::new(domains::NO_WISH),
             memory_migrate: AtomicBool::new(false),
@@ -232,6 +292,28 @@ impl Cpuset {
         self.sets().mems
     }
 
+    /// Where memory of tasks inside may lie.
+    fn nodes(&self) -> Nodes {
+        Nodes { mems: self.mems(), kernel: self.wall(), spread_files: self.spread_page.load(Relaxed) }
+    }
+
+    /// The nodes that memory for the kernel's needs may come from.
+    fn wall(&self) -> NodeSet {
+        if self.sets.is_some() { NodeSet::from_words([self.wall.load(Relaxed)]) } else { self.mems() }
+    }
+
+    /// Tells tasks inside where their memory may lie.
+    fn place(&self, node: &Node<'_, Self>) {
+        // Before the walk: a child that the walk misses is born with a word that is older.
+        let change = CHANGES.fetch_add(1, SeqCst);
+        self.change.store(change, SeqCst);
+        let Some(tasks) = TASKS.get() else { return };
+        for task in node.tasks() {
+            tasks.set_nodes(&*task, &self.nodes());
+            task.membership().word(Self::INDEX).store(change, SeqCst);
+        }
+    }
+
     fn sets(&self) -> Sets {
         match &self.sets {
             Some(sets) => *sets.lock(),
@@ -244,6 +326,7 @@ impl Cpuset {
             sets: self.sets(),
             cpu_exclusive: self.cpu_exclusive.load(Relaxed),
             mem_exclusive: self.mem_exclusive.load(Relaxed),
+            mem_hardwall: self.mem_hardwall.load(Relaxed),
         }
     }
 
@@ -254,7 +337,7 @@ impl Cpuset {
             // In the root a task may use CPUs that come later, too.
             let cpus = if self.sets.is_some() { self.cpus() } else { cpu::possible() };
             tasks.set_cpus(task, &cpus);
-            tasks.set_nodes(task, &self.mems());
+            tasks.set_nodes(task, &self.nodes());
         }
         task.membership().word(Self::INDEX).store(change, SeqCst);
     }
@@ -307,6 +390,8 @@ fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), 
     check(node, &now, &trial)?;
     state.cpu_exclusive.store(trial.cpu_exclusive, Relaxed);
     state.mem_exclusive.store(trial.mem_exclusive, Relaxed);
+    state.mem_hardwall.store(trial.mem_hardwall, Relaxed);
+    let walls = trial.is_walled() != now.is_walled() || trial.sets.mems != now.sets.mems;
     if let Some(sets) = state.sets.as_ref().filter(|_| trial.sets != now.sets) {
         *sets.lock() = trial.sets;
         // Before the walk: a child that the walk misses is born with a word that is older.
@@ -319,6 +404,33 @@ fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), 
         if trial.sets.cpus != now.sets.cpus {
             domains::rebuild(node);
         }
+    }
+    if walls {
+        node.for_each_below(|below| {
+            if renew_wall(below) {
+                below.state().place(below);
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Works out anew where memory for the kernel's needs may come from; says whether that has changed. The container above
+/// comes first.
+fn renew_wall(node: &Node<'_, Cpuset>) -> bool {
+    let state = node.state();
+    let wall = match node.parent() {
+        Some(parent) if !state.trial().is_walled() => parent.state().wall(),
+        _ => state.mems(),
+    };
+    state.wall.swap(wall.words()[0], Relaxed) != wall.words()[0]
+}
+
+fn store_spread(node: &Node<'_, Cpuset>, text: &str) -> Result<(), Errno> {
+    let flag = number::parse_flag(text)?;
+    let state = node.state();
+    if state.spread_page.swap(flag, Relaxed) != flag {
+        state.place(node);
     }
     Ok(())
 }

@@ -60,6 +60,53 @@ fn pages_move_with_mems_and_with_the_leader_if_memory_migrate_says_so() {
 }
 
 #[test]
+fn memory_for_the_kernels_needs_stops_at_the_nearest_wall() {
+    let world = world();
+    give(&world, "/a", "0-3", "0-1");
+    give(&world, "/a/b", "0-3", "1");
+    let task = world.spawn_in("/");
+    world.attach("/a/b", &task).unwrap();
+    assert_eq!((task.nodes(), task.kernel_nodes()), ("1".into(), "0-1".into()));
+    world.write("/a/b", "cpuset.mem_hardwall", "1").unwrap();
+    assert_eq!(task.kernel_nodes(), "1");
+    world.write("/a/b", "cpuset.mem_hardwall", "0").unwrap();
+    assert_eq!(task.kernel_nodes(), "0-1");
+    // A wall above holds below, and moves with its nodes; mem_exclusive is one.
+    world.attach("/", &task).unwrap();
+    world.write("/a", "cpuset.mems", "1").unwrap();
+    world.attach("/a/b", &task).unwrap();
+    assert_eq!(task.kernel_nodes(), "0-1");
+    world.write("/a", "cpuset.mem_exclusive", "1").unwrap();
+    let child = world.fork(&task).unwrap();
+    assert_eq!((task.kernel_nodes(), child.kernel_nodes()), ("1".into(), "1".into()));
+    world.write("/a", "cpuset.mems", "0-1").unwrap();
+    assert_eq!((task.kernel_nodes(), task.nodes()), ("0-1".into(), "1".into()));
+}
+
+#[test]
+fn spreading_is_inherited_and_reaches_tasks_at_once() {
+    let world = world();
+    give(&world, "/a", "0-3", "0-1");
+    let task = world.spawn_in("/");
+    world.attach("/a", &task).unwrap();
+    world.write("/a", "cpuset.memory_spread_page", "1").unwrap();
+    assert!(task.spreads());
+    let world = world.mkdir("/a/d");
+    assert_eq!(world.read("/a/d", "cpuset.memory_spread_page"), "1\n");
+    assert_eq!(world.read("/a/b", "cpuset.memory_spread_page"), "0\n");
+    world.write("/a", "cpuset.memory_spread_page", "0").unwrap();
+    assert!(!task.spreads());
+}
+
+#[test]
+fn pressure_is_read_only_and_measured_where_the_root_says_so() {
+    let world = world();
+    assert_eq!(world.read("/a", "cpuset.memory_pressure"), "0\n");
+    assert_eq!(world.write("/a", "cpuset.memory_pressure", "1"), Err(Errno::EINVAL));
+    assert!(world.has_file("/", "cpuset.memory_pressure_enabled") && !world.has_file("/a", "cpuset.memory_pressure_enabled"));
+}
+
+#[test]
 fn no_task_comes_into_an_empty_set() {
     let world = world();
     let task = world.spawn_in("/");

@@ -178,7 +178,7 @@ fn places(task: &Arc<Task>, out: &mut String) -> core::fmt::Result {
     let cpus = task.entity().allowed().and(&cpu::possible());
     writeln!(out, "Cpus_allowed:\t{}\nCpus_allowed_list:\t{cpus}", cpus.mask(possible))?;
     let memory = machine::topology::get().nodes_with_memory();
-    let nodes = task.allowed_nodes().and(&memory);
+    let nodes = task.allowed_nodes().own.and(&memory);
     writeln!(out, "Mems_allowed:\t{}\nMems_allowed_list:\t{nodes}", nodes.mask(NODES))?;
     let (voluntary, involuntary) = task.entity().switches();
     writeln!(out, "voluntary_ctxt_switches:\t{voluntary}\nnonvoluntary_ctxt_switches:\t{involuntary}")

@@ -8,7 +8,11 @@
 mod buddy;
 mod cache;
 
-use crate::{Placement, reclaim};
+use crate::{
+    Placement,
+    placement::{self, PLACEMENT},
+    reclaim,
+};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::{Errno, MAX_NODES, NodeId};
@@ -190,7 +194,12 @@ impl Caches {
     fn order<'a>(&'a self, placement: &'a Placement, local: NodeId) -> impl Iterator<Item = NodeId> + 'a {
         let origin = placement.preferred.filter(|node| placement.allowed.contains(*node)).unwrap_or(local);
         let nearest = self.nearest.get(origin.index()).or(self.nearest.first());
-        nearest.into_iter().flatten().copied().filter(|node| placement.allowed.contains(*node))
+        let allowed = nearest.into_iter().flatten().copied().filter(|node| placement.allowed.contains(*node));
+        let first = if placement.first.is_empty() { placement.allowed } else { placement.first };
+        allowed
+            .clone()
+            .filter(move |node| first.contains(*node))
+            .chain(allowed.filter(move |node| !first.contains(*node)))
     }
 }
 
@@ -208,7 +217,7 @@ impl FrameSink for FrameAllocator {
 
 impl FrameSource for FrameAllocator {
     fn block(&self, order: u8, node: Option<NodeId>) -> Result<Block, Errno> {
-        self.take_block(order, &Placement { preferred: node, ..Placement::ANY })
+        self.take_block(order, &Placement { preferred: node, ..placement::kernel() })
     }
 }
 
@@ -224,7 +233,13 @@ pub fn allocate(placement: &Placement) -> Result<Frame, Errno> {
 fn take_for_user(placement: &Placement) -> Result<Block, Errno> {
     loop {
         let found = ALLOCATOR.take(placement, Purpose::User);
-        if found.is_ok() || reclaim::for_shortage(placement.allowed, RECLAIMED) == 0 {
+        if found.is_ok() {
+            return found;
+        }
+        if let Some(source) = PLACEMENT.get() {
+            source.reclaims();
+        }
+        if reclaim::for_shortage(placement.allowed, RECLAIMED) == 0 {
             return found;
         }
     }
@@ -315,11 +330,22 @@ mod tests {
     fn the_nearest_allowed_node_comes_first_and_no_other_is_used() {
         let allocator = allocator();
         set_cpu(CpuId::new(0));
-        let placement = Placement { allowed: nodes(&[1, 2]), preferred: Some(NodeId::new(2)) };
+        let placement = Placement { allowed: nodes(&[1, 2]), preferred: Some(NodeId::new(2)), first: NodeSet::EMPTY };
         let all = fill(&allocator, &placement, Purpose::Kernel);
         let order: Vec<u32> = all.iter().map(|block| block.node().raw()).collect();
         assert_eq!(order, [[2; FRAMES as usize], [1; FRAMES as usize]].concat());
         assert_eq!(allocator.statistics(NodeId::new(0)), NodeStatistics { total: FRAMES, free: FRAMES });
+        all.into_iter().for_each(|block| allocator.give(block));
+    }
+
+    #[test]
+    fn some_of_the_allowed_nodes_can_come_before_nearer_ones() {
+        let allocator = allocator();
+        set_cpu(CpuId::new(0));
+        let placement = Placement { first: nodes(&[2]), ..Placement::on(nodes(&[1, 2])) };
+        let all = fill(&allocator, &placement, Purpose::Kernel);
+        let order: Vec<u32> = all.iter().map(|block| block.node().raw()).collect();
+        assert_eq!(order, [[2; FRAMES as usize], [1; FRAMES as usize]].concat());
         all.into_iter().for_each(|block| allocator.give(block));
     }
 
@@ -355,7 +381,7 @@ mod tests {
             let mut taken: Vec<Block> = Vec::new();
             for (what, cpu, order, which) in steps {
                 set_cpu(CpuId::new(cpu));
-                let placement = Placement { allowed: nodes(&[u32::from(order) % NODES, 1]), preferred: None };
+                let placement = Placement::on(nodes(&[u32::from(order) % NODES, 1]));
                 match what {
                     0 => taken.extend(allocator.take(&placement, Purpose::User).ok()),
                     1 => taken.extend(allocator.take_block(order, &placement).ok()),

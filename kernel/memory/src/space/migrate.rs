@@ -88,7 +88,7 @@ impl AddressSpace {
         let stays = |node| from.count() != to.count() && to.contains(node);
         self.move_pages(0..USER_END, which, &|_, node| {
             let target = remap(node, from, to).filter(|target| *target != node && !stays(node))?;
-            Some(Placement { allowed: NodeSet::only(target), preferred: Some(target) })
+            Some(Placement::on(NodeSet::only(target)))
         })
     }
 

@@ -28,9 +28,9 @@ pub use lock::LockAll;
 pub use migrate::{Movable, Moved};
 pub use request::{Limits, MapRequest, Place};
 
-use crate::Placement;
 use crate::area::{Area, AreaFlags, AreaInfo, Areas, Backing, PAGE, Sharing};
 use crate::frames;
+use crate::placement;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
@@ -160,7 +160,7 @@ struct Tables;
 
 impl TableSource for Tables {
     fn table(&self) -> Result<Block, Errno> {
-        frames::allocate_kernel(&Placement::ANY)
+        frames::allocate_kernel(&placement::kernel())
     }
 }
 

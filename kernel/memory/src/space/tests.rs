@@ -1,6 +1,7 @@
 //! Address spaces against a map of pages, and the rules of the manual pages one by one.
 
 use super::*;
+use crate::Placement;
 use crate::area::Protection;
 use crate::source::{PageSource, PageUse, SourceDescription};
 use core::cell::{Cell, RefCell};
@@ -551,8 +552,18 @@ fn memory_that_runs_out_is_told_and_comes_back() {
     struct Source;
     impl crate::PlacementSource for Source {
         fn current(&self) -> Placement {
-            if NONE.get() { Placement { allowed: base::NodeSet::EMPTY, preferred: None } } else { Placement::ANY }
+            if NONE.get() { Placement::on(base::NodeSet::EMPTY) } else { Placement::ANY }
         }
+
+        fn files(&self) -> Placement {
+            self.current()
+        }
+
+        fn kernel(&self) -> Placement {
+            Placement::ANY
+        }
+
+        fn reclaims(&self) {}
     }
     crate::placement::PLACEMENT.install(&Source);
     map(&space, fixed(0, 2, RW));

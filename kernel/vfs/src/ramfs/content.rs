@@ -171,7 +171,7 @@ impl Content {
             return Ok(frame);
         }
         self.shared.take_page()?;
-        let allowed = placement::current();
+        let allowed = placement::files();
         let made = match source {
             // What the initramfs gave is there without anybody's doing.
             Source::Borrowed(bytes) => charge::allocate(&allowed, ChargeKind::Shared).map(|frame| {
@@ -213,7 +213,7 @@ impl Content {
         if let Some(frame) = there {
             return Ok((frame, false));
         }
-        let frame = charge::allocate(&placement::current(), ChargeKind::Cache)?;
+        let frame = charge::allocate(&placement::files(), ChargeKind::Cache)?;
         frame.write(0, bytes);
         frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
         let mut pages = self.pages.lock();

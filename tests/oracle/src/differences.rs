@@ -61,6 +61,7 @@ pub const TABLE: &[Difference] = &[
             "memory.memsw.failcnt",
         ]),
     ),
+    difference("16, 24.2", "kernel memory is not counted, and Linux is told not to (cgroup.memory=nokmem)", SameForm),
     difference("16", "no swap, so no line about it in memory.stat", SameForm),
     difference(
         "16",

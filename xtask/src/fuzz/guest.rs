@@ -153,7 +153,7 @@ impl Guests {
                 (
                     boot.clone(),
                     "ORACLE_LINUX=1 console=ttyS0 quiet loglevel=0 no_timer_check panic=-1 mitigations=off \
-                     rcupdate.rcu_expedited=1 rcutree.jiffies_till_first_fqs=0 rcutree.jiffies_till_next_fqs=1",
+                     rcupdate.rcu_expedited=1 rcutree.jiffies_till_first_fqs=0 rcutree.jiffies_till_next_fqs=1 cgroup.memory=nokmem",
                 )
             }
             _ => (self.menagerie.clone(), "log=ttyS1"),

@@ -332,7 +332,7 @@ fn pages_come_from_allowed_nodes() {
     let topology = topology::get();
     let nodes: Vec<NodeId> = topology.nodes_with_memory().iter().collect();
     for &node in &nodes {
-        let only = Placement { allowed: NodeSet::only(node), preferred: None };
+        let only = Placement::on(NodeSet::only(node));
         assert_eq!(frames::allocate_zeroed(&only).expect("the node has memory").node(), node);
         let before = frames::statistics(node);
         let block = frames::allocate_block(3, &only).expect("the node has memory");

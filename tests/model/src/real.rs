@@ -13,7 +13,7 @@ use container::{
     Attributes, Container, Framework, Gate, Member, Membership, Mounted, ReleaseWorker, Subsystem, TaskTable,
     Writer as RealWriter,
 };
-use controllers::cpuset::{Domain, TASKS, TaskControl};
+use controllers::cpuset::{Domain, Nodes, TASKS, TaskControl};
 use controllers::freezer::{self, Freezer, Freezing, TaskFreezer};
 use controllers::memory::{Ledger, Memory};
 use memory::ChargeKind;
@@ -112,9 +112,9 @@ impl TaskControl for Control {
     fn has_cpu(&self, task: &dyn Member) -> bool {
         own(task).is_some_and(|task| held(&task.masks).0 & ALL_CPUS != 0)
     }
-    fn set_nodes(&self, task: &dyn Member, nodes: &NodeSet) {
+    fn set_nodes(&self, task: &dyn Member, nodes: &Nodes) {
         if let Some(task) = own(task) {
-            held(&task.masks).1 = bits(nodes.iter().map(|node| node.raw()));
+            held(&task.masks).1 = bits(nodes.mems.iter().map(|node| node.raw()));
         }
     }
     /// Where pages lie changes nothing that a file of cpuset shows.

@@ -1,3 +1,5 @@
+//! Tests of the cpu controller with groups that only note what they are told.
+
 use super::{
     Cpu, Groups,
     fake::{Told, limit_text, told},

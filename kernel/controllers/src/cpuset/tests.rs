@@ -103,7 +103,10 @@ fn pressure_is_read_only_and_measured_where_the_root_says_so() {
     let world = world();
     assert_eq!(world.read("/a", "cpuset.memory_pressure"), "0\n");
     assert_eq!(world.write("/a", "cpuset.memory_pressure", "1"), Err(Errno::EINVAL));
-    assert!(world.has_file("/", "cpuset.memory_pressure_enabled") && !world.has_file("/a", "cpuset.memory_pressure_enabled"));
+    assert!(
+        world.has_file("/", "cpuset.memory_pressure_enabled")
+            && !world.has_file("/a", "cpuset.memory_pressure_enabled")
+    );
 }
 
 #[test]

@@ -64,6 +64,11 @@ impl Task {
         task
     }
 
+    /// It asks for these CPUs itself.
+    pub fn choose_cpus(&self, list: &str) {
+        *self.cpus.lock().unwrap() = CpuSet::parse_list(list, CpuId::new(3)).unwrap();
+    }
+
     /// The CPUs that it may run on, as a list.
     pub fn cpus(&self) -> String {
         self.cpus.lock().unwrap().to_string()

@@ -341,6 +341,19 @@ impl Cpuset {
         }
         task.membership().word(Self::INDEX).store(change, SeqCst);
     }
+
+    /// The same where only the memory has changed since the change `before`: the CPUs that the task chose itself stay.
+    fn confine_memory(&self, task: &dyn Member, before: u64) {
+        let seen = task.membership().word(Self::INDEX);
+        if seen.load(SeqCst) != before {
+            return self.confine(task);
+        }
+        let change = self.change.load(SeqCst);
+        if let Some(tasks) = TASKS.get() {
+            tasks.set_nodes(task, &self.nodes());
+        }
+        seen.store(change, SeqCst);
+    }
 }
 
 fn store_cpus(node: &Node<'_, Cpuset>, text: &str) -> Result<(), Errno> {
@@ -395,9 +408,16 @@ fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), 
     if let Some(sets) = state.sets.as_ref().filter(|_| trial.sets != now.sets) {
         *sets.lock() = trial.sets;
         // Before the walk: a child that the walk misses is born with a word that is older.
-        state.change.store(CHANGES.fetch_add(1, SeqCst), SeqCst);
+        let before = state.change.swap(CHANGES.fetch_add(1, SeqCst), SeqCst);
         let tasks = node.tasks();
-        tasks.iter().for_each(|task| state.confine(&**task));
+        let same_cpus = trial.sets.cpus == now.sets.cpus;
+        tasks.iter().for_each(|task| {
+            if same_cpus {
+                state.confine_memory(&**task, before);
+            } else {
+                state.confine(&**task);
+            }
+        });
         if state.memory_migrate.load(Relaxed) {
             tasks.iter().for_each(|task| move_pages(&**task, &now.sets.mems, &trial.sets.mems));
         }

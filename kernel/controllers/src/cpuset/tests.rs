@@ -37,6 +37,19 @@ fn a_task_that_comes_in_runs_exactly_on_the_containers_cpus() {
 }
 
 #[test]
+fn new_mems_leave_the_cpus_that_a_task_chose() {
+    let world = world();
+    give(&world, "/a", "2-3", "1");
+    let task = world.spawn_in("/");
+    world.attach("/a", &task).unwrap();
+    task.choose_cpus("3");
+    world.write("/a", "cpuset.mems", "0-1").unwrap();
+    assert_eq!((task.cpus(), task.nodes()), ("3".into(), "0-1".into()));
+    world.write("/a", "cpuset.cpus", "1-3").unwrap();
+    assert_eq!(task.cpus(), "1-3");
+}
+
+#[test]
 fn pages_move_with_mems_and_with_the_leader_if_memory_migrate_says_so() {
     let world = world();
     give(&world, "/a", "0-1", "0");

@@ -57,6 +57,18 @@ pub fn check_removal(directory: &dyn Inode, victim: &dyn Inode, who: &Credential
     Ok(())
 }
 
+/// Whether `who` may give the inode another name: its owner may; others only to a plain file that they may read and write
+/// and that is no set-ID program. `EPERM` (proc(5), `protected_hardlinks`, which is on here as Debian has it).
+pub fn check_link(inode: &dyn Inode, who: &Credentials) -> Result<(), Errno> {
+    let ownership = inode.ownership();
+    let permissions = ownership.permissions;
+    let set_id =
+        permissions.any(Permissions::SET_UID) || permissions.any(Permissions::SET_GID) && permissions.any(0o010);
+    let safe =
+        inode.kind() == FileKind::Regular && !set_id && check(ownership, inode.kind(), who, READ | WRITE).is_ok();
+    if safe || is_owner(ownership, who) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
 /// What is left of set-ID bits after a write or a change of owner by somebody without CAP_FSETID: set-user-ID goes,
 /// set-group-ID goes if the group may execute (else it is no set-ID bit at all).
 pub fn without_set_id(permissions: Permissions) -> Permissions {

@@ -145,7 +145,7 @@ impl Caller<'_> {
         Ok(Location { mount: directory.mount.clone(), inode })
     }
 
-    /// `linkat(2)`. `EXDEV`, `EPERM` for a directory, `EEXIST`.
+    /// `linkat(2)`. `EXDEV`, `EPERM` for a directory and for what [`permission::check_link`] refuses, `EEXIST`.
     pub fn link(
         &self,
         start: Start<'_>,
@@ -168,6 +168,7 @@ impl Caller<'_> {
             (Some(one), Some(two)) if Arc::ptr_eq(one, two) => {}
             _ => return Err(Errno::EXDEV),
         }
+        permission::check_link(&*source.inode, self.credentials)?;
         permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;
         if source.inode.kind() == FileKind::Directory {
             return Err(Errno::EPERM);
@@ -258,6 +259,10 @@ impl Caller<'_> {
         if target.as_ref().is_some_and(|target| is_or_contains(target, &from.directory.inode)) {
             return Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
         }
+        // Two names of one inode: nothing to do, and nobody has to be allowed to.
+        if target.as_ref().is_some_and(|target| target.number() == source.number()) {
+            return Ok(());
+        }
         permission::check_removal(&*from.directory.inode, &*source, self.credentials)?;
         let holder = &*to.directory.inode;
         match &target {
@@ -285,8 +290,8 @@ impl Caller<'_> {
             tell(&from, &to, &*source);
             match &target {
                 Some(target) if exchange => tell(&to, &from, &**target),
-                Some(target) if target.number() != source.number() => tell_lost_name(&to.directory, &**target),
-                _ => {}
+                Some(target) => tell_lost_name(&to.directory, &**target),
+                None => {}
             }
         }
         Ok(())

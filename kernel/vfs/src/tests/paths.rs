@@ -143,6 +143,28 @@ fn set_ids_fall_when_another_writes_and_when_the_owner_changes() {
 }
 
 #[test]
+fn a_stranger_may_rename_a_name_to_itself_and_link_only_what_is_safe() {
+    with_caller(|root| {
+        mkdir(root, "/d");
+        mkdir(root, "/own");
+        root.change_owner(HERE, b"/own", Some(Uid::new(7)), None, Follow::Yes).unwrap();
+        for (path, bits) in [("/f", 0o644), ("/open", 0o666), ("/program", 0o4777)] {
+            write(root, path, b"");
+            root.change_mode(HERE, path.as_bytes(), mode(bits), Follow::Yes).unwrap();
+        }
+        let seven = user(7);
+        let caller = Caller { credentials: &seven, ..root };
+        let rename =
+            |from: &str, to: &str| caller.rename(HERE, from.as_bytes(), HERE, to.as_bytes(), RenameFlags::empty());
+        assert_eq!((rename("/d", "/d"), rename("/d", "/e")), (Ok(()), Err(Errno::EACCES)));
+        let link = |from: &str, to: &str| caller.link(HERE, from.as_bytes(), HERE, to.as_bytes(), Follow::No);
+        assert_eq!((link("/f", "/own/f"), link("/program", "/own/p")), (Err(Errno::EPERM), Err(Errno::EPERM)));
+        assert_eq!((link("/f", "/g"), link("/open", "/g")), (Err(Errno::EPERM), Err(Errno::EACCES)));
+        assert_eq!(link("/open", "/own/o"), Ok(()));
+    });
+}
+
+#[test]
 fn renames_refuse_what_would_break_the_tree() {
     with_caller(|caller| {
         for path in ["/a", "/a/b", "/a/b/c", "/e"] {

@@ -3,7 +3,7 @@
 //! In the cgroup dialect `cpu.shares` is what the container weighs beside its siblings and its parent's own threads (a
 //! thread at nice 0 weighs 1024), `cpu.idle` makes it give way to all of them; `cpu.cfs_quota_us` is what all its tasks
 //! may run in each `cpu.cfs_period_us`, and up to `cpu.cfs_burst_us` of what was left before; `cpu.stat` counts what
-//! the quota did. In the container dialect `cpu.shares` is a line of [`resgroups`](crate::resgroups): `min_shares` is a
+//! the quota did. In the container dialect `cpu.shares` is a line of [`resgroups`]: `min_shares` is a
 //! guaranteed part of what the parent gets, `max_shares` a cap; `cpu.stats` shows use and throttling.
 //! Rule: interfaces.md, section 15.
 //!

@@ -145,7 +145,7 @@ impl Caller<'_> {
         Ok(Location { mount: directory.mount.clone(), inode })
     }
 
-    /// `linkat(2)`. `EXDEV`, `EPERM` for a directory and for what [`permission::check_link`] refuses, `EEXIST`.
+    /// `linkat(2)`. `EXDEV`, `EPERM` for a directory and for what its owner alone may link, `EEXIST`.
     pub fn link(
         &self,
         start: Start<'_>,

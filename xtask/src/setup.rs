@@ -12,6 +12,9 @@ use crate::progress;
 use crate::shape::Firmware;
 use crate::toolchain::{KERNEL_TARGET, Part, Toolchain, USER_TARGET};
 
+/// Where apt keeps its package lists.
+const PACKAGE_LISTS: &str = "/var/lib/apt/lists";
+
 /// What building the kernel, its images and its programs needs.
 const FOR_BUILDING: &[Part] = &[
     Part::Component("rust-src"),
@@ -91,6 +94,27 @@ pub fn for_booting(firmware: Firmware) -> Result<()> {
     if packages.is_empty() { Ok(()) } else { install(&packages) }
 }
 
+/// apt's package lists, where there are none: on a machine that was just set up, apt knows no package.
+pub fn for_asking_apt() -> Result<()> {
+    let lists = std::fs::read_dir(PACKAGE_LISTS).into_iter().flatten().flatten();
+    if lists.into_iter().any(|list| list.file_name().to_string_lossy().contains("_Packages")) {
+        return Ok(());
+    }
+    let Some(with_sudo) = as_root() else {
+        bail!("apt has no package lists. Run `apt-get update` as root, then the same command again")
+    };
+    progress::say("apt has no package lists; running `apt-get update`");
+    apt("Fetching the package lists", &[with_sudo, &["apt-get", "update"]].concat())
+}
+
+/// What comes before a command that root must run; nothing to be done without sudo.
+fn as_root() -> Option<&'static [&'static str]> {
+    if rustix::process::geteuid().is_root() {
+        return Some(&[]);
+    }
+    find_program("sudo").map(|_| ["sudo"].as_slice())
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     let wanted = packages.join(" and ");
     if find_program("apt-get").is_none() {
@@ -99,14 +123,12 @@ fn install(packages: &[&str]) -> Result<()> {
                then run the same command again"
         );
     }
-    let root = rustix::process::geteuid().is_root();
-    if !root && find_program("sudo").is_none() {
+    let Some(with_sudo) = as_root() else {
         bail!(
             "{wanted} must be installed. Run `apt-get install {}` as root, then the same command again",
             packages.join(" ")
         );
-    }
-    let with_sudo: &[&str] = if root { &[] } else { &["sudo"] };
+    };
     let update = [with_sudo, &["apt-get", "update"]].concat();
     let install = [with_sudo, &["apt-get", "install", "--yes", "--no-install-recommends"], packages].concat();
     progress::say(&format!("{wanted} must be installed; running `{}`", install.join(" ")));

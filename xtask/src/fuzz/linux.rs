@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::make_folder;
 use crate::progress;
-use crate::setup::find_program;
+use crate::setup::{self, find_program};
 use crate::workspace;
 
 /// The package that names the newest kernel of the release.
@@ -28,6 +28,7 @@ pub fn kernel() -> Result<PathBuf> {
     for program in ["apt-get", "apt-cache", "dpkg-deb"] {
         ensure!(find_program(program).is_some(), "{program} is not here to fetch and unpack Debian's Linux");
     }
+    setup::for_asking_apt()?;
     make_folder(&folder)?;
     let package = package()?;
     let mut fetch = Command::new("apt-get");

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::progress;
-use crate::setup::find_program;
+use crate::setup::{self, find_program};
 
 /// The machine that Menagerie runs on, whatever the one is that builds it.
 const ARCHITECTURE: &str = "amd64";
@@ -28,6 +28,7 @@ pub fn resolve(folder: &Path, packages: &[String]) -> Result<Vec<String>> {
             "there is no {program} here to get Debian's packages: this needs Debian 12 or 13, or a container of it"
         );
     }
+    setup::for_asking_apt()?;
     // Of archives that are there already apt would not speak, so it is shown a cache that stays empty.
     let mut apt = apt(folder, &folder.join("apt/empty"))?;
     apt.args(["--print-uris", "install"]).args(packages);

@@ -373,9 +373,7 @@ impl Task {
 
     /// Wishes the task frozen: it stays at its next interruptible sleep or at the edge of user mode, if not where it is.
     pub fn freeze(&self) -> Freezing {
-        // Before the wish, which may bring it out of user mode.
-        self.note_attention();
-        self.schedulable().map_or(Freezing::Soon, |task| sched::freeze(&task))
+        self.schedulable().map_or(Freezing::Soon, |task| sched::freeze(&task, || self.note_attention()))
     }
 
     /// The running task stays here until it is thawed, unless it is to end.

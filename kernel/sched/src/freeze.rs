@@ -60,15 +60,17 @@ impl Entity {
     }
 }
 
-/// Wishes the task frozen. It must look for work before user mode next (the caller has seen to that); if it is there, it
-/// is brought out.
-pub fn freeze(task: &TaskRef) -> Freezing {
+/// Wishes the task frozen. `have_look` makes it look for work before it next goes to user mode; it is called when the wish
+/// can be seen, with the task's state locked. Then the task, if it is in user mode, is brought out.
+pub fn freeze(task: &TaskRef, have_look: impl FnOnce()) -> Freezing {
     let entity = task.entity();
     let state = entity.lock();
     let before = entity.freeze.fetch_or(WANTED, SeqCst);
     if before & WANTED != 0 {
         return Freezing::Before;
     }
+    // A look that came before the wish would find nothing, and there would be no other.
+    have_look();
     if before & EXEMPT != 0 {
         return Freezing::Soon;
     }
@@ -162,5 +164,53 @@ pub fn stay_if_wanted(task: &TaskRef) {
             }
             cpu::reschedule(Reason::Blocks);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Nice, Schedulable};
+    use alloc::sync::Arc;
+    use base::{CpuId, CpuSet};
+    use core::cell::Cell;
+
+    struct Sleeper(Entity);
+
+    impl Schedulable for Sleeper {
+        fn entity(&self) -> &Entity {
+            &self.0
+        }
+
+        fn charge_time(&self, _: CpuId, _: u64, _: u64) {}
+    }
+
+    fn task() -> TaskRef {
+        let entity = Entity::new(|| unreachable!("it is never started"), CpuSet::only(machine::cpu::current()), Nice::default());
+        Arc::new(Sleeper(entity.unwrap()))
+    }
+
+    #[test]
+    fn a_task_that_looks_because_of_a_wish_finds_it() {
+        let task = task();
+        let looks = Cell::new(0);
+        let look = || {
+            assert!(task.entity().should_freeze());
+            looks.set(looks.get() + 1);
+        };
+        assert_eq!(freeze(&task, look), Freezing::Soon);
+        assert_eq!((looks.get(), progress(&task)), (1, Some(false)));
+        assert_eq!(freeze(&task, || unreachable!("wished before")), Freezing::Before);
+        assert_eq!(thaw(&task), Some(false));
+        assert_eq!((freeze(&task, look), looks.get()), (Freezing::Soon, 2));
+    }
+
+    #[test]
+    fn a_task_that_is_to_end_cannot_be_frozen() {
+        let task = task();
+        exempt(&task);
+        assert_eq!(freeze(&task, || ()), Freezing::Soon);
+        assert!(!task.entity().should_freeze());
+        assert!(!mark_frozen(&task));
     }
 }

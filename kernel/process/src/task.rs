@@ -357,9 +357,9 @@ impl Task {
 
     /// Makes the task look for work before it next goes back to user mode, and ends an interruptible sleep.
     pub fn call_attention(&self) {
-        self.attention.store(true, SeqCst);
-        if let Some(task) = self.schedulable() {
-            sched::interrupt(&task);
+        match self.schedulable() {
+            Some(task) => sched::interrupt(&task, || self.note_attention()),
+            None => self.note_attention(),
         }
     }
 

@@ -186,7 +186,8 @@ mod tests {
     }
 
     fn task() -> TaskRef {
-        let entity = Entity::new(|| unreachable!("it is never started"), CpuSet::only(machine::cpu::current()), Nice::default());
+        let entity =
+            Entity::new(|| unreachable!("it is never started"), CpuSet::only(machine::cpu::current()), Nice::default());
         Arc::new(Sleeper(entity.unwrap()))
     }
 

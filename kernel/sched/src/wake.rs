@@ -101,9 +101,12 @@ pub(crate) fn wake(task: &TaskRef) -> Woken {
 }
 
 /// Marks the task as interrupted and wakes it if it sleeps interruptibly; from then on such sleeps end at once, until
-/// [`Entity::clear_interrupt`](crate::Entity::clear_interrupt). Signals do this. May be called from interrupts.
-pub fn interrupt(task: &TaskRef) {
+/// [`Entity::clear_interrupt`](crate::Entity::clear_interrupt). Signals do this. `have_look` makes the task look for work
+/// before it next goes to user mode. May be called from interrupts.
+pub fn interrupt(task: &TaskRef, have_look: impl FnOnce()) {
     task.entity().mark_interrupted();
+    // A look takes the mark back: one that came before it would leave the mark behind, to end a later sleep for nothing.
+    have_look();
     if wake_if(task, |activity| activity == Activity::Sleeping) != Woken::Yes {
         // If it is in user mode on another CPU, this brings it out.
         let number = task.entity().cpu();

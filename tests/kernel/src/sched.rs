@@ -444,7 +444,7 @@ fn a_wait_ends_when_interrupted() {
     };
     sleep(2_000_000);
     assert_eq!(ended.load(SeqCst), 0);
-    sched::interrupt(&sleeper.reference());
+    sched::interrupt(&sleeper.reference(), || ());
     sleeper.join();
     assert_eq!(ended.load(SeqCst), 1);
 }

@@ -23,7 +23,7 @@ use machine::{
 };
 use memory::{Movable, payer::PAYERS, placement};
 use process::{
-    AllowedNodes, POPULATION, Population, RECLAIMS, SYSTEM_CALLS, Task, TaskPayers, TaskPlacement,
+    AllowedNodes, KERNEL_LOG, POPULATION, Population, RECLAIMS, SYSTEM_CALLS, Task, TaskPayers, TaskPlacement,
     faults::UserCopies,
     scheduling::{CONFINEMENT, Confinement},
 };
@@ -46,6 +46,10 @@ impl Handlers for Interrupts {
 
     fn reschedule(&self) {
         sched::on_reschedule();
+    }
+
+    fn log_grown(&self) {
+        KERNEL_LOG.tell_readers();
     }
 
     fn console_input(&self, port: u8, bytes: &[u8]) {

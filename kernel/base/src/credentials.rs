@@ -29,6 +29,7 @@ bitflags! {
         #[allow(missing_docs)] const SYS_TTY_CONFIG = 1 << 26;
         #[allow(missing_docs)] const MKNOD = 1 << 27;
         #[allow(missing_docs)] const SETFCAP = 1 << 31;
+        #[allow(missing_docs)] const SYSLOG = 1 << 34;
         const _ = (1 << 41) - 1;
     }
 }

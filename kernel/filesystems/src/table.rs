@@ -35,12 +35,17 @@ pub type Follow<S> = fn(&S) -> Result<Link, Errno>;
 /// Writes the text of a link.
 pub type LinkText<S> = fn(&S) -> Result<Vec<u8>, Errno>;
 
+/// Opens a file that is not one text.
+pub type OpenFileOf = fn(&OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno>;
+
 /// What a name in a table stands for.
 pub enum What<S: 'static> {
     /// A file to read.
     Text(Show<S>),
     /// A file to read and write.
     Setting(Show<S>, Store<S>),
+    /// A file that is not one text.
+    Opened(OpenFileOf),
     /// A symbolic link.
     Link(Follow<S>, LinkText<S>),
     /// A directory of the same subject.
@@ -78,6 +83,11 @@ impl<S> Line<S> {
         Self { name, mode: 0o200, what: What::Setting(|_, _| Err(Errno::EIO), store) }
     }
 
+    /// What the owner may read, and is not one text.
+    pub const fn opened(name: &'static str, open: OpenFileOf) -> Self {
+        Self { name, mode: 0o400, what: What::Opened(open) }
+    }
+
     /// A symbolic link.
     pub const fn link(name: &'static str, follow: Follow<S>, text: LinkText<S>) -> Self {
         Self { name, mode: 0o777, what: What::Link(follow, text) }
@@ -90,7 +100,7 @@ impl<S> Line<S> {
 
     fn kind(&self) -> FileKind {
         match self.what {
-            What::Text(_) | What::Setting(..) => FileKind::Regular,
+            What::Text(_) | What::Setting(..) | What::Opened(_) => FileKind::Regular,
             What::Link(..) => FileKind::Symlink,
             What::Directory(_) => FileKind::Directory,
         }
@@ -293,8 +303,11 @@ impl<S: Subject> Inode for FileInode<S> {
         }
     }
 
-    fn open(self: Arc<Self>, _request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
-        Ok(Arc::new(TextFile::new(Box::new(Open(self)))))
+    fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+        match self.line.what {
+            What::Opened(open) => open(request),
+            _ => Ok(Arc::new(TextFile::new(Box::new(Open(self))))),
+        }
     }
 
     fn truncate(&self, _size: u64) -> Result<(), Errno> {

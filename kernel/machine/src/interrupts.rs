@@ -12,6 +12,8 @@ pub trait Handlers: Sync {
     fn timer(&self);
     /// Another CPU called [`crate::ipi::reschedule`] for this one.
     fn reschedule(&self);
+    /// The kernel log has grown since the last call, on this CPU.
+    fn log_grown(&self);
     /// Bytes arrived on serial port `port` (0 is COM1).
     fn console_input(&self, port: u8, bytes: &[u8]);
 }

@@ -230,6 +230,6 @@ pub(crate) fn released(leader: Option<Arc<Task>>) {
 fn last_of_init(task: &Arc<Task>) {
     let process = task.process();
     let end = process.state().exit.or(task.leaving()).unwrap_or(End::Exited(0));
-    machine::log!("process: pid 1 ended ({end}); powering off");
+    machine::log_urgent!("process: pid 1 ended ({end}); powering off");
     crate::power::off()
 }

@@ -34,6 +34,7 @@ pub mod faults;
 pub mod futex;
 pub mod futex_calls;
 pub mod identity;
+pub mod kernel_log;
 pub mod limits;
 mod names;
 pub mod oom;
@@ -61,6 +62,7 @@ mod view;
 pub mod wait;
 
 pub use completion::Completion;
+pub use kernel_log::KERNEL_LOG;
 pub use limits::{Limit, Limits, Resource};
 pub use names::{MACHINE, Names, RELEASE, SYSTEM, VERSION};
 pub use payers::TaskPayers;

@@ -14,7 +14,7 @@ pub fn set_exit_status(status: u8) {
 pub fn off() -> ! {
     let status = EXIT_STATUS.load(Relaxed);
     if status >= 0 {
-        machine::log!("menagerie: exit status {status}");
+        machine::log_urgent!("menagerie: exit status {status}");
     }
     machine::power::off()
 }

@@ -7,6 +7,7 @@ use crate::{
 };
 use base::{Capabilities, Errno};
 use machine::user_memory;
+use process::{KERNEL_LOG, kernel_log::LogUse};
 
 /// `uname(2)`.
 pub fn uname(call: &Call<'_>, out: UserPtr<SystemName>) -> Result<usize, Errno> {
@@ -101,6 +102,50 @@ pub fn getrandom(_call: &Call<'_>, out: UserPtr<u8>, length: usize, flags: u32) 
     if done == 0 && length != 0 { Err(Errno::EFAULT) } else { Ok(done) }
 }
 
+/// `syslog(2)`. `EPERM` the caller may not; `EINVAL` no such action, no buffer, a negative length, a level other than 1
+/// to 8; `EFAULT`; `EINTR`.
+pub fn syslog(call: &Call<'_>, action: i32, buffer: UserPtr<u8>, length: i32) -> Result<usize, Errno> {
+    const CLOSE: i32 = 0;
+    const OPEN: i32 = 1;
+    const READ: i32 = 2;
+    const READ_ALL: i32 = 3;
+    const READ_CLEAR: i32 = 4;
+    const CLEAR: i32 = 5;
+    const CONSOLE_OFF: i32 = 6;
+    const CONSOLE_ON: i32 = 7;
+    const CONSOLE_LEVEL: i32 = 8;
+    const SIZE_UNREAD: i32 = 9;
+    const SIZE_BUFFER: i32 = 10;
+    let wanted = if matches!(action, READ_ALL | SIZE_BUFFER) { LogUse::Look } else { LogUse::Change };
+    KERNEL_LOG.check(wanted, &call.task.credentials())?;
+    match action {
+        CLOSE | OPEN => {}
+        READ | READ_ALL | READ_CLEAR => {
+            let room = usize::try_from(length).map_err(|_| Errno::EINVAL)?;
+            if buffer.is_null() {
+                return Err(Errno::EINVAL);
+            }
+            if room == 0 {
+                return Ok(0);
+            }
+            crate::transfer::check_range(buffer.address(), room)?;
+            let put = &mut |before: usize, text: &[u8]| user_memory::write(buffer.address() + before as u64, text);
+            return match action {
+                READ => KERNEL_LOG.consume(room, put),
+                _ => KERNEL_LOG.read_all(room, action == READ_CLEAR, put),
+            };
+        }
+        CLEAR => KERNEL_LOG.clear(),
+        CONSOLE_OFF => KERNEL_LOG.console_off(),
+        CONSOLE_ON => KERNEL_LOG.console_on(),
+        CONSOLE_LEVEL => KERNEL_LOG.set_console_level(length)?,
+        SIZE_UNREAD => return Ok(KERNEL_LOG.unread_bytes()),
+        SIZE_BUFFER => return Ok(machine::log::CAPACITY),
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
 /// `reboot(2)`. `EPERM` without CAP_SYS_BOOT, `EINVAL` bad magic numbers or an unknown command.
 pub fn reboot(call: &Call<'_>, magic: u32, magic2: u32, command: u32) -> Result<usize, Errno> {
     const MAGIC: u32 = 0xfee1_dead;
@@ -118,11 +163,11 @@ pub fn reboot(call: &Call<'_>, magic: u32, magic2: u32, command: u32) -> Result<
     }
     match command {
         RESTART => {
-            machine::log!("reboot: Restarting system");
+            machine::log_urgent!("reboot: Restarting system");
             machine::power::reset()
         }
         HALT => {
-            machine::log!("reboot: System halted");
+            machine::log_urgent!("reboot: System halted");
             machine::power::halt_all()
         }
         POWER_OFF => process::power_off(),

@@ -139,6 +139,7 @@ system_calls! {
     99 => system::sysinfo(out);
     100 => processes::times(out);
     102 => identity::getuid();
+    103 => system::syslog(action, buffer, length);
     104 => identity::getgid();
     105 => identity::setuid(uid);
     106 => identity::setgid(gid);

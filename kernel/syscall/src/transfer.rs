@@ -66,7 +66,7 @@ impl Position {
 }
 
 /// Refuses a range that reaches beyond user space, before anything is taken from a file for it.
-fn check_range(address: u64, length: usize) -> Result<(), Errno> {
+pub(crate) fn check_range(address: u64, length: usize) -> Result<(), Errno> {
     match address.checked_add(length as u64) {
         Some(end) if end <= USER_END => Ok(()),
         _ => Err(Errno::EFAULT),

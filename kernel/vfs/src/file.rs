@@ -52,6 +52,11 @@ pub trait FileOps: Any + Send + Sync {
         false
     }
 
+    /// Whether it keeps a place of its own and ignores the position: its reads, writes and seeks don't take turns.
+    fn keeps_place(&self) -> bool {
+        false
+    }
+
     /// Moves the position and returns it. The default knows the start, the current position, and the end by
     /// [`FileOps::size`]. `EINVAL` a negative result, `ENXIO` data or hole beyond the end.
     fn seek(&self, target: SeekFrom, position: &mut u64) -> Result<u64, Errno> {

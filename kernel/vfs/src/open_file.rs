@@ -57,6 +57,8 @@ pub struct OpenFile {
     credentials: Arc<Credentials>,
     flags: AtomicU32,
     stream: bool,
+    /// Has no use for `position`.
+    unpositioned: bool,
     position: Mutex<u64>,
     /// Given back at the last close, to who opened it.
     _charge: Option<Charge>,
@@ -75,6 +77,7 @@ impl OpenFile {
             location,
             name,
             stream: operations.is_stream(),
+            unpositioned: operations.is_stream() || operations.keeps_place(),
             operations,
             credentials,
             flags: AtomicU32::new(flags.bits()),
@@ -122,7 +125,7 @@ impl OpenFile {
         if !flags.reads() {
             return Err(Errno::EBADF);
         }
-        if self.stream {
+        if self.unpositioned {
             return self.operations.read(buffer, &mut 0, flags);
         }
         let count = self.operations.read(buffer, &mut self.position.lock(), flags)?;
@@ -177,7 +180,7 @@ impl OpenFile {
         if !flags.writes() {
             return Err(Errno::EBADF);
         }
-        if self.stream {
+        if self.unpositioned {
             return self.operations.write(buffer, &mut 0, flags);
         }
         let written = self.operations.write(buffer, &mut self.position.lock(), flags)?;
@@ -226,6 +229,9 @@ impl OpenFile {
         }
         if self.stream {
             return Err(Errno::ESPIPE);
+        }
+        if self.unpositioned {
+            return self.operations.seek(target, &mut 0);
         }
         self.operations.seek(target, &mut self.position.lock())
     }

@@ -8,6 +8,7 @@ mod audit;
 mod born;
 mod faults;
 mod hog;
+mod kernel_log;
 mod pointers;
 mod process_files;
 mod shares;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 const HELP: &str = "usage: probe COMMAND
   pointers          bad addresses in every system call that takes one
   pidfd             files that stand for processes, in every way they are used
+  log               the kernel log by all its doors
   xattr PATH ERRNO  extended attributes of PATH; those of users must give ERRNO
   fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical,
                     breakpoint, kernel
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let fine = match words[..] {
         ["pointers"] => pointers::run(),
         ["pidfd"] => process_files::run(),
+        ["log"] => kernel_log::run(),
         ["xattr", path, errno] => errno.parse().is_ok_and(|errno| attributes::run(path, errno)),
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),

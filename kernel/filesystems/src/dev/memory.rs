@@ -1,6 +1,7 @@
-//! The memory devices, major 1: null, zero, full, random, urandom, kmsg.
+//! The memory devices, major 1: null, zero, full, random, urandom, and kmsg, which `log` has.
 
-use alloc::{string::String, sync::Arc};
+use super::log::LogFile;
+use alloc::sync::Arc;
 use base::Errno;
 use vfs::{
     DeviceDriver, DeviceNumber, FileOps, Inode, MappedPages, OpenFlags, OpenRequest, PollEvents, PollTable, SeekFrom,
@@ -9,25 +10,18 @@ use vfs::{
 /// Major number of the memory devices.
 pub const MEMORY_MAJOR: u32 = 1;
 
-/// The driver of the memory devices. What it opens has no state, so every opening shares it.
+/// The driver of the memory devices. What it opens has no state, but for kmsg, so every opening shares it.
 pub struct MemoryDevices {
     null: Arc<Null>,
     zero: Arc<Zero>,
     full: Arc<Full>,
     random: Arc<Random>,
-    log: Arc<Log>,
 }
 
 impl MemoryDevices {
     /// The driver.
     pub fn new() -> Self {
-        Self {
-            null: Arc::new(Null),
-            zero: Arc::new(Zero),
-            full: Arc::new(Full),
-            random: Arc::new(Random),
-            log: Arc::new(Log),
-        }
+        Self { null: Arc::new(Null), zero: Arc::new(Zero), full: Arc::new(Full), random: Arc::new(Random) }
     }
 }
 
@@ -42,14 +36,14 @@ impl DeviceDriver for MemoryDevices {
         &self,
         number: DeviceNumber,
         _inode: &Arc<dyn Inode>,
-        _request: &OpenRequest<'_>,
+        request: &OpenRequest<'_>,
     ) -> Result<Arc<dyn FileOps>, Errno> {
         Ok(match number.minor {
             3 => self.null.clone(),
             5 => self.zero.clone(),
             7 => self.full.clone(),
             8 | 9 => self.random.clone(),
-            11 => self.log.clone(),
+            11 => Arc::new(LogFile::open(request)?),
             _ => return Err(Errno::ENXIO),
         })
     }
@@ -141,33 +135,6 @@ impl FileOps for Random {
 
     fn can_poll(&self) -> bool {
         true
-    }
-}
-
-/// `kmsg`: each write is a line of the kernel log. It can't be read: the log goes to a serial line and is not kept.
-struct Log;
-
-/// The longest line that is taken.
-const LONGEST_LINE: usize = 992;
-
-impl FileOps for Log {
-    fn write(&self, buffer: &[u8], _position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
-        self.admit_write(buffer.len())?;
-        let text = String::from_utf8_lossy(buffer);
-        // A number in angle brackets in front is a priority, which this log has none of.
-        let line = text.strip_prefix('<').and_then(|rest| rest.split_once('>')).map_or(&*text, |(_, line)| line);
-        for line in line.trim_end().lines() {
-            machine::log!("{line}");
-        }
-        Ok(buffer.len())
-    }
-
-    fn admit_write(&self, length: usize) -> Result<(), Errno> {
-        if length > LONGEST_LINE { Err(Errno::EINVAL) } else { Ok(()) }
-    }
-
-    fn seek(&self, _target: SeekFrom, position: &mut u64) -> Result<u64, Errno> {
-        seek_nowhere(position)
     }
 }
 

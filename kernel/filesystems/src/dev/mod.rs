@@ -2,6 +2,7 @@
 //! of the memory devices.
 
 mod exit;
+mod log;
 mod memory;
 
 pub use exit::{ExitDriver, MISC_MAJOR};

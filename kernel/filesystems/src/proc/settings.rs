@@ -5,7 +5,7 @@ use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Capabilities, Errno, number};
 use core::fmt::Write;
-use process::{RELEASE, SYSTEM, VERSION};
+use process::{KERNEL_LOG, RELEASE, SYSTEM, VERSION};
 
 /// /proc/sys.
 pub(super) static SYS: Directory<System> =
@@ -14,12 +14,18 @@ pub(super) static SYS: Directory<System> =
 static KERNEL: Directory<System> = Directory {
     id: 2,
     lines: &[
+        Line::setting(
+            "dmesg_restrict",
+            |_, out| written(writeln!(out, "{}", u8::from(KERNEL_LOG.restricted()))),
+            store_restriction,
+        ),
         Line::setting("domainname", |_, out| name(out, &population()?.names().domain()), store_domain),
         Line::setting("hostname", |_, out| name(out, &population()?.names().host()), store_host),
         Line::text("ngroups_max", |_, out| written(writeln!(out, "{}", process::identity::MAX_GROUPS))),
         Line::text("osrelease", |_, out| written(writeln!(out, "{RELEASE}"))),
         Line::text("ostype", |_, out| written(writeln!(out, "{SYSTEM}"))),
         Line::setting("pid_max", |_, out| written(writeln!(out, "{}", population()?.largest_pid() + 1)), store_pid_max),
+        Line::setting("printk", log_levels, store_log_levels),
         Line::text("threads-max", |_, out| written(writeln!(out, "{}", population()?.most_tasks()))),
         Line::text("version", |_, out| written(writeln!(out, "{VERSION}"))),
     ],
@@ -61,6 +67,33 @@ pub(super) fn sysrq(_: &System, text: &[u8]) -> Result<(), Errno> {
         Some(b'o') => process::power_off(),
         _ => machine::log!("sysrq: HELP : reboot(b) crash(c) poweroff(o)"),
     }
+    Ok(())
+}
+
+fn log_levels(_: &System, out: &mut String) -> Result<(), Errno> {
+    let [console, message, least, boot] = KERNEL_LOG.levels();
+    written(writeln!(out, "{console}\t{message}\t{least}\t{boot}"))
+}
+
+/// Up to four numbers; those that are not given stay.
+fn store_log_levels(_: &System, text: &[u8]) -> Result<(), Errno> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
+    let mut levels = KERNEL_LOG.levels();
+    for (level, word) in levels.iter_mut().zip(text.split_ascii_whitespace()) {
+        *level = i32::try_from(number::parse_signed(word)?).map_err(|_| Errno::EINVAL)?;
+    }
+    KERNEL_LOG.set_levels(levels);
+    Ok(())
+}
+
+fn store_restriction(_: &System, text: &[u8]) -> Result<(), Errno> {
+    check(Capabilities::SYS_ADMIN)?;
+    let value = number::parse_signed(core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?)?;
+    KERNEL_LOG.set_restricted(match value {
+        0 => false,
+        1 => true,
+        _ => return Err(Errno::EINVAL),
+    });
     Ok(())
 }
 

@@ -26,6 +26,7 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::text("containers", |_, out| append(out, &population()?.framework().proc_containers())),
         Line::text("cpuinfo", cpuinfo),
         Line::text("filesystems", |_, out| append(out, &own_context()?.namespace().registry().list())),
+        Line::opened("kmsg", super::log::open),
         Line::text("loadavg", loadavg),
         Line::text("meminfo", meminfo),
         Line::text("schedstat", schedstat),

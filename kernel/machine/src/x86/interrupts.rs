@@ -17,6 +17,8 @@ pub(super) mod vector {
     pub const OLD_CONTROLLERS_LAST: u8 = OLD_CONTROLLERS + 15;
     /// The local APIC's timer.
     pub const TIMER: u8 = 0xec;
+    /// The kernel log has grown on this CPU.
+    pub const LOG: u8 = 0xf6;
     /// Another CPU wants this one to look at its run queue.
     pub const RESCHEDULE: u8 = 0xfb;
     /// Another CPU wants a function called.
@@ -90,6 +92,11 @@ pub(super) fn serve(number: u8) {
         vector::RESCHEDULE => {
             if let Some(handlers) = HANDLERS.get() {
                 handlers.reschedule();
+            }
+        }
+        vector::LOG => {
+            if let Some(handlers) = HANDLERS.get() {
+                handlers.log_grown();
             }
         }
         vector::CALL => ipi::serve_calls(),

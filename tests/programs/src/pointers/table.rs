@@ -191,5 +191,6 @@ pub const CALLS: &[(&str, c_long, &[Argument])] = &[
     ("timerfd_settime old", SYS_timerfd_settime, &[T, N(0), G, P]),
     ("prlimit64 new", SYS_prlimit64, &[N(0), N(7), P, N(0)]),
     ("getcpu node", SYS_getcpu, &[N(0), P, N(0)]),
+    ("syslog", SYS_syslog, &[N(3), P, N(4096)]),
     ("gettimeofday zone", SYS_gettimeofday, &[N(0), P]),
 ];

@@ -2,7 +2,7 @@
 
 use crate::{
     arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, mounts, paths, polling,
-    processes, scheduling, shared_memory, signals, sockets, system, timers, transfer,
+    processes, scheduling, shared_memory, signals, sockets, system, timers, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -31,11 +31,12 @@ macro_rules! system_calls {
                     $(let $argument = registers.next();)*
                     $module::$call(call, $($argument),*)
                 })*
-                _ => Err(Errno::ENOSYS),
+                _ => Err(unknown::answer(call.task, number)),
             }
         }
 
         /// The name of a system call that this kernel has.
+        #[cfg(test)]
         pub fn name(number: u64) -> Option<&'static str> {
             match number {
                 $($number => Some(stringify!($call)),)*

@@ -159,6 +159,18 @@ pub fn run() -> bool {
     check("what is only written can't be read", hear(only_written, 10) == Err(EBADF));
     check("nor polled", events(only_written) == POLLERR);
 
+    check("a reader at the end again", seek(file, 0, SEEK_END) == Ok(0));
+    // SAFETY: no call has these numbers.
+    let unknown =
+        [5000, 5001, 5000, 5001, 5001].iter().all(|&number| unsafe { syscall(number) } < 0 && errno() == ENOSYS);
+    check("an unknown call fails", unknown);
+    let mut told = String::new();
+    while let Ok(line) = hear(file, 8192) {
+        told += line.split_once(';').map_or("", |(_, text)| text);
+    }
+    let once = |number| told.matches(&format!("makes call {number}, which there is not\n")).count() == 1;
+    check("and is told once for each number", once(5000) && once(5001));
+
     let look = || syslog(SIZE_BUFFER, null_mut(), 0).map(drop);
     let open = || open_log(c"/dev/kmsg", O_RDONLY).map(drop);
     check("a user may look", as_user(look) == 0 && as_user(open) == 0);

@@ -29,6 +29,12 @@ pub const TESTS: &[KernelTest] = &[
     KernelTest::new("memory::the_heap_gives_frames_back", the_heap_gives_frames_back),
     KernelTest::new("memory::a_program_cannot_take_the_last_frames", a_program_cannot_take_the_last_frames),
     KernelTest::on("memory::another_cpu_forgets_what_is_unmapped", 2, 1, another_cpu_forgets_what_is_unmapped),
+    KernelTest::on(
+        "memory::another_cpu_no_longer_stores_into_what_a_child_has",
+        2,
+        1,
+        another_cpu_no_longer_stores_into_what_a_child_has,
+    ),
     KernelTest::on("memory::all_cpus_allocate_at_once", 2, 1, all_cpus_allocate_at_once),
     KernelTest::on("memory::pages_come_from_the_nodes_that_are_allowed", 1, 2, pages_come_from_allowed_nodes),
 ];
@@ -132,6 +138,9 @@ fn stores_of_parent_and_child_stay_apart() {
     let _active = Active::new(&parent);
     assert_eq!(run(&parent, CODE, 4, 4), Ok(3));
     assert_eq!(frames::total().free, before);
+    // A child that stored nothing gives back the page table that both had: one fault is enough.
+    parent.fork().expect("memory for a child").clear();
+    assert_eq!(run(&parent, CODE, 5, 4), Ok(1));
 }
 
 fn data_does_not_run_and_code_is_not_written() {
@@ -308,6 +317,30 @@ fn another_cpu_forgets_what_is_unmapped() {
     assert_eq!(there(DATA), 0);
     space.clear();
     ipi::call(&other, &|| assert_eq!(user_memory::load_u32(DATA), Err(Errno::EFAULT)));
+}
+
+fn another_cpu_no_longer_stores_into_what_a_child_has() {
+    let parent = space(STORE);
+    let request = MapRequest { populate: true, ..fixed(DATA, 2, RW) };
+    parent.map(request, &Limits::NONE).expect("the data is mapped");
+    let other = CpuSet::only(others().lowest().expect("there are two CPUs"));
+    let store_there = |value: u32| {
+        let stored = AtomicU64::new(0);
+        ipi::call(&other, &|| {
+            parent.activate();
+            stored.store(u64::from(user_memory::fetch_update_u32(DATA, |_| value).is_ok()), Relaxed);
+        });
+        stored.load(Relaxed) == 1
+    };
+    assert!(store_there(1));
+    let child = parent.fork().expect("memory for a child");
+    // Its TLB knew that it may; faults can't be resolved in an interrupt, so it may not.
+    assert!(!store_there(2), "the other CPU remembers that it may store");
+    assert_eq!((word(&parent, DATA), word(&child, DATA)), (1, 1));
+    parent.write(DATA, &3u32.to_ne_bytes()).expect("the parent gets a page of its own");
+    assert!(store_there(4));
+    assert_eq!((word(&parent, DATA), word(&child, DATA)), (4, 1));
+    ipi::call(&other, &paging::deactivate);
 }
 
 fn all_cpus_allocate_at_once() {

@@ -115,10 +115,11 @@ impl Block {
         ManuallyDrop::new(self).first
     }
 
-    /// A number of this frame's own, for as long as the block (of one frame) stays as it is or is given up for its
-    /// number: page tables count their entries in it.
-    pub(crate) fn counter(number: FrameNumber) -> &'static AtomicU32 {
-        &number.entry().next
+    /// Numbers of this frame's own, for as long as the block (of one frame) is given up for its number: page tables
+    /// count in them. The third must be 0 again before the block is taken back.
+    pub(crate) fn counters(number: FrameNumber) -> [&'static AtomicU32; 3] {
+        let entry = number.entry();
+        [&entry.next, &entry.previous, &entry.count]
     }
 }
 

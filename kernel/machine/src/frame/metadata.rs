@@ -62,7 +62,7 @@ impl FrameNumber {
 #[derive(Default)]
 #[repr(C, align(16))]
 pub(crate) struct Entry {
-    /// The number of [`super::Frame`]s; 0 in a block or a list.
+    /// The number of [`super::Frame`]s, or of those who refer to a page table; 0 in a block or a list.
     pub(super) count: AtomicU32,
     /// Bits 0 to 7: the node. Bit 8: [`SEALED`]. In the first frame of a block that is in a list, also bits 12 to
     /// 15: its order, and bits 16 to 31: the list's number.
@@ -70,7 +70,7 @@ pub(crate) struct Entry {
     /// In a list or stack: the next one's number, or 0. In a page table: the number of entries in use. While there
     /// are [`super::Frame`]s: the note that was left with it.
     pub(super) next: AtomicU32,
-    /// In a list: the number of the one before, or 0.
+    /// In a list: the number of the one before, or 0. In a page table: its pages by kind.
     pub(super) previous: AtomicU32,
 }
 

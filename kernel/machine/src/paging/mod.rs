@@ -1,7 +1,8 @@
 //! User page tables: the lower half of one address space. The upper half is the kernel's and shared by all.
 //!
 //! An entry owns one reference to its frame. Changes are made through an [`Editor`], of which there is one at a
-//! time for each [`PageTables`]; it keeps the frames that it unmaps until no CPU can reach them through its TLB.
+//! time for each [`PageTables`]; it keeps the frames that it unmaps until no CPU can reach them through its TLB. A
+//! forked child has whole leaf tables together with its parent until either changes something in them (`sharing.rs`).
 //!
 //! The tables have the hardware's form on the host too, so that host tests run this very code; what differs (the
 //! root register, TLBs) is in `x86/paging.rs` and `host/paging.rs`.
@@ -9,9 +10,11 @@
 //! Errors: everything that needs a table page can fail with `ENOMEM`.
 
 mod editor;
+mod sharing;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use editor::{Choice, Editor, Mapping};
 
@@ -27,6 +30,7 @@ use base::{
 };
 use bitflags::bitflags;
 use core::fmt;
+use core::ops::AddAssign;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use table::Table;
 
@@ -72,13 +76,18 @@ pub struct PageCounts {
 }
 
 impl PageCounts {
-    fn add(&mut self, kind: PageKind) {
-        match kind {
-            PageKind::Anonymous => self.anonymous += 1,
-            PageKind::File => self.file += 1,
-            PageKind::Shared => self.shared += 1,
-            PageKind::Zero => {}
-        }
+    /// The counts that a sum of up to 512 weights of entries stands for.
+    fn of(weights: u32) -> Self {
+        let count = |kind: PageKind| u64::from(weights >> (10 * kind as u32) & 1023);
+        Self { anonymous: count(PageKind::Anonymous), file: count(PageKind::File), shared: count(PageKind::Shared) }
+    }
+}
+
+impl AddAssign for PageCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.anonymous += other.anonymous;
+        self.file += other.file;
+        self.shared += other.shared;
     }
 }
 
@@ -200,7 +209,7 @@ impl PageTables {
 
 impl Drop for PageTables {
     fn drop(&mut self) {
-        self.edit().unmap(0..USER_END);
+        self.edit().clear();
         // SAFETY: no CPU uses the tables, since each that does has a reference; they are empty, so only the root is
         // left, and this value ends.
         drop(unsafe { self.root.into_block() });

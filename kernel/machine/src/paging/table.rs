@@ -3,7 +3,7 @@
 use super::{PageKind, Permissions};
 use crate::frame::{Block, BorrowedFrame, Frame, FrameNumber};
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
 
 /// The level of the tables whose entries are pages.
 pub(super) const LEAF: u32 = 1;
@@ -25,7 +25,9 @@ pub(super) const fn index(address: u64, level: u32) -> usize {
 
 /// A page table, alive as long as an entry above it or the root field of a `PageTables` names it.
 ///
-/// Invariant: the frame was a [`Block`]'s and is a table's now; its counter is the number of entries in use.
+/// Invariant: the frame was a [`Block`]'s and is a table's now. Its counters are the number of entries in use, in a leaf
+/// table also that of the pages by kind ([`Entry::weight`]), and the number of those who name it: more than one can
+/// name a leaf table (`sharing.rs`).
 #[derive(Clone, Copy)]
 pub(super) struct Table(FrameNumber);
 
@@ -34,8 +36,11 @@ impl Table {
     pub(super) fn new(zeroed: Block) -> Self {
         assert!(zeroed.order() == 0, "a table has one frame");
         let number = zeroed.into_number();
-        Block::counter(number).store(0, Relaxed);
-        Self(number)
+        let table = Self(number);
+        table.used_counter().store(0, Relaxed);
+        table.kinds_counter().store(0, Relaxed);
+        table.owners_counter().store(1, Relaxed);
+        table
     }
 
     pub(super) fn frame(self) -> FrameNumber {
@@ -47,6 +52,7 @@ impl Table {
     /// # Safety
     /// No entry names the table any longer, and no CPU will walk it.
     pub(super) unsafe fn into_block(self) -> Block {
+        self.owners_counter().store(0, Relaxed);
         // SAFETY: by the invariant the frame was given up for its number; the caller ends its life as a table.
         unsafe { Block::new(self.0, 0) }
     }
@@ -107,21 +113,60 @@ impl Table {
         (entry.0 & Entry::PRESENT != 0).then(|| Table(unsafe { entry.number() }))
     }
 
-    /// The number of entries in use.
-    pub(super) fn used(&self) -> u32 {
-        Block::counter(self.0).load(Relaxed)
+    fn used_counter(self) -> &'static AtomicU32 {
+        Block::counters(self.0)[0]
     }
 
-    /// Counts entries that came into use. Under the lock of the tables, like all changes.
-    pub(super) fn add_used(&self, entries: u32) {
-        let counter = Block::counter(self.0);
-        counter.store(counter.load(Relaxed) + entries, Relaxed);
+    fn kinds_counter(self) -> &'static AtomicU32 {
+        Block::counters(self.0)[1]
+    }
+
+    fn owners_counter(self) -> &'static AtomicU32 {
+        Block::counters(self.0)[2]
+    }
+
+    /// The number of entries in use.
+    pub(super) fn used(self) -> u32 {
+        self.used_counter().load(Relaxed)
+    }
+
+    /// The sum of the weights of a leaf table's entries.
+    pub(super) fn weights(self) -> u32 {
+        self.kinds_counter().load(Relaxed)
+    }
+
+    /// Counts entries that came into use, and the sum of their weights. Under the lock of the tables, like all changes.
+    pub(super) fn add_used(self, entries: u32, weights: u32) {
+        let (used, kinds) = (self.used_counter(), self.kinds_counter());
+        used.store(used.load(Relaxed) + entries, Relaxed);
+        kinds.store(kinds.load(Relaxed) + weights, Relaxed);
     }
 
     /// Counts entries that went out of use.
-    pub(super) fn remove_used(&self, entries: u32) {
-        let counter = Block::counter(self.0);
-        counter.store(counter.load(Relaxed) - entries, Relaxed);
+    pub(super) fn remove_used(self, entries: u32, weights: u32) {
+        let (used, kinds) = (self.used_counter(), self.kinds_counter());
+        used.store(used.load(Relaxed) - entries, Relaxed);
+        kinds.store(kinds.load(Relaxed) - weights, Relaxed);
+    }
+
+    /// How many entries name the table. If it is one, nobody but who has the lock of that entry can make it more.
+    pub(super) fn owners(self) -> u32 {
+        // Acquire: what those did with the table who gave it up has happened before.
+        self.owners_counter().load(Acquire)
+    }
+
+    /// One entry more names the table, under the lock of another that does.
+    pub(super) fn add_owner(self) {
+        self.owners_counter().fetch_add(1, Relaxed);
+    }
+
+    /// One entry less names the table; `true`: it was the last.
+    pub(super) fn remove_owner(self) -> bool {
+        let last = self.owners_counter().fetch_sub(1, Release) == 1;
+        if last {
+            fence(Acquire);
+        }
+        last
     }
 }
 
@@ -148,17 +193,31 @@ impl Entry {
         Self(child.frame().address() | Self::PRESENT | Self::WRITE | Self::USER | Self::ACCESSED)
     }
 
+    /// The same table for somebody who has it not alone: nothing below can be stored to.
+    pub(super) fn shared_table(child: Table) -> Self {
+        Self(Self::table(child).0 & !Self::WRITE)
+    }
+
+    /// Whether an entry above a leaf table, which is in use, has it alone for certain.
+    pub(super) fn has_alone(self) -> bool {
+        self.0 & Self::WRITE != 0
+    }
+
+    /// The same entry as one that can't be stored through.
+    pub(super) fn without_write(self) -> Self {
+        Self(self.0 & !Self::WRITE)
+    }
+
     /// A leaf entry that takes over the reference. The accessed bit is set: whoever maps a page is about to use it.
     pub(super) fn page(frame: Frame, permissions: Permissions, kind: PageKind) -> Self {
         let kept = frame.into_number().address() | (kind as u64) << Self::KIND_SHIFT | Self::ACCESSED;
         Self(kept | Self::permission_bits(permissions))
     }
 
-    /// The same page as an entry of another address space, which takes over the reference, another one to its frame.
-    pub(super) fn for_other(self, reference: Frame, copy_on_write: bool) -> Self {
+    /// The same page for another table, which takes over the reference, another one to its frame; not to be stored to.
+    pub(super) fn for_other(self, reference: Frame) -> Self {
         let address = reference.into_number().address();
-        let lost = Self::ADDRESS | Self::DIRTY | if copy_on_write { Self::WRITE } else { 0 };
-        Self(self.0 & !lost | address | Self::ACCESSED)
+        Self(self.0 & !(Self::ADDRESS | Self::DIRTY | Self::WRITE) | address | Self::ACCESSED)
     }
 
     fn permission_bits(permissions: Permissions) -> u64 {
@@ -192,6 +251,12 @@ impl Entry {
             2 => PageKind::Shared,
             _ => PageKind::Zero,
         }
+    }
+
+    /// What a leaf entry adds to the sum of weights of its table: ten bits for each kind that is counted.
+    pub(super) fn weight(self) -> u32 {
+        const COUNTED: u32 = (1 << 30) - 1;
+        1 << (10 * (self.0 >> Self::KIND_SHIFT & 3)) & COUNTED
     }
 
     pub(super) fn is_empty(self) -> bool {

@@ -1,6 +1,6 @@
 //! Advice about ranges: `madvise(2)`, and `mincore(2)`.
 
-use super::{AddressSpace, FaultError, page_range};
+use super::{AddressSpace, FaultError, Tables, page_range};
 use crate::area::{AreaFlags, PAGE};
 use alloc::vec::Vec;
 use base::Errno;
@@ -62,7 +62,7 @@ impl AddressSpace {
                     if locked || advice == Advice::Free && !area.is_private_anonymous() {
                         return Err(Errno::EINVAL);
                     }
-                    self.counts.remove(editor.unmap(area.part(&range).range()));
+                    self.counts.remove(editor.unmap(area.part(&range).range(), &Tables)?);
                 }
                 return state.areas.covers(address..end).then_some(()).ok_or(Errno::ENOMEM);
             }

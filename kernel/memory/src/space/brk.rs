@@ -44,7 +44,9 @@ impl AddressSpace {
             brought_in = brings_in(area.flags).then(|| area.range());
             state.areas.insert(area);
         }
-        let taken = (new < old).then(|| self.take_range(&mut state, new..old));
+        let Ok(taken) = (new < old).then(|| self.take_range(&mut state, new..old)).transpose() else {
+            return state.brk_end;
+        };
         state.brk_end = end;
         self.settle(&state);
         drop(state);

@@ -1,12 +1,12 @@
 //! Pages of an address space as those see them who look for memory that can be had back, or count it.
 
-use super::AddressSpace;
+use super::{AddressSpace, Tables};
 use crate::area::AreaFlags;
 use crate::charge::is_copy;
 use crate::reclaim::Used;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::frame::Frame;
-use machine::paging::{Choice, PageKind, USER_END};
+use machine::paging::{Choice, Mapping, PageKind, USER_END};
 
 impl AddressSpace {
     /// Unmaps up to `most` clean copies of files that are `wanted`; says how many. They come back by page faults. Nothing
@@ -17,8 +17,7 @@ impl AddressSpace {
         if most == 0 || self.locked_pages() > 0 {
             return 0;
         }
-        let mut unmapped = 0;
-        let counts = self.tables.edit().unmap_some(0..USER_END, most, &mut |mapping| {
+        let choose = &mut |mapping: Mapping<'_>| {
             let frame: &Frame = &mapping.frame;
             if mapping.kind != PageKind::File || !is_copy(frame.note()) || !wanted(frame) {
                 return Choice::Keep;
@@ -26,11 +25,11 @@ impl AddressSpace {
             if used == Used::NotLately && mapping.accessed {
                 return Choice::Forget;
             }
-            unmapped += 1;
             Choice::Unmap
-        });
+        };
+        let counts = self.tables.edit().unmap_some(0..USER_END, most, choose, &Tables);
         self.counts.remove(counts);
-        unmapped
+        counts.file as usize
     }
 
     /// Shows all pages that are mapped in locked areas.

@@ -66,7 +66,7 @@ impl AddressSpace {
         if !allowed {
             return Err(FaultError::NoAccess);
         }
-        match self.first_step(area, page, access) {
+        match self.first_step(area, page, access)? {
             Step::Done => Ok(()),
             Step::Missing => match &area.backing {
                 Backing::Anonymous => self.bring_zero(area, page, access),
@@ -88,47 +88,50 @@ impl AddressSpace {
             },
             Step::Copy { kind: PageKind::Zero, .. } => {
                 let new = zeroed()?;
-                self.exchange(page, None, new, writable(area), PageKind::Anonymous);
-                Ok(())
+                self.exchange(page, None, new, writable(area), PageKind::Anonymous)
             }
             Step::Copy { old, .. } => {
                 let new = copied(&old)?;
-                self.exchange(page, Some(&old), new, writable(area), PageKind::Anonymous);
-                Ok(())
+                self.exchange(page, Some(&old), new, writable(area), PageKind::Anonymous)
             }
             Step::AskToWrite => {
                 let Backing::Source { source, index } = &area.backing else { return Err(FaultError::NoAccess) };
                 let index = index + (page - area.start) / PAGE;
                 let frame = source.page(index, PageUse::SharedWrite).map_err(source_error)?;
-                self.exchange(page, None, frame, writable(area), source.kind());
-                Ok(())
+                self.exchange(page, None, frame, writable(area), source.kind())
             }
         }
     }
 
-    /// Looks what is there, and does at once what needs no frame.
-    fn first_step(&self, area: &Area, page: u64, access: Access) -> Step {
+    /// Looks what is there, and does at once what needs no frame for the page.
+    fn first_step(&self, area: &Area, page: u64, access: Access) -> Result<Step, FaultError> {
         let mut editor = self.tables.edit();
-        let Some(Mapping { frame, permissions, kind, .. }) = editor.get(page) else { return Step::Missing };
+        let mut found = editor.get(page);
+        if access == Access::Write && found.as_ref().is_some_and(|mapping| mapping.shares_table) {
+            // Only then does the frame count everybody who has the page, and perhaps nothing else is in the way.
+            editor.own(page..page + PAGE, &Tables).map_err(table_error)?;
+            found = editor.get(page);
+        }
+        let Some(Mapping { frame, permissions, kind, .. }) = found else { return Ok(Step::Missing) };
         if access != Access::Write {
             let wanted = readable(area) | permissions;
             if wanted != permissions {
-                editor.set_permissions(page, wanted);
+                editor.set_permissions(page, wanted, &Tables).map_err(table_error)?;
             }
-            return Step::Done;
+            return Ok(Step::Done);
         }
         if permissions.contains(Permissions::WRITE) {
-            return Step::Done;
+            return Ok(Step::Done);
         }
-        match area.sharing {
+        Ok(match area.sharing {
             Sharing::Shared => Step::AskToWrite,
             // Nobody else can reach it, so nobody would see the store.
             Sharing::Private if kind == PageKind::Anonymous && frame.reference_count() == 1 => {
-                editor.set_permissions(page, writable(area));
+                editor.set_permissions(page, writable(area), &Tables).map_err(table_error)?;
                 Step::Done
             }
             Sharing::Private => Step::Copy { old: Frame::clone(&frame), kind },
-        }
+        })
     }
 
     /// Brings in a page that starts as zeros.
@@ -147,23 +150,29 @@ impl AddressSpace {
         match self.tables.edit().map(page, frame, permissions, kind, &Tables) {
             Ok(()) => self.counts.add(kind, None),
             Err(Errno::EEXIST) => {}
-            Err(Errno::ENOMEM) => return Err(FaultError::OutOfMemory),
-            Err(_) => return Err(FaultError::BeyondEnd),
+            Err(error) => return Err(table_error(error)),
         }
         Ok(())
     }
 
     /// Puts a frame in place of another, unless the page has changed meanwhile: then the access faults again.
-    fn exchange(&self, page: u64, old: Option<&Frame>, new: Frame, permissions: Permissions, kind: PageKind) {
+    fn exchange(
+        &self,
+        page: u64,
+        old: Option<&Frame>,
+        new: Frame,
+        permissions: Permissions,
+        kind: PageKind,
+    ) -> Result<(), FaultError> {
         let mut editor = self.tables.edit();
-        let Some(mapping) = editor.get(page) else { return };
+        let Some(mapping) = editor.get(page) else { return Ok(()) };
         let unchanged = old.is_none_or(|old| old.number() == mapping.frame.number());
         if !unchanged || mapping.permissions.contains(Permissions::WRITE) {
-            return;
+            return Ok(());
         }
-        if let Some(replaced) = editor.replace(page, new, permissions, kind) {
-            self.counts.add(kind, Some(replaced));
-        }
+        let replaced = editor.replace(page, new, permissions, kind, &Tables).map_err(table_error)?;
+        self.counts.add(kind, Some(replaced));
+        Ok(())
     }
 
     /// Makes the stack above longer, so that it contains the page.
@@ -235,6 +244,14 @@ fn copied(frame: &Frame) -> Result<Frame, FaultError> {
     let new = charge::allocate(&placement::current(), ChargeKind::Anonymous).map_err(|_| FaultError::OutOfMemory)?;
     new.copy_from(frame);
     Ok(new)
+}
+
+/// Why a page can't be put into the tables.
+fn table_error(error: Errno) -> FaultError {
+    match error {
+        Errno::ENOMEM => FaultError::OutOfMemory,
+        _ => FaultError::BeyondEnd,
+    }
 }
 
 fn source_error(error: Errno) -> FaultError {

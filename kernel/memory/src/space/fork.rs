@@ -6,7 +6,7 @@ use crate::area::{Area, AreaFlags, Areas, Backing, Sharing};
 use alloc::sync::Arc;
 use base::Errno;
 use base::charge::{Amount, Refused, Resource, Severity};
-use machine::paging::{PageCounts, PageTables};
+use machine::paging::{PageCounts, PageTables, USER_END};
 
 impl AddressSpace {
     /// A copy for a forked child: private pages are shared until either writes. Shared areas come without their
@@ -37,7 +37,7 @@ impl AddressSpace {
             payer.as_ref().map(|payer| Amount::take(payer.clone(), Resource::PrivatePages, pages, Severity::Barrier));
         // A refusal ends here after the lock, as do the sources of the child's areas.
         let shared = match promised.transpose() {
-            Ok(promised) => self.share_pages(&tables, &areas).map(|counts| (counts, promised)),
+            Ok(promised) => self.share_pages(&tables, &state.areas).map(|counts| (counts, promised)),
             Err(Refused) => Err(Errno::ENOMEM),
         };
         let (brk_start, brk_end, top) = (state.brk_start, state.brk_end, state.top);
@@ -51,19 +51,23 @@ impl AddressSpace {
         space
     }
 
+    /// Has the child share the pages of all areas but those that are not inherited, or without their pages.
     fn share_pages(&self, tables: &PageTables, areas: &Areas) -> Result<PageCounts, Errno> {
         let mut parent = self.tables.edit();
         let mut child = tables.edit_nested();
         let mut sum = PageCounts::default();
-        let copied = areas
-            .iter()
-            .filter(|area| area.sharing == Sharing::Private && !area.flags.contains(AreaFlags::WIPE_ON_FORK));
-        for area in copied {
-            let counts = parent.share(&mut child, area.range(), true, &Tables)?;
-            sum.anonymous += counts.anonymous;
-            sum.file += counts.file;
-            sum.shared += counts.shared;
+        let mut start = 0;
+        // In one go from one such area to the next: where no area is, no page is either.
+        for left_out in areas.iter().filter(|area| !gives_pages(area)) {
+            sum += parent.share(&mut child, start..left_out.start, &Tables)?;
+            start = left_out.end;
         }
+        sum += parent.share(&mut child, start..USER_END, &Tables)?;
         Ok(sum)
     }
+}
+
+/// Whether a child has the pages that are in the area.
+fn gives_pages(area: &Area) -> bool {
+    area.sharing == Sharing::Private && !area.flags.intersects(AreaFlags::DONT_FORK | AreaFlags::WIPE_ON_FORK)
 }

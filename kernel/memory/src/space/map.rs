@@ -4,7 +4,7 @@ use super::fault::permissions_of;
 use super::lock::brings_in;
 use super::payment::{Pages, is_promised};
 use super::request::{Limits, MapRequest, Place};
-use super::{Access, AddressSpace, LOWEST, MOST_AREAS, STACK_GUARD, State, page_range};
+use super::{Access, AddressSpace, LOWEST, MOST_AREAS, STACK_GUARD, State, Tables, page_range};
 use crate::area::{Area, AreaFlags, Areas, Backing, PAGE, Protection, Sharing};
 use crate::source::SharedPages;
 use alloc::sync::Arc;
@@ -60,7 +60,8 @@ impl AddressSpace {
         self.pay(Pages::of(&area).without(paid), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         (area.start, area.end) = (range.start, range.end);
         let populate = request.populate || brings_in(area.flags);
-        let taken = (replaced > 0).then(|| self.take_range(&mut state, range.clone()));
+        let taken = (replaced > 0).then(|| self.take_range(&mut state, range.clone())).transpose();
+        let taken = taken.inspect_err(|_| self.settle(&state))?;
         state.areas.insert(area);
         self.settle(&state);
         drop(state);
@@ -74,7 +75,8 @@ impl AddressSpace {
 
     /// `munmap(2)`.
     ///
-    /// Errors: `EINVAL` address no multiple of 4096, length 0, beyond the user half; `ENOMEM` too many areas.
+    /// Errors: `EINVAL` address no multiple of 4096, length 0, beyond the user half; `ENOMEM` too many areas, or no memory
+    /// for what stays of pages that a child shares.
     pub fn unmap(&self, address: u64, length: u64) -> Result<(), Errno> {
         if !address.is_multiple_of(PAGE) || length == 0 {
             return Err(Errno::EINVAL);
@@ -84,7 +86,7 @@ impl AddressSpace {
         if state.areas.len() + state.areas.pieces_added_by_take(&range) > MOST_AREAS {
             return Err(Errno::ENOMEM);
         }
-        let taken = self.take_range(&mut state, range);
+        let taken = self.take_range(&mut state, range)?;
         self.settle(&state);
         drop(state);
         drop(taken);
@@ -93,7 +95,7 @@ impl AddressSpace {
 
     /// `shmdt(2)`: unmaps what is left of the System V segment that was attached at `address`.
     ///
-    /// Errors: `EINVAL` none was, or its beginning is gone.
+    /// Errors: `EINVAL` none was, or its beginning is gone; `ENOMEM` as [`unmap`](AddressSpace::unmap), and some is left.
     pub fn detach(&self, address: u64) -> Result<(), Errno> {
         let mut state = self.write_state();
         let attached =
@@ -111,17 +113,20 @@ impl AddressSpace {
         };
         let parts: Vec<Range<u64>> = state.areas.overlapping(range).filter(is_part).map(Area::range).collect();
         let mut taken = Vec::new();
-        parts.into_iter().for_each(|part| taken.extend(self.take_range(&mut state, part)));
+        let result = parts.into_iter().try_for_each(|part| {
+            taken.extend(self.take_range(&mut state, part)?);
+            Ok(())
+        });
         self.settle(&state);
         drop(state);
         drop(taken);
-        Ok(())
+        result
     }
 
     /// `mprotect(2)`.
     ///
     /// Errors: `EINVAL` address no multiple of 4096; `ENOMEM` a hole in the range (what lies before it is changed), too
-    /// many areas, or not paid for; `EACCES` more than the mapping may ever have (what lies before it is changed).
+    /// many areas, not paid for, or no page table; `EACCES` more than the mapping may ever have (what lies before it is changed).
     pub fn protect(&self, address: u64, length: u64, protection: Protection) -> Result<(), Errno> {
         if !address.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
@@ -156,13 +161,14 @@ impl AddressSpace {
         }
         self.pay(more, Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         if end > range.start {
+            let protected = self.tables.edit().protect(range.start..end, permissions_of(protection), &Tables);
+            protected.inspect_err(|_| self.settle(&state))?;
             state.areas.change(range.start..end, |area| {
                 area.protection = protection;
                 if is_promised(area.sharing, protection) {
                     area.flags.insert(AreaFlags::PROMISED);
                 }
             });
-            self.tables.edit().protect(range.start..end, permissions_of(protection));
         }
         refusal
     }

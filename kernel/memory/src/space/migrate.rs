@@ -5,7 +5,7 @@
 //! copy takes its place if it still is what it was. A page that a source gave is unmapped; the source exchanges it if
 //! nobody refers to it then, and the next access finds the new one.
 
-use super::AddressSpace;
+use super::{AddressSpace, Tables};
 use crate::area::{Area, Backing, PAGE};
 use crate::charge::CHARGER;
 use crate::reclaim::SPACES;
@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use base::{Errno, NodeId, NodeSet};
 use core::ops::Range;
 use machine::frame::Frame;
-use machine::paging::{Choice, PageKind, Permissions, USER_END};
+use machine::paging::{Choice, Mapping, PageKind, Permissions, USER_END};
 
 /// Pages that are looked up at once.
 const BATCH: usize = 128;
@@ -150,6 +150,8 @@ impl AddressSpace {
 
     /// Moves a page of the program's own, which children may share.
     fn move_own(&self, page: u64, old: Frame, which: Movable, placement: &Placement) -> Result<(), Errno> {
+        // Until then the frame does not count everybody who has the page.
+        self.tables.edit().own(page..page + PAGE, &Tables)?;
         // One reference is the caller's, one this space's.
         if old.reference_count() > 2 && which == Movable::Own {
             return Err(Errno::EACCES);
@@ -159,7 +161,7 @@ impl AddressSpace {
             let mapping = editor.get(page).filter(|mapping| mapping.frame.number() == old.number());
             let permissions = mapping.ok_or(Errno::ENOENT)?.permissions;
             if permissions.contains(Permissions::WRITE) {
-                editor.set_permissions(page, permissions.difference(Permissions::WRITE));
+                editor.set_permissions(page, permissions.difference(Permissions::WRITE), &Tables)?;
             }
             permissions
         };
@@ -174,7 +176,7 @@ impl AddressSpace {
         if old.reference_count() == 2 {
             // Nobody else can come to refer to either: they would have to find it in these tables.
             move_note(&old, &new);
-            editor.replace(page, new, permissions, PageKind::Anonymous);
+            editor.replace(page, new, permissions, PageKind::Anonymous, &Tables)?;
             return Ok(());
         }
         drop(editor);
@@ -209,7 +211,7 @@ impl AddressSpace {
         {
             let mut editor = self.tables.edit();
             if editor.get(page).is_some_and(|mapping| mapping.frame.number() == frame.number()) {
-                self.counts.remove(editor.unmap(page..page + PAGE));
+                self.counts.remove(editor.unmap(page..page + PAGE, &Tables)?);
             }
         }
         // The source's reference and the caller's.
@@ -223,13 +225,11 @@ impl AddressSpace {
         }
         if let Some(spaces) = SPACES.get() {
             spaces.for_each(&mut |space| {
-                let counts = space.tables.edit().unmap_some(0..USER_END, usize::MAX, &mut |mapping| match mapping.kind
-                    != PageKind::Anonymous
-                    && mapping.frame.number() == frame.number()
-                {
-                    true => Choice::Unmap,
-                    false => Choice::Keep,
-                });
+                let choose = &mut |mapping: Mapping<'_>| {
+                    let found = mapping.kind != PageKind::Anonymous && mapping.frame.number() == frame.number();
+                    if found { Choice::Unmap } else { Choice::Keep }
+                };
+                let counts = space.tables.edit().unmap_some(0..USER_END, usize::MAX, choose, &Tables);
                 space.counts.remove(counts);
                 true
             });
@@ -254,7 +254,8 @@ fn replace_everywhere(page: u64, old: &Frame, new: &Frame) {
         let mut editor = space.tables.edit();
         let found = editor.get(page).filter(|mapping| mapping.frame.number() == old.number());
         if let Some(permissions) = found.map(|mapping| mapping.permissions.difference(Permissions::WRITE)) {
-            editor.replace(page, new.clone(), permissions, PageKind::Anonymous);
+            // Where it can't be done, the old one is still referred to.
+            let _ = editor.replace(page, new.clone(), permissions, PageKind::Anonymous, &Tables);
         }
         true
     });

@@ -214,7 +214,7 @@ impl AddressSpace {
         let areas = {
             let mut state = self.write_state();
             let areas = core::mem::take(&mut state.areas);
-            self.counts.remove(self.tables.edit().unmap(0..USER_END));
+            self.counts.remove(self.tables.edit().clear());
             self.settle(&state);
             areas
         };
@@ -252,21 +252,18 @@ impl AddressSpace {
     }
 
     /// Unmaps what lies in the range; gives the areas that were there, to be dropped after the lock.
-    #[must_use = "sources are dropped after the areas' lock is free"]
-    fn take_range(&self, state: &mut State, range: Range<u64>) -> Vec<Area> {
-        let taken = state.areas.take(range);
-        let mut editor = self.tables.edit();
-        for area in &taken {
-            self.counts.remove(editor.unmap(area.range()));
-        }
-        taken
+    ///
+    /// Errors, nothing changed: `ENOMEM` see [`Editor::unmap`](machine::paging::Editor::unmap).
+    fn take_range(&self, state: &mut State, range: Range<u64>) -> Result<Vec<Area>, Errno> {
+        self.counts.remove(self.tables.edit().unmap(range.clone(), &Tables)?);
+        Ok(state.areas.take(range))
     }
 }
 
 impl Drop for AddressSpace {
     fn drop(&mut self) {
         // The tables may outlive this value on a CPU that has nothing else to activate; the pages must not.
-        self.counts.remove(self.tables.edit().unmap(0..USER_END));
+        self.counts.remove(self.tables.edit().clear());
         self.give_back_but(Pages::default());
     }
 }

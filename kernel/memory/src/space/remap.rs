@@ -89,7 +89,7 @@ impl AddressSpace {
         let old_length = old.end - old.start;
         if target.is_none() && !flags.contains(Flags::DONT_UNMAP) && !old.is_empty() {
             if length <= old_length {
-                dropped.extend(self.take_range(state, old.start + length..old.end));
+                dropped.extend(self.take_range(state, old.start + length..old.end)?);
                 return Ok(old.start);
             }
             let more = old.end..old.start + length;
@@ -115,7 +115,7 @@ impl AddressSpace {
         self.pay(Pages::of(&moved).without(left), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         let to = match target {
             Some(target) => {
-                dropped.extend(self.take_range(state, target.clone()));
+                dropped.extend(self.take_range(state, target.clone())?);
                 target
             }
             None => find_room(state, length)?,
@@ -123,7 +123,7 @@ impl AddressSpace {
         (moved.start, moved.end) = (to.start, to.end);
         self.tables.edit().relocate(old.start..old.start + old_length.min(length), to.start, &Tables)?;
         if !flags.contains(Flags::DONT_UNMAP) {
-            dropped.extend(self.take_range(state, old.clone()));
+            dropped.extend(self.take_range(state, old.clone())?);
         }
         state.areas.insert(moved);
         Ok(to.start)

@@ -1,4 +1,4 @@
-//! Address spaces against a map of pages, and the rules of the manual pages one by one.
+//! The rules of the manual pages one by one.
 
 use super::*;
 use crate::Placement;
@@ -11,14 +11,16 @@ use machine::user_memory::{self, FAULTS, FaultHandler};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::thread_local;
+use std::{thread_local, vec};
 
+mod against_a_model;
 mod migrate;
 mod payment;
 mod together;
 
 const RW: Protection = Protection::READ.union(Protection::WRITE);
-const BASE: u64 = 0x10_0000;
+/// Page 16 is the first of a page table.
+const BASE: u64 = 0x1f_0000;
 
 fn space() -> Arc<AddressSpace> {
     crate::tests::start();
@@ -91,282 +93,6 @@ fn store(space: &AddressSpace, page: u64, value: u8) -> Result<(), FaultError> {
     Ok(())
 }
 
-mod against_a_model {
-    use super::*;
-
-    const PAGES: u64 = 24;
-    const FILE_PAGES: u8 = 6;
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Map { page: u64, pages: u64, protection: u8, file: Option<(u64, bool)> },
-        Unmap { page: u64, pages: u64 },
-        Protect { page: u64, pages: u64, protection: u8 },
-        DontNeed { page: u64, pages: u64 },
-        Load(u64),
-        Store(u64, u8),
-        Move { page: u64, pages: u64, to: u64 },
-        Fork,
-        EndChild,
-    }
-
-    #[derive(Clone, PartialEq, Debug)]
-    enum Content {
-        /// The page's own value; `None` is a page of a file as the file has it.
-        Own(u8),
-        File(u64),
-        Shared(u64),
-    }
-
-    /// A page that is mapped: what it holds, what it would hold without stores, what is allowed, and whether it could
-    /// once be written privately. (Those that could are paid for, and areas that differ in that stay two.)
-    #[derive(Clone, PartialEq, Debug)]
-    struct Page {
-        now: Content,
-        fresh: Content,
-        protection: u8,
-        promised: bool,
-    }
-
-    impl Page {
-        fn new(fresh: Content, protection: u8) -> Self {
-            let mut page = Self { now: fresh.clone(), fresh, protection, promised: false };
-            page.protect(protection);
-            page
-        }
-
-        fn protect(&mut self, protection: u8) {
-            self.protection = protection;
-            self.promised |= protection & 2 != 0 && !matches!(self.fresh, Content::Shared(_));
-        }
-    }
-
-    #[derive(Clone, Default)]
-    struct Model {
-        pages: BTreeMap<u64, Page>,
-    }
-
-    impl Model {
-        fn load(&self, page: u64, file: &[u8]) -> Result<u8, FaultError> {
-            let page = self.pages.get(&page).ok_or(FaultError::NotMapped)?;
-            if page.protection == 0 {
-                return Err(FaultError::NoAccess);
-            }
-            match page.now {
-                Content::Own(value) => Ok(value),
-                Content::File(index) | Content::Shared(index) => {
-                    file.get(index as usize).copied().ok_or(FaultError::BeyondEnd)
-                }
-            }
-        }
-
-        fn store(&mut self, page: u64, value: u8, file: &mut [u8]) -> Result<(), FaultError> {
-            let page = self.pages.get_mut(&page).ok_or(FaultError::NotMapped)?;
-            if page.protection & 2 == 0 {
-                return Err(FaultError::NoAccess);
-            }
-            match page.now {
-                Content::Shared(index) => {
-                    *file.get_mut(index as usize).ok_or(FaultError::BeyondEnd)? = value;
-                }
-                Content::File(index) if index as usize >= file.len() => return Err(FaultError::BeyondEnd),
-                _ => page.now = Content::Own(value),
-            }
-            Ok(())
-        }
-
-        /// Whether `mremap` finds one area there: pages that go on in each other.
-        fn is_one_area(&self, page: u64, pages: u64) -> bool {
-            let Some(first) = self.pages.get(&page) else { return false };
-            (0..pages).all(|at| {
-                self.pages.get(&(page + at)).is_some_and(|next| {
-                    let alike = match (&first.fresh, &next.fresh) {
-                        (Content::Own(_), Content::Own(_)) => true,
-                        (Content::File(a), Content::File(b)) | (Content::Shared(a), Content::Shared(b)) => a + at == *b,
-                        _ => false,
-                    };
-                    alike && next.protection == first.protection && next.promised == first.promised
-                })
-            })
-        }
-    }
-
-    fn any_step() -> impl Strategy<Value = Step> {
-        let range = || (0..PAGES, 1..8u64);
-        let protection = || prop::sample::select(std::vec![0u8, 1, 3, 3, 3, 5]);
-        prop_oneof![
-            3 => (range(), protection(), prop::option::of((0..4u64, any::<bool>())))
-                .prop_map(|((page, pages), protection, file)| Step::Map { page, pages, protection, file }),
-            2 => range().prop_map(|(page, pages)| Step::Unmap { page, pages }),
-            2 => (range(), protection()).prop_map(|((page, pages), protection)| Step::Protect { page, pages, protection }),
-            1 => range().prop_map(|(page, pages)| Step::DontNeed { page, pages }),
-            6 => (0..PAGES + 8).prop_map(Step::Load),
-            8 => (0..PAGES + 8, any::<u8>()).prop_map(|(page, value)| Step::Store(page, value)),
-            2 => (range(), 0..PAGES).prop_map(|((page, pages), to)| Step::Move { page, pages, to }),
-            1 => Just(Step::Fork),
-            1 => Just(Step::EndChild),
-        ]
-    }
-
-    /// A family of spaces, of which the last is at work, and the file that they may share.
-    struct World {
-        real: Vec<Arc<AddressSpace>>,
-        model: Vec<Model>,
-        file: Arc<File>,
-        file_model: Vec<u8>,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let file_model = (0..FILE_PAGES).map(|page| page + 100).collect();
-            Self {
-                real: std::vec![space()],
-                model: std::vec![Model::default()],
-                file: File::new(FILE_PAGES),
-                file_model,
-            }
-        }
-
-        fn apply(&mut self, step: &Step) {
-            let space = self.real.last().unwrap().clone();
-            let model = self.model.last_mut().unwrap();
-            match *step {
-                Step::Map { page, pages, protection, file } => {
-                    let sharing =
-                        if file.is_some_and(|(_, shared)| shared) { Sharing::Shared } else { Sharing::Private };
-                    let source = file.map(|(index, _)| (self.file.clone() as Arc<dyn PageSource>, index * PAGE));
-                    let request = MapRequest {
-                        sharing,
-                        source,
-                        ..fixed(page, pages, Protection::from_bits_truncate(protection))
-                    };
-                    map(&space, request);
-                    for at in 0..pages {
-                        let fresh = match file {
-                            None => Content::Own(0),
-                            Some((index, false)) => Content::File(index + at),
-                            Some((index, true)) => Content::Shared(index + at),
-                        };
-                        model.pages.insert(page + at, Page::new(fresh, protection));
-                    }
-                }
-                Step::Unmap { page, pages } => {
-                    space.unmap(BASE + page * PAGE, pages * PAGE).unwrap();
-                    (page..page + pages).for_each(|page| {
-                        model.pages.remove(&page);
-                    });
-                }
-                Step::Protect { page, pages, protection } => {
-                    let bits = Protection::from_bits_truncate(protection);
-                    let result = space.protect(BASE + page * PAGE, pages * PAGE, bits);
-                    let held = (page..page + pages).take_while(|page| model.pages.contains_key(page)).count() as u64;
-                    assert_eq!(result, if held == pages { Ok(()) } else { Err(Errno::ENOMEM) });
-                    (page..page + held).for_each(|page| model.pages.get_mut(&page).unwrap().protect(protection));
-                }
-                Step::DontNeed { page, pages } => {
-                    let result = space.advise(BASE + page * PAGE, pages * PAGE, Advice::DontNeed);
-                    let range = page..page + pages;
-                    let whole = range.clone().all(|page| model.pages.contains_key(&page));
-                    assert_eq!(result, if whole { Ok(()) } else { Err(Errno::ENOMEM) });
-                    model.pages.range_mut(range).for_each(|(_, page)| page.now = page.fresh.clone());
-                }
-                Step::Load(page) => assert_eq!(load(&space, page), model.load(page, &self.file_model)),
-                Step::Store(page, value) => {
-                    assert_eq!(store(&space, page, value), model.store(page, value, &mut self.file_model));
-                }
-                Step::Move { page, pages, to } => {
-                    let overlap = page < to + pages && to < page + pages;
-                    let at = |page: u64| BASE + page * PAGE;
-                    let result = space.remap(at(page), pages * PAGE, pages * PAGE, 3, at(to), &Limits::NONE);
-                    if overlap {
-                        assert_eq!(result, Err(Errno::EINVAL));
-                    } else if !model.is_one_area(page, pages) {
-                        assert_eq!(result, Err(Errno::EFAULT));
-                    } else {
-                        assert_eq!(result, Ok(at(to)));
-                        for distance in 0..pages {
-                            let moved = model.pages.remove(&(page + distance)).unwrap();
-                            model.pages.insert(to + distance, moved);
-                        }
-                    }
-                }
-                Step::Fork if self.real.len() < 4 => {
-                    let (space, model) = (space.fork().unwrap(), model.clone());
-                    self.real.push(space);
-                    self.model.push(model);
-                }
-                Step::EndChild if self.real.len() > 1 => {
-                    self.real.pop().unwrap().clear();
-                    self.model.pop();
-                }
-                Step::Fork | Step::EndChild => {}
-            }
-        }
-
-        /// Looks at every page of every space.
-        fn compare(&self) {
-            for (real, model) in self.real.iter().zip(&self.model) {
-                for page in 0..PAGES + 8 {
-                    let address = BASE + page * PAGE;
-                    let mut byte = [0];
-                    let loaded = real.read(address, &mut byte).map(|()| byte[0]);
-                    assert_eq!(loaded, model.load(page, &self.file_model).map_err(|_| Errno::EFAULT), "page {page}");
-                }
-                let areas = real.areas();
-                let in_areas: u64 = areas.iter().map(|area| (area.end - area.start) / PAGE).sum();
-                assert_eq!(in_areas, model.pages.len() as u64);
-                assert!(areas.windows(2).all(|pair| pair[0].end <= pair[1].start));
-            }
-            let file: Vec<u8> = (0..usize::from(FILE_PAGES)).map(|page| self.file.first_byte(page)).collect();
-            assert_eq!(file, self.file_model);
-        }
-    }
-
-    /// As on Linux, which pays for the one (`VM_ACCOUNT`) and not for the other.
-    #[test]
-    fn areas_that_could_and_could_not_be_written_stay_two() {
-        let mut world = World::new();
-        world.apply(&Step::Map { page: 5, pages: 3, protection: 1, file: None });
-        world.apply(&Step::Map { page: 8, pages: 1, protection: 3, file: None });
-        world.apply(&Step::Protect { page: 5, pages: 4, protection: 0 });
-        assert!(!world.model[0].is_one_area(7, 2));
-        world.apply(&Step::Move { page: 7, pages: 2, to: 0 });
-        assert_eq!(world.real[0].areas().len(), 2);
-        world.compare();
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
-        #[test]
-        fn every_space_holds_what_its_tasks_stored(steps in prop::collection::vec(any_step(), 1..80)) {
-            let mut world = World::new();
-            for step in &steps {
-                world.apply(step);
-            }
-            world.compare();
-            for space in &world.real {
-                // What is counted is what the tables hold.
-                let mut counted = PageCounts::default();
-                space.tables.edit().scan(0..USER_END, &mut |_, mapping| match mapping.kind {
-                    PageKind::Anonymous => counted.anonymous += 1,
-                    PageKind::File => counted.file += 1,
-                    PageKind::Shared => counted.shared += 1,
-                    PageKind::Zero => {}
-                });
-                let resident = space.resident();
-                prop_assert_eq!((resident.anonymous, resident.file, resident.shared), (counted.anonymous, counted.file, counted.shared));
-                space.clear();
-                let resident = space.resident();
-                prop_assert_eq!((resident.anonymous, resident.file, resident.mapped, resident.tables), (0, 0, 0, 1));
-            }
-            drop(world.real);
-            for frame in world.file.pages.lock().unwrap().iter() {
-                prop_assert_eq!(frame.reference_count(), 1, "nobody keeps a page of the file");
-            }
-        }
-    }
-}
-
 #[test]
 fn a_copied_page_is_given_to_the_one_who_writes_and_the_other_keeps_it_without_a_copy() {
     let parent = space();
@@ -381,6 +107,42 @@ fn a_copied_page_is_given_to_the_one_who_writes_and_the_other_keeps_it_without_a
     store(&parent, 0, 3).unwrap();
     assert_eq!(frame(&parent), shared);
     assert_eq!((load(&parent, 0), load(&child, 0)), (Ok(3), Ok(2)));
+}
+
+#[test]
+fn a_fork_takes_one_entry_for_each_table_of_pages_and_a_store_makes_a_table_its_own() {
+    let parent = space();
+    // Three tables; the last has shared memory too, whose pages a child asks for anew.
+    map(&parent, fixed(0, 1039, RW));
+    map(&parent, MapRequest { sharing: Sharing::Shared, ..fixed(1039, 1, RW) });
+    (0..1040).for_each(|page| store(&parent, page, page as u8).unwrap());
+    let child = parent.fork().unwrap();
+    let shares = |space: &AddressSpace, page| {
+        let editor = space.tables.edit();
+        editor.get(BASE + page * PAGE).map(|mapping| mapping.shares_table)
+    };
+    let both = |page| (shares(&parent, page), shares(&child, page));
+    assert_eq!(both(0), (Some(true), Some(true)));
+    assert_eq!(both(16), (Some(true), Some(true)));
+    assert_eq!(both(1038), (Some(false), Some(false)), "a table with pages that are not inherited is copied");
+    assert_eq!(both(1039), (Some(false), None));
+    assert_eq!(child.resident().anonymous, 1039);
+    assert_eq!(child.resident().tables, parent.resident().tables, "each counts what it uses");
+    store(&child, 20, 1).unwrap();
+    assert_eq!((both(16), both(0)), ((Some(true), Some(false)), (Some(true), Some(true))));
+    let frame = |space: &AddressSpace, page: u64| {
+        let editor = space.tables.edit();
+        let mapping = editor.get(BASE + page * PAGE).unwrap();
+        (mapping.frame.number(), mapping.frame.reference_count())
+    };
+    assert_eq!(frame(&parent, 21), frame(&child, 21));
+    assert_eq!((frame(&parent, 21).1, frame(&parent, 0).1), (2, 1));
+    store(&parent, 21, 99).unwrap();
+    assert_eq!((load(&parent, 21), load(&child, 21)), (Ok(99), Ok(21)));
+    child.clear();
+    let before = frame(&parent, 0);
+    store(&parent, 0, 9).unwrap();
+    assert_eq!((frame(&parent, 0), shares(&parent, 0), shares(&parent, 1)), (before, Some(false), Some(false)));
 }
 
 #[test]
@@ -543,16 +305,17 @@ fn sources_are_let_go_when_their_areas_are() {
     assert_eq!(Arc::strong_count(&file), 1);
 }
 
-#[test]
-fn memory_that_runs_out_is_told_and_comes_back() {
-    crate::tests::start();
-    let space = space();
-    // A placement on a node that has no memory stands for a machine whose memory is full.
-    thread_local! { static NONE: Cell<bool> = const { Cell::new(false) } }
+thread_local! {
+    /// Whether this thread finds no memory for pages, or none for page tables. A placement on a node that has none stands
+    /// for a machine whose memory is full.
+    static FULL: Cell<(bool, bool)> = const { Cell::new((false, false)) };
+}
+
+fn set_full(pages: bool, tables: bool) {
     struct Source;
     impl crate::PlacementSource for Source {
         fn current(&self) -> Placement {
-            if NONE.get() { Placement::on(base::NodeSet::EMPTY) } else { Placement::ANY }
+            if FULL.get().0 { Placement::on(base::NodeSet::EMPTY) } else { Placement::ANY }
         }
 
         fn files(&self) -> Placement {
@@ -560,15 +323,43 @@ fn memory_that_runs_out_is_told_and_comes_back() {
         }
 
         fn kernel(&self) -> Placement {
-            Placement::ANY
+            if FULL.get().1 { Placement::on(base::NodeSet::EMPTY) } else { Placement::ANY }
         }
 
         fn reclaims(&self) {}
     }
-    crate::placement::PLACEMENT.install(&Source);
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| crate::placement::PLACEMENT.install(&Source));
+    FULL.set((pages, tables));
+}
+
+#[test]
+fn memory_that_runs_out_is_told_and_comes_back() {
+    let space = space();
     map(&space, fixed(0, 2, RW));
-    NONE.set(true);
+    set_full(true, false);
     assert_eq!(store(&space, 0, 1), Err(FaultError::OutOfMemory));
-    NONE.set(false);
+    set_full(false, false);
     assert_eq!(store(&space, 0, 1), Ok(()));
+}
+
+#[test]
+fn without_memory_for_a_page_table_what_a_child_shares_stays_as_it_is() {
+    let parent = space();
+    map(&parent, fixed(0, 4, RW));
+    (0..4).for_each(|page| store(&parent, page, 1).unwrap());
+    let child = parent.fork().unwrap();
+    let (areas, resident) = (parent.areas(), parent.resident());
+    set_full(false, true);
+    assert_eq!(store(&parent, 0, 2), Err(FaultError::OutOfMemory));
+    assert_eq!(parent.protect(BASE + PAGE, PAGE, Protection::READ), Err(Errno::ENOMEM));
+    assert_eq!(parent.unmap(BASE + PAGE, PAGE), Err(Errno::ENOMEM));
+    assert_eq!(parent.map(fixed(1, 1, RW), &Limits::NONE), Err(Errno::ENOMEM));
+    assert_eq!(parent.remap(BASE, PAGE, PAGE, 3, BASE + 8 * PAGE, &Limits::NONE), Err(Errno::ENOMEM));
+    assert_eq!(parent.advise(BASE, PAGE, Advice::DontNeed), Err(Errno::ENOMEM));
+    assert_eq!((parent.areas(), parent.resident()), (areas, resident));
+    set_full(false, false);
+    (0..4).for_each(|page| assert_eq!((load(&parent, page), load(&child, page)), (Ok(1), Ok(1))));
+    store(&parent, 0, 3).unwrap();
+    assert_eq!((load(&parent, 0), load(&child, 0)), (Ok(3), Ok(1)));
 }

@@ -76,3 +76,42 @@ fn many_threads_fault_fork_and_unmap_at_once() {
     });
     assert_eq!(space.resident().anonymous, 64);
 }
+
+#[test]
+fn children_that_share_page_tables_part_from_them_at_once() {
+    /// Pages of two tables, of which the second has only these.
+    const PAGES: u64 = 32;
+    for round in 0..60u64 {
+        let parent = space();
+        map(&parent, fixed(0, PAGES, RW));
+        (0..PAGES).for_each(|page| store(&parent, page, page as u8).unwrap());
+        let children: Vec<_> = (0..4).map(|_| parent.fork().unwrap()).collect();
+        let tables = parent.resident().tables;
+        std::thread::scope(|scope| {
+            for (child, cpu) in children.into_iter().zip(0..4u32) {
+                scope.spawn(move || {
+                    machine::host::set_cpu(base::CpuId::new(cpu));
+                    assert_eq!(child.resident().tables, tables);
+                    let own = (u64::from(cpu) * 7 + round) % PAGES;
+                    match (round + u64::from(cpu)) % 4 {
+                        0 => store(&child, own, 200).unwrap(),
+                        1 => child.unmap(BASE + own * PAGE, PAGE).unwrap(),
+                        2 => child.protect(BASE + own * PAGE, PAGE, Protection::READ).unwrap(),
+                        _ => return child.clear(),
+                    }
+                    for page in (0..PAGES).filter(|&page| page != own) {
+                        assert_eq!(load(&child, page), Ok(page as u8));
+                    }
+                    child.clear();
+                    assert_eq!((child.resident().anonymous, child.resident().tables), (0, 1));
+                });
+            }
+            (0..PAGES).for_each(|page| store(&parent, page, 100 + page as u8).unwrap());
+        });
+        (0..PAGES).for_each(|page| assert_eq!(load(&parent, page), Ok(100 + page as u8)));
+        assert_eq!((parent.resident().anonymous, parent.resident().tables), (PAGES, tables));
+        parent.tables.edit().scan(0..USER_END, &mut |_, mapping| {
+            assert_eq!((mapping.frame.reference_count(), mapping.shares_table), (1, false), "the children are gone");
+        });
+    }
+}

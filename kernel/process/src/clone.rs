@@ -6,6 +6,7 @@
 
 use crate::{
     Completion, bases,
+    ipc::semaphores::UndoList,
     limits::Resource,
     process::{Process, ProcessStart, shared_actions},
     process_file,
@@ -323,6 +324,7 @@ fn inherit(parent: &Task, flags: CloneFlags) -> Result<Belongings, Errno> {
         context: Some(context),
         name: own.name,
         io_priority: own.io_priority,
+        undo: flags.contains(CloneFlags::SYSVSEM).then(|| own.undo.get_or_insert_with(UndoList::new).clone()),
     }))
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn leave(task: &Arc<Task>) {
     }
     futex_calls::exit(task);
     leave_memory(task);
+    task.leave_undo_list();
     let (files, context, share) = task.with_belongings(|own| (own.files.take(), own.context.take(), own.share.take()));
     drop((files, context));
     let last = take_out_of_process(task);

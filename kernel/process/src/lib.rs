@@ -34,6 +34,7 @@ pub mod faults;
 pub mod futex;
 pub mod futex_calls;
 pub mod identity;
+pub mod ipc;
 pub mod kernel_log;
 pub mod limits;
 mod names;

@@ -1,8 +1,15 @@
 //! All tasks of the system: numbers, relations, futex queues, and what each user has.
 
 use crate::{
-    accounts::Accounts, futex::FutexQueues, names::Names, process::Process, shared_memory::SharedMemory, task::Task,
-    timers::TimerWork, tree::Tree,
+    accounts::Accounts,
+    futex::FutexQueues,
+    ipc::{Budget, messages::MessageQueues, semaphores::Semaphores},
+    names::Names,
+    process::Process,
+    shared_memory::SharedMemory,
+    task::Task,
+    timers::TimerWork,
+    tree::Tree,
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use base::{Errno, Pid};
@@ -12,6 +19,9 @@ use machine::sync::{Hook, SpinGuard, SpinLock, rank};
 
 /// The largest task number, as on Linux machines with up to 32 CPUs; `/proc/sys/kernel/pid_max` is one more.
 pub const LARGEST_PID: i32 = 32767;
+
+/// System V semaphores and messages may take this part of all memory.
+const IPC_PART: u64 = 16;
 
 /// The population of the running system; installed once at boot.
 pub static POPULATION: Hook<Population> = Hook::new();
@@ -29,8 +39,12 @@ pub struct Population {
     pub accounts: Accounts,
     /// The segments of System V shared memory.
     pub shared_memory: Arc<SharedMemory>,
-    /// Processes whose timers have expired.
+    /// The sets of System V semaphores.
+    pub semaphores: Semaphores,
+    /// The queues of System V messages.
+    pub messages: MessageQueues,
     names: Names,
+    /// Processes whose timers have expired.
     pub(crate) timer_work: TimerWork,
     most_tasks: u64,
     forks: AtomicU64,
@@ -43,12 +57,15 @@ impl Population {
     pub fn new(most_tasks: u64, build: impl FnOnce(Box<dyn TaskTable>) -> Arc<Framework>) -> &'static Self {
         let link = Arc::new(Hook::new());
         let framework = build(Box::new(Table(link.clone())));
+        let budget = Budget::new(memory::frames::total().total * 4096 / IPC_PART);
         let population = Box::leak(Box::new(Self {
             tree: SpinLock::new(rank::TASK_TABLE, Tree::new(LARGEST_PID)),
             framework,
             futexes: FutexQueues::new(),
             accounts: Accounts::new(),
             shared_memory: SharedMemory::new(),
+            semaphores: Semaphores::new(budget.clone()),
+            messages: MessageQueues::new(budget),
             names: Names::new(),
             timer_work: TimerWork::new(),
             most_tasks,

@@ -106,6 +106,7 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
             context: plan.context,
             name: plan.name,
             io_priority: Default::default(),
+            undo: None,
         },
         start: plan.start,
         mask: if plan.kernel { SignalSet::from_bits(u64::MAX) } else { SignalSet::EMPTY },

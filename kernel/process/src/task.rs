@@ -6,6 +6,7 @@ use crate::{
     Completion,
     accounts::TaskShare,
     identity::SecureBits,
+    ipc::semaphores::UndoList,
     placement::AllowedNodes,
     population::Population,
     process::Process,
@@ -63,6 +64,8 @@ pub(crate) struct Belongings {
     pub(crate) context: Option<Arc<FsContext>>,
     pub(crate) name: Name,
     pub(crate) io_priority: crate::scheduling::IoPriority,
+    /// What it has done to semaphores and takes back at its end.
+    pub(crate) undo: Option<Arc<UndoList>>,
 }
 
 /// The name of a task: up to 15 bytes.
@@ -265,6 +268,19 @@ impl Task {
         let old_share = share.map(|share| belongings.share.replace(share));
         drop(belongings);
         drop((old, old_share));
+    }
+
+    /// Where it notes what is undone of its operations on semaphores; made when it is first needed.
+    pub fn undo_list(&self) -> Arc<UndoList> {
+        self.with_belongings(|own| own.undo.get_or_insert_with(UndoList::new).clone())
+    }
+
+    /// Lets go of that list: the last of those who share it undoes what is in it.
+    pub fn leave_undo_list(&self) {
+        let list = self.with_belongings(|own| own.undo.take());
+        if let Some(list) = list {
+            list.leave(self.pid());
+        }
     }
 
     pub(crate) fn with_belongings<R>(&self, f: impl FnOnce(&mut Belongings) -> R) -> R {

@@ -11,6 +11,7 @@
 //! | `polling` | waiting for files |
 //! | `sockets` | local sockets |
 //! | `memory` | address spaces |
+//! | `shared_memory`, `semaphores`, `messages` | System V objects |
 //! | `processes`, `identity`, `signals`, `scheduling` | tasks |
 //! | `clock`, `system` | time and the machine |
 //!
@@ -31,13 +32,16 @@ mod clock;
 mod descriptors;
 mod extended;
 mod identity;
+mod ipc;
 mod locks;
 mod memory;
+mod messages;
 mod mounts;
 mod paths;
 mod polling;
 mod processes;
 mod scheduling;
+mod semaphores;
 mod shared_memory;
 mod signals;
 mod sockets;

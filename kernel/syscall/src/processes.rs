@@ -288,7 +288,7 @@ pub fn set_tid_address(call: &Call<'_>, address: u64) -> Result<usize, Errno> {
     Ok(call.task.set_clear_child_tid(address).raw() as usize)
 }
 
-/// `unshare(2)` of files, and of root, working directory and umask.
+/// `unshare(2)` of files, of root, working directory and umask, and of what is undone of operations on semaphores.
 ///
 /// Errors: `EINVAL` a flag of namespaces, of which there are none, or an unknown one; what threads share, in a process
 /// of several; `ENOMEM`.
@@ -305,6 +305,9 @@ pub fn unshare(call: &Call<'_>, flags: u64) -> Result<usize, Errno> {
     }
     if flags.contains(CloneFlags::FS) {
         call.task.unshare_context()?;
+    }
+    if flags.contains(CloneFlags::SYSVSEM) {
+        call.task.leave_undo_list();
     }
     Ok(0)
 }

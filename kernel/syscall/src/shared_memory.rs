@@ -1,23 +1,49 @@
 //! System V shared memory.
 
-use crate::{arguments::UserPtr, call::Call};
+use crate::{
+    arguments::{UserPtr, abi_struct},
+    call::Call,
+    ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, Ipc64Perm, highest},
+};
 use alloc::sync::Arc;
 use base::{Errno, Gid, Uid};
 use memory::{MapRequest, PageSource, Place, Protection, Sharing};
-use process::shared_memory::{GetFlags, LARGEST, MOST_SEGMENTS, Segment, SharedMemory};
+use process::{
+    ipc::GetFlags,
+    shared_memory::{Segment, SegmentLimits, SharedMemory},
+};
 
-const IPC_RMID: i32 = 0;
-const IPC_SET: i32 = 1;
-const IPC_STAT: i32 = 2;
-const IPC_INFO: i32 = 3;
 const SHM_LOCK: i32 = 11;
 const SHM_UNLOCK: i32 = 12;
 const SHM_STAT: i32 = 13;
 const SHM_INFO: i32 = 14;
 const SHM_STAT_ANY: i32 = 15;
 
-/// The size of `struct shmid64_ds`.
-const STATUS_SIZE: usize = 112;
+abi_struct! {
+    /// `struct shmid64_ds`.
+    SegmentStatus {
+        permission: Ipc64Perm,
+        size: u64,
+        times: [u64; 3],
+        processes: [i32; 2],
+        attached: u64,
+        unused: [u64; 2],
+    }
+}
+
+impl From<&Segment> for SegmentStatus {
+    fn from(segment: &Segment) -> Self {
+        Self {
+            permission: (&segment.permission).into(),
+            size: segment.size,
+            times: segment.times,
+            processes: segment.processes.map(|pid| pid.raw()),
+            attached: segment.attached,
+            unused: [0; 2],
+        }
+    }
+}
+
 const PAGE: u64 = 4096;
 
 fn all<'a>(call: &'a Call<'_>) -> &'a Arc<SharedMemory> {
@@ -82,37 +108,35 @@ pub fn shmdt(call: &Call<'_>, address: u64) -> Result<usize, Errno> {
 }
 
 /// `shmctl(2)`. `EINVAL` no such segment or command; `EACCES` it may not be read; `EPERM` it may not be changed; `EFAULT`.
-pub fn shmctl(call: &Call<'_>, number: i32, command: i32, buffer: UserPtr<u8>) -> Result<usize, Errno> {
+pub fn shmctl(call: &Call<'_>, number: i32, command: i32, argument: u64) -> Result<usize, Errno> {
     let (all, who) = (all(call), call.task.credentials());
     if command < 0 || number < 0 {
         return Err(Errno::EINVAL);
     }
+    let status = UserPtr::<SegmentStatus>::at(argument);
     match command {
         IPC_RMID => all.remove(number, &who)?,
         IPC_SET => {
-            let mut bytes = [0; STATUS_SIZE];
-            machine::user_memory::read(buffer.address(), &mut bytes)?;
-            let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-            all.set(number, Uid::new(word(4)), Gid::new(word(8)), word(20), &who)?;
+            let Ipc64Perm { uid, gid, mode, .. } = status.read()?.permission;
+            all.set(number, Uid::new(uid), Gid::new(gid), mode, &who)?;
         }
-        IPC_STAT => buffer.write_array(&status(&all.status(number, false, &who)?))?,
+        IPC_STAT => status.write(&(&all.status(number, false, &who)?).into())?,
         SHM_STAT | SHM_STAT_ANY => {
             let number = all.number_at(number)?;
-            buffer.write_array(&status(&all.status(number, command == SHM_STAT_ANY, &who)?))?;
+            status.write(&(&all.status(number, command == SHM_STAT_ANY, &who)?).into())?;
             return Ok(number as usize);
         }
         IPC_INFO => {
             // The largest, the smallest, how many, how many for a process, pages of all; and four unused.
-            let most = MOST_SEGMENTS as u64;
-            let words = [LARGEST, 1, most, most, LARGEST, 0, 0, 0, 0];
-            buffer.write_array(&words.map(u64::to_le_bytes).concat())?;
-            return Ok(all.sums().highest as usize);
+            let SegmentLimits { largest, pages, segments } = all.limits();
+            let most = segments as u64;
+            UserPtr::<[u64; 9]>::at(argument).write(&[largest, 1, most, most, pages, 0, 0, 0, 0])?;
+            return Ok(highest(all.sums().segments));
         }
         SHM_INFO => {
             let sums = all.sums();
-            let words = [u64::from(sums.segments), sums.pages, sums.resident, 0, 0, 0];
-            buffer.write_array(&words.map(u64::to_le_bytes).concat())?;
-            return Ok(sums.highest as usize);
+            UserPtr::<[u64; 6]>::at(argument).write(&[sums.segments as u64, sums.pages, sums.resident, 0, 0, 0])?;
+            return Ok(highest(sums.segments));
         }
         SHM_LOCK | SHM_UNLOCK => {
             let may_lock = call.memory_limits().locked > 0;
@@ -121,18 +145,4 @@ pub fn shmctl(call: &Call<'_>, number: i32, command: i32, buffer: UserPtr<u8>) -
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)
-}
-
-/// `struct shmid64_ds`.
-fn status(segment: &Segment) -> [u8; STATUS_SIZE] {
-    let mut bytes = [0; STATUS_SIZE];
-    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    put(0, &segment.key.to_le_bytes());
-    let owners = [segment.uid.raw(), segment.gid.raw(), segment.creator.0.raw(), segment.creator.1.raw(), segment.mode];
-    owners.iter().enumerate().for_each(|(index, value)| put(4 + 4 * index, &value.to_le_bytes()));
-    put(48, &segment.size.to_le_bytes());
-    segment.times.iter().enumerate().for_each(|(index, time)| put(56 + 8 * index, &time.to_le_bytes()));
-    segment.processes.iter().enumerate().for_each(|(index, process)| put(80 + 4 * index, &process.raw().to_le_bytes()));
-    put(88, &segment.attached.to_le_bytes());
-    bytes
 }

@@ -1,8 +1,8 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, mounts, paths, polling,
-    processes, scheduling, shared_memory, signals, sockets, system, timers, transfer, unknown,
+    arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, messages, mounts, paths,
+    polling, processes, scheduling, semaphores, shared_memory, signals, sockets, system, timers, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -110,7 +110,14 @@ system_calls! {
     61 => processes::wait4(pid, status, options, usage);
     62 => signals::kill(pid, signal);
     63 => system::uname(out);
+    64 => semaphores::semget(key, count, flags);
+    65 => semaphores::semop(number, operations, count);
+    66 => semaphores::semctl(number, index, command, argument);
     67 => shared_memory::shmdt(address);
+    68 => messages::msgget(key, flags);
+    69 => messages::msgsnd(number, message, length, flags);
+    70 => messages::msgrcv(number, out, room, kind, flags);
+    71 => messages::msgctl(number, command, argument);
     72 => descriptors::fcntl(descriptor, command, argument);
     73 => locks::flock(descriptor, operation);
     74 => descriptors::fsync(descriptor);
@@ -215,6 +222,7 @@ system_calls! {
     213 => polling::epoll_create(size);
     217 => descriptors::getdents64(descriptor, buffer, size);
     218 => processes::set_tid_address(address);
+    220 => semaphores::semtimedop(number, operations, count, timeout);
     222 => timers::timer_create(clock, event, out);
     223 => timers::timer_settime(id, flags, new, old);
     224 => timers::timer_gettime(id, out);

@@ -8,6 +8,7 @@ mod audit;
 mod born;
 mod faults;
 mod hog;
+mod ipc;
 mod kernel_log;
 mod pointers;
 mod process_files;
@@ -22,6 +23,7 @@ const HELP: &str = "usage: probe COMMAND
   pointers          bad addresses in every system call that takes one
   pidfd             files that stand for processes, in every way they are used
   log               the kernel log by all its doors
+  ipc               semaphores and messages of System V between processes
   xattr PATH ERRNO  extended attributes of PATH; those of users must give ERRNO
   fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical,
                     breakpoint, kernel
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         ["pointers"] => pointers::run(),
         ["pidfd"] => process_files::run(),
         ["log"] => kernel_log::run(),
+        ["ipc"] => ipc::run(),
         ["xattr", path, errno] => errno.parse().is_ok_and(|errno| attributes::run(path, errno)),
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),

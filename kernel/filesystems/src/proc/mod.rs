@@ -3,6 +3,7 @@
 //! `system` has the files of the root, `task` those of a task, `status` the two long texts about one, `links` the
 //! links to files, `reports` the files that controllers fill. All are lines of tables (`crate::table`).
 
+mod ipc_limits;
 mod links;
 mod log;
 mod oom;
@@ -10,6 +11,7 @@ mod reports;
 mod settings;
 mod status;
 mod system;
+mod sysvipc;
 mod task;
 
 pub(crate) use system::node_meminfo;

@@ -1,6 +1,6 @@
 //! /proc/sys: settings of the kernel.
 
-use super::{System, population, written};
+use super::{System, ipc_limits, population, written};
 use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Capabilities, Errno, number};
@@ -21,11 +21,18 @@ static KERNEL: Directory<System> = Directory {
         ),
         Line::setting("domainname", |_, out| name(out, &population()?.names().domain()), store_domain),
         Line::setting("hostname", |_, out| name(out, &population()?.names().host()), store_host),
+        ipc_limits::MSGMAX,
+        ipc_limits::MSGMNB,
+        ipc_limits::MSGMNI,
         Line::text("ngroups_max", |_, out| written(writeln!(out, "{}", process::identity::MAX_GROUPS))),
         Line::text("osrelease", |_, out| written(writeln!(out, "{RELEASE}"))),
         Line::text("ostype", |_, out| written(writeln!(out, "{SYSTEM}"))),
         Line::setting("pid_max", |_, out| written(writeln!(out, "{}", population()?.largest_pid() + 1)), store_pid_max),
         Line::setting("printk", log_levels, store_log_levels),
+        ipc_limits::SEM,
+        ipc_limits::SHMALL,
+        ipc_limits::SHMMAX,
+        ipc_limits::SHMMNI,
         Line::text("threads-max", |_, out| written(writeln!(out, "{}", population()?.most_tasks()))),
         Line::text("version", |_, out| written(writeln!(out, "{VERSION}"))),
     ],
@@ -75,13 +82,18 @@ fn log_levels(_: &System, out: &mut String) -> Result<(), Errno> {
     written(writeln!(out, "{console}\t{message}\t{least}\t{boot}"))
 }
 
-/// Up to four numbers; those that are not given stay.
-fn store_log_levels(_: &System, text: &[u8]) -> Result<(), Errno> {
+/// Reads numbers into `values`; those that are not given stay. `EINVAL`.
+pub(super) fn numbers(text: &[u8], values: &mut [i32]) -> Result<(), Errno> {
     let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
-    let mut levels = KERNEL_LOG.levels();
-    for (level, word) in levels.iter_mut().zip(text.split_ascii_whitespace()) {
-        *level = i32::try_from(number::parse_signed(word)?).map_err(|_| Errno::EINVAL)?;
+    for (value, word) in values.iter_mut().zip(text.split_ascii_whitespace()) {
+        *value = i32::try_from(number::parse_signed(word)?).map_err(|_| Errno::EINVAL)?;
     }
+    Ok(())
+}
+
+fn store_log_levels(_: &System, text: &[u8]) -> Result<(), Errno> {
+    let mut levels = KERNEL_LOG.levels();
+    numbers(text, &mut levels)?;
     KERNEL_LOG.set_levels(levels);
     Ok(())
 }

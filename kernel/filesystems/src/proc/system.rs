@@ -33,6 +33,7 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::text("stat", stat),
         Line::directory("sys", &settings::SYS),
         Line::order("sysrq-trigger", settings::sysrq),
+        Line::directory("sysvipc", &super::sysvipc::SYSVIPC),
         Line::text("uptime", uptime),
         Line::text("version", |_, out| written(writeln!(out, "{SYSTEM} version {RELEASE} {VERSION}"))),
     ],

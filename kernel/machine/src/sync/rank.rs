@@ -85,8 +85,10 @@ ranks! {
     FILE_TABLE = 330;
     /// Root, working directory and umask.
     FILE_CONTEXT = 340;
-    /// The segments of System V shared memory.
-    SEGMENTS = 345;
+    /// The tables of System V objects, and the sets of semaphores in which a process has something to undo.
+    IPC_TABLE = 345;
+    /// A System V set of semaphores or queue of messages.
+    IPC_OBJECT = 347;
     /// Small state of an open file or an inode.
     FILE_STATE = 350;
     /// A pipe's or socket's buffer.

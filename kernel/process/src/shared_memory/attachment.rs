@@ -1,6 +1,7 @@
 //! Attachments of segments: what an address space maps of one. A forked child has its own, so that the count is right.
 
-use super::{Segment, SharedMemory, own_pid, seconds};
+use super::{Segment, SharedMemory};
+use crate::ipc::{own_pid, seconds};
 use alloc::{format, sync::Arc};
 use base::{Credentials, Errno};
 use machine::{frame::Frame, paging::PageKind};
@@ -20,16 +21,16 @@ impl SharedMemory {
     pub fn attach(self: &Arc<Self>, number: i32, wanted: u32, who: &Credentials) -> Result<Arc<Attachment>, Errno> {
         let key = {
             let table = self.0.lock();
-            let segment = &table.entries.get(&number).ok_or(Errno::EINVAL)?.segment;
-            segment.check(who, wanted)?;
-            segment.key
+            let permission = &table.objects.get(number)?.segment.permission;
+            permission.check(who, wanted)?;
+            permission.key
         };
         self.attach_again(number, key).map(Arc::new).ok_or(Errno::EINVAL)
     }
 
     fn attach_again(self: &Arc<Self>, number: i32, key: i32) -> Option<Attachment> {
         let mut table = self.0.lock();
-        let entry = table.entries.get_mut(&number)?;
+        let entry = table.objects.get_mut(number).ok()?;
         entry.segment.attached += 1;
         entry.segment.times[0] = seconds();
         entry.segment.processes[1] = own_pid();
@@ -86,12 +87,12 @@ impl PageSource for Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         let mut table = self.all.0.lock();
-        let Some(entry) = table.entries.get_mut(&self.number) else { return };
+        let Ok(entry) = table.objects.get_mut(self.number) else { return };
         entry.segment.attached -= 1;
         entry.segment.times[1] = seconds();
         entry.segment.processes[1] = own_pid();
-        let ends = entry.segment.attached == 0 && entry.segment.mode & Segment::REMOVED != 0;
-        let gone = if ends { table.entries.remove(&self.number) } else { None };
+        let ends = entry.segment.attached == 0 && entry.segment.permission.mode & Segment::REMOVED != 0;
+        let gone = if ends { table.take_out(self.number) } else { None };
         drop(table);
         drop(gone);
     }

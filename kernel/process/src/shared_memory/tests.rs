@@ -1,25 +1,8 @@
 //! The rules of the manual pages.
 
 use super::*;
+use crate::ipc::testing::user;
 use memory::PageSource;
-
-fn user(uid: u32, gid: u32) -> Credentials {
-    let (uid, gid) = (Uid::new(uid), Gid::new(gid));
-    let none = Capabilities::empty();
-    Credentials {
-        uid,
-        euid: uid,
-        suid: uid,
-        fsuid: uid,
-        gid,
-        egid: gid,
-        sgid: gid,
-        fsgid: gid,
-        effective: none,
-        permitted: none,
-        ..Credentials::root()
-    }
-}
 
 const NONE: GetFlags = GetFlags::empty();
 const CREATE: GetFlags = GetFlags::CREATE;
@@ -40,6 +23,10 @@ fn a_key_finds_what_was_made_with_it() {
     let (one, two) = (all.get(0, 1, NONE, 0, &me).unwrap(), all.get(0, 1, NONE, 0, &me).unwrap());
     assert!(one != two && one != number);
     assert_eq!(all.sums().segments, 3);
+    all.set_limits(SegmentLimits { pages: 4, ..SegmentLimits::DEFAULT });
+    assert_eq!(all.get(0, 4097, NONE, 0o600, &me), Err(Errno::ENOSPC));
+    all.set_limits(SegmentLimits { segments: 3, ..SegmentLimits::DEFAULT });
+    assert_eq!(all.get(0, 1, NONE, 0o600, &me), Err(Errno::ENOSPC));
 }
 
 #[test]
@@ -59,7 +46,7 @@ fn permissions_are_the_owners_the_groups_or_everybodys() {
     assert_eq!(all.remove(number, &user(7, 70)), Err(Errno::EPERM));
     assert_eq!(all.set_locked(number, true, true, &user(7, 70)), Err(Errno::EPERM));
     assert_eq!(all.set_locked(number, true, true, &user(6, 60)), Ok(()));
-    assert_eq!(all.status(number, false, &user(7, 70)).unwrap().mode, 0o604 | Segment::LOCKED);
+    assert_eq!(all.status(number, false, &user(7, 70)).unwrap().permission.mode, 0o604 | Segment::LOCKED);
 }
 
 #[test]
@@ -73,7 +60,7 @@ fn a_removed_segment_lives_as_long_as_somebody_has_it() {
     assert_eq!(all.status(number, false, &me).unwrap().attached, 2);
     all.remove(number, &me).unwrap();
     let status = all.status(number, false, &me).unwrap();
-    assert_eq!((status.key, status.mode), (0, 0o600 | Segment::REMOVED));
+    assert_eq!((status.permission.key, status.permission.mode), (0, 0o600 | Segment::REMOVED));
     assert_eq!(all.get(9, 1, NONE, 0, &me), Err(Errno::ENOENT));
     assert!(first.page(2, memory::PageUse::Shared).is_err(), "behind the end");
     drop(first);

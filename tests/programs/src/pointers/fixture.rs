@@ -27,6 +27,8 @@ pub struct Fixture {
     caller: c_int,
     timer_file: c_int,
     process_file: c_int,
+    semaphores: c_int,
+    messages: c_int,
     timer: i64,
 }
 
@@ -67,6 +69,8 @@ impl Fixture {
                 timer_file: timerfd_create(CLOCK_MONOTONIC, 0),
                 process_file: syscall(SYS_pidfd_open, getpid(), 0) as c_int,
                 timer: timer as i64,
+                semaphores: semget(IPC_PRIVATE, 1, 0o600),
+                messages: msgget(IPC_PRIVATE, 0o600),
             }
         }
     }
@@ -148,6 +152,12 @@ impl Fixture {
                 Argument::T => i64::from(self.timer_file),
                 Argument::Q => i64::from(self.process_file),
                 Argument::Y => self.timer,
+                Argument::W => i64::from(self.semaphores),
+                Argument::O => {
+                    // SAFETY: zeros with a type of 1 in front, longer than what is sent.
+                    unsafe { msgsnd(self.messages, [1_i64, 0].as_ptr().cast(), 1, IPC_NOWAIT) };
+                    i64::from(self.messages)
+                }
                 Argument::I => i64::from(std::process::id()),
                 Argument::Z => Self::zombie(),
             };
@@ -165,7 +175,11 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        // SAFETY: literals with their NUL.
-        unsafe { removexattr(c"/tmp".as_ptr(), ATTRIBUTE.as_ptr()) };
+        // SAFETY: literals with their NUL, and commands that take no address.
+        unsafe {
+            removexattr(c"/tmp".as_ptr(), ATTRIBUTE.as_ptr());
+            semctl(self.semaphores, 0, IPC_RMID);
+            msgctl(self.messages, IPC_RMID, null_mut());
+        }
     }
 }

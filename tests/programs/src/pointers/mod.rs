@@ -49,6 +49,10 @@ enum Argument {
     Q,
     /// The number of a timer.
     Y,
+    /// A System V set of one semaphore.
+    W,
+    /// A System V queue of messages that has one.
+    O,
     /// The number of this process.
     I,
     /// The number of a child that has ended and was not waited for.

@@ -42,6 +42,7 @@ pub mod oom;
 mod payers;
 mod placement;
 mod population;
+pub mod posix_queues;
 pub mod power;
 pub mod prctl;
 mod process;

@@ -5,6 +5,7 @@ use crate::{
     futex::FutexQueues,
     ipc::{Budget, messages::MessageQueues, semaphores::Semaphores},
     names::Names,
+    posix_queues::PosixQueues,
     process::Process,
     shared_memory::SharedMemory,
     task::Task,
@@ -43,6 +44,8 @@ pub struct Population {
     pub semaphores: Semaphores,
     /// The queues of System V messages.
     pub messages: MessageQueues,
+    /// The POSIX message queues.
+    pub posix_queues: PosixQueues,
     names: Names,
     /// Processes whose timers have expired.
     pub(crate) timer_work: TimerWork,
@@ -66,6 +69,7 @@ impl Population {
             shared_memory: SharedMemory::new(),
             semaphores: Semaphores::new(budget.clone()),
             messages: MessageQueues::new(budget),
+            posix_queues: PosixQueues::new(),
             names: Names::new(),
             timer_work: TimerWork::new(),
             most_tasks,

@@ -12,6 +12,7 @@
 //! | `sockets` | local sockets |
 //! | `memory` | address spaces |
 //! | `shared_memory`, `semaphores`, `messages` | System V objects |
+//! | `posix_queues` | POSIX message queues |
 //! | `processes`, `identity`, `signals`, `scheduling` | tasks |
 //! | `clock`, `system` | time and the machine |
 //!
@@ -39,6 +40,7 @@ mod messages;
 mod mounts;
 mod paths;
 mod polling;
+mod posix_queues;
 mod processes;
 mod scheduling;
 mod semaphores;

@@ -2,7 +2,8 @@
 
 use crate::{
     arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, messages, mounts, paths,
-    polling, processes, scheduling, semaphores, shared_memory, signals, sockets, system, timers, transfer, unknown,
+    polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals, sockets, system, timers,
+    transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -237,6 +238,12 @@ system_calls! {
     233 => polling::epoll_ctl(epoll, operation, descriptor, event);
     234 => signals::tgkill(pid, tid, signal);
     235 => paths::utimes(path, times);
+    240 => posix_queues::mq_open(name, flags, mode, attributes);
+    241 => posix_queues::mq_unlink(name);
+    242 => posix_queues::mq_timedsend(descriptor, text, length, priority, timeout);
+    243 => posix_queues::mq_timedreceive(descriptor, out, room, priority, timeout);
+    244 => posix_queues::mq_notify(descriptor, event);
+    245 => posix_queues::mq_getsetattr(descriptor, new, old);
     247 => processes::waitid(which, id, info, options, usage);
     251 => scheduling::ioprio_set(which, who, priority);
     252 => scheduling::ioprio_get(which, who);

@@ -11,6 +11,7 @@ mod hog;
 mod ipc;
 mod kernel_log;
 mod pointers;
+mod posix_queues;
 mod process_files;
 mod shares;
 mod soak;
@@ -24,6 +25,7 @@ const HELP: &str = "usage: probe COMMAND
   pidfd             files that stand for processes, in every way they are used
   log               the kernel log by all its doors
   ipc               semaphores and messages of System V between processes
+  mq                POSIX message queues
   xattr PATH ERRNO  extended attributes of PATH; those of users must give ERRNO
   fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical,
                     breakpoint, kernel
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         ["pidfd"] => process_files::run(),
         ["log"] => kernel_log::run(),
         ["ipc"] => ipc::run(),
+        ["mq"] => posix_queues::run(),
         ["xattr", path, errno] => errno.parse().is_ok_and(|errno| attributes::run(path, errno)),
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),

@@ -6,6 +6,7 @@
 mod ipc_limits;
 mod links;
 mod log;
+mod mqueue;
 mod oom;
 mod reports;
 mod settings;

@@ -1,6 +1,6 @@
 //! /proc/sys: settings of the kernel.
 
-use super::{System, ipc_limits, population, written};
+use super::{System, ipc_limits, mqueue, population, written};
 use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Capabilities, Errno, number};
@@ -8,8 +8,11 @@ use core::fmt::Write;
 use process::{KERNEL_LOG, RELEASE, SYSTEM, VERSION};
 
 /// /proc/sys.
-pub(super) static SYS: Directory<System> =
-    Directory { id: 1, lines: &[Line::directory("kernel", &KERNEL), Line::directory("vm", &VM)], children: None };
+pub(super) static SYS: Directory<System> = Directory {
+    id: 1,
+    lines: &[Line::directory("fs", &mqueue::FS), Line::directory("kernel", &KERNEL), Line::directory("vm", &VM)],
+    children: None,
+};
 
 static KERNEL: Directory<System> = Directory {
     id: 2,

@@ -29,6 +29,7 @@ pub struct Fixture {
     process_file: c_int,
     semaphores: c_int,
     messages: c_int,
+    posix_queue: c_int,
     timer: i64,
 }
 
@@ -71,7 +72,21 @@ impl Fixture {
                 timer: timer as i64,
                 semaphores: semget(IPC_PRIVATE, 1, 0o600),
                 messages: msgget(IPC_PRIVATE, 0o600),
+                posix_queue: Self::posix_queue(),
             }
+        }
+    }
+
+    /// A queue without a name, of short messages.
+    fn posix_queue() -> c_int {
+        // SAFETY: all zeros is an mq_attr; it and the name live until the calls are over.
+        unsafe {
+            let mut attributes: mq_attr = std::mem::zeroed();
+            (attributes.mq_maxmsg, attributes.mq_msgsize) = (10, 16);
+            let flags = O_RDWR | O_CREAT | O_NONBLOCK;
+            let queue = mq_open(c"/probe-pointers".as_ptr(), flags, 0o600, &raw mut attributes);
+            mq_unlink(c"/probe-pointers".as_ptr());
+            queue
         }
     }
 
@@ -153,6 +168,11 @@ impl Fixture {
                 Argument::Q => i64::from(self.process_file),
                 Argument::Y => self.timer,
                 Argument::W => i64::from(self.semaphores),
+                Argument::B => {
+                    // SAFETY: a byte that is there.
+                    unsafe { mq_send(self.posix_queue, c"x".as_ptr(), 1, 0) };
+                    i64::from(self.posix_queue)
+                }
                 Argument::O => {
                     // SAFETY: zeros with a type of 1 in front, longer than what is sent.
                     unsafe { msgsnd(self.messages, [1_i64, 0].as_ptr().cast(), 1, IPC_NOWAIT) };

@@ -53,6 +53,8 @@ enum Argument {
     W,
     /// A System V queue of messages that has one.
     O,
+    /// A POSIX message queue that has a message.
+    B,
     /// The number of this process.
     I,
     /// The number of a child that has ended and was not waited for.

@@ -34,7 +34,10 @@ use base::{
 };
 use container::{Callbacks, ControlFile, Lineage, Member, Move, Node, Subsystem};
 use core::fmt::{self, Write};
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use machine::sync::atomic::{
+    AtomicBool,
+    Ordering::{Relaxed, SeqCst},
+};
 
 /// The index of this controller.
 const INDEX: usize = 3;
@@ -43,6 +46,8 @@ const INDEX: usize = 3;
 pub struct Memory {
     ledger: &'static Ledger,
     number: Number,
+    /// Whether the account was closed. Its number may be another container's since.
+    is_closed: AtomicBool,
 }
 
 impl Subsystem for Memory {
@@ -93,11 +98,11 @@ impl Subsystem for Memory {
     ];
 
     fn create(parent: &Self) -> Result<Self, Errno> {
-        Ok(Self { ledger: parent.ledger, number: parent.ledger.accounts.open(parent.number)? })
+        Ok(Self::new(parent.ledger, parent.ledger.accounts.open(parent.number)?))
     }
 
     fn offline(node: &Node<'_, Self>) {
-        node.state().ledger.close(node.state().number);
+        node.state().close();
     }
 
     fn can_attach(change: &Move<'_, Self>) -> Result<(), Errno> {
@@ -122,7 +127,17 @@ impl Memory {
     pub fn root() -> Self {
         let ledger = Ledger::new().expect("at boot there is memory for the accounts of memory");
         let ledger: &'static Ledger = Box::leak(Box::new(ledger));
-        Self { ledger, number: ledger.root }
+        Self::new(ledger, ledger.root)
+    }
+
+    fn new(ledger: &'static Ledger, number: Number) -> Self {
+        Self { ledger, number, is_closed: AtomicBool::new(false) }
+    }
+
+    fn close(&self) {
+        if !self.is_closed.swap(true, SeqCst) {
+            self.ledger.close(self.number);
+        }
     }
 
     /// The ledger of the tree: what charges pages.
@@ -161,7 +176,7 @@ impl Memory {
 impl Drop for Memory {
     /// A container that never came to be has not been closed.
     fn drop(&mut self) {
-        self.ledger.close(self.number);
+        self.close();
     }
 }
 
@@ -179,7 +194,7 @@ fn store_limit(node: &Node<'_, Memory>, text: &str) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     let limit: ByteLimit = text.parse()?;
-    let Memory { ledger, number } = node.state();
+    let Memory { ledger, number, .. } = node.state();
     while !ledger.set_limit(*number, limit.pages()) {
         if TASKS.get().is_some_and(TaskControl::is_signalled) {
             return Err(Errno::EINTR);
@@ -197,7 +212,7 @@ fn force_empty(node: &Node<'_, Memory>, _text: &str) -> Result<(), Errno> {
     if node.is_root() {
         return Err(Errno::EINVAL);
     }
-    let Memory { ledger, number } = node.state();
+    let Memory { ledger, number, .. } = node.state();
     while ledger.reclaim(*number, usize::MAX) > 0 {
         if TASKS.get().is_some_and(TaskControl::is_signalled) {
             return Err(Errno::EINTR);
@@ -207,7 +222,7 @@ fn force_empty(node: &Node<'_, Memory>, _text: &str) -> Result<(), Errno> {
 }
 
 fn show_oom_control(node: &Node<'_, Memory>, out: &mut dyn Write) -> fmt::Result {
-    let Memory { ledger, number } = node.state();
+    let Memory { ledger, number, .. } = node.state();
     let account = node.state().account();
     let waits = |level: Number| ledger.accounts.get(level).waiting.load(Relaxed) > 0;
     let under_oom = ledger.accounts.upwards(*number).any(waits);

@@ -112,7 +112,7 @@ fn values(ledger: &Ledger, number: Number, mapped: &Seen, locked: &Seen) -> Valu
 
 /// The file `memory.stat`.
 pub fn show_stat(node: &Node<'_, Memory>, out: &mut dyn Write) -> fmt::Result {
-    let Memory { ledger, number } = node.state();
+    let Memory { ledger, number, .. } = node.state();
     let (mapped, locked) = (Seen::mapped(ledger), Seen::locked(ledger));
     let own = values(ledger, *number, &mapped, &locked);
     let mut total = [0; LINES.len()];
@@ -149,7 +149,7 @@ fn pages_by_node(ledger: &Ledger, number: Number, locked: &Seen) -> [ByNode; 3] 
 
 /// The file `memory.numa_stat`.
 pub fn show_numa_stat(node: &Node<'_, Memory>, out: &mut dyn Write) -> fmt::Result {
-    let Memory { ledger, number } = node.state();
+    let Memory { ledger, number, .. } = node.state();
     let locked = Seen::locked(ledger);
     let own = pages_by_node(ledger, *number, &locked);
     let mut below = own.clone().map(|line| line.iter().map(|_| 0).collect::<ByNode>());

@@ -1,5 +1,6 @@
 //! The ledger against a map of pages, from one thread and from many; and the files.
 
+use super::Memory;
 use super::account::Number;
 use super::ledger::{Full, Ledger};
 use crate::world::World;
@@ -277,6 +278,24 @@ fn threads_on_all_cpus_never_pass_the_limit_and_lose_no_page() {
     for number in numbers {
         assert_eq!((ledger.usage(number), ledger.accounts.pages(number, None, Anonymous)), (0, 0));
     }
+}
+
+/// Fails on a version in which the state closes its number once more when it goes: the number is another's by then.
+#[test]
+fn the_end_of_a_removed_container_leaves_the_next_one_with_its_number_alone() {
+    let world = World::with("memory").mkdir("/a");
+    let number = |path| world.state(path, |memory: &Memory| memory.number());
+    let first = number("/a");
+    // The zombie keeps what there was of the container.
+    let zombie = world.spawn_in("/a");
+    world.exit(&zombie);
+    world.rmdir("/a").unwrap();
+    world.try_mkdir("/b").unwrap();
+    assert_eq!(number("/b"), first);
+    world.reap(&zombie);
+    assert!(world.state("/b", |memory: &Memory| !memory.ledger().accounts.is_closed(first)));
+    world.try_mkdir("/b/c").unwrap();
+    assert_ne!(number("/b/c"), first);
 }
 
 #[test]

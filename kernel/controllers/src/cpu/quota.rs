@@ -9,6 +9,8 @@ use core::fmt::{self, Write};
 const LEAST: u64 = 1000;
 /// The longest period.
 const LONGEST_PERIOD: u64 = 1_000_000;
+/// The longest time: more is no number of nanoseconds.
+const LONGEST: u64 = u64::MAX / 1000;
 /// The largest quota and burst together.
 const LARGEST: u64 = (1 << 44) - 1;
 
@@ -49,6 +51,10 @@ pub(super) fn store_period(node: &Node<'_, Cpu>, text: &str) -> Result<(), Errno
 
 pub(super) fn store_burst(node: &Node<'_, Cpu>, text: &str) -> Result<(), Errno> {
     let burst = number::parse_unsigned(text)?;
+    // Without a quota nothing else bounds it.
+    if burst > LONGEST {
+        return Err(Errno::EINVAL);
+    }
     change(node, |settings| settings.burst = burst)
 }
 

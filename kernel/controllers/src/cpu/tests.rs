@@ -74,6 +74,7 @@ fn quota_period_and_burst_are_checked_and_told() {
     errors(&world, "/a", "cpu.cfs_period_us", &["999", "1000001", "-5"]);
     errors(&world, "/", "cpu.cfs_quota_us", &["5000", "-1"]);
     errors(&world, "/", "cpu.cfs_period_us", &["5000"]);
+    errors(&world, "/a", "cpu.cfs_burst_us", &["18446744073709552", "18446744073709551615"]);
     world.write("/a", "cpu.cfs_quota_us", "50000").unwrap();
     errors(&world, "/a", "cpu.cfs_burst_us", &["50001"]);
     world.write("/a", "cpu.cfs_burst_us", "20000").unwrap();

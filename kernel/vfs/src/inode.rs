@@ -133,11 +133,6 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EOPNOTSUPP)
     }
 
-    /// Whether extended attributes named `user.` can be set; asked only where there can be any.
-    fn has_user_attributes(&self) -> bool {
-        true
-    }
-
     /// The inode that `name` stands for in this directory. `ENOENT` if there is none.
     fn lookup(&self, _name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
         Err(Errno::ENOTDIR)

@@ -26,7 +26,7 @@ const HELP: &str = "usage: probe COMMAND
   log               the kernel log by all its doors
   ipc               semaphores and messages of System V between processes
   mq                POSIX message queues
-  xattr PATH ERRNO  extended attributes of PATH; those of users must give ERRNO
+  xattr PATH        extended attributes of PATH
   fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical,
                     breakpoint, kernel
   survive           each kind of fault in a child of its own; says by which signal each died
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         ["log"] => kernel_log::run(),
         ["ipc"] => ipc::run(),
         ["mq"] => posix_queues::run(),
-        ["xattr", path, errno] => errno.parse().is_ok_and(|errno| attributes::run(path, errno)),
+        ["xattr", path] => attributes::run(path),
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),
         ["memory"] => hog::memory(),

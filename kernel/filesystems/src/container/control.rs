@@ -56,11 +56,6 @@ impl Inode for Control {
         self.container.with_extended(Some(self.file), action)
     }
 
-    fn has_user_attributes(&self) -> bool {
-        // As in v1: only `trusted.` and `security.`.
-        false
-    }
-
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
         let opener = request.credentials.clone();
         let watcher = watch::watcher(&self.fs.framework, self.fs.device, &self.container, self.file);

@@ -53,11 +53,6 @@ impl Inode for Directory {
         self.container.with_extended(None, action)
     }
 
-    fn has_user_attributes(&self) -> bool {
-        // As in v1: only `trusted.` and `security.`.
-        false
-    }
-
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
         if self.container.is_removed() {
             return Err(Errno::ENOENT);

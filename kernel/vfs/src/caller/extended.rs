@@ -2,7 +2,7 @@
 //!
 //! | namespace | who | on what |
 //! |---|---|---|
-//! | `user.` | whom the permission bits let read or write the file | regular files and directories, where the file system has them |
+//! | `user.` | whom the permission bits let read or write the file | regular files and directories |
 //! | `trusted.` | the holders of CAP_SYS_ADMIN; the others don't even see them | everything |
 //! | `security.` | everybody reads; CAP_SYS_ADMIN writes, `security.capability` CAP_SETFCAP | everything |
 //!
@@ -116,9 +116,6 @@ impl Caller<'_> {
                     return Err(Errno::EPERM);
                 }
                 permission::check_inode(inode, who, access)?;
-                if writes && !inode.has_user_attributes() {
-                    return Err(Errno::EOPNOTSUPP);
-                }
             }
             _ => {
                 permission::check_inode(inode, who, access)?;

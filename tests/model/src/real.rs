@@ -1,8 +1,7 @@
 //! The framework of the kernel with its controllers, driven the same way as the model.
 
 use crate::reference::{
-    ALL_CPUS, ALL_NODES, Dialect, FIRST, KERNEL_THREAD, Kind, MOST_TASKS, Rights, SUBSYSTEMS, Writer, is_modelled,
-    sleeps,
+    ALL_CPUS, ALL_NODES, Dialect, FIRST, KERNEL_THREAD, Kind, MOST_TASKS, Rights, Writer, is_modelled, sleeps,
 };
 use base::{
     Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeId, NodeSet, Pid, Uid,
@@ -189,7 +188,7 @@ impl Default for Real {
         });
         let table = Table::default();
         let all = controllers::all(MOST_TASKS);
-        let framework = Framework::new(all, OTHERS, Box::new(table.clone()), Box::new(Worker));
+        let framework = Framework::new(all, "", Box::new(table.clone()), Box::new(Worker));
         let mut real = Self {
             framework,
             table,
@@ -205,9 +204,6 @@ impl Default for Real {
         real
     }
 }
-
-/// The subsystems that are not modelled: disabled.
-const OTHERS: &str = "cpu";
 
 impl Real {
     fn start(&mut self, number: i32, kernel: bool) {
@@ -299,6 +295,11 @@ impl Real {
     /// Removes a container.
     pub fn rmdir(&self, parent: u32, name: &[u8]) -> Result<(), Errno> {
         self.framework.rmdir(&self.containers[&parent], name)
+    }
+
+    /// The last file of a removed container is closed.
+    pub fn forget(&mut self, container: u32) {
+        self.containers.remove(&container);
     }
 
     /// Gives a container another name.
@@ -452,20 +453,14 @@ impl Real {
         ]
     }
 
-    /// `/proc/containers`, without the subsystems that are not modelled.
+    /// `/proc/containers`.
     pub fn proc_containers(&self) -> String {
-        let others: Vec<String> = OTHERS.split(',').map(|name| format!(": name={name} ")).collect();
-        let text = self.framework.proc_containers();
-        let modelled = |line: &&str| !others.iter().any(|other| line.contains(other.as_str()));
-        text.lines().filter(modelled).map(|line| format!("{line}\n")).collect()
+        self.framework.proc_containers()
     }
 
-    /// `/proc/cgroups`, without the subsystems that are not modelled.
+    /// `/proc/cgroups`.
     pub fn proc_cgroups(&self) -> String {
-        let text = self.framework.proc_cgroups();
-        let first = |line: &&str| line.split('\t').next().unwrap_or_default().to_owned();
-        let modelled = |line: &&str| line.starts_with('#') || SUBSYSTEMS.iter().any(|(_, name)| *name == first(line));
-        text.lines().filter(modelled).map(|line| format!("{line}\n")).collect()
+        self.framework.proc_cgroups()
     }
 
     /// The number of container sets.

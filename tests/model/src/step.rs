@@ -4,6 +4,7 @@ use crate::real::Real;
 use crate::reference::{Dialect, FIRST, KERNEL_THREAD, Kind, Model, RESOURCES, Rights, Rule, SUBSYSTEMS, Writer};
 use base::{Errno, charge::Severity};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// One step. Numbers choose among what there is.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub enum Step {
     Spend { task: usize, resource: usize, amount: u64, severity: Severity },
     /// It gets it back.
     GiveBack { which: usize },
+    /// The last file of a removed container is closed.
+    Forget { which: usize },
 }
 
 /// Who is to be moved.
@@ -109,6 +112,31 @@ fn values_of(file: &str) -> &'static [&'static str] {
         "max_shares=1,child_shares_divisor=1000",
         "min_shares=1,,",
     ];
+    const CPU_SHARES: &[&str] = &[
+        "1",
+        "512",
+        "262145",
+        "min_shares=20",
+        "max_shares=50,res=cpu",
+        "min_shares=-3",
+        "child_shares_divisor=30",
+        "min_shares=60,max_shares=20",
+    ];
+    const TIMES: &[&str] = &[
+        "-1",
+        "0",
+        "999",
+        "1000",
+        "20000",
+        "50000",
+        "100000",
+        "200000",
+        "1000000",
+        "1000001",
+        "17592186044415",
+        "18446744073709551",
+        "18446744073709552",
+    ];
     const DEVICES: &[&str] = &[
         "a",
         "all",
@@ -130,6 +158,8 @@ fn values_of(file: &str) -> &'static [&'static str] {
     const MEMORY: &[&str] = &["50000", "100000", "300000", "500000", "9223372036854775807"];
     match file.rsplit('.').next().unwrap_or(file) {
         "cpus" | "mems" => SETS,
+        "shares" if file.starts_with("cpu.") => CPU_SHARES,
+        "cfs_quota_us" | "cfs_period_us" | "cfs_burst_us" => TIMES,
         "state" => &["FROZEN", "THAWED", "FROZEN\n", "thawed"],
         "allow" | "deny" => DEVICES,
         "shares" | "stats" => SHARES,
@@ -157,7 +187,6 @@ const BAD_DATA: &[&str] = &[
     "Cpuset",
     "all=1",
     "name",
-    "cpu",
     "name=z",
     "cpuset,,",
     "cpuset_v2_mode",
@@ -183,6 +212,8 @@ fn any_data() -> impl Strategy<Value = String> {
             "cpuacct",
             "cpuset,numtasks",
             "cpuacct,numtasks",
+            "cpu",
+            "cpu,cpuacct",
             "pids,freezer",
             "devices",
             "memory",
@@ -216,6 +247,7 @@ fn any_use() -> impl Strategy<Value = Step> {
         5 => (index(), 0..RESOURCES.len(), 1..200_u64, severity)
             .prop_map(|(task, resource, amount, severity)| Step::Spend { task, resource, amount, severity }),
         4 => index().prop_map(|which| Step::GiveBack { which }),
+        4 => index().prop_map(|which| Step::Forget { which }),
     ]
 }
 
@@ -266,6 +298,8 @@ pub struct Pair {
     pub model: Model,
     /// The kernel's.
     pub real: Real,
+    /// Removed containers of which no file is open any more.
+    forgotten: BTreeSet<u32>,
 }
 
 fn pick<T: Copy>(from: &[T], choice: usize) -> Option<T> {
@@ -275,7 +309,8 @@ fn pick<T: Copy>(from: &[T], choice: usize) -> Option<T> {
 impl Pair {
     /// Does a step to both. What came back is the same, or the test fails.
     pub fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
-        let containers = self.model.containers();
+        let known = |container: &u32| !self.forgotten.contains(container);
+        let containers: Vec<u32> = self.model.containers().into_iter().filter(known).collect();
         match step {
             Step::Mount { container_dialect, data, rights } => {
                 let dialect = if *container_dialect { Dialect::Container } else { Dialect::Cgroup };
@@ -301,12 +336,12 @@ impl Pair {
                 prop_assert_eq!(self.real.mkdir(parent, name, theirs.ok()), theirs.map(drop));
             }
             Step::Rmdir { container, wrong } => {
-                let Some((parent, name)) = self.model.place_of(pick(&containers, *container)) else { return Ok(()) };
+                let Some((parent, name)) = self.place_of(pick(&containers, *container)) else { return Ok(()) };
                 let name = wrong.clone().unwrap_or(name);
                 prop_assert_eq!(self.real.rmdir(parent, &name), self.model.rmdir(parent, &name));
             }
             Step::Rename { container, elsewhere, name } => {
-                let Some((parent, old)) = self.model.place_of(pick(&containers, *container)) else { return Ok(()) };
+                let Some((parent, old)) = self.place_of(pick(&containers, *container)) else { return Ok(()) };
                 let to = elsewhere.and_then(|other| pick(&containers, other)).unwrap_or(parent);
                 let theirs = self.model.rename(parent, &old, to, name);
                 prop_assert_eq!(self.real.rename(parent, &old, to, name), theirs);
@@ -358,9 +393,22 @@ impl Pair {
                     self.real.charge(task, *cpu, *user, *system);
                 }
             }
+            Step::Forget { which } => {
+                let alive = self.model.alive();
+                let removed: Vec<u32> = containers.into_iter().filter(|container| !alive.contains(container)).collect();
+                if let Some(container) = pick(&removed, *which) {
+                    self.real.forget(container);
+                    self.forgotten.insert(container);
+                }
+            }
             _ => self.apply_use(step)?,
         }
         self.follow()
+    }
+
+    /// The parent and the name of a container that is no root, if the parent can be named.
+    fn place_of(&self, container: Option<u32>) -> Option<(u32, Vec<u8>)> {
+        self.model.place_of(container).filter(|(parent, _)| !self.forgotten.contains(parent))
     }
 
     /// Does a step of [`any_use`].

@@ -62,7 +62,7 @@ impl Model {
 
     pub(super) fn count_birth(&mut self) {
         self.births += 1;
-        [0, 5].into_iter().for_each(|index| self.calls[index].fork += 1);
+        [0, 1, 5].into_iter().for_each(|index| self.calls[index].fork += 1);
     }
 
     pub(super) fn count_exit(&mut self) {

@@ -1,6 +1,6 @@
 //! The control files. Rules: sections 4, 5, 10.1, 10.3, 11 and 12.
 
-use super::{ALL_CPUS, ALL_NODES, CPUS, Dialect, Model, State, Writer, beancounters, numbers};
+use super::{ALL_CPUS, ALL_NODES, CPUS, Dialect, Model, State, Writer, beancounters, numbers, shares};
 use base::Errno;
 use std::collections::BTreeSet;
 
@@ -11,9 +11,13 @@ const CPUSET: &[&str] = &[
     "effective_mems",
     "cpu_exclusive",
     "mem_exclusive",
+    "mem_hardwall",
     "sched_load_balance",
     "sched_relax_domain_level",
     "memory_migrate",
+    "memory_pressure",
+    "memory_spread_page",
+    "memory_pressure_enabled",
 ];
 const CPUACCT: &[&str] =
     &["usage", "usage_user", "usage_sys", "usage_percpu", "usage_percpu_user", "usage_percpu_sys", "usage_all", "stat"];
@@ -56,6 +60,7 @@ const IN_CGROUP: &[&str] = &[
 pub fn is_modelled(name: &str) -> bool {
     let (prefix, rest) = name.split_once('.').unwrap_or(("", name));
     match prefix {
+        "cpu" | "bc" => true,
         "cpuacct" => CPUACCT.contains(&rest),
         "numtasks" => NUMTASKS.contains(&rest),
         "cpuset" => CPUSET.contains(&rest),
@@ -64,7 +69,6 @@ pub fn is_modelled(name: &str) -> bool {
         "freezer" => FREEZER.contains(&rest),
         "pids" => PIDS.contains(&rest),
         "debug" => DEBUG.contains(&rest),
-        "bc" => true,
         _ => IN_CONTAINER.contains(&name) || IN_CGROUP.contains(&name) || CPUSET.contains(&name),
     }
 }
@@ -85,7 +89,8 @@ impl Model {
                 files.extend(names.iter().map(|name| format!("{prefix}{name}")));
             }
         };
-        add(0, if bare { "" } else { "cpuset." }, CPUSET);
+        add(0, if bare { "" } else { "cpuset." }, if root { CPUSET } else { &CPUSET[..CPUSET.len() - 1] });
+        add(1, "cpu.", Self::cpu_files(hierarchy.dialect));
         add(2, "cpuacct.", CPUACCT);
         add(3, "memory.", MEMORY);
         add(4, "devices.", DEVICES);
@@ -114,6 +119,9 @@ impl Model {
         let inside = self.inside(container);
         if let Some(name) = file.strip_prefix("cpuacct.") {
             return Ok(self.time_file(container, name));
+        }
+        if let Some(name) = file.strip_prefix("cpu.") {
+            return Ok(self.read_cpu(container, name));
         }
         if let Some(name) = file.strip_prefix("memory.") {
             return self.read_memory(container, name);
@@ -153,13 +161,17 @@ impl Model {
             "mems" | "effective_mems" => format!("{}\n", numbers::shown(state.mems)),
             "cpu_exclusive" => flag(state.cpu_exclusive),
             "mem_exclusive" => flag(state.mem_exclusive),
+            "mem_hardwall" => flag(state.hardwall),
+            "memory_spread_page" => flag(state.spread_page),
+            "memory_pressure_enabled" => flag(state.measures_pressure),
+            "memory_pressure" => "0\n".to_owned(),
             "sched_load_balance" => flag(!state.unbalanced),
             "memory_migrate" => flag(state.migrate),
             "sched_relax_domain_level" => format!("{}\n", state.relax_level.unwrap_or(-1)),
             "numtasks.limit" => state.limit.map_or("max\n".to_owned(), |limit| format!("{limit}\n")),
             "numtasks.current" => format!("{}\n", self.inside_or_below(container)),
             "numtasks.peak" => format!("{}\n", state.peak),
-            "numtasks.shares" => state.shares.shown(),
+            "numtasks.shares" => state.shares.shown("numtasks"),
             "numtasks.stats" => format!(
                 "numtasks: Current usage {}\nnumtasks: Number of successes {}\nnumtasks: Number of failures {}\n\
                  numtasks: Number of forkrate failures 0\n",
@@ -215,6 +227,9 @@ impl Model {
                 let flag = numbers::flag(&text)?;
                 self.change_cpuset(container, |state| state.mem_exclusive = flag)?;
             }
+            "mem_hardwall" => self.state_mut(container).hardwall = numbers::flag(&text)?,
+            "memory_spread_page" => self.state_mut(container).spread_page = numbers::flag(&text)?,
+            "memory_pressure_enabled" => self.state_mut(container).measures_pressure = numbers::flag(&text)?,
             "memory_migrate" => self.state_mut(container).migrate = numbers::flag(&text)?,
             "sched_load_balance" => self.state_mut(container).unbalanced = !numbers::flag(&text)?,
             "sched_relax_domain_level" => match numbers::signed(&text)? {
@@ -233,7 +248,7 @@ impl Model {
                 limit @ 0..=4_194_304 => self.state_mut(container).limit = Some(limit),
                 _ => return Err(Errno::EINVAL),
             },
-            "numtasks.shares" => self.write_shares(container, &text)?,
+            "numtasks.shares" => self.write_shares(container, &text, |state| &mut state.shares)?,
             "pids.max" if text == "max" => self.state_mut(container).pids_max = None,
             "pids.max" => match numbers::unsigned(&text)? {
                 max @ 0..=4_194_304 => self.state_mut(container).pids_max = Some(max),
@@ -245,12 +260,10 @@ impl Model {
                 self.write_freezer(container, &text)?;
                 self.remember();
             }
-            "numtasks.stats" => {
-                let mut keys = text.split(',').filter_map(|piece| piece.split_once('='));
-                return if keys.any(|(key, _)| key == "res") { Ok(()) } else { Err(Errno::EINVAL) };
-            }
+            "numtasks.stats" => shares::check_reset(&text)?,
             _ => {
                 return match name.split_once('.') {
+                    Some(("cpu", file)) => self.write_cpu(container, file, &text),
                     Some(("memory", file)) => self.write_memory(container, file, &text),
                     Some(("bc", file)) => self.write_bean(container, file, &text),
                     _ => Err(Errno::EINVAL),

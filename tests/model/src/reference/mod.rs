@@ -5,6 +5,7 @@
 
 mod admission;
 mod beancounters;
+mod cpu;
 mod devices;
 mod files;
 mod freezer;
@@ -26,9 +27,10 @@ pub use mounts::Dialect;
 use base::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The subsystems that are modelled, with their indices.
+/// The subsystems with their indices.
 pub const SUBSYSTEMS: &[(usize, &str)] = &[
     (0, "cpuset"),
+    (1, "cpu"),
     (2, "cpuacct"),
     (3, "memory"),
     (4, "devices"),
@@ -79,6 +81,9 @@ pub struct State {
     pub(crate) mems: u32,
     pub(crate) cpu_exclusive: bool,
     pub(crate) mem_exclusive: bool,
+    pub(crate) hardwall: bool,
+    pub(crate) spread_page: bool,
+    pub(crate) measures_pressure: bool,
     pub(crate) unbalanced: bool,
     pub(crate) migrate: bool,
     pub(crate) relax_level: Option<i64>,
@@ -88,6 +93,7 @@ pub struct State {
     pub(crate) reset: [[u64; 2]; CPUS],
     pub(crate) limit: Option<u64>,
     pub(crate) peak: u64,
+    pub(crate) cpu: cpu::Settings,
     pub(crate) shares: shares::Shares,
     pub(crate) successes: u64,
     pub(crate) failures: u64,
@@ -280,6 +286,10 @@ impl Model {
     pub(crate) fn bound(&self, subsystem: usize) -> Option<usize> {
         let found = self.hierarchies.iter().find(|(_, hierarchy)| hierarchy.subsystems.contains(&subsystem));
         found.map(|(&number, _)| number)
+    }
+
+    pub(crate) fn dialect_of(&self, container: u32) -> Dialect {
+        self.hierarchies[&self.containers[&container].hierarchy].dialect
     }
 
     pub(crate) fn is_root(&self, container: u32) -> bool {

@@ -1,6 +1,6 @@
-//! numtasks by limits and by shares. Rules: sections 12 and 14.
+//! Shares, and numtasks by limits and by shares. Rules: sections 12 and 14.
 
-use super::{MOST_TASKS, Model, Task};
+use super::{MOST_TASKS, Model, State, Task};
 use base::Errno;
 
 /// Shares as a user sees them; −3 is don't care.
@@ -18,9 +18,9 @@ impl Default for Shares {
 }
 
 impl Shares {
-    pub(super) fn shown(self) -> String {
+    pub(super) fn shown(self, resource: &str) -> String {
         let Self { min, max, divisor } = self;
-        format!("res=numtasks,min_shares={min},max_shares={max},child_shares_divisor={divisor}\n")
+        format!("res={resource},min_shares={min},max_shares={max},child_shares_divisor={divisor}\n")
     }
 
     /// What is there after a write, before it is compared with others.
@@ -62,19 +62,32 @@ fn numeric(share: i32) -> i64 {
     i64::from(share).max(0)
 }
 
+/// What is written to a file of figures must name a resource, and any will do.
+pub(super) fn check_reset(text: &str) -> Result<(), Errno> {
+    let mut keys = text.split(',').filter_map(|piece| piece.split_once('='));
+    if keys.any(|(key, _)| key == "res") { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
 impl Model {
-    pub(super) fn write_shares(&mut self, container: u32, text: &str) -> Result<(), Errno> {
-        let old = self.state(container).shares;
+    /// A write to the shares that `of` finds in a state.
+    pub(super) fn write_shares(
+        &mut self,
+        container: u32,
+        text: &str,
+        of: impl Fn(&mut State) -> &mut Shares,
+    ) -> Result<(), Errno> {
+        let shares_of = |container: u32| *of(&mut self.state(container).clone());
+        let old = shares_of(container);
         let new = old.changed(text)?;
         let mut good = new.min < 0 || new.max < 0 || new.min <= new.max;
         let of_children =
-            |of: u32| self.containers[&of].children.iter().map(|&child| self.state(child).shares).collect::<Vec<_>>();
+            |of: u32| self.containers[&of].children.iter().map(|&child| shares_of(child)).collect::<Vec<_>>();
         let children = of_children(container);
         let divisor = i64::from(new.divisor);
         good &= divisor >= children.iter().map(|child| numeric(child.min)).sum();
         good &= children.iter().all(|child| numeric(child.max) <= divisor);
         if let Some(parent) = self.containers[&container].parent {
-            let above = i64::from(self.state(parent).shares.divisor);
+            let above = i64::from(shares_of(parent).divisor);
             let mins: i64 = of_children(parent).iter().map(|child| numeric(child.min)).sum();
             let rise = numeric(new.min) - numeric(old.min);
             good &= rise <= 0 || rise <= above - mins;
@@ -83,7 +96,7 @@ impl Model {
         if !good {
             return Err(Errno::EINVAL);
         }
-        self.state_mut(container).shares = new;
+        *of(self.state_mut(container)) = new;
         Ok(())
     }
 

@@ -31,6 +31,7 @@ impl Model {
             self.next_bean += 1;
         }
         state.beans[4] = Bean::files();
+        state.spread_page = self.state(parent).spread_page;
         state.memory = self.state(parent).memory.of_child();
         state.rules = self.state(parent).rules.clone();
         let child = self.add_container(Container {

@@ -3,7 +3,7 @@
 
 use crate::errno;
 use crate::operation::{escape, unescape};
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags, getxattr, listxattr, mknodat, removexattr, setxattr};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::thread::{CpuSet, gettid, sched_setaffinity};
@@ -70,6 +70,18 @@ fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
             count => text.extend_from_slice(&buffer[..count]),
         }
     }
+}
+
+/// The names of a file's extended attributes, in the order of the alphabet.
+///
+/// Errors: the name of the errno.
+pub fn attributes(place: &Path) -> Answer {
+    let mut list = [0; 4096];
+    let length = good(listxattr(place, &mut list))?;
+    let mut names: Vec<_> =
+        list[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(escape).collect();
+    names.sort();
+    Ok(names.join(","))
 }
 
 fn write_once(file: &mut File, text: &[u8]) -> Answer {
@@ -144,6 +156,21 @@ impl Actor {
                 let uid = Some(number(uid)?);
                 fine(std::os::unix::fs::chown(path(place), uid, uid)).map(ok)
             }
+            [b"setxattr", place, name, value, how] => {
+                let flags = match how {
+                    b"create" => XattrFlags::CREATE,
+                    b"replace" => XattrFlags::REPLACE,
+                    _ => XattrFlags::empty(),
+                };
+                good(setxattr(path(place), path(name), value, flags)).map(ok)
+            }
+            [b"getxattr", place, name] => {
+                let mut value = [0; 4096];
+                let length = good(getxattr(path(place), path(name), &mut value))?;
+                Ok(format!("ok {}", escape(&value[..length])))
+            }
+            [b"listxattr", place] => attributes(path(place)).map(|names| format!("ok {names}")),
+            [b"removexattr", place, name] => good(removexattr(path(place), path(name))).map(ok),
             [b"write", place, text] => {
                 let mut file = fine(OpenOptions::new().write(true).open(path(place))).map_err(at_open)?;
                 write_once(&mut file, text)

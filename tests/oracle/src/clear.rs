@@ -19,12 +19,40 @@ const AT_BOOT: &[(&str, &str)] = &[
     ("memory_pressure_enabled", "0"),
 ];
 
-/// Clears what is mounted at a place; `counted` if it has a subsystem, which counts its containers.
-pub fn place(place: usize, counted: bool, troubles: &mut Vec<String>) {
-    let top = format!("/m/{place}");
+/// What is mounted at a place.
+pub struct Mounted<'a> {
+    /// The place.
+    pub top: String,
+    /// One of its subsystems, which counts its containers.
+    pub subsystem: Option<&'a str>,
+    /// What mounts it.
+    pub data: &'a str,
+}
+
+/// Clears the hierarchies that are mounted and unmounts them. What Linux takes its time for is awaited for all
+/// of them at once.
+pub fn mounted(places: &[Mounted<'_>], troubles: &mut Vec<String>) {
+    places.iter().for_each(|mounted| put_in_order(&mounted.top, troubles));
+    let alone = |mounted: &Mounted<'_>| mounted.subsystem.is_none_or(|name| settle::containers(name) <= 1);
+    if !settle::until(|| places.iter().all(alone)) {
+        troubles.push("containers stay".to_owned());
+    }
+    for Mounted { top, .. } in places {
+        if unmount(top.as_str(), UnmountFlags::empty()).is_err() {
+            troubles.push(format!("{top} stays mounted"));
+        }
+    }
+    let unmounted = places.iter().map(|mounted| (mounted.top.clone(), mounted.data.to_owned()));
+    if !settle::dissolved(&unmounted.collect::<Vec<_>>()) {
+        troubles.push("a hierarchy stays".to_owned());
+    }
+}
+
+/// Moves this task to the root, removes all containers and gives the root's files what they have at boot.
+fn put_in_order(top: &str, troubles: &mut Vec<String>) {
     // Where the task is already there, or the hierarchy goes anyway, nothing is lost if this fails.
     let _ = fs::write(format!("{top}/tasks"), "0");
-    remove_below(&top, counted, troubles);
+    remove_below(top, troubles);
     for (name, value) in AT_BOOT {
         let put = |path: String| fs::OpenOptions::new().write(true).open(path).map(|file| (file, value));
         let file = put(format!("{top}/cpuset.{name}")).or_else(|_| put(format!("{top}/{name}")));
@@ -36,41 +64,25 @@ pub fn place(place: usize, counted: bool, troubles: &mut Vec<String>) {
     }
 }
 
-/// Unmounts a place. With `data` it is the last mount of a hierarchy that must go now.
-pub fn unmount_place(place: usize, data: Option<&str>, hierarchies: usize, troubles: &mut Vec<String>) {
-    let top = format!("/m/{place}");
-    if unmount(top.as_str(), UnmountFlags::empty()).is_err() {
-        troubles.push(format!("{top} stays mounted"));
-    } else if data.is_some_and(|data| !settle::dissolved(&top, data, hierarchies)) {
-        troubles.push(format!("{top}: its hierarchy stays"));
-    }
-}
-
-fn remove_below(path: &str, counted: bool, troubles: &mut Vec<String>) {
+fn remove_below(path: &str, troubles: &mut Vec<String>) {
     for child in directories_in(path) {
         let child = format!("{path}/{child}");
-        remove_below(&child, counted, troubles);
-        let before = settle::counts();
+        remove_below(&child, troubles);
         if let Err(error) = fs::remove_dir(&child) {
             troubles.push(format!("{child}: {error}"));
-        } else if counted && !settle::until(|| settle::counts() != before) {
-            troubles.push(format!("{child} stays"));
         }
     }
 }
 
 /// Clears the hierarchies that go on without a mount.
 pub fn persisting(troubles: &mut Vec<String>) {
-    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    for line in text.lines() {
-        let Some(names) = line.split(':').nth(1).filter(|names| !names.is_empty()) else { continue };
-        let data = if names.starts_with("name=") { format!("none,{names}") } else { names.to_owned() };
+    for data in settle::hierarchies() {
+        let top = format!("/m/{}", PLACES - 1);
         let Ok(word) = CString::new(data.as_str()) else { continue };
-        let (last, hierarchies) = (PLACES - 1, settle::hierarchies());
         // A hierarchy that is just going on Linux can't be mounted any more, and need not be.
-        if mount("fuzz", format!("/m/{last}").as_str(), "cgroup", MountFlags::empty(), word.as_c_str()).is_ok() {
-            place(last, !names.starts_with("name="), troubles);
-            unmount_place(last, Some(&data), hierarchies, troubles);
+        if mount("fuzz", top.as_str(), "cgroup", MountFlags::empty(), word.as_c_str()).is_ok() {
+            let subsystem = data.split(',').next().filter(|name| *name != "none");
+            mounted(&[Mounted { top, subsystem, data: &data }], troubles);
         }
     }
 }

@@ -30,6 +30,7 @@ const NAMES: &[(i32, &str)] = &[
     (38, "ENOSYS"),
     (39, "ENOTEMPTY"),
     (40, "ELOOP"),
+    (61, "ENODATA"),
     (75, "EOVERFLOW"),
     (95, "EOPNOTSUPP"),
 ];

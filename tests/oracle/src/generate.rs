@@ -3,7 +3,7 @@
 
 use crate::choices::Choices;
 use crate::differences;
-use crate::names::{BAD, BAD_OF_BOTH_SIGNS, FILES, Name, Place, SUBSYSTEMS, Show, subsystem_of};
+use crate::names::{ATTRIBUTES, BAD, BAD_OF_BOTH_SIGNS, FILES, Name, Place, SUBSYSTEMS, Show, subsystem_of};
 use crate::operation::Operation;
 use crate::world::{Mounted, PLACES, World, directories_in};
 
@@ -71,7 +71,8 @@ pub fn next(world: &World, choices: &mut Choices) -> Operation {
         82..=86 => held(world, mounted, place, choices, by),
         87..=89 => affinity(world, choices, by),
         90..=92 => own(mounted, place, choices),
-        93..=94 => never(mounted, place, choices, by),
+        93 => never(mounted, place, choices, by),
+        94 => attribute(mounted, place, choices, by),
         95..=96 if mounted.subsystems.contains(&"freezer") => Operation::new(0, &[b"freeze".to_vec(), target(choices)]),
         95..=97 => Operation::new(0, &["look"]),
         _ => mount(world, choices, by),
@@ -251,9 +252,12 @@ fn end(world: &World, choices: &mut Choices, by: u32) -> Operation {
 }
 
 fn held(world: &World, mounted: &Mounted, place: usize, choices: &mut Choices, by: u32) -> Operation {
-    let names: Vec<(Vec<u8>, u32, String)> =
-        world.held.iter().map(|(name, (by, file))| (name.clone(), *by, file.clone())).collect();
-    let Some((name, holder, file)) = choices.pick(&names).filter(|_| !choices.one_in(3)) else {
+    let names: Vec<Vec<u8>> = world.held.keys().cloned().collect();
+    let Some((name, held)) = choices
+        .pick(&names)
+        .and_then(|name| Some((name.clone(), world.held.get(&name)?)))
+        .filter(|_| !choices.one_in(3))
+    else {
         let (_, path) = file_in(mounted, place, choices);
         let mode = choices.pick(&["r", "w", "rw"]).unwrap_or_default();
         let name = format!("h{}", choices.below(4));
@@ -262,12 +266,13 @@ fn held(world: &World, mounted: &Mounted, place: usize, choices: &mut Choices, b
             false => Operation::new(by, &[b"hold".to_vec(), name.into_bytes(), path, mode.into()]),
         };
     };
-    let known = FILES.iter().find(|known| known.name.ends_with(&file)).unwrap_or(&FILES[0]);
+    let known = FILES.iter().find(|known| known.name.ends_with(&held.file)).unwrap_or(&FILES[0]);
     match choices.below(5) {
-        0 => Operation::new(holder, &[b"drop".to_vec(), name]),
-        1 | 2 => Operation::new(holder, &[b"get".to_vec(), name]),
-        _ if known.values.is_empty() => Operation::new(holder, &[b"put".to_vec(), name, b"{1}".to_vec()]),
-        _ => Operation::new(holder, &[b"put".to_vec(), name, value(known, choices)]),
+        0 => Operation::new(held.by, &[b"drop".to_vec(), name]),
+        1 | 2 if known.show == Show::Tasks && held.was_read => Operation::new(held.by, &[b"drop".to_vec(), name]),
+        1 | 2 => Operation::new(held.by, &[b"get".to_vec(), name]),
+        _ if known.values.is_empty() => Operation::new(held.by, &[b"put".to_vec(), name, b"{1}".to_vec()]),
+        _ => Operation::new(held.by, &[b"put".to_vec(), name, value(known, choices)]),
     }
 }
 
@@ -294,6 +299,26 @@ fn own(mounted: &Mounted, place: usize, choices: &mut Choices) -> Operation {
     }
     let owner = choices.pick(&["1000", "1000", "0"]).unwrap_or_default();
     Operation::new(0, &[b"chown".to_vec(), path, owner.into()])
+}
+
+/// An extended attribute of a directory or a file.
+fn attribute(mounted: &Mounted, place: usize, choices: &mut Choices, by: u32) -> Operation {
+    let path =
+        if choices.one_in(3) { file_in(mounted, place, choices).1 } else { at(place, &container(mounted, choices)) };
+    // More often one that can be there.
+    let names = if choices.one_in(2) { &ATTRIBUTES[..2] } else { ATTRIBUTES };
+    let name = choices.pick(names).unwrap_or_default().as_bytes().to_vec();
+    let by = if name.starts_with(b"security.") { 0 } else { by };
+    match choices.below(6) {
+        0 => Operation::new(by, &[b"getxattr".to_vec(), path, name]),
+        1 => Operation::new(by, &[b"listxattr".to_vec(), path]),
+        2 => Operation::new(by, &[b"removexattr".to_vec(), path, name]),
+        _ => {
+            let value = choices.pick(&["one", "two", ""]).unwrap_or_default().as_bytes().to_vec();
+            let how = choices.pick(&["any", "any", "create", "replace"]).unwrap_or_default().as_bytes().to_vec();
+            Operation::new(by, &[b"setxattr".to_vec(), path, name, value, how])
+        }
+    }
 }
 
 /// What a hierarchy never allows.

@@ -1,5 +1,6 @@
 //! Looks at everything in a hierarchy.
 
+use crate::actor::attributes;
 use crate::differences;
 use crate::errno;
 use crate::names::{FILES, Show};
@@ -22,7 +23,8 @@ fn below(directory: &Path, numbers: &BTreeMap<i32, u32>, state: &mut Vec<String>
         Ok(about) => format!("{:o} {}:{}", about.mode(), about.uid(), about.gid()),
         Err(error) => errno::name(error.raw_os_error().unwrap_or(0)),
     };
-    state.push(format!("{} {}", shown(directory), owner(directory)));
+    let attributes = attributes(directory).unwrap_or_else(|errno| errno);
+    state.push(format!("{} {} [{attributes}]", shown(directory), owner(directory)));
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let (mut files, mut directories) = (Vec::new(), Vec::new());
     for entry in entries {

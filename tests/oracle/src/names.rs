@@ -45,13 +45,17 @@ use Place::{All, NotRoot, Root};
 use Show::{Nothing, Shape, Tasks, Text};
 
 /// The subsystems that both systems have and that are compared, in the order of their indices.
-pub const SUBSYSTEMS: &[&str] = &["cpuset", "cpuacct", "memory", "devices", "freezer", "pids"];
+pub const SUBSYSTEMS: &[&str] = &["cpuset", "cpu", "cpuacct", "memory", "devices", "freezer", "pids"];
 
 const FLAG: &[&str] = &["0", "1", "1\n", "2", "0x1", "00", "+1", "17"];
 const CPUS: &[&str] = &[
     "0-3", "0", "1", "0-1", "2-3", "1-2", "3", "0,2", "1,3", "0-3:1/2", "all", "N", "4", "0-4", "3-1", "0-", "1,", " ",
 ];
 const MEMS: &[&str] = &["0-1", "0", "1", "0,1", "1-0", "0-1:1/2", "x", "-1", "0 1", " "];
+
+/// Names of extended attributes; the last ones are nobody's.
+pub const ATTRIBUTES: &[&str] =
+    &["trusted.a", "trusted.b", "security.x", "user.a", "trusted.", "trusted", "system.a", "a", ""];
 
 /// Nobody's values.
 pub const BAD: &[&str] = &[
@@ -104,7 +108,8 @@ pub const FILES: &[Name] = &[
     file("cpuacct.stat", All, Shape, FLAG),
     file("cpu.shares", All, Text, &["1024", "2", "1", "0", "512", "262144", "262145", "3000000000"]),
     file("cpu.idle", All, Text, &["0", "1", "2", "-1"]),
-    file("cpu.cfs_quota_us", All, Text, &["-1", "50000", "100000", "200000", "1000", "999", "0", "-2", "1000000"]),
+    // The least quota of the longest period would leave a task so little that everybody waits for it.
+    file("cpu.cfs_quota_us", All, Text, &["-1", "50000", "100000", "200000", "20000", "999", "0", "-2", "1000000"]),
     file("cpu.cfs_period_us", All, Text, &["100000", "50000", "200000", "1000", "999", "1000000", "1000001"]),
     file("cpu.cfs_burst_us", All, Text, &["0", "1000", "50000", "200000"]),
     file("cpu.stat", All, Shape, FLAG),

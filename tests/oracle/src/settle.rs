@@ -35,9 +35,20 @@ fn wait(mut done: impl FnMut() -> bool, patient: bool) -> bool {
     true
 }
 
-/// The number of hierarchies.
-pub fn hierarchies() -> usize {
-    fs::read_to_string("/proc/self/cgroup").unwrap_or_default().lines().count()
+/// The hierarchies that there are, each as what mounts it: `cpuset,cpuacct`, `none,name=x`.
+pub fn hierarchies() -> Vec<String> {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.split(':').nth(1)).filter(|names| !names.is_empty());
+    names.map(|names| if names.starts_with("name=") { format!("none,{names}") } else { names.to_owned() }).collect()
+}
+
+/// The number of containers in the hierarchy of that subsystem.
+pub fn containers(subsystem: &str) -> usize {
+    let of = |line: &str| {
+        let mut words = line.split('\t');
+        (words.next() == Some(subsystem)).then(|| words.nth(1)?.parse().ok()).flatten()
+    };
+    counts().lines().find_map(of).unwrap_or(0)
 }
 
 /// The subsystems with the number of their containers.
@@ -47,22 +58,27 @@ pub fn counts() -> String {
 
 /// How long a hierarchy may take to go before this looks after it: several times what Linux needs if nothing is in
 /// its way.
-const FIRST_LOOK: Duration = Duration::from_millis(400);
+const FIRST_LOOK: Duration = Duration::from_millis(100);
 
-/// After the last umount of a hierarchy without containers: waits until it is gone. Linux lets it stay for good if a
-/// container that was removed was not wholly gone at that moment; mounting it once more with `data` and unmounting it
-/// helps then. Only then: one that is just going is made anew by a mount, which waits for its end.
-pub fn dissolved(top: &str, data: &str, before: usize) -> bool {
-    let Ok(data) = CString::new(data) else { return false };
+/// After the last umounts of hierarchies without containers, each with its place and what mounts it: waits until they
+/// are gone. Linux lets one stay for good if a container that was removed was not wholly gone at that moment; mounting
+/// it once more and unmounting it helps then. Only then: one that is just going is made anew by a mount, which waits
+/// for its end.
+pub fn dissolved(unmounted: &[(String, String)]) -> bool {
     let (mut since, mut pause) = (Instant::now(), FIRST_LOOK);
     until(|| {
-        if hierarchies() < before {
+        let listed = hierarchies();
+        let mut staying = unmounted.iter().filter(|(_, data)| listed.contains(data)).peekable();
+        if staying.peek().is_none() {
             return true;
         }
         if is_linux() && since.elapsed() > pause {
-            if mount("fuzz", top, "cgroup", MountFlags::empty(), data.as_c_str()).is_ok() {
-                // If it is busy, the next try comes.
-                let _ = unmount(top, UnmountFlags::empty());
+            for (top, data) in staying {
+                let Ok(data) = CString::new(data.as_str()) else { continue };
+                if mount("fuzz", top.as_str(), "cgroup", MountFlags::empty(), data.as_c_str()).is_ok() {
+                    // If it is busy, the next try comes.
+                    let _ = unmount(top.as_str(), UnmountFlags::empty());
+                }
             }
             (since, pause) = (Instant::now(), pause * 2);
         }

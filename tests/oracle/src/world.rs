@@ -2,6 +2,7 @@
 //! the other and says what came of it.
 
 use crate::actor::Actor;
+use crate::clear;
 use crate::errno;
 use crate::names::SUBSYSTEMS;
 use crate::normal;
@@ -45,6 +46,16 @@ pub struct Mounted {
     data: String,
 }
 
+/// A file that is held open.
+pub struct Held {
+    /// The task that holds it.
+    pub by: u32,
+    /// The file's name.
+    pub file: String,
+    /// Whether it was read.
+    pub was_read: bool,
+}
+
 /// All of it.
 pub struct World {
     actor: Actor,
@@ -52,8 +63,8 @@ pub struct World {
     pub tasks: BTreeMap<u32, Task>,
     /// What is mounted.
     pub places: [Option<Mounted>; PLACES],
-    /// Files that are held open, with the task that holds each and the file's name.
-    pub held: BTreeMap<Vec<u8>, (u32, String)>,
+    /// Files that are held open, by the names that the sequence has for them.
+    pub held: BTreeMap<Vec<u8>, Held>,
     /// The next task's number.
     pub next: u32,
 }
@@ -127,9 +138,9 @@ impl World {
             "rmdir" => settle::counts(),
             _ => String::new(),
         };
-        let (lone, hierarchies) = match (operation.verb(), place) {
-            ("umount", Some(place)) => (self.data_if_lone(place), settle::hierarchies()),
-            _ => (None, 0),
+        let lone = match (operation.verb(), place) {
+            ("umount", Some(place)) => self.data_if_lone(place),
+            _ => None,
         };
         let inside_before =
             operation.verb() == "stop" && self.is_inside(task_in(words.get(1).map_or(&[], Vec::as_slice)));
@@ -143,7 +154,7 @@ impl World {
             ("mount", None) => self.places[place.unwrap_or(0)] = mounted_at(place.unwrap_or(0)),
             ("umount", Some((place, _))) => {
                 self.places[place] = None;
-                if lone.is_some_and(|data| !settle::dissolved(&format!("/m/{place}"), &data, hierarchies)) {
+                if lone.is_some_and(|data| !settle::dissolved(&[(format!("/m/{place}"), data)])) {
                     return format!("{answer} but it stays");
                 }
             }
@@ -167,7 +178,8 @@ impl World {
             ("hold", _) => {
                 let path = text(2);
                 let file = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-                self.held.insert(text(1), (operation.by, String::from_utf8_lossy(file).into_owned()));
+                let file = String::from_utf8_lossy(file).into_owned();
+                self.held.insert(text(1), Held { by: operation.by, file, was_read: false });
             }
             ("drop", _) => drop(self.held.remove(&text(1))),
             ("read", _) => {
@@ -176,7 +188,9 @@ impl World {
                 return self.normal(&String::from_utf8_lossy(file), &answer);
             }
             ("get", _) => {
-                let file = self.held.get(&text(1)).map(|(_, file)| file.clone()).unwrap_or_default();
+                let Some(held) = self.held.get_mut(&text(1)) else { return answer };
+                held.was_read = true;
+                let file = held.file.clone();
                 return self.normal(&file, &answer);
             }
             ("spawn" | "thread", _) => self.born(operation, &answer),
@@ -229,7 +243,7 @@ impl World {
             _ => drop(self.tasks.remove(&id)),
         }
         let alive: BTreeSet<u32> = self.tasks.iter().filter(|(_, task)| !task.zombie).map(|(&id, _)| id).collect();
-        self.held.retain(|_, (holder, _)| alive.contains(holder));
+        self.held.retain(|_, held| alive.contains(&held.by));
     }
 
     /// Whether a task is in a container that is no root.
@@ -258,7 +272,7 @@ impl World {
     }
 
     /// What to mount this hierarchy with, if umount of this place lets it go.
-    pub fn data_if_lone(&self, place: usize) -> Option<String> {
+    fn data_if_lone(&self, place: usize) -> Option<String> {
         let mounted = self.places[place].as_ref()?;
         let equals = self.places.iter().flatten().filter(|other| other.data == mounted.data).count();
         (equals == 1 && directories_in(&format!("/m/{place}")).is_empty()).then(|| mounted.data.clone())
@@ -328,17 +342,14 @@ impl World {
     pub fn clear(&mut self) -> Vec<String> {
         self.actor.end_all();
         let mut troubles = Vec::new();
-        for place in 0..PLACES {
-            if self.places[place].is_some() {
-                let counted = self.places[place].as_ref().is_some_and(|mounted| !mounted.subsystems.is_empty());
-                crate::clear::place(place, counted, &mut troubles);
-                let (data, hierarchies) = (self.data_if_lone(place), settle::hierarchies());
-                crate::clear::unmount_place(place, data.as_deref(), hierarchies, &mut troubles);
-                self.places[place] = None;
-            }
-        }
-        crate::clear::persisting(&mut troubles);
-        if !settle::until(|| settle::hierarchies() == 0) {
+        let places = std::mem::take(&mut self.places);
+        let mounted = places.iter().enumerate().filter_map(|(place, mounted)| {
+            let Mounted { subsystems, data, .. } = mounted.as_ref()?;
+            Some(clear::Mounted { top: format!("/m/{place}"), subsystem: subsystems.first().copied(), data })
+        });
+        clear::mounted(&mounted.collect::<Vec<_>>(), &mut troubles);
+        clear::persisting(&mut troubles);
+        if !settle::until(|| settle::hierarchies().is_empty()) {
             troubles.push("a hierarchy stays".to_owned());
         }
         troubles

@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{linux, make_folder, output_of};
+use super::{linux, make_folder};
 use crate::command_line::Acceleration;
 use crate::emulator::{Accelerator, Boot, Console, Machine};
 use crate::initramfs::Initramfs;
@@ -88,7 +88,7 @@ pub enum Job<'a> {
 /// All that is needed to start them.
 pub struct Guests {
     run: RunFolder,
-    program: PathBuf,
+    program: Vec<u8>,
     disabled: String,
     accelerator: Accelerator,
     menagerie: Boot,
@@ -117,6 +117,9 @@ impl Guests {
         progress::run("Building the program that asks both systems", &mut cargo)?;
         let program = workspace::target().join(USER_TARGET).join("release/oracle");
         let linux = if oracle { Some(Boot::Linux { kernel: linux::kernel()? }) } else { None };
+        // Copies: a long run boots the same to its end, whatever is built meanwhile.
+        let image = run.write("menagerie.img", &read(&image)?)?;
+        let bytes = read(&program)?;
         drop(lock);
         let output = Command::new(&program).arg("subsystems").output();
         let output = output.with_context(|| format!("cannot start {}", program.display()))?;
@@ -125,7 +128,17 @@ impl Guests {
         let disabled = others.copied().collect::<Vec<_>>().join(",");
         let accelerator = acceleration::choose(Acceleration::Auto, false, &run)?;
         let menagerie = Boot::Menagerie { image, with_initramfs: false, symbols: kernel.symbols };
-        Ok(Self { run, program, disabled, accelerator, menagerie, linux })
+        Ok(Self { run, program: bytes, disabled, accelerator, menagerie, linux })
+    }
+
+    /// Lets both systems do the job at the same time: each mostly waits for its own devices and timers.
+    pub fn run_both(&self, job: &Job<'_>) -> Result<(Output, Output)> {
+        std::thread::scope(|scope| {
+            let theirs = scope.spawn(|| self.run(System::Linux, job));
+            let ours = self.run(System::Menagerie, job);
+            let theirs = theirs.join().unwrap_or_else(|_| Err(anyhow!("the thread that watched Linux ended early")));
+            Ok((ours?, theirs?))
+        })
     }
 
     /// Boots the system, lets it do the job, and returns what it printed.
@@ -134,7 +147,7 @@ impl Guests {
         for folder in ["/dev", "/proc", "/sys", "/tmp"] {
             tree.folder(folder)?;
         }
-        tree.file("/init", 0o755, fs::read(&self.program)?)?;
+        tree.file("/init", 0o755, self.program.clone())?;
         let words = match job {
             Job::Seed { seed, first, operations } => {
                 format!("ORACLE_SEED={seed} ORACLE_FIRST={first} ORACLE_OPERATIONS={operations}")
@@ -166,13 +179,13 @@ impl Guests {
             cpu_model: "max".to_owned(),
             icount: None,
             boot,
-            initramfs: self.run.write("fuzz.cpio", &tree.archive()?)?,
+            initramfs: self.run.write(&format!("{}.cpio", system.name()), &tree.archive()?)?,
             command_line: format!("{own} cgroup_disable={} {words}", self.disabled),
             console: Console::Plain,
             log: folder.join(format!("{}.log", system.name())),
             gdb: false,
         };
-        let path = output_of(system);
+        let path = self.run.path().join(format!("{}.txt", system.name()));
         let printed = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         let mut guest = machine.start(&self.run, Stdio::null(), printed.into(), Stdio::inherit())?;
         let (mut size, mut heard) = (0, Instant::now());
@@ -186,6 +199,8 @@ impl Guests {
         guest.kill();
         let mut text = Vec::new();
         File::open(&path)?.read_to_end(&mut text)?;
+        // For a person who looks afterwards.
+        fs::write(folder.join(format!("{}.txt", system.name())), &text)?;
         let output = Output::of(&String::from_utf8_lossy(&text));
         ensure!(!output.entries.is_empty(), "{} printed nothing; see {}", system.name(), machine.log.display());
         Ok(output)
@@ -260,6 +275,10 @@ impl Output {
         let longer = self.entries.get(shorter).or(other.entries.get(shorter))?;
         Some(format!("{}: one of the two did not come so far", longer.0))
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn is_place(word: &str) -> bool {

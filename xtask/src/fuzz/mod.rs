@@ -16,7 +16,6 @@ use anyhow::{Context, Result};
 
 use crate::command_line::Fuzz;
 use crate::progress;
-use crate::workspace;
 use guest::{Guests, Job, System};
 
 /// A machine does so many operations and is replaced: nothing in it should matter for long.
@@ -68,28 +67,24 @@ pub enum Verdict {
 
 fn run_sequences(guests: &Guests, wanted: &Sequences, oracle: bool) -> Result<Verdict> {
     let (mut done, mut first) = (0, wanted.first);
-    let mut took = [0.0; 2];
+    let started = Instant::now();
     while done < wanted.operations {
         let operations = (wanted.operations - done).min(OPERATIONS_OF_A_BOOT);
         let job = Job::Seed { seed: wanted.seed, first, operations };
-        let started = Instant::now();
-        let ours = guests.run(System::Menagerie, &job)?;
-        took[0] += started.elapsed().as_secs_f64();
+        let (ours, theirs) = match oracle {
+            true => guests.run_both(&job).map(|(ours, theirs)| (ours, Some(theirs)))?,
+            false => (guests.run(System::Menagerie, &job)?, None),
+        };
         if let Some(trouble) = ours.trouble() {
             return Ok(Verdict::Different(format!("seed {}, from sequence {first}: {trouble}", wanted.seed)));
         }
-        if oracle {
-            let started = Instant::now();
-            let theirs = guests.run(System::Linux, &job)?;
-            took[1] += started.elapsed().as_secs_f64();
-            if let Some(difference) = ours.first_difference(&theirs) {
-                progress::say(&format!("{difference}; looking for the shortest sequence that shows it"));
-                return Ok(Verdict::Different(shrink::report(guests, wanted.seed, &difference)?));
-            }
+        if let Some(difference) = theirs.and_then(|theirs| ours.first_difference(&theirs)) {
+            progress::say(&format!("{difference}; looking for the shortest sequence that shows it"));
+            return Ok(Verdict::Different(shrink::report(guests, wanted.seed, &difference)?));
         }
         done += ours.operations();
         first = ours.last_sequence().map_or(first, |last| last + 1);
-        progress::say(&format!("{done} operations, {:.0} s here, {:.0} s on Linux", took[0], took[1]));
+        progress::say(&format!("{done} operations in {:.0} s", started.elapsed().as_secs_f64()));
     }
     let how = if oracle { "without a difference from Linux" } else { "on Menagerie alone" };
     Ok(Verdict::Equal(format!("{done} operations from seed {} {how}", wanted.seed)))
@@ -98,20 +93,14 @@ fn run_sequences(guests: &Guests, wanted: &Sequences, oracle: bool) -> Result<Ve
 /// Runs the lines of a file and shows what came of them, side by side where it differs.
 fn run_script(guests: &Guests, script: &str, oracle: bool) -> Result<u8> {
     let job = Job::Script(script);
-    let ours = guests.run(System::Menagerie, &job)?;
     if !oracle {
-        print!("{}", ours.text());
+        print!("{}", guests.run(System::Menagerie, &job)?.text());
         return Ok(0);
     }
-    let theirs = guests.run(System::Linux, &job)?;
+    let (ours, theirs) = guests.run_both(&job)?;
     let differences = shrink::side_by_side(&ours, &theirs);
     println!("{}", if differences.is_empty() { ours.text() } else { &differences });
     Ok(u8::from(!differences.is_empty()))
-}
-
-/// Where the output of a system is kept.
-fn output_of(system: System) -> std::path::PathBuf {
-    workspace::kept().join("fuzz").join(format!("{}.txt", system.name()))
 }
 
 fn make_folder(folder: &Path) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::guest::{Guests, Job, Output, System};
+use super::guest::{Guests, Job, Output};
 use crate::progress;
 
 /// So often the candidates of a round are tried.
@@ -12,7 +12,7 @@ const ROUNDS: usize = 8;
 pub fn report(guests: &Guests, seed: u64, difference: &str) -> Result<String> {
     let sequence = difference.split('.').next().and_then(|number| number.parse().ok()).context("no sequence")?;
     let job = Job::Detail { seed, sequence };
-    let (ours, theirs) = (guests.run(System::Menagerie, &job)?, guests.run(System::Linux, &job)?);
+    let (ours, theirs) = guests.run_both(&job)?;
     let Some(at) = first_unequal(&ours, &theirs) else {
         return Ok(format!("seed {seed}, {difference}\nIt does not show when the sequence runs alone"));
     };
@@ -27,7 +27,7 @@ pub fn report(guests: &Guests, seed: u64, difference: &str) -> Result<String> {
     }
     let script = lines.join("\n");
     let job = Job::Script(&script);
-    let (ours, theirs) = (guests.run(System::Menagerie, &job)?, guests.run(System::Linux, &job)?);
+    let (ours, theirs) = guests.run_both(&job)?;
     let sides = side_by_side(&ours, &theirs);
     Ok(format!("seed {seed}, {difference}\nThe shortest sequence that differs:\n{script}\n\n{sides}"))
 }
@@ -72,7 +72,7 @@ fn working(guests: &Guests, lines: &[String], candidates: &[Vec<usize>]) -> Resu
     };
     let script = candidates.iter().map(without).collect::<Vec<_>>().join("\n\n");
     let job = Job::Script(&script);
-    let (ours, theirs) = (guests.run(System::Menagerie, &job)?, guests.run(System::Linux, &job)?);
+    let (ours, theirs) = guests.run_both(&job)?;
     let differs = |number: usize| {
         let prefix = format!("{number}.");
         let of = |output: &Output| {

@@ -24,6 +24,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(test)]
+mod refusals;
 pub mod resgroups;
 mod task_count;
 #[cfg(test)]

@@ -349,11 +349,15 @@ impl World {
 
     /// What the file shows.
     pub fn read(&self, path: &str, file: &str) -> String {
+        self.try_read(path, file).unwrap()
+    }
+
+    /// What the file shows, or why it does not.
+    pub fn try_read(&self, path: &str, file: &str) -> Result<String, Errno> {
         let container = self.at(path);
         let file = container.file(file.as_bytes()).unwrap_or_else(|| panic!("there is no file {file}"));
         let mut text = String::new();
-        self.framework.read_file(&container, file, &mut text).unwrap();
-        text
+        self.framework.read_file(&container, file, &mut text).map(|()| text)
     }
 
     /// Writes to the file as the first task.

@@ -223,7 +223,8 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         NumberedSpace { space: parent.space()?.fork()?, number: population.next_space_number() }
     };
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Completion::new()));
-    let entity = Entity::new(crate::run::begin, parent.entity().allowed(), parent.entity().nice())?;
+    let (policy, nice) = parent.policy_of_child();
+    let entity = Entity::new(crate::run::begin, parent.entity().allowed(), policy, nice)?;
     let (fs_base, gs_base) = parent.entity().context().user_bases();
     let fs_base = if flags.contains(CloneFlags::SETTLS) { request.thread_pointer } else { fs_base };
     entity.context().inherit_fpu();
@@ -260,7 +261,6 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         vfork: vfork.clone(),
         allowed_nodes: parent.allowed_nodes(),
         affinity: parent.affinity(),
-        policy: parent.policy() as i32,
     });
 
     let tid = number.pid();

@@ -41,6 +41,7 @@ mod names;
 pub mod oom;
 mod payers;
 mod placement;
+pub mod policy;
 mod population;
 pub mod posix_queues;
 pub mod power;

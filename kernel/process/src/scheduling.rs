@@ -1,33 +1,9 @@
-//! Where tasks run and with which weight: affinity, nice values and policies.
+//! Where tasks run and with which weight: affinity and nice values.
 
-use crate::{limits::Resource, task::Task};
+use crate::{limits::Resource, policy, task::Task};
 use alloc::{sync::Arc, vec::Vec};
 use base::{Capabilities, CpuSet, Errno, Pid, Uid};
-use core::sync::atomic::Ordering::Relaxed;
 use sched::Nice;
-
-/// The scheduling policies that programs may ask for. All are run by virtual time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Policy {
-    /// `SCHED_OTHER`.
-    Other = 0,
-    /// `SCHED_BATCH`.
-    Batch = 3,
-    /// `SCHED_IDLE`.
-    Idle = 5,
-}
-
-impl Policy {
-    /// From the number in a system call; none for what is not offered.
-    pub fn from_raw(number: i32) -> Option<Self> {
-        match number {
-            0 => Some(Self::Other),
-            3 => Some(Self::Batch),
-            5 => Some(Self::Idle),
-            _ => None,
-        }
-    }
-}
 
 /// Whose nice value `getpriority(2)` and `setpriority(2)` mean; none is the caller, its group, its user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,7 +65,7 @@ impl IoPriority {
 }
 
 impl Task {
-    fn may_schedule(&self, target: &Task) -> bool {
+    pub(crate) fn may_schedule(&self, target: &Task) -> bool {
         let (own, other) = (self.credentials(), target.credentials());
         own.has(Capabilities::SYS_NICE) || own.euid == other.uid || own.euid == other.euid
     }
@@ -174,9 +150,8 @@ impl Task {
         if own.euid != other.uid && own.euid != other.euid && !own.has(Capabilities::SYS_NICE) {
             return Err(Errno::EPERM);
         }
-        // RLIMIT_NICE counts from 1 (nice 19) to 40 (nice -20).
-        let lowest = 20 - i64::try_from(task.process().limit(Resource::Nice)).unwrap_or(40).min(40);
-        let lowers = nice < task.entity().nice() && i64::from(nice.raw()) < lowest;
+        let least = policy::least_nice(task.process().limit(Resource::Nice));
+        let lowers = nice < task.entity().nice() && i64::from(nice.raw()) < least;
         if lowers && !own.has(Capabilities::SYS_NICE) {
             return Err(Errno::EACCES);
         }
@@ -216,20 +191,6 @@ impl Task {
             }
             task.with_belongings(|belongings| belongings.io_priority = priority);
         }
-        Ok(())
-    }
-
-    /// Its scheduling policy.
-    pub fn policy(&self) -> Policy {
-        Policy::from_raw(self.policy.load(Relaxed)).unwrap_or(Policy::Other)
-    }
-
-    /// `sched_setscheduler(2)` of `target`. `EPERM` another user's task.
-    pub fn set_policy_of(&self, target: &Task, policy: Policy) -> Result<(), Errno> {
-        if !self.may_schedule(target) {
-            return Err(Errno::EPERM);
-        }
-        target.policy.store(policy as i32, Relaxed);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use container::Member;
 use core::any::Any;
 use machine::user::UserContext;
 use memory::AddressSpace;
-use sched::{Entity, Nice, Schedulable};
+use sched::{Entity, Nice, Policy, Schedulable};
 use vfs::{FileTable, Follow, FsContext};
 
 /// A program that the kernel starts.
@@ -68,7 +68,7 @@ struct Plan {
 
 fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno> {
     let admission = population.framework().can_start()?;
-    let entity = Entity::new(run::begin, CpuSet::first(base::MAX_CPUS), Nice::default())?;
+    let entity = Entity::new(run::begin, CpuSet::first(base::MAX_CPUS), Policy::Other, Nice::default())?;
     let number = population.reserve()?;
     let pid = number.pid();
     // Pid 1 is made first; anything else would be a mistake of the boot order.
@@ -116,7 +116,6 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
         vfork: None,
         allowed_nodes: AllowedNodes::ANY,
         affinity: CpuSet::first(base::MAX_CPUS),
-        policy: 0,
     });
     let member: Arc<dyn Member> = task.clone();
     admission.admit(&member);

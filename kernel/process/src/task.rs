@@ -139,7 +139,8 @@ pub struct Task {
     turn: AtomicU32,
     /// The CPUs that it asked for itself.
     pub(crate) affinity: IrqLock<CpuSet>,
-    pub(crate) policy: AtomicI32,
+    /// See [`Task::resets_on_fork`].
+    pub(crate) resets_on_fork: AtomicBool,
 }
 
 /// What a new task is made of.
@@ -158,7 +159,6 @@ pub(crate) struct TaskParts {
     pub(crate) vfork: Option<Arc<Completion>>,
     pub(crate) allowed_nodes: AllowedNodes,
     pub(crate) affinity: CpuSet,
-    pub(crate) policy: i32,
 }
 
 impl Task {
@@ -199,7 +199,7 @@ impl Task {
             allowed_nodes: IrqLock::new(rank::LEAF, parts.allowed_nodes),
             turn: AtomicU32::new(0),
             affinity: IrqLock::new(rank::LEAF, parts.affinity),
-            policy: AtomicI32::new(parts.policy),
+            resets_on_fork: AtomicBool::new(false),
         })
     }
 

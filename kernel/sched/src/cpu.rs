@@ -7,7 +7,8 @@
 
 use crate::{
     Activity, Schedulable, clock, domain,
-    policy::{BALANCE_INTERVAL, Queue, ROTATION, Roots, balance, balance::CpuState},
+    policy::{BALANCE_INTERVAL, Priority, ROTATION, Roots, Runnable, Standing, balance, balance::CpuState},
+    real_time,
     timer::{self, TimerQueue},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
@@ -15,7 +16,7 @@ use base::{CpuId, CpuSet};
 use core::{
     any::Any,
     sync::atomic::{
-        AtomicBool, AtomicU64, AtomicUsize,
+        AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
         Ordering::{Relaxed, SeqCst},
     },
 };
@@ -58,6 +59,9 @@ pub(crate) struct Cpu {
     pub(crate) resched: AtomicBool,
     load: AtomicU64,
     tasks: AtomicUsize,
+    /// The greatest real-time priority here, and of those that wait; 0 is none.
+    priority: AtomicU32,
+    pub(crate) waiting_priority: AtomicU32,
     /// What the switch that is under way leaves for the other side of it.
     left: IrqLock<Left>,
     /// References that somebody could not drop where it was.
@@ -81,7 +85,7 @@ pub(crate) struct Cpu {
 
 /// The members of a CPU's queue and their accounts.
 pub(crate) struct RunQueue {
-    pub(crate) members: Queue<TaskRef>,
+    pub(crate) members: Runnable<TaskRef>,
     /// The CPU is going offline, or is: nothing may be added.
     pub(crate) closed: bool,
     pub(crate) accounted_at: u64,
@@ -143,8 +147,11 @@ pub(crate) fn install(cpus: &'static PerCpu<Cpu>) {
 
 /// What is seen of a CPU without its lock.
 pub(crate) fn state(cpu: CpuId) -> CpuState {
-    get(cpu)
-        .map_or_else(CpuState::default, |cpu| CpuState { load: cpu.load.load(Relaxed), tasks: cpu.tasks.load(Relaxed) })
+    get(cpu).map_or_else(CpuState::default, |cpu| CpuState {
+        load: cpu.load.load(Relaxed),
+        tasks: cpu.tasks.load(Relaxed),
+        priority: Priority::new(cpu.priority.load(Relaxed)),
+    })
 }
 
 impl Cpu {
@@ -154,7 +161,7 @@ impl Cpu {
             queue: IrqLock::new(
                 rank::RUN_QUEUE,
                 RunQueue {
-                    members: Queue::new(number.index(), roots),
+                    members: Runnable::new(number.index(), roots),
                     closed: false,
                     accounted_at: time::now(),
                     user_clock: CycleClock::new(),
@@ -167,6 +174,8 @@ impl Cpu {
             resched: AtomicBool::new(false),
             load: AtomicU64::new(0),
             tasks: AtomicUsize::new(0),
+            priority: AtomicU32::new(0),
+            waiting_priority: AtomicU32::new(0),
             left: IrqLock::new(rank::LEAF, Left::default()),
             later: IrqLock::new(rank::TIMERS, Vec::new()),
             has_later: AtomicBool::new(false),
@@ -190,6 +199,9 @@ impl Cpu {
     pub(crate) fn publish(&self, queue: &RunQueue) {
         self.load.store(queue.members.load(), Relaxed);
         self.tasks.store(queue.members.len(), Relaxed);
+        let raw = |priority: Option<Priority>| priority.map_or(0, Priority::raw);
+        self.priority.store(raw(queue.members.priority()), Relaxed);
+        real_time::publish(self, raw(queue.members.waiting_priority()));
     }
 
     pub(crate) fn drop_later(&self, value: Arc<dyn Any + Send + Sync>) {
@@ -270,11 +282,7 @@ impl Cpu {
             drop(queue);
             match stolen {
                 Some((task, standing)) => {
-                    let mut state = task.entity().lock();
-                    state.standing = standing;
-                    let target =
-                        if state.allowed.contains(self.number) { self } else { crate::wake::place(&task, &state) };
-                    crate::wake::enqueue_on(target, &task, &mut state);
+                    self.take_in(&task, standing);
                     any = true;
                 }
                 None => candidates.remove(source.number),
@@ -285,6 +293,14 @@ impl Cpu {
 }
 
 impl Cpu {
+    /// Adds a task that was taken from another CPU.
+    pub(crate) fn take_in(&'static self, task: &TaskRef, standing: Standing) {
+        let mut state = task.entity().lock();
+        state.standing = standing;
+        let target = if state.allowed.contains(self.number) { self } else { crate::wake::place(task, &state) };
+        crate::wake::enqueue_on(target, task, &mut state);
+    }
+
     /// Takes work from near by, or, if another CPU has asked for that, from the whole domain.
     fn look_for_work(&'static self) -> bool {
         let asked = self.asked.swap(false, SeqCst);
@@ -360,7 +376,7 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
     if stays && may_be_on(&state.allowed, cpu.number) && !queue.closed {
         let members = &mut queue.members;
         if is_misplaced && let Some((task, standing)) = members.take_current() {
-            members.add(state.group.as_ref(), task, state.nice.weight(), standing);
+            members.add(state.class(), state.group.as_ref(), task, standing);
         } else if reason == Reason::Yields {
             members.put_back_yielding();
         } else if reason != Reason::LeavesKernel || entity.is_exempt() || !members.park(state.group.clone()) {
@@ -381,6 +397,7 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
 
 /// The next task of this CPU, from its own queue or another's; `None` to idle.
 fn next(cpu: &'static Cpu) -> Option<TaskRef> {
+    real_time::pull(cpu);
     let mut queue = cpu.queue.lock();
     if queue.members.waiting() == 0 && !queue.closed {
         drop(queue);
@@ -441,6 +458,7 @@ fn finish_switch(off: InterruptsOff) {
     drop(off);
     drop((ended, contexts));
     cpu.drop_what_was_left();
+    real_time::push(cpu);
 }
 
 /// The first function of every task, on its own stack.

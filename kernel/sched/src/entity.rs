@@ -1,6 +1,6 @@
 //! A task as the scheduler sees it.
 
-use crate::policy::{Group, Nice, Standing};
+use crate::policy::{Class, Group, Nice, Policy, Standing};
 use alloc::sync::Arc;
 use base::{CpuId, CpuSet, Errno, MAX_CPUS};
 use core::{
@@ -71,6 +71,7 @@ pub(crate) struct RunState {
     pub(crate) allowed: CpuSet,
     pub(crate) nice: Nice,
     /// In a run queue, running or waiting, or on the way from one to another.
+    pub(crate) policy: Policy,
     pub(crate) queued: bool,
     pub(crate) standing: Standing,
     /// Where it competes; none is the machine's own group.
@@ -79,16 +80,23 @@ pub(crate) struct RunState {
     pub(crate) is_misplaced: bool,
 }
 
+impl RunState {
+    /// How the task competes.
+    pub(crate) fn class(&self) -> Class {
+        self.policy.class(self.nice)
+    }
+}
+
 impl Entity {
     /// A task that will begin in `entry`, with interrupts on, once [`start`](crate::start) has been called. `ENOMEM`.
-    pub fn new(entry: fn() -> !, allowed: CpuSet, nice: Nice) -> Result<Self, Errno> {
+    pub fn new(entry: fn() -> !, allowed: CpuSet, policy: Policy, nice: Nice) -> Result<Self, Errno> {
         let standing = Standing::new_task(nice.weight());
         Ok(Self {
             context: Arc::new(Context::new(crate::cpu::first_run)?),
             entry,
             run: IrqLock::new(
                 rank::TASK_STATE,
-                RunState { allowed, nice, queued: false, standing, group: None, is_misplaced: false },
+                RunState { allowed, nice, policy, queued: false, standing, group: None, is_misplaced: false },
             ),
             activity: AtomicU8::new(Activity::Runnable as u8),
             interrupted: AtomicBool::new(false),
@@ -151,6 +159,11 @@ impl Entity {
     /// Its nice value.
     pub fn nice(&self) -> Nice {
         self.run.lock().nice
+    }
+
+    /// Its scheduling policy.
+    pub fn policy(&self) -> Policy {
+        self.run.lock().policy
     }
 
     pub(crate) fn store_nice(&self, state: &mut RunState, nice: Nice) {

@@ -170,7 +170,7 @@ pub fn stay_if_wanted(task: &TaskRef) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Nice, Schedulable};
+    use crate::{Nice, Policy, Schedulable};
     use alloc::sync::Arc;
     use base::{CpuId, CpuSet};
     use core::cell::Cell;
@@ -186,8 +186,12 @@ mod tests {
     }
 
     fn task() -> TaskRef {
-        let entity =
-            Entity::new(|| unreachable!("it is never started"), CpuSet::only(machine::cpu::current()), Nice::default());
+        let entity = Entity::new(
+            || unreachable!("it is never started"),
+            CpuSet::only(machine::cpu::current()),
+            Policy::Other,
+            Nice::default(),
+        );
         Arc::new(Sleeper(entity.unwrap()))
     }
 

@@ -1,6 +1,7 @@
 //! sched: who runs where and when.
 //!
-//! One run queue per CPU, fair by virtual run time with nice weights; tasks are placed at wake-up and moved by
+//! One run queue per CPU: tasks of real time by their priorities, behind them all others, fair by virtual run time with
+//! nice weights; tasks are placed at wake-up and moved by
 //! balancing, never outside the CPUs that they may use. Time is accounted to the nanosecond at each switch and
 //! tick. Waiting is here too: wait queues, observers of them (poll), timers, and what sleeping locks sleep by.
 //!
@@ -32,6 +33,7 @@ mod observer;
 mod online;
 mod park;
 pub mod policy;
+mod real_time;
 mod timer;
 mod wait;
 mod wake;
@@ -46,12 +48,13 @@ pub use freeze::{
 pub use groups::{new_group, roots, set_limit, set_parent};
 pub use observer::{Observer, Registration, Waiter};
 pub use online::{ONLINE_CHANGED, OnlineChange, bring_online, take_offline};
-pub use policy::{DEFAULT_GROUP_WEIGHT, Group, Limit, LimitStatistics, Nice};
+pub use policy::{DEFAULT_GROUP_WEIGHT, Group, Limit, LimitStatistics, Nice, Policy, Priority, RealTimeLimit};
+pub use real_time::{real_time_limit, set_real_time_limit};
 pub use timer::{Timer, TimerCall, sleep_until};
 pub use wait::{WaitError, WaitQueue};
 pub use wake::{
     before_user_mode, current, current_as, exit_current, give_way, interrupt, need_resched, sched_yield, schedule,
-    set_allowed, set_group, set_nice, start, with_current,
+    set_allowed, set_group, set_nice, set_policy, start, with_current,
 };
 
 use alloc::sync::Arc;

@@ -5,7 +5,7 @@ use crate::{
     cpu::{self, Cpu, Reason, TaskRef},
     domain,
     entity::RunState,
-    policy::placement,
+    policy::{Class, Policy, placement},
 };
 use alloc::sync::Arc;
 use base::CpuSet;
@@ -17,7 +17,11 @@ pub(crate) fn place(task: &TaskRef, state: &RunState) -> &'static Cpu {
     let last = task.entity().cpu();
     let choice = domain::choice(cpu::usable(&state.allowed), last, true);
     let here = machine::cpu::current();
-    let chosen = placement::wake_up(&choice, last, here, topology::get(), cpu::state).unwrap_or(here);
+    let chosen = match state.policy.priority() {
+        Some(priority) => placement::real_time(&choice, last, priority, topology::get(), cpu::state),
+        None => placement::wake_up(&choice, last, here, topology::get(), cpu::state),
+    };
+    let chosen = chosen.unwrap_or(here);
     known(chosen)
 }
 
@@ -38,11 +42,12 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
         queue = target.queue.lock();
     }
     let number = target.number;
-    queue.members.add(state.group.as_ref(), task.clone(), state.nice.weight(), state.standing);
+    let class = state.class();
+    queue.members.add(class, state.group.as_ref(), task.clone(), state.standing);
     state.queued = true;
     task.entity().set_cpu(number);
     target.publish(&queue);
-    let goes_first = queue.members.wake_up_preempts(state.group.as_ref(), queue.unaccounted());
+    let goes_first = queue.members.wake_up_preempts(class, state.group.as_ref(), queue.unaccounted());
     // The first that waits beside a running task: that CPU must plan the end of the turn.
     let first_rival = queue.members.waiting() == 1 && queue.members.current().is_some();
     drop(queue);
@@ -122,7 +127,11 @@ pub fn start(task: TaskRef) {
     let mut state = task.entity().lock();
     let here = machine::cpu::current();
     let choice = domain::choice(cpu::usable(&state.allowed), here, false);
-    let chosen = placement::new_task(&choice, here, topology::get(), cpu::state).unwrap_or(here);
+    let chosen = match state.policy.priority() {
+        Some(priority) => placement::real_time(&choice, here, priority, topology::get(), cpu::state),
+        None => placement::new_task(&choice, here, topology::get(), cpu::state),
+    };
+    let chosen = chosen.unwrap_or(here);
     enqueue_on(known(chosen), &task, &mut state);
 }
 
@@ -200,21 +209,34 @@ pub fn set_nice(task: &TaskRef, nice: Nice) {
     let entity = task.entity();
     let mut state = entity.lock();
     entity.store_nice(&mut state, nice);
-    if state.queued
+    if let Class::Fair { weight, .. } = state.class()
+        && state.queued
         && let Some(cpu) = cpu::get(entity.cpu())
     {
         let mut queue = cpu.queue.lock();
-        queue.members.set_weight(state.group.as_ref(), nice.weight(), |member| Arc::ptr_eq(member, task));
+        queue.members.set_weight(state.group.as_ref(), weight, |member| Arc::ptr_eq(member, task));
         cpu.publish(&queue);
     }
+}
+
+/// Sets the task's policy. It competes by it at once; if it runs, when it next gives its CPU away, which it is asked to do.
+/// Not under a run queue's lock.
+pub fn set_policy(task: &TaskRef, policy: Policy) {
+    change(task, |state| core::mem::replace(&mut state.policy, policy));
 }
 
 /// Puts the task into `group`; without one it belongs to the machine's own. If it runs, the change takes effect when
 /// it next gives its CPU away, which it is asked to do at once. Not under a run queue's lock.
 pub fn set_group(task: &TaskRef, group: Option<Arc<Group>>) {
+    let before = change(task, |state| core::mem::replace(&mut state.group, group));
+    drop(before);
+}
+
+/// Changes how a task competes: it is taken out of the queue before and put back after. What `what` returns.
+fn change<R>(task: &TaskRef, what: impl FnOnce(&mut RunState) -> R) -> R {
     let mut state = task.entity().lock();
     let found = state.queued.then(|| take_waiting(task, &mut state));
-    let before = core::mem::replace(&mut state.group, group);
+    let result = what(&mut state);
     match found {
         Some(Found::Running(cpu)) => {
             state.is_misplaced = true;
@@ -225,7 +247,7 @@ pub fn set_group(task: &TaskRef, group: Option<Arc<Group>>) {
         Some(Found::Moving) | None => {}
     }
     drop(state);
-    drop(before);
+    result
 }
 
 /// The task is exempt now (see [`crate::exempt`]): no limit of a group holds it any more.

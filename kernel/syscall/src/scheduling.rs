@@ -1,13 +1,20 @@
 //! Calls about who runs where and with which weight.
 
-use crate::{arguments::UserPtr, call::Call};
-use alloc::sync::Arc;
+use crate::{
+    abi::Timespec,
+    arguments::{Abi, UserPtr, abi_struct},
+    call::Call,
+    clock,
+};
+use alloc::{sync::Arc, vec::Vec};
 use base::{CpuSet, Errno, MAX_CPUS, Pid, Uid};
 use machine::user_memory;
 use process::{
     Task,
-    scheduling::{IoPriority, Policy, PriorityTarget},
+    policy::{self, PolicyWish},
+    scheduling::{IoPriority, PriorityTarget},
 };
+use sched::{Policy, Priority};
 
 /// `sched_yield(2)`.
 pub fn sched_yield(_call: &Call<'_>) -> Result<usize, Errno> {
@@ -97,46 +104,197 @@ pub fn ioprio_set(call: &Call<'_>, which: i32, who: i32, priority: i32) -> Resul
     Ok(0)
 }
 
+/// In the number of a policy: children begin without it.
+const RESET_ON_FORK: i32 = 0x4000_0000;
+
 /// `sched_getscheduler(2)`.
 pub fn sched_getscheduler(call: &Call<'_>, tid: i32) -> Result<usize, Errno> {
-    if tid < 0 {
-        return Err(Errno::EINVAL);
-    }
-    Ok(scheduled_task(call, tid)?.policy() as usize)
+    let task = policy_target(call, tid)?;
+    let flag = if task.resets_on_fork() { RESET_ON_FORK } else { 0 };
+    Ok((policy::number(task.entity().policy()) | flag) as usize)
 }
 
-/// `sched_setscheduler(2)`: `SCHED_OTHER` and `SCHED_BATCH`, with priority 0. `EINVAL` for what is not offered.
+/// The task that a call about policies means: here, a negative number is bad in itself.
+fn policy_target(call: &Call<'_>, tid: i32) -> Result<Arc<Task>, Errno> {
+    call.task_or_self(tid)
+}
+
+/// `sched_setscheduler(2)`. The nice value stays as it is.
 pub fn sched_setscheduler(call: &Call<'_>, tid: i32, policy: i32, parameter: UserPtr<i32>) -> Result<usize, Errno> {
+    if policy < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let policy = (policy & !RESET_ON_FORK, policy & RESET_ON_FORK != 0);
+    set_priority(call, tid, Some(policy), parameter)
+}
+
+/// `sched_setparam(2)`.
+pub fn sched_setparam(call: &Call<'_>, tid: i32, parameter: UserPtr<i32>) -> Result<usize, Errno> {
+    set_priority(call, tid, None, parameter)
+}
+
+fn set_priority(
+    call: &Call<'_>,
+    tid: i32,
+    policy: Option<(i32, bool)>,
+    parameter: UserPtr<i32>,
+) -> Result<usize, Errno> {
     if tid < 0 || parameter.is_null() {
         return Err(Errno::EINVAL);
     }
-    let priority = parameter.read()?;
-    let task = scheduled_task(call, tid)?;
-    let policy = Policy::from_raw(policy).filter(|_| priority == 0).ok_or(Errno::EINVAL)?;
-    call.task.set_policy_of(&task, policy)?;
+    // A negative priority is none.
+    let priority = Some(parameter.read()? as u32);
+    call.task.set_policy_of(&policy_target(call, tid)?, &PolicyWish { policy, priority, nice: None })?;
     Ok(0)
 }
 
-/// `sched_getparam(2)`: always priority 0.
+/// `sched_getparam(2)`: the priority, 0 for policies without.
 pub fn sched_getparam(call: &Call<'_>, tid: i32, out: UserPtr<i32>) -> Result<usize, Errno> {
-    if tid < 0 || out.is_null() {
+    if out.is_null() {
         return Err(Errno::EINVAL);
     }
-    scheduled_task(call, tid)?;
-    out.write(&0)?;
+    let priority = policy_target(call, tid)?.entity().policy().priority();
+    out.write(&priority.map_or(0, |priority| priority.raw() as i32))?;
     Ok(0)
 }
 
-/// `sched_setparam(2)`: only priority 0 fits the policies that there are.
-pub fn sched_setparam(call: &Call<'_>, tid: i32, parameter: UserPtr<i32>) -> Result<usize, Errno> {
-    if tid < 0 || parameter.is_null() || parameter.read()? != 0 {
-        return Err(Errno::EINVAL);
+/// `sched_get_priority_max(2)`. `EINVAL` no such policy.
+pub fn sched_get_priority_max(_call: &Call<'_>, policy: i32) -> Result<usize, Errno> {
+    priority_of(policy, Priority::MAX)
+}
+
+/// `sched_get_priority_min(2)`. `EINVAL` no such policy.
+pub fn sched_get_priority_min(_call: &Call<'_>, policy: i32) -> Result<usize, Errno> {
+    priority_of(policy, Priority::MIN)
+}
+
+fn priority_of(policy: i32, bound: Priority) -> Result<usize, Errno> {
+    match policy::from_number(policy, bound.raw()).or_else(|_| policy::from_number(policy, 0))?.priority() {
+        Some(priority) => Ok(priority.raw() as usize),
+        None => Ok(0),
     }
-    scheduled_task(call, tid)?;
+}
+
+/// `sched_rr_get_interval(2)`: the turn of `SCHED_RR`; none for `SCHED_FIFO`; for others the time in which all have one.
+pub fn sched_rr_get_interval(call: &Call<'_>, tid: i32, out: UserPtr<Timespec>) -> Result<usize, Errno> {
+    let turn = match policy_target(call, tid)?.entity().policy() {
+        Policy::RoundRobin(_) => sched::policy::REAL_TIME_TURN,
+        Policy::Fifo(_) => 0,
+        Policy::Other | Policy::Batch | Policy::Idle => sched::policy::LATENCY,
+    };
+    out.write(&clock::timespec(turn))?;
     Ok(0)
 }
 
-/// `sched_get_priority_max(2)` and `sched_get_priority_min(2)`: 0 and 0 for the policies that are offered.
-pub fn sched_get_priority_range(_call: &Call<'_>, policy: i32) -> Result<usize, Errno> {
-    Policy::from_raw(policy).map(|_| 0).ok_or(Errno::EINVAL)
+abi_struct! {
+    /// `struct sched_attr`.
+    SchedulingAttributes {
+        /// Bytes of it that are there.
+        size: u32,
+        /// The policy's number.
+        policy: u32,
+        /// Flags.
+        flags: u64,
+        /// The nice value.
+        nice: i32,
+        /// The priority.
+        priority: u32,
+        /// For `SCHED_DEADLINE`, as the next two.
+        runtime: u64,
+        /// Nanoseconds.
+        deadline: u64,
+        /// Nanoseconds.
+        period: u64,
+        /// The least share of a CPU's speed wanted.
+        least_clamp: u32,
+        /// The greatest.
+        greatest_clamp: u32,
+    }
+}
+
+impl SchedulingAttributes {
+    /// The size of its first version.
+    const FIRST: usize = 48;
+    const RESET_ON_FORK: u64 = 1 << 0;
+    const KEEP_POLICY: u64 = 1 << 3;
+    const KEEP_PARAMETERS: u64 = 1 << 4;
+    /// The clamps count: this kernel does not set a CPU's speed.
+    const CLAMPS: u64 = 3 << 5;
+    const KNOWN: u64 = 0x7f;
+
+    /// Copies it from user memory. `EFAULT`; `E2BIG` of a size that cannot be, or of a later version with something in it:
+    /// the size that is known is then written back.
+    fn read(at: UserPtr<u8>) -> Result<Self, Errno> {
+        const PAGE: usize = 4096;
+        let told = UserPtr::<u32>::at(at.address());
+        let size = match told.read()? as usize {
+            0 => Self::FIRST,
+            size => size,
+        };
+        let bytes = if (Self::FIRST..=PAGE).contains(&size) { at.read_array(size)? } else { Vec::new() };
+        if bytes.is_empty() || bytes.iter().skip(Self::SIZE).any(|&byte| byte != 0) {
+            told.write(&(Self::SIZE as u32))?;
+            return Err(Errno::E2BIG);
+        }
+        let mut whole = bytes;
+        whole.resize(Self::SIZE, 0);
+        let own = Self::decode(&whole);
+        if own.flags & Self::CLAMPS != 0 && size < Self::SIZE { Err(Errno::EINVAL) } else { Ok(own) }
+    }
+}
+
+/// `sched_setattr(2)`. `SCHED_DEADLINE` is not offered (`EINVAL`).
+pub fn sched_setattr(call: &Call<'_>, tid: i32, attributes: UserPtr<u8>, flags: u32) -> Result<usize, Errno> {
+    if attributes.is_null() || tid < 0 || flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let wanted = SchedulingAttributes::read(attributes)?;
+    if (wanted.policy as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let task = policy_target(call, tid)?;
+    let has = |flag| wanted.flags & flag != 0;
+    if wanted.flags & !SchedulingAttributes::KNOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if has(SchedulingAttributes::CLAMPS) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let keeps_policy = has(SchedulingAttributes::KEEP_POLICY);
+    let keeps_parameters = has(SchedulingAttributes::KEEP_PARAMETERS);
+    let policy = (!keeps_policy).then_some((wanted.policy as i32, has(SchedulingAttributes::RESET_ON_FORK)));
+    let wish = PolicyWish {
+        policy,
+        priority: (!keeps_parameters).then_some(wanted.priority),
+        nice: (!keeps_parameters).then(|| sched::Nice::new(wanted.nice)),
+    };
+    call.task.set_policy_of(&task, &wish)?;
+    Ok(0)
+}
+
+/// `sched_getattr(2)`: as much of the structure as there is room for.
+pub fn sched_getattr(call: &Call<'_>, tid: i32, out: UserPtr<u8>, size: u32, flags: u32) -> Result<usize, Errno> {
+    const PAGE: u32 = 4096;
+    if out.is_null() || tid < 0 || size > PAGE || (size as usize) < SchedulingAttributes::FIRST || flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let task = policy_target(call, tid)?;
+    let policy = task.entity().policy();
+    let size = (size as usize).min(SchedulingAttributes::SIZE);
+    let attributes = SchedulingAttributes {
+        size: size as u32,
+        policy: policy::number(policy) as u32,
+        flags: if task.resets_on_fork() { SchedulingAttributes::RESET_ON_FORK } else { 0 },
+        nice: if policy.priority().is_some() { 0 } else { task.entity().nice().raw() },
+        priority: policy.priority().map_or(0, Priority::raw),
+        runtime: 0,
+        deadline: 0,
+        period: 0,
+        least_clamp: 0,
+        greatest_clamp: 0,
+    };
+    let mut bytes = [0; SchedulingAttributes::SIZE];
+    attributes.encode(&mut bytes);
+    out.write_array(&bytes[..size])?;
+    Ok(0)
 }

@@ -186,8 +186,9 @@ system_calls! {
     143 => scheduling::sched_getparam(tid, out);
     144 => scheduling::sched_setscheduler(tid, policy, parameter);
     145 => scheduling::sched_getscheduler(tid);
-    146 => scheduling::sched_get_priority_range(policy);
-    147 => scheduling::sched_get_priority_range(policy);
+    146 => scheduling::sched_get_priority_max(policy);
+    147 => scheduling::sched_get_priority_min(policy);
+    148 => scheduling::sched_rr_get_interval(tid, out);
     149 => memory::mlock(address, length);
     150 => memory::munlock(address, length);
     151 => memory::mlockall(flags);
@@ -284,6 +285,8 @@ system_calls! {
     296 => transfer::pwritev(descriptor, vectors, count, offset);
     302 => processes::prlimit64(pid, resource, new, old);
     309 => scheduling::getcpu(cpu, node);
+    314 => scheduling::sched_setattr(tid, attributes, flags);
+    315 => scheduling::sched_getattr(tid, out, size, flags);
     316 => paths::renameat2(old_directory, old, new_directory, new, flags);
     318 => system::getrandom(out, length, flags);
     325 => memory::mlock2(address, length, flags);

@@ -12,7 +12,7 @@ use machine::{
     sync::{IrqLock, Mutex, SpinLock, rank},
     time,
 };
-use sched::{Entity, Nice, Schedulable, Timer, TimerCall, WaitError, WaitQueue};
+use sched::{Entity, Nice, Policy, Priority, Schedulable, Timer, TimerCall, WaitError, WaitQueue};
 
 /// The suite.
 pub const TESTS: &[KernelTest] = &[
@@ -32,6 +32,7 @@ pub const TESTS: &[KernelTest] = &[
     KernelTest::new("sched::a_wait_ends_at_its_deadline", a_wait_ends_at_its_deadline),
     KernelTest::new("sched::a_wait_ends_when_interrupted", a_wait_ends_when_interrupted),
     KernelTest::new("sched::a_sleeping_lock_lets_one_in_at_a_time", a_sleeping_lock_lets_one_in_at_a_time),
+    KernelTest::on("sched::the_greatest_priorities_have_the_cpus", 2, 1, the_greatest_priorities_have_the_cpus),
     KernelTest::new("sched::ended_tasks_leave_nothing_behind", ended_tasks_leave_nothing_behind),
 ];
 
@@ -85,8 +86,12 @@ fn begin() -> ! {
 }
 
 fn start(allowed: CpuSet, nice: i32, work: impl FnOnce() + Send + 'static) -> Arc<Runner> {
+    start_by(Policy::Other, allowed, nice, work)
+}
+
+fn start_by(policy: Policy, allowed: CpuSet, nice: i32, work: impl FnOnce() + Send + 'static) -> Arc<Runner> {
     let runner = Arc::new(Runner {
-        entity: Entity::new(begin, allowed, Nice::new(nice)).expect("memory for a task"),
+        entity: Entity::new(begin, allowed, policy, Nice::new(nice)).expect("memory for a task"),
         work: SpinLock::new(rank::PROCESS, Some(Box::new(work))),
         charged: AtomicU64::new(0),
         seen: IrqLock::new(rank::LEAF, CpuSet::EMPTY),
@@ -480,6 +485,38 @@ fn a_sleeping_lock_lets_one_in_at_a_time() {
         .collect();
     tasks.iter().for_each(|task| task.join());
     assert_eq!(*counter.lock(), TASKS * ROUNDS);
+}
+
+/// One task more than CPUs, all of real time: the one of the least priority waits, and if another's priority becomes less,
+/// that one.
+fn the_greatest_priorities_have_the_cpus() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let fifo = |priority: usize| Policy::Fifo(Priority::new(priority as u32).expect("there are 99"));
+    // Where there are more, the test itself need not wait for what the limit leaves it.
+    let cpus = cpu::online().iter().take(3).fold(CpuSet::EMPTY, |cpus, cpu| cpus.or(&CpuSet::only(cpu)));
+    let tasks: Vec<_> = (0..=cpus.count())
+        .map(|index| {
+            let stop = stop.clone();
+            start_by(fifo(10 + index), cpus, 0, move || spin_until(&stop))
+        })
+        .collect();
+    let lags = |index: usize| {
+        // Who runs is charged at least at each tick; so many rounds go by until all CPUs have changed over.
+        (0..30).any(|_| {
+            let before: Vec<u64> = tasks.iter().map(|task| task.charged.load(Relaxed)).collect();
+            sleep(SECOND / 10);
+            let ran = |index: usize| tasks[index].charged.load(Relaxed) - before[index];
+            let others = (0..tasks.len()).filter(|&other| other != index).map(ran).min().unwrap_or(0);
+            ran(index) * 4 < others
+        })
+    };
+    let first = lags(0);
+    sched::set_policy(&tasks[1].reference(), fifo(1));
+    let second = lags(1);
+    stop.store(true, SeqCst);
+    tasks.iter().for_each(|task| task.join());
+    assert!(first, "the least priority ran as much as others");
+    assert!(second, "a task whose priority became the least ran on");
 }
 
 fn ended_tasks_leave_nothing_behind() {

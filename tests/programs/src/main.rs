@@ -36,8 +36,9 @@ const HELP: &str = "usage: probe COMMAND
   forks COUNT       starts COUNT sleeping children; says how many there were and why no more
   spend WHAT MOST   takes files, pipes, terminals, signals, private, locked or shared
                     memory, or segments, until it is refused
-  shares SECONDS NICE...
-                    busy children on CPU 0; says what percentage of it each got
+  shares SECONDS HOW...
+                    busy children on CPU 0; says what percentage of it each got. HOW is a
+                    nice value, batch, idle, fifo:PRIORITY or rr:PRIORITY
   sleeps COUNT MS   sleeps so often and so long; says by how much the longest was over
   born DIR          children that are born into a container of cpuacct's hierarchy at DIR
   sweep DIR         bad input for every control file of the hierarchy at DIR
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         ["hold", mib] => mib.parse().is_ok_and(hog::hold),
         ["forks", count] => count.parse().is_ok_and(hog::forks),
         ["spend", what, most] => most.parse().is_ok_and(|most| spend::run(what, most)),
-        ["shares", seconds, ref nices @ ..] => seconds.parse().is_ok_and(|seconds| shares::run(seconds, nices)),
+        ["shares", seconds, ref how @ ..] => seconds.parse().is_ok_and(|seconds| shares::run(seconds, how)),
         ["sleeps", count, milliseconds] => {
             matches!((count.parse(), milliseconds.parse()), (Ok(count), Ok(long)) if shares::sleeps(count, long))
         }

@@ -1,14 +1,49 @@
 //! Who gets how much of a CPU, and how long a sleep takes. Meant for machines whose time counts instructions.
 
 use std::{
+    io::{PipeReader, PipeWriter, Read},
+    os::fd::AsRawFd,
     thread,
     time::{Duration, Instant},
 };
 
-/// Lets one busy child for each nice value compete for CPU 0; says what percentage each got, in tenths.
-pub fn run(seconds: u64, nices: &[&str]) -> bool {
-    let Ok(nices) = nices.iter().map(|nice| nice.parse()).collect::<Result<Vec<i32>, _>>() else { return false };
-    let children: Vec<i32> = nices.iter().map(|nice| busy_child(*nice)).collect();
+/// How a child competes.
+#[derive(Clone, Copy)]
+struct Standing {
+    policy: i32,
+    priority: i32,
+    nice: i32,
+}
+
+impl Standing {
+    /// From a nice value, `batch`, `idle`, `fifo:PRIORITY` or `rr:PRIORITY`.
+    fn parse(word: &str) -> Option<Self> {
+        let plain = Self { policy: libc::SCHED_OTHER, priority: 0, nice: 0 };
+        Some(match word.split_once(':') {
+            Some(("fifo", priority)) => Self { policy: libc::SCHED_FIFO, priority: priority.parse().ok()?, ..plain },
+            Some(("rr", priority)) => Self { policy: libc::SCHED_RR, priority: priority.parse().ok()?, ..plain },
+            Some(_) => return None,
+            None if word == "batch" => Self { policy: libc::SCHED_BATCH, ..plain },
+            None if word == "idle" => Self { policy: libc::SCHED_IDLE, ..plain },
+            None => Self { nice: word.parse().ok()?, ..plain },
+        })
+    }
+}
+
+/// Lets one busy child for each word compete for CPU 0; says what percentage each got, in tenths.
+pub fn run(seconds: u64, words: &[&str]) -> bool {
+    let Some(standings) = words.iter().map(|word| Standing::parse(word)).collect::<Option<Vec<_>>>() else {
+        return false;
+    };
+    let (Ok((start, started)), Ok((mut ready, here))) = (std::io::pipe(), std::io::pipe()) else { return false };
+    let child = |standing: &Standing| busy_child(*standing, (&start, &started), &here);
+    let children: Vec<i32> = standings.iter().map(child).collect();
+    // All begin at once: when all are ready, the last end for writing is closed.
+    drop(here);
+    if ready.read_exact(&mut vec![0; children.len()]).is_err() {
+        return false;
+    }
+    drop(started);
     thread::sleep(Duration::from_secs(seconds));
     // First all end, then each is asked: the one that is waited for last must not run longer for it.
     for child in &children {
@@ -25,15 +60,23 @@ pub fn run(seconds: u64, nices: &[&str]) -> bool {
     all > 0
 }
 
-fn busy_child(nice: i32) -> i32 {
-    // SAFETY: this process has one thread; the child makes two plain calls and then only computes, for ever.
+fn busy_child(standing: Standing, (start, started): (&PipeReader, &PipeWriter), here: &PipeWriter) -> i32 {
+    // SAFETY: this process has one thread; the child makes a few plain calls and then only computes, for ever.
     unsafe {
         let child = libc::fork();
         if child == 0 {
+            libc::close(started.as_raw_fd());
             let mut cpus: libc::cpu_set_t = std::mem::zeroed();
             libc::CPU_SET(0, &mut cpus);
             libc::sched_setaffinity(0, size_of_val(&cpus), &raw const cpus);
-            libc::setpriority(libc::PRIO_PROCESS, 0, nice);
+            libc::setpriority(libc::PRIO_PROCESS, 0, standing.nice);
+            // musl's own function refuses: it wants to speak for the whole process.
+            if libc::syscall(libc::SYS_sched_setscheduler, 0, standing.policy, &raw const standing.priority) != 0 {
+                eprintln!("sched_setscheduler: {}", std::io::Error::last_os_error());
+                libc::_exit(1);
+            }
+            libc::write(here.as_raw_fd(), (&raw const cpus).cast(), 1);
+            libc::read(start.as_raw_fd(), (&raw mut cpus).cast(), 1);
             // No pause: an emulator gives way at each.
             let mut number = 0_u64;
             loop {

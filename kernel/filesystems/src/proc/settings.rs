@@ -6,6 +6,7 @@ use alloc::string::String;
 use base::{Capabilities, Errno, number};
 use core::fmt::Write;
 use process::{KERNEL_LOG, RELEASE, SYSTEM, VERSION};
+use sched::RealTimeLimit;
 
 /// /proc/sys.
 pub(super) static SYS: Directory<System> = Directory {
@@ -32,6 +33,12 @@ static KERNEL: Directory<System> = Directory {
         Line::text("ostype", |_, out| written(writeln!(out, "{SYSTEM}"))),
         Line::setting("pid_max", |_, out| written(writeln!(out, "{}", population()?.largest_pid() + 1)), store_pid_max),
         Line::setting("printk", log_levels, store_log_levels),
+        Line::setting(
+            "sched_rt_period_us",
+            |_, out| written(writeln!(out, "{}", sched::real_time_limit().period / MICROSECOND)),
+            store_real_time_period,
+        ),
+        Line::setting("sched_rt_runtime_us", real_time_runtime, store_real_time_runtime),
         ipc_limits::SEM,
         ipc_limits::SHMALL,
         ipc_limits::SHMMAX,
@@ -141,4 +148,47 @@ fn store_pid_max(_: &System, text: &[u8]) -> Result<(), Errno> {
     let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
     let most = i32::try_from(number::parse_unsigned(text)?).map_err(|_| Errno::EINVAL)?;
     population()?.set_largest_pid(most.checked_sub(1).ok_or(Errno::EINVAL)?)
+}
+
+const MICROSECOND: u64 = 1_000;
+
+fn integer(text: &[u8]) -> Result<i64, Errno> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?.trim();
+    text.parse().map_err(|_| Errno::EINVAL)
+}
+
+/// `sched_rt_runtime_us` (sched(7)): microseconds of each period, -1 without a limit.
+fn real_time_runtime(_: &System, out: &mut String) -> Result<(), Errno> {
+    match sched::real_time_limit().runtime {
+        u64::MAX => written(writeln!(out, "-1")),
+        runtime => written(writeln!(out, "{}", runtime / MICROSECOND)),
+    }
+}
+
+/// `EINVAL` less than -1, or more than the period.
+fn store_real_time_runtime(_: &System, text: &[u8]) -> Result<(), Errno> {
+    check(Capabilities::SYS_ADMIN)?;
+    let period = sched::real_time_limit().period;
+    let runtime = match integer(text)? {
+        -1 => u64::MAX,
+        runtime => {
+            let runtime = u64::try_from(runtime).ok().and_then(|runtime| runtime.checked_mul(MICROSECOND));
+            runtime.filter(|&runtime| runtime <= period).ok_or(Errno::EINVAL)?
+        }
+    };
+    sched::set_real_time_limit(RealTimeLimit { runtime, period });
+    Ok(())
+}
+
+/// `EINVAL` no time at all, more than 2^31 - 1 microseconds, or less than the runtime.
+fn store_real_time_period(_: &System, text: &[u8]) -> Result<(), Errno> {
+    check(Capabilities::SYS_ADMIN)?;
+    let runtime = sched::real_time_limit().runtime;
+    let wanted = i32::try_from(integer(text)?).ok().filter(|&wanted| wanted > 0).ok_or(Errno::EINVAL)?;
+    let period = u64::from(wanted.unsigned_abs()) * MICROSECOND;
+    if runtime != u64::MAX && runtime > period {
+        return Err(Errno::EINVAL);
+    }
+    sched::set_real_time_limit(RealTimeLimit { runtime, period });
+    Ok(())
 }

@@ -6,7 +6,8 @@ use base::Errno;
 use core::fmt::Write;
 use machine::cpu;
 use memory::space::Resident;
-use process::{Resource, Task, limits::INFINITY, status::Usage, terminal};
+use process::{Resource, Task, limits::INFINITY, policy, status::Usage, terminal};
+use sched::Priority;
 
 /// How many nodes the masks show, as on Linux.
 const NODES: usize = base::MAX_NODES;
@@ -36,6 +37,8 @@ pub(super) fn stat(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
     let device = terminal.as_ref().map_or(0, |terminal| terminal.device().encoded());
     let foreground = terminal.and_then(|terminal| terminal.job_control().foreground()).map_or(-1, |pid| pid.raw());
     let nice = task.entity().nice().raw();
+    let own_policy = task.entity().policy();
+    let priority = own_policy.priority();
     let number = if files.process { task.pid() } else { task.tid() };
     written(write!(
         out,
@@ -59,7 +62,8 @@ pub(super) fn stat(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
         ticks(own.system),
         ticks(children.user),
         ticks(children.system),
-        20 + nice,
+        // What counts is the priority where there is one: 1 is -2, and 99 is -100.
+        priority.map_or(20 + nice, |priority| -1 - priority.raw() as i32),
         process.thread_count(),
         ticks(task.entity().started_at()),
         memory.mapped * 4096,
@@ -71,14 +75,15 @@ pub(super) fn stat(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
     let low = |set: process::signals::SignalSet| set.bits() & 0x7fff_ffff;
     written(write!(
         out,
-        "1 1 {stack} 0 0 {} {} {} {} 0 0 0 {} {} 0 {} 0 0 0 ",
+        "1 1 {stack} 0 0 {} {} {} {} 0 0 0 {} {} {} {} 0 0 0 ",
         low(signals.pending),
         low(signals.blocked),
         low(signals.ignored),
         low(signals.caught),
         process.exit_signal(),
         task.entity().cpu(),
-        task.policy() as i32,
+        priority.map_or(0, Priority::raw),
+        policy::number(own_policy),
     ))?;
     let (arguments, environment) =
         process.program().map_or(((0, 0), (0, 0)), |program| (program.arguments, program.environment));

@@ -4,6 +4,7 @@
 //! apart the other way round: three equal tasks on two CPUs then change places in turn, so that in the long run each
 //! has two thirds of a CPU. What no move can make equal is made so over time.
 
+use super::class::Priority;
 use base::{CpuId, CpuSet};
 
 /// What is seen of another CPU without its lock.
@@ -13,6 +14,8 @@ pub struct CpuState {
     pub load: u64,
     /// How many tasks run or wait there.
     pub tasks: usize,
+    /// The greatest real-time priority among them.
+    pub priority: Option<Priority>,
 }
 
 impl CpuState {

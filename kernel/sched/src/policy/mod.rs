@@ -1,16 +1,19 @@
 //! The decisions of the scheduler as pure values: no clock, no lock, no CPU of their own.
 //!
-//! [`Queue`] orders the runnable tasks of one CPU, [`placement`] says where a task goes that wakes up or is new,
+//! [`Runnable`] orders the runnable tasks of one CPU (and [`Queue`] those that share by virtual time), [`placement`] says where a task goes that wakes up or is new,
 //! [`balance`] which CPU may take a task from which other, [`Domain`] among which CPUs. The scheduler proper calls them under its locks; the
 //! simulator at the end of this folder calls the same functions for thousands of tasks.
 
 pub mod balance;
+mod class;
 mod domain;
 mod group;
 mod level;
 mod limit;
 pub mod placement;
 mod queue;
+mod real_time;
+mod runnable;
 mod share;
 #[cfg(test)]
 mod simulation;
@@ -18,11 +21,14 @@ mod throttle;
 mod tree;
 mod weight;
 
+pub use class::{Class, Policy, Priority};
 pub use domain::{Domain, Reach};
 pub use group::{DEFAULT_GROUP_WEIGHT, Group, Roots};
 pub use level::Standing;
 pub use limit::{Limit, LimitStatistics};
 pub use queue::Queue;
+pub use real_time::RealTimeLimit;
+pub use runnable::Runnable;
 pub use weight::{Nice, Weight};
 
 /// The span in which each runnable task of a CPU should run once, while there are few of them.
@@ -39,3 +45,5 @@ pub const BALANCE_INTERVAL: u64 = 16_000_000;
 pub const ROTATION: u64 = 8;
 /// How often a CPU looks what part of its groups' weights it has.
 pub const SHARE_INTERVAL: u64 = 4_000_000;
+/// How long a task of `SCHED_RR` runs before the next of its priority: Linux's.
+pub const REAL_TIME_TURN: u64 = 100_000_000;

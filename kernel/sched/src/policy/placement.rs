@@ -1,6 +1,6 @@
 //! Where a task goes that wakes up or is new.
 
-use super::balance::CpuState;
+use super::{balance::CpuState, class::Priority};
 use base::{CpuId, CpuSet};
 use machine::topology::Topology;
 
@@ -25,6 +25,29 @@ pub fn wake_up(
         (true, _) => Some(last),
         _ => least_laden(allowed, last, topology, &state),
     }
+}
+
+/// The CPU for a task of real time that wakes up or is new: an idle one near where it last ran, else the one whose tasks
+/// are of the least priority, if that is below `priority`; else where it last ran. Always one of `allowed`; `None` only if
+/// that is empty.
+pub fn real_time(
+    allowed: &CpuSet,
+    last: CpuId,
+    priority: Priority,
+    topology: &Topology,
+    state: impl Fn(CpuId) -> CpuState,
+) -> Option<CpuId> {
+    if allowed.contains(last) && state(last).is_idle() {
+        return Some(last);
+    }
+    let node = topology.node_of(last);
+    let key = |&cpu: &CpuId| {
+        let CpuState { tasks, priority, load } = state(cpu);
+        (priority, tasks > 0, cpu != last, topology.distance(node, topology.node_of(cpu)), load)
+    };
+    let least = allowed.iter().min_by_key(key)?;
+    let yields = state(least).priority < Some(priority);
+    Some(if yields || !allowed.contains(last) { least } else { last })
 }
 
 /// The CPU for a new task: an idle one near its parent's, else the least laden.

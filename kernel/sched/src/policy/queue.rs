@@ -107,8 +107,9 @@ impl<T> Queue<T> {
     }
 
     /// Whether a waiting task of `group` should take the place of the current one, which has run `unaccounted`
-    /// nanoseconds since [`charge`](Self::charge): asked after [`add`](Self::add).
-    pub fn wake_up_preempts(&self, group: Option<&Arc<Group>>, unaccounted: u64) -> bool {
+    /// nanoseconds since [`charge`](Self::charge): asked after [`add`](Self::add). One that is not `eager` takes the place
+    /// only of what is idle.
+    pub fn wake_up_preempts(&self, group: Option<&Arc<Group>>, eager: bool, unaccounted: u64) -> bool {
         if self.leaf.is_none() {
             return true;
         }
@@ -123,6 +124,9 @@ impl<T> Queue<T> {
             let (next_idles, current_idles) = (self.is_idle(next), self.is_idle(current));
             if next_idles != current_idles {
                 return current_idles;
+            }
+            if !eager {
+                return false;
             }
             let now_at = current.virtual_time + virtual_time(current.load, unaccounted);
             return next.virtual_time + virtual_time(self.load_of(next), WAKE_UP_GRANULARITY) < now_at;
@@ -317,8 +321,8 @@ mod tests {
         queue.pick(0);
         queue.charge(500_000, 0);
         queue.add(None, a, Nice::new(0).weight(), standing);
-        assert!(!queue.wake_up_preempts(None, 0));
-        assert!(queue.wake_up_preempts(None, 2_000_000));
+        assert!(!queue.wake_up_preempts(None, true, 0));
+        assert!(queue.wake_up_preempts(None, true, 2_000_000));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     group::Group,
     level::{Entry, Level, Member},
     queue::{Queue, REST, WHOLE},
-    weight::{UNIT, virtual_time},
+    weight::{UNIT, Weight, virtual_time},
 };
 
 /// The least load that a group has where it has anything to run.
@@ -53,7 +53,10 @@ impl<T> Queue<T> {
     }
 
     pub(super) fn is_idle(&self, entry: &Entry<T>) -> bool {
-        matches!(entry.member, Member::Group(place) if self.level(place).group.is_idle())
+        match entry.member {
+            Member::Task(_) => entry.load == Weight::IDLE.load(),
+            Member::Group(place) => self.level(place).group.is_idle(),
+        }
     }
 
     /// Looks at one level: what its load is now, here and on all CPUs, and so what it weighs here; and what it has got.

@@ -45,7 +45,7 @@ impl Machine {
 
     fn state(&self, cpu: CpuId) -> CpuState {
         let queue = &self.queues[cpu.index()];
-        CpuState { load: queue.load(), tasks: queue.len() }
+        CpuState { load: queue.load(), tasks: queue.len(), priority: None }
     }
 
     fn now(&self) -> u64 {
@@ -129,7 +129,7 @@ impl Machine {
         let Task { allowed, cpu, .. } = self.tasks[task];
         let cpu = placement::wake_up(&allowed, cpu, cpu, &self.topology, |cpu| self.state(cpu)).unwrap();
         self.enqueue(task, cpu, standing);
-        if self.queues[cpu.index()].wake_up_preempts(self.tasks[task].group.as_ref(), 0) {
+        if self.queues[cpu.index()].wake_up_preempts(self.tasks[task].group.as_ref(), true, 0) {
             self.queues[cpu.index()].put_back();
         }
     }

@@ -5,6 +5,9 @@
 pub struct Nice(i8);
 
 impl Nice {
+    /// The one that gives most.
+    pub const MOST: Self = Self(-20);
+
     /// The nearest nice value to `raw`.
     pub fn new(raw: i32) -> Self {
         Self(raw.clamp(-20, 19) as i8)
@@ -16,8 +19,8 @@ impl Nice {
     }
 
     /// The share that it stands for.
-    pub fn weight(self) -> Weight {
-        Weight(WEIGHTS[(i32::from(self.0) + 20) as usize])
+    pub const fn weight(self) -> Weight {
+        Weight(WEIGHTS[(self.0 as i32 + 20) as usize])
     }
 }
 
@@ -32,6 +35,9 @@ const WEIGHTS: [u32; 40] = [
 pub struct Weight(u32);
 
 impl Weight {
+    /// That of `SCHED_IDLE`: Linux's, below every nice value's.
+    pub const IDLE: Self = Self(3);
+
     /// The number.
     pub const fn raw(self) -> u64 {
         self.0 as u64

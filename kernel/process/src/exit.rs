@@ -5,7 +5,7 @@ use crate::{
     process::Process,
     signals::{Signal, SignalInfo, send},
     status::{Change, End},
-    task::Task,
+    task::{Belongings, Task},
     terminal,
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -39,8 +39,11 @@ pub(crate) fn leave(task: &Arc<Task>) {
     }
     futex_calls::exit(task);
     leave_memory(task);
-    task.leave_undo_list();
-    let (files, context, share) = task.with_belongings(|own| (own.files.take(), own.context.take(), own.share.take()));
+    let take = |own: &mut Belongings| (own.undo.take(), own.files.take(), own.context.take(), own.share.take());
+    let (undo, files, context, share) = task.with_belongings(take);
+    if let Some(list) = undo {
+        list.leave(task.pid());
+    }
     drop((files, context));
     let last = take_out_of_process(task);
     if last {

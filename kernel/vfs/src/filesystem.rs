@@ -1,7 +1,7 @@
 //! File systems, their types and the drivers of device files, and the registry that finds them by name and number.
 
 use crate::{DeviceNumber, FileKind, FileOps, Inode, MountFlags, OpenRequest, socket::AbstractNames};
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 use base::{Credentials, Errno};
 use core::{
     any::Any,
@@ -88,6 +88,9 @@ pub trait FileSystemType: Send + Sync {
 
 /// What is behind device files of one major number.
 pub trait DeviceDriver: Send + Sync {
+    /// What `/proc/devices` calls its devices, Linux's words.
+    fn names(&self) -> &'static [&'static str];
+
     /// Opens the device `number`. `ENXIO` there is none.
     fn open(
         &self,
@@ -130,6 +133,21 @@ impl Registry {
     pub fn find_driver(&self, kind: FileKind, major: u32) -> Result<&Arc<dyn DeviceDriver>, Errno> {
         let found = self.drivers.iter().find(|(has, number, _)| (*has, *number) == (kind, major));
         found.map(|(_, _, driver)| driver).ok_or(Errno::ENXIO)
+    }
+
+    /// The text of `/proc/devices`, by major number.
+    pub fn list_devices(&self) -> String {
+        let mut text = String::new();
+        for (head, kind) in [("Character", FileKind::CharDevice), ("\nBlock", FileKind::BlockDevice)] {
+            text.push_str(head);
+            text.push_str(" devices:\n");
+            let mut drivers: Vec<_> = self.drivers.iter().filter(|(has, ..)| *has == kind).collect();
+            drivers.sort_by_key(|(_, major, _)| *major);
+            for (_, major, driver) in drivers {
+                driver.names().iter().for_each(|name| text.push_str(&format!("{major:3} {name}\n")));
+            }
+        }
+        text
     }
 
     /// The abstract names of local sockets.

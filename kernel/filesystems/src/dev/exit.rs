@@ -16,6 +16,10 @@ const EXIT: u32 = 200;
 pub struct ExitDriver;
 
 impl DeviceDriver for ExitDriver {
+    fn names(&self) -> &'static [&'static str] {
+        &["misc"]
+    }
+
     fn open(
         &self,
         number: DeviceNumber,

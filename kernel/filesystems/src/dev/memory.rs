@@ -32,6 +32,10 @@ impl Default for MemoryDevices {
 }
 
 impl DeviceDriver for MemoryDevices {
+    fn names(&self) -> &'static [&'static str] {
+        &["mem"]
+    }
+
     fn open(
         &self,
         number: DeviceNumber,

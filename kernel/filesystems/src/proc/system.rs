@@ -1,6 +1,6 @@
 //! The files in the root of /proc that tell of the whole system, and the task numbers beside them.
 
-use super::{System, own_context, population, reports, settings, task::TaskFiles, ticks, written};
+use super::{System, kernel_memory, own_context, population, reports, settings, task::TaskFiles, ticks, written};
 use crate::table::{Child, Children, Directory, Line, Place};
 use alloc::{
     string::{String, ToString},
@@ -25,16 +25,19 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::text("cmdline", |_, out| written(writeln!(out, "{}", boot::info().command_line))),
         Line::text("containers", |_, out| append(out, &population()?.framework().proc_containers())),
         Line::text("cpuinfo", cpuinfo),
+        Line::text("devices", |_, out| append(out, &own_context()?.namespace().registry().list_devices())),
         Line::text("filesystems", |_, out| append(out, &own_context()?.namespace().registry().list())),
         Line::opened("kmsg", super::log::open),
         Line::text("loadavg", loadavg),
         Line::text("meminfo", meminfo),
         Line::text("schedstat", schedstat),
+        Line::private("slabinfo", kernel_memory::slabinfo),
         Line::text("stat", stat),
         Line::directory("sys", &settings::SYS),
         Line::order("sysrq-trigger", settings::sysrq),
         Line::directory("sysvipc", &super::sysvipc::SYSVIPC),
         Line::text("uptime", uptime),
+        Line::text("vmstat", kernel_memory::vmstat),
         Line::text("version", |_, out| written(writeln!(out, "{SYSTEM} version {RELEASE} {VERSION}"))),
     ],
     children: Some(&Processes),

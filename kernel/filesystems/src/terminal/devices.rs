@@ -24,6 +24,10 @@ pub const PTMX: u32 = 2;
 pub struct SerialTerminals(pub Arc<Console>);
 
 impl DeviceDriver for SerialTerminals {
+    fn names(&self) -> &'static [&'static str] {
+        &["ttyS"]
+    }
+
     fn open(
         &self,
         number: DeviceNumber,
@@ -45,6 +49,10 @@ pub struct AlternativeTerminals {
 }
 
 impl DeviceDriver for AlternativeTerminals {
+    fn names(&self) -> &'static [&'static str] {
+        &["/dev/tty", "/dev/console", "/dev/ptmx"]
+    }
+
     fn open(
         &self,
         number: DeviceNumber,

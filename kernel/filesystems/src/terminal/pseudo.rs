@@ -271,6 +271,10 @@ impl Drop for Slave {
 pub struct PtsDriver(pub Arc<PseudoTerminals>);
 
 impl DeviceDriver for PtsDriver {
+    fn names(&self) -> &'static [&'static str] {
+        &["pts"]
+    }
+
     fn open(
         &self,
         number: DeviceNumber,

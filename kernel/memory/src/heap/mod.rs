@@ -27,12 +27,34 @@ pub struct HeapStatistics {
     pub used_bytes: u64,
 }
 
+/// What a size class of the heap holds now.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ClassStatistics {
+    /// The size of its objects in bytes.
+    pub size: usize,
+    /// Objects in use.
+    pub used: usize,
+    /// Objects in all slabs.
+    pub objects: usize,
+    /// Objects in a slab.
+    pub per_slab: usize,
+    /// Frames of a slab.
+    pub slab_frames: usize,
+    /// Slabs.
+    pub slabs: usize,
+}
+
 /// The kernel's heap.
 static HEAP: Heap = Heap::new();
 
 /// How much the heap holds now.
 pub fn statistics() -> HeapStatistics {
     HEAP.statistics()
+}
+
+/// What each size class holds now, small sizes first.
+pub fn classes() -> [ClassStatistics; classes::CLASSES] {
+    HEAP.classes()
 }
 
 /// Gives frames that hold nothing back to the frame allocator, those that CPUs keep objects of included.

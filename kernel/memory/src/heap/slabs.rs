@@ -5,8 +5,8 @@
 //! for each class, and exchanges batches with the class. A slab none of whose objects is in use goes back to the frame
 //! allocator, except for the last one.
 
-use super::HeapStatistics;
 use super::classes::{CLASSES, SIZES, Size, size_for, slab_order};
+use super::{ClassStatistics, HeapStatistics};
 use crate::Placement;
 use crate::frames;
 use base::MAX_CPUS;
@@ -126,22 +126,35 @@ impl Heap {
         }
     }
 
-    /// How much it holds.
-    pub fn statistics(&self) -> HeapStatistics {
-        let mut frames = self.large.load(Relaxed);
-        let mut used_bytes = frames * FRAME_SIZE as u64;
+    /// What each size class holds.
+    pub fn classes(&self) -> [ClassStatistics; CLASSES] {
         let mut cached = [0; CLASSES];
         for cpu in &self.cpus {
             let lists = cpu.0.lock();
             cached.iter_mut().zip(lists.iter()).for_each(|(sum, list)| *sum += list.length);
         }
-        for (number, class) in self.classes.iter().enumerate() {
-            let class = class.lock();
-            frames += (class.slabs << slab_order(number)) as u64;
-            let used = (class.slabs * capacity(number)).saturating_sub(class.free + cached[number]);
-            used_bytes += (used * SIZES[number]) as u64;
-        }
-        HeapStatistics { frames, used_bytes }
+        core::array::from_fn(|number| {
+            let class = self.classes[number].lock();
+            let objects = class.slabs * capacity(number);
+            ClassStatistics {
+                size: SIZES[number],
+                used: objects.saturating_sub(class.free + cached[number]),
+                objects,
+                per_slab: capacity(number),
+                slab_frames: 1 << slab_order(number),
+                slabs: class.slabs,
+            }
+        })
+    }
+
+    /// How much it holds.
+    pub fn statistics(&self) -> HeapStatistics {
+        let large = self.large.load(Relaxed);
+        let start = HeapStatistics { frames: large, used_bytes: large * FRAME_SIZE as u64 };
+        self.classes().iter().fold(start, |sum, class| HeapStatistics {
+            frames: sum.frames + (class.slabs * class.slab_frames) as u64,
+            used_bytes: sum.used_bytes + (class.used * class.size) as u64,
+        })
     }
 
     /// Gives back what holds nothing.
@@ -442,5 +455,19 @@ mod tests {
             heap.trim();
             prop_assert_eq!(heap.statistics(), HeapStatistics::default());
         }
+    }
+
+    #[test]
+    fn objects_in_use_are_counted_by_their_size_class() {
+        crate::tests::start();
+        let heap = Heap::new();
+        let layout = Layout::from_size_align(100, 8).unwrap();
+        let objects: Vec<_> = (0..40).map(|mark| Allocation::new(&heap, layout, mark)).collect();
+        let class = heap.classes().into_iter().find(|class| class.size == 128).unwrap();
+        assert_eq!((class.used, class.objects), (40, class.slabs * class.per_slab));
+        assert_eq!(class.slab_frames * FRAME_SIZE / 128 - class.per_slab, 1, "the header takes the room of one");
+        assert!(heap.classes().iter().all(|class| class.size == 128 || class.used == 0));
+        assert!(objects.into_iter().all(|object| object.free(&heap)));
+        assert!(heap.classes().iter().all(|class| class.used == 0));
     }
 }

@@ -396,11 +396,7 @@ const CALLS: &[(u64, &str, State)] = &[
 ];
 
 /// The functions of the table that are not called as Linux calls what they do.
-const OTHER_NAMES: &[(&str, &str)] = &[
-    ("fdatasync", "fsync"),
-    ("pread64", "pread"),
-    ("pwrite64", "pwrite"),
-];
+const OTHER_NAMES: &[(&str, &str)] = &[("fdatasync", "fsync"), ("pread64", "pread"), ("pwrite64", "pwrite")];
 
 /// The page of the manual.
 fn page() -> std::string::String {

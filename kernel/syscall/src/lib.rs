@@ -25,6 +25,7 @@ extern crate alloc;
 extern crate std;
 
 mod abi;
+mod advice;
 mod arguments;
 mod call;
 #[cfg(test)]

@@ -111,6 +111,22 @@ pub fn rt_sigqueueinfo(call: &Call<'_>, pid: i32, signal: i32, info: UserPtr<[u8
     Ok(0)
 }
 
+/// `rt_tgsigqueueinfo(2)`.
+pub fn rt_tgsigqueueinfo(
+    call: &Call<'_>,
+    pid: i32,
+    tid: i32,
+    signal: i32,
+    info: UserPtr<[u8; INFO_SIZE]>,
+) -> Result<usize, Errno> {
+    let bytes = info.read()?;
+    if pid <= 0 || tid <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    calls::queue_to_thread(call.task, pid, tid, SignalInfo::from_bytes(Signal::new(signal)?, &bytes))?;
+    Ok(0)
+}
+
 /// `pidfd_send_signal(2)`. `EINVAL` flags, or facts about another signal; `EBADF` no process's file.
 pub fn pidfd_send_signal(
     call: &Call<'_>,

@@ -1,8 +1,8 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, messages, mounts, paths,
-    polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals, sockets, system, timers,
+    advice, arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, messages, mounts,
+    paths, polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals, sockets, system, timers,
     transfer, unknown,
 };
 use alloc::sync::Arc;
@@ -204,6 +204,7 @@ system_calls! {
     170 => system::sethostname(text, length);
     171 => system::setdomainname(text, length);
     186 => processes::gettid();
+    187 => advice::readahead(descriptor, offset, length);
     188 => extended::setxattr(path, name, value, size, flags);
     189 => extended::lsetxattr(path, name, value, size, flags);
     190 => extended::fsetxattr(descriptor, name, value, size, flags);
@@ -225,6 +226,7 @@ system_calls! {
     217 => descriptors::getdents64(descriptor, buffer, size);
     218 => processes::set_tid_address(address);
     220 => semaphores::semtimedop(number, operations, count, timeout);
+    221 => advice::fadvise64(descriptor, offset, length, advice);
     222 => timers::timer_create(clock, event, out);
     223 => timers::timer_settime(id, flags, new, old);
     224 => timers::timer_gettime(id, out);
@@ -268,6 +270,7 @@ system_calls! {
     272 => processes::unshare(flags);
     273 => processes::set_robust_list(head, length);
     274 => processes::get_robust_list(tid, head, length);
+    277 => advice::sync_file_range(descriptor, offset, length, flags);
     280 => paths::utimensat(directory, path, times, flags);
     281 => polling::epoll_pwait(epoll, out, most, timeout, mask, size);
     283 => polling::timerfd_create(clock, flags);
@@ -283,7 +286,9 @@ system_calls! {
     294 => polling::inotify_init1(flags);
     295 => transfer::preadv(descriptor, vectors, count, offset);
     296 => transfer::pwritev(descriptor, vectors, count, offset);
+    297 => signals::rt_tgsigqueueinfo(pid, tid, signal, info);
     302 => processes::prlimit64(pid, resource, new, old);
+    306 => advice::syncfs(descriptor);
     309 => scheduling::getcpu(cpu, node);
     314 => scheduling::sched_setattr(tid, attributes, flags);
     315 => scheduling::sched_getattr(tid, out, size, flags);
@@ -291,6 +296,8 @@ system_calls! {
     318 => system::getrandom(out, length, flags);
     325 => memory::mlock2(address, length, flags);
     326 => transfer::copy_file_range(from, from_offset, to, to_offset, count, flags);
+    327 => transfer::preadv2(descriptor, vectors, count, offset, high, flags);
+    328 => transfer::pwritev2(descriptor, vectors, count, offset, high, flags);
     332 => paths::statx(directory, path, flags, mask, out);
     424 => signals::pidfd_send_signal(descriptor, signal, info, flags);
     434 => processes::pidfd_open(pid, flags);

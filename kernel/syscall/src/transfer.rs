@@ -359,6 +359,48 @@ pub fn pwritev(
     call.write_vectors(descriptor, list, count, Position::from_raw(at)?)
 }
 
+/// Where `preadv2` and `pwritev2` mean; -1 is the file's own position. `EINVAL` negative otherwise; `EOPNOTSUPP` flags other
+/// than those that ask for what is always so: `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`.
+fn second_position(call: &Call<'_>, descriptor: i32, at: i64, flags: i32) -> Result<Position, Errno> {
+    const ALWAYS: i32 = 7;
+    let position = match at {
+        -1 => Position::Current,
+        at => {
+            call.file(descriptor)?.admit_position()?;
+            Position::from_raw(at)?
+        }
+    };
+    if flags & !ALWAYS != 0 { Err(Errno::EOPNOTSUPP) } else { Ok(position) }
+}
+
+/// `preadv2(2)`.
+pub fn preadv2(
+    call: &Call<'_>,
+    descriptor: i32,
+    list: UserPtr<IoVector>,
+    count: usize,
+    at: i64,
+    _high: u64,
+    flags: i32,
+) -> Result<usize, Errno> {
+    let at = second_position(call, descriptor, at, flags)?;
+    call.read_vectors(descriptor, list, count, at)
+}
+
+/// `pwritev2(2)`.
+pub fn pwritev2(
+    call: &Call<'_>,
+    descriptor: i32,
+    list: UserPtr<IoVector>,
+    count: usize,
+    at: i64,
+    _high: u64,
+    flags: i32,
+) -> Result<usize, Errno> {
+    let at = second_position(call, descriptor, at, flags)?;
+    call.write_vectors(descriptor, list, count, at)
+}
+
 /// `sendfile(2)`: from a file that has positions to any other.
 pub fn sendfile(call: &Call<'_>, to: i32, from: i32, offset: UserPtr<i64>, count: usize) -> Result<usize, Errno> {
     let (source, target) = (call.file(from)?, call.file(to)?);

@@ -21,7 +21,7 @@ pub struct Container {
     hierarchy: Arc<Hierarchy>,
     parent: Option<Arc<Container>>,
     pub(crate) place: Arc<Place>,
-    pub(crate) states: [Option<Arc<State>>; MAX_SUBSYSTEMS],
+    pub(crate) states: [Option<Arc<dyn State>>; MAX_SUBSYSTEMS],
 
     /// The container's lock: held to make or remove a child, to be removed, to take tasks in, and by the files
     /// that ask for it.
@@ -110,7 +110,7 @@ impl Container {
         hierarchy: Arc<Hierarchy>,
         parent: Option<Arc<Container>>,
         place: Arc<Place>,
-        states: [Option<Arc<State>>; MAX_SUBSYSTEMS],
+        states: [Option<Arc<dyn State>>; MAX_SUBSYSTEMS],
         attributes: Attributes,
     ) -> Self {
         let flags = parent.as_ref().map(|parent| parent.flags.copy()).unwrap_or_default();

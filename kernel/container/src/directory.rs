@@ -4,7 +4,7 @@ use crate::{
     container::{Attributes, Container},
     framework::{Active, Framework},
     set::States,
-    state::{Place, State},
+    state::Place,
 };
 use base::{Errno, Gid, Uid};
 use machine::sync::{
@@ -35,8 +35,7 @@ impl Framework {
         for index in hierarchy.subsystems().iter() {
             let Some(above) = &parent.states[index] else { continue };
             // Dropping `states` destroys what was made before.
-            let value = self.subsystem(index).create(above)?;
-            states[index] = Some(Arc::new(State::new(value, Some(above.clone()), self.next_serial(), place.clone())));
+            states[index] = Some(self.subsystem(index).create(above, self.next_serial(), place.clone())?);
         }
         let child = Arc::new(Container::new(
             self.next_serial(),

@@ -7,7 +7,7 @@ use crate::{
     member::{Member, TaskTable},
     release::{ReleaseQueue, ReleaseWorker},
     set::{SetReference, SetTable, States},
-    state::{Place, State},
+    state::Place,
     subsystem::{AnySubsystem, Callbacks, Erased, MAX_SUBSYSTEMS},
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -142,11 +142,9 @@ impl Framework {
             check_name(name);
             assert!(all.iter().flatten().all(|other| other.name() != name), "two subsystems are called {name}");
             assert!(all[index].is_none(), "two subsystems have index {index}");
-            let root = subsystem.take_root();
             if !disabled.split(',').any(|word| word == name) {
                 enabled.insert(index);
-                roots[index] =
-                    root.map(|value| Arc::new(State::new(value, None, serials.fetch_add(1, Relaxed), top.clone())));
+                roots[index] = subsystem.take_root(serials.fetch_add(1, Relaxed), top.clone());
             }
             all[index] = Some(subsystem);
         }
@@ -197,7 +195,7 @@ impl Framework {
 
     /// The root state of an enabled subsystem.
     pub fn root_state<S: crate::Subsystem>(&self) -> Option<&S> {
-        self.roots[S::INDEX].as_deref().map(State::value)
+        self.roots[S::INDEX].as_deref().map(|state| state.value())
     }
 
     /// Calls `f` with the task's states of subsystem `S`. `None` if that is disabled, or the task was never in a

@@ -60,7 +60,7 @@ pub use parameters::ParameterId;
 pub use release::{AgentRun, Release, ReleaseWorker};
 pub use report::{Report, ReportTraits};
 pub use set::ContainerSet;
-pub use state::{Lineage, State};
+pub use state::Lineage;
 pub use subsystem::{AnySubsystem, Callbacks, MAX_SUBSYSTEMS, Subsystem, subsystem};
 pub use task::Admission;
 pub use tree::Node;

@@ -168,7 +168,7 @@ impl Framework {
     fn bind(&self, subsystems: Subsystems, hierarchy: &Hierarchy) {
         for index in subsystems.iter() {
             if let Some(root) = &self.roots()[index] {
-                self.subsystem(index).bind(root, hierarchy);
+                self.subsystem(index).bind(&**root, hierarchy);
             }
         }
     }

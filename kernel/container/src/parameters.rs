@@ -36,7 +36,7 @@ impl Framework {
 
     /// What the setting is now.
     pub fn show_parameter(&self, id: ParameterId) -> Result<String, Errno> {
-        let root: Option<&State> = self.roots()[id.subsystem].as_deref();
+        let root: Option<&dyn State> = self.roots()[id.subsystem].as_deref();
         self.subsystem(id.subsystem).show_parameter(id.parameter, root.ok_or(Errno::ENODEV)?)
     }
 

@@ -1,38 +1,51 @@
 //! Who pays for what the kernel spends for tasks: the states of their containers in those subsystems that ask.
 
-use crate::{set::States, state::State};
+use crate::{
+    set::States,
+    state::{Kept, Lineage, State},
+    subsystem::Subsystem,
+};
 use alloc::vec::Vec;
 use base::charge::{Payer, Refused, Resource, Severity};
 use machine::sync::Arc;
 
-/// How one subsystem is charged.
+/// How to have one subsystem pay.
 #[derive(Clone, Copy)]
 pub(crate) struct Charger {
     pub(crate) subsystem: usize,
-    pub(crate) charge: fn(&State, Resource, u64, Severity) -> Result<(), Refused>,
-    pub(crate) uncharge: fn(&State, Resource, u64),
+    /// A state of this subsystem as a payer.
+    pub(crate) payer: fn(&Arc<dyn State>) -> Arc<dyn Payer>,
 }
 
-/// The payer of a container set. It holds states, not containers: a charge that outlives its task keeps no container and
-/// no set.
-pub(crate) struct SetPayer(Vec<(Charger, Arc<State>)>);
-
-impl SetPayer {
-    /// The payer made of those `states` that `chargers` name; none if nobody asks for charges.
-    pub(crate) fn of(chargers: &[Charger], states: &States) -> Option<alloc::sync::Arc<Self>> {
-        if chargers.is_empty() {
-            return None;
-        }
-        let paying = chargers.iter().filter_map(|charger| Some((*charger, states[charger.subsystem].clone()?)));
-        Some(alloc::sync::Arc::new(Self(paying.collect())))
+/// The payer of a set whose tasks are in `states`, of which those that `chargers` name pay; none if nobody asks for charges. It
+/// holds states, not containers: a charge that outlives its task keeps no container and no set.
+pub(crate) fn payer_of(chargers: &[Charger], states: &States) -> Option<Arc<dyn Payer>> {
+    let paying = |charger: &Charger| states[charger.subsystem].as_ref().map(charger.payer);
+    match chargers {
+        [] => None,
+        [only] => paying(only),
+        several => Some(Arc::new(Several(several.iter().filter_map(paying).collect()))),
     }
 }
 
-impl Payer for SetPayer {
+impl<S: Subsystem> Payer for Kept<S> {
     fn charge(&self, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
-        for (index, (charger, state)) in self.0.iter().enumerate() {
-            if let Err(refused) = (charger.charge)(state, resource, amount, severity) {
-                self.0[..index].iter().for_each(|(charger, state)| (charger.uncharge)(state, resource, amount));
+        S::charge(Lineage::of(self), resource, amount, severity)
+    }
+
+    fn uncharge(&self, resource: Resource, amount: u64) {
+        S::uncharge(Lineage::of(self), resource, amount);
+    }
+}
+
+/// Subsystems that all have to pay.
+struct Several(Vec<Arc<dyn Payer>>);
+
+impl Payer for Several {
+    fn charge(&self, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
+        for (index, payer) in self.0.iter().enumerate() {
+            if let Err(refused) = payer.charge(resource, amount, severity) {
+                self.0[..index].iter().for_each(|payer| payer.uncharge(resource, amount));
                 return Err(refused);
             }
         }
@@ -40,6 +53,6 @@ impl Payer for SetPayer {
     }
 
     fn uncharge(&self, resource: Resource, amount: u64) {
-        self.0.iter().for_each(|(charger, state)| (charger.uncharge)(state, resource, amount));
+        self.0.iter().for_each(|payer| payer.uncharge(resource, amount));
     }
 }

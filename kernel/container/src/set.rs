@@ -7,7 +7,7 @@
 use crate::{
     container::Container,
     member::Member,
-    payer::{Charger, SetPayer},
+    payer::{Charger, payer_of},
     state::State,
     subsystem::MAX_SUBSYSTEMS,
 };
@@ -20,7 +20,7 @@ use machine::sync::{
     rank,
 };
 
-pub(crate) type States = [Option<Arc<State>>; MAX_SUBSYSTEMS];
+pub(crate) type States = [Option<Arc<dyn State>>; MAX_SUBSYSTEMS];
 
 /// A container that is not a root, with the number of its hierarchy.
 type Placed = (usize, Arc<Container>);
@@ -34,7 +34,7 @@ pub struct ContainerSet {
     /// By hierarchy number; those where it is in the root are left out.
     places: Box<[Placed]>,
     /// Who pays for what the kernel spends for its tasks, if any subsystem asks.
-    payer: Option<alloc::sync::Arc<SetPayer>>,
+    payer: Option<Arc<dyn Payer>>,
     /// How many [`SetReference`]s there are. At 0 the set may go, unless the table hands it out again first.
     references: AtomicUsize,
     /// Names a removed container: nobody will want it again, and it goes with the last reference.
@@ -58,16 +58,16 @@ impl ContainerSet {
     }
 
     /// The state of an enabled subsystem.
-    pub(crate) fn state(&self, subsystem: usize) -> &State {
+    pub(crate) fn state(&self, subsystem: usize) -> &dyn State {
         match &self.states[subsystem] {
-            Some(state) => state,
+            Some(state) => &**state,
             None => panic!("subsystem {subsystem} is disabled and has no state"),
         }
     }
 
     /// Who pays for what the kernel spends for the tasks of this set.
-    pub(crate) fn payer(&self) -> Option<alloc::sync::Arc<dyn Payer>> {
-        self.payer.clone().map(|payer| payer as _)
+    pub(crate) fn payer(&self) -> Option<Arc<dyn Payer>> {
+        self.payer.clone()
     }
 
     /// The container in hierarchy `number`, if it is not the root.
@@ -235,7 +235,7 @@ impl SetTable {
         let set = Arc::new(ContainerSet {
             serial: self.serials.fetch_add(1, Relaxed),
             hash,
-            payer: SetPayer::of(&self.chargers, &states),
+            payer: payer_of(&self.chargers, &states),
             states,
             places,
             references: AtomicUsize::new(1),

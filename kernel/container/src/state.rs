@@ -1,8 +1,8 @@
 //! What a subsystem keeps for one container, and the way from there up to the root.
 
 use crate::notice::Notice;
-use alloc::{boxed::Box, string::String, vec::Vec};
-use core::{any::Any, marker::PhantomData};
+use alloc::{string::String, vec::Vec};
+use core::any::Any;
 use machine::sync::{
     Arc, SpinLock,
     atomic::{AtomicBool, Ordering::SeqCst},
@@ -79,42 +79,66 @@ pub(crate) fn drop_upwards<T>(first: Option<Arc<T>>, mut parent: impl FnMut(&mut
     }
 }
 
-/// What one subsystem keeps for one container. Counted: it lives on after its container as long as somebody, a
-/// charge or a zombie, holds it. Holds its parent.
-pub struct State {
-    value: Box<dyn Any + Send + Sync>,
-    parent: Option<Arc<State>>,
+/// What one subsystem keeps for one container, with the type taken off: a [`Kept`]. Counted: it lives on after its
+/// container as long as somebody, a charge or a zombie, holds it.
+pub(crate) trait State: Any + Send + Sync {
+    /// The number of this state, used for no other since boot.
+    fn serial(&self) -> u64;
+}
+
+impl dyn State {
+    /// The state as its controller knows it. Panics if it belongs to another controller.
+    pub(crate) fn kept<S: 'static>(&self) -> &Kept<S> {
+        match (self as &dyn Any).downcast_ref() {
+            Some(kept) => kept,
+            None => panic!("the state with serial number {} belongs to another subsystem", self.serial()),
+        }
+    }
+
+    /// The controller's own value. Panics if it belongs to another controller.
+    pub(crate) fn value<S: 'static>(&self) -> &S {
+        &self.kept().value
+    }
+}
+
+/// What subsystem `S` keeps for one container. Holds its parent, by its type: a walk to the root asks nothing on its way.
+pub(crate) struct Kept<S> {
+    value: S,
+    parent: Option<Arc<Kept<S>>>,
     depth: usize,
     serial: u64,
     place: Arc<Place>,
 }
 
-impl State {
-    pub(crate) fn new(
-        value: Box<dyn Any + Send + Sync>,
-        parent: Option<Arc<State>>,
-        serial: u64,
-        place: Arc<Place>,
-    ) -> Self {
-        let depth = parent.as_ref().map_or(0, |parent| parent.depth + 1);
-        Self { value, parent, depth, serial, place }
-    }
-
-    /// The controller's own value. Panics if it belongs to another controller.
-    pub(crate) fn value<S: 'static>(&self) -> &S {
-        match self.value.downcast_ref() {
-            Some(value) => value,
-            None => panic!("the state with serial number {} belongs to another subsystem", self.serial),
+impl<S: Send + Sync + 'static> Kept<S> {
+    /// A state as its controller knows it, counted. Panics if it belongs to another controller.
+    pub(crate) fn shared(state: &Arc<dyn State>) -> Arc<Self> {
+        let any: Arc<dyn Any + Send + Sync> = state.clone();
+        match any.downcast() {
+            Ok(kept) => kept,
+            Err(_) => panic!("the state with serial number {} belongs to another subsystem", state.serial()),
         }
     }
 
-    /// The number of this state, used for no other since boot.
-    pub fn serial(&self) -> u64 {
+    /// A state of a root.
+    pub(crate) fn root(value: S, serial: u64, place: Arc<Place>) -> Self {
+        Self { value, parent: None, depth: 0, serial, place }
+    }
+
+    /// A state below another.
+    pub(crate) fn below(parent: Arc<Self>, value: S, serial: u64, place: Arc<Place>) -> Self {
+        let depth = parent.depth + 1;
+        Self { value, parent: Some(parent), depth, serial, place }
+    }
+}
+
+impl<S: Send + Sync + 'static> State for Kept<S> {
+    fn serial(&self) -> u64 {
         self.serial
     }
 }
 
-impl Drop for State {
+impl<S> Drop for Kept<S> {
     fn drop(&mut self) {
         drop_upwards(self.parent.take(), |state| state.parent.take());
     }
@@ -122,8 +146,7 @@ impl Drop for State {
 
 /// A state of subsystem `S` with all those above it. Walking it takes no lock.
 pub struct Lineage<'a, S> {
-    state: &'a State,
-    subsystem: PhantomData<fn() -> S>,
+    state: &'a Kept<S>,
 }
 
 impl<S> Clone for Lineage<'_, S> {
@@ -135,18 +158,22 @@ impl<S> Clone for Lineage<'_, S> {
 impl<S> Copy for Lineage<'_, S> {}
 
 impl<'a, S: 'static> Lineage<'a, S> {
-    pub(crate) fn new(state: &'a State) -> Self {
-        Self { state, subsystem: PhantomData }
+    pub(crate) fn new(state: &'a dyn State) -> Self {
+        Self::of(state.kept())
+    }
+
+    pub(crate) fn of(state: &'a Kept<S>) -> Self {
+        Self { state }
     }
 
     /// The state itself.
     pub fn own(self) -> &'a S {
-        self.state.value()
+        &self.state.value
     }
 
     /// The state, then its parent, up to the root.
     pub fn upwards(self) -> impl Iterator<Item = Lineage<'a, S>> {
-        core::iter::successors(Some(self), |lower| lower.state.parent.as_deref().map(Self::new))
+        core::iter::successors(Some(self), |lower| lower.state.parent.as_deref().map(Self::of))
     }
 
     /// Whether it is the root's.
@@ -196,6 +223,6 @@ impl<'a, S: 'static> Lineage<'a, S> {
                 None => break,
             }
         }
-        Self::new(left)
+        Self::of(left)
     }
 }

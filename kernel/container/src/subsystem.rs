@@ -13,7 +13,7 @@ use crate::{
     notice::Notice,
     payer::Charger,
     report::{Report, ReportTraits},
-    state::{Lineage, State},
+    state::{Kept, Lineage, Place, State},
     tree::Node,
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
@@ -23,7 +23,7 @@ use base::{
     device::{Device, DeviceAccess},
 };
 use bitflags::bitflags;
-use core::{any::Any, marker::PhantomData};
+use core::marker::PhantomData;
 use machine::sync::Arc;
 
 /// How many indices there are for subsystems. The index of each is fixed, also in a build that lacks some. The rules
@@ -157,21 +157,21 @@ pub(crate) trait Erased: Send + Sync {
     fn callbacks(&self) -> Callbacks;
     fn bare_names(&self) -> bool;
     fn files(&self) -> Vec<FileTraits>;
-    fn take_root(&mut self) -> Option<Box<dyn Any + Send + Sync>>;
-    fn create(&self, parent: &State) -> Result<Box<dyn Any + Send + Sync>, Errno>;
+    fn take_root(&mut self, serial: u64, place: Arc<Place>) -> Option<Arc<dyn State>>;
+    fn create(&self, parent: &Arc<dyn State>, serial: u64, place: Arc<Place>) -> Result<Arc<dyn State>, Errno>;
     fn online(&self, framework: &Framework, container: &Arc<Container>) -> Result<(), Errno>;
     fn offline(&self, framework: &Framework, container: &Arc<Container>);
-    fn bind(&self, root: &State, hierarchy: &Hierarchy);
+    fn bind(&self, root: &dyn State, hierarchy: &Hierarchy);
     fn can_attach(&self, change: &MoveContext<'_>) -> Result<(), Errno>;
     fn cancel_attach(&self, change: &MoveContext<'_>);
-    fn attach(&self, task: &dyn Member, from: &State, to: &State);
+    fn attach(&self, task: &dyn Member, from: &dyn State, to: &dyn State);
     fn post_attach(&self, change: &MoveContext<'_>);
-    fn can_fork(&self, parent: &State) -> Result<(), Errno>;
-    fn cancel_fork(&self, parent: &State);
-    fn fork(&self, child: &dyn Member, place: &State);
-    fn exit(&self, task: &dyn Member, place: &State);
-    fn release(&self, place: &State);
-    fn charge_time(&self, state: &State, cpu: CpuId, user: u64, system: u64);
+    fn can_fork(&self, parent: &dyn State) -> Result<(), Errno>;
+    fn cancel_fork(&self, parent: &dyn State);
+    fn fork(&self, child: &dyn Member, place: &dyn State);
+    fn exit(&self, task: &dyn Member, place: &dyn State);
+    fn release(&self, place: &dyn State);
+    fn charge_time(&self, state: &dyn State, cpu: CpuId, user: u64, system: u64);
     fn charger(&self) -> Charger;
     fn report(&self) -> Option<ReportTraits>;
     fn show_report(&self, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
@@ -190,10 +190,10 @@ pub(crate) trait Erased: Send + Sync {
         text: &str,
         writer: &Writer<'_>,
     ) -> Result<(), Errno>;
-    fn device_access(&self, place: &State, device: &Device, access: DeviceAccess) -> Result<(), Errno>;
-    fn notice<'a>(&self, file: usize, state: &'a State) -> Option<&'a Notice>;
+    fn device_access(&self, place: &dyn State, device: &Device, access: DeviceAccess) -> Result<(), Errno>;
+    fn notice<'a>(&self, file: usize, state: &'a dyn State) -> Option<&'a Notice>;
     fn parameters(&self) -> Vec<&'static str>;
-    fn show_parameter(&self, parameter: usize, root: &State) -> Result<String, Errno>;
+    fn show_parameter(&self, parameter: usize, root: &dyn State) -> Result<String, Errno>;
     fn store_parameter(
         &self,
         parameter: usize,
@@ -237,12 +237,12 @@ impl<S: Subsystem> Erased for Adapter<S> {
         S::FILES.iter().map(traits).collect()
     }
 
-    fn take_root(&mut self) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(self.root.take()?))
+    fn take_root(&mut self, serial: u64, place: Arc<Place>) -> Option<Arc<dyn State>> {
+        Some(Arc::new(Kept::root(self.root.take()?, serial, place)))
     }
 
-    fn create(&self, parent: &State) -> Result<Box<dyn Any + Send + Sync>, Errno> {
-        Ok(Box::new(S::create(parent.value())?))
+    fn create(&self, parent: &Arc<dyn State>, serial: u64, place: Arc<Place>) -> Result<Arc<dyn State>, Errno> {
+        Ok(Arc::new(Kept::below(Kept::shared(parent), S::create(parent.value())?, serial, place)))
     }
 
     fn online(&self, framework: &Framework, container: &Arc<Container>) -> Result<(), Errno> {
@@ -253,7 +253,7 @@ impl<S: Subsystem> Erased for Adapter<S> {
         S::offline(&Node::new(framework, container.clone()));
     }
 
-    fn bind(&self, root: &State, hierarchy: &Hierarchy) {
+    fn bind(&self, root: &dyn State, hierarchy: &Hierarchy) {
         root.value::<S>().bind(hierarchy);
     }
 
@@ -265,7 +265,7 @@ impl<S: Subsystem> Erased for Adapter<S> {
         S::cancel_attach(&Move { context: change, subsystem: PhantomData });
     }
 
-    fn attach(&self, task: &dyn Member, from: &State, to: &State) {
+    fn attach(&self, task: &dyn Member, from: &dyn State, to: &dyn State) {
         S::attach(task, Lineage::new(from), Lineage::new(to));
     }
 
@@ -273,36 +273,32 @@ impl<S: Subsystem> Erased for Adapter<S> {
         S::post_attach(&Move { context: change, subsystem: PhantomData });
     }
 
-    fn can_fork(&self, parent: &State) -> Result<(), Errno> {
+    fn can_fork(&self, parent: &dyn State) -> Result<(), Errno> {
         S::can_fork(Lineage::new(parent))
     }
 
-    fn cancel_fork(&self, parent: &State) {
+    fn cancel_fork(&self, parent: &dyn State) {
         S::cancel_fork(Lineage::new(parent));
     }
 
-    fn fork(&self, child: &dyn Member, place: &State) {
+    fn fork(&self, child: &dyn Member, place: &dyn State) {
         S::fork(child, Lineage::new(place));
     }
 
-    fn exit(&self, task: &dyn Member, place: &State) {
+    fn exit(&self, task: &dyn Member, place: &dyn State) {
         S::exit(task, Lineage::new(place));
     }
 
-    fn release(&self, place: &State) {
+    fn release(&self, place: &dyn State) {
         S::release(Lineage::new(place));
     }
 
-    fn charge_time(&self, state: &State, cpu: CpuId, user: u64, system: u64) {
+    fn charge_time(&self, state: &dyn State, cpu: CpuId, user: u64, system: u64) {
         state.value::<S>().charge_time(cpu, user, system);
     }
 
     fn charger(&self) -> Charger {
-        Charger {
-            subsystem: S::INDEX,
-            charge: |state, resource, amount, severity| S::charge(Lineage::new(state), resource, amount, severity),
-            uncharge: |state, resource, amount| S::uncharge(Lineage::new(state), resource, amount),
-        }
+        Charger { subsystem: S::INDEX, payer: |state| Kept::<S>::shared(state) }
     }
 
     fn report(&self) -> Option<ReportTraits> {
@@ -333,7 +329,7 @@ impl<S: Subsystem> Erased for Adapter<S> {
         .map_err(|_| Errno::ENOMEM)
     }
 
-    fn device_access(&self, place: &State, device: &Device, access: DeviceAccess) -> Result<(), Errno> {
+    fn device_access(&self, place: &dyn State, device: &Device, access: DeviceAccess) -> Result<(), Errno> {
         S::device_access(Lineage::new(place), device, access)
     }
 
@@ -354,7 +350,7 @@ impl<S: Subsystem> Erased for Adapter<S> {
         }
     }
 
-    fn notice<'a>(&self, file: usize, state: &'a State) -> Option<&'a Notice> {
+    fn notice<'a>(&self, file: usize, state: &'a dyn State) -> Option<&'a Notice> {
         S::FILES[file].notice.map(|of| of(state.value()))
     }
 
@@ -362,7 +358,7 @@ impl<S: Subsystem> Erased for Adapter<S> {
         S::PARAMETERS.iter().map(|parameter| parameter.name).collect()
     }
 
-    fn show_parameter(&self, parameter: usize, root: &State) -> Result<String, Errno> {
+    fn show_parameter(&self, parameter: usize, root: &dyn State) -> Result<String, Errno> {
         let mut text = String::new();
         (S::PARAMETERS[parameter].show)(root.value(), &mut text).map_err(|_| Errno::ENOMEM)?;
         Ok(text)

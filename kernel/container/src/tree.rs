@@ -110,9 +110,9 @@ impl<'a, S: Subsystem> Node<'a, S> {
         &self.container
     }
 
-    fn erased(&self) -> &State {
+    fn erased(&self) -> &dyn State {
         match &self.container.states[S::INDEX] {
-            Some(state) => state,
+            Some(state) => &**state,
             None => panic!("{} is not bound to hierarchy {}", S::NAME, self.container.hierarchy().number()),
         }
     }

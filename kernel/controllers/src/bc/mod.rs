@@ -110,13 +110,13 @@ impl Subsystem for Bc {
     fn attach(_task: &dyn Member, from: Lineage<'_, Self>, to: Lineage<'_, Self>) {
         // What both are below keeps its charge.
         let common = from.common_with(to);
-        for (resource, amount) in TASK {
-            for bc in to.below(common) {
-                bc.counter(resource).take(amount, Severity::Force);
-                bc.counter(resource).keep(amount);
-            }
-            from.below(common).for_each(|bc| bc.counter(resource).give_back(amount));
-        }
+        to.below(common).for_each(|bc| {
+            bc.each_of_task(|counter, amount| {
+                counter.take(amount, Severity::Force);
+                counter.keep(amount);
+            });
+        });
+        from.below(common).for_each(|bc| bc.each_of_task(Counter::give_back));
     }
 
     fn can_fork(parent: Lineage<'_, Self>) -> Result<(), Errno> {
@@ -126,16 +126,16 @@ impl Subsystem for Bc {
             parent.upwards().for_each(|level| level.own().counter(Resource::Tasks).give_up(1));
             Errno::ENOMEM
         })?;
-        TASK.iter().for_each(|&(resource, amount)| Self::keep(parent, resource, amount));
+        parent.upwards().for_each(|level| level.own().each_of_task(Counter::keep));
         Ok(())
     }
 
     fn cancel_fork(parent: Lineage<'_, Self>) {
-        TASK.iter().for_each(|&(resource, amount)| Self::uncharge(parent, resource, amount));
+        parent.upwards().for_each(|level| level.own().each_of_task(Counter::give_back));
     }
 
     fn exit(_task: &dyn Member, place: Lineage<'_, Self>) {
-        TASK.iter().for_each(|&(resource, amount)| Self::uncharge(place, resource, amount));
+        place.upwards().for_each(|level| level.own().each_of_task(Counter::give_back));
     }
 
     fn charge(payer: Lineage<'_, Self>, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
@@ -158,9 +158,6 @@ impl Subsystem for Bc {
         payer.upwards().for_each(|level| level.own().counter(resource).give_back(amount));
     }
 }
-
-/// What follows a task through its moves.
-const TASK: [(Resource, u64); 2] = [(Resource::Tasks, 1), (Resource::KernelMemory, TASK_BYTES)];
 
 impl Bc {
     /// The counters of the root: nothing held, and no bounds.
@@ -187,6 +184,12 @@ impl Bc {
     /// The second step of a charge.
     fn keep(payer: Lineage<'_, Self>, resource: Resource, amount: u64) {
         payer.upwards().for_each(|level| level.own().counter(resource).keep(amount));
+    }
+
+    /// Does something to the counters of what follows a task through its moves.
+    fn each_of_task(&self, each: impl Fn(&Counter, u64)) {
+        each(self.counter(Resource::Tasks), 1);
+        each(self.counter(Resource::KernelMemory), TASK_BYTES);
     }
 
     fn counter(&self, resource: Resource) -> &Counter {

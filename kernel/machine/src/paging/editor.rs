@@ -48,6 +48,8 @@ pub struct Editor<'a> {
     unlinked: BlockStack,
     /// Leaf tables that others have too, or had, and this space no longer, but CPUs may be walking.
     given_up: ArrayVec<Table, 16>,
+    /// Whether the tables are no longer needed.
+    ends: bool,
 }
 
 impl<'a> Editor<'a> {
@@ -59,6 +61,7 @@ impl<'a> Editor<'a> {
             unmapped: ArrayVec::new_const(),
             unlinked: BlockStack::new(),
             given_up: ArrayVec::new_const(),
+            ends: false,
         }
     }
 
@@ -190,6 +193,19 @@ impl<'a> Editor<'a> {
             self.unmap_below(self.tables.root, ROOT, 0, &range, &mut counts);
         }
         Ok(counts)
+    }
+
+    /// Has the payer pay for what it does not pay for yet: of new tables the root and all that [`share`](Self::share) made.
+    ///
+    /// Errors: `ENOMEM` it refuses; then it goes on paying for what it paid for.
+    pub fn pay(&mut self) -> Result<(), Errno> {
+        self.tables.pay_for(self.tables.table_pages())
+    }
+
+    /// Unmaps all pages for good; says how many there were of each kind. Nobody pays for the tables afterwards.
+    pub fn end(&mut self) -> PageCounts {
+        self.ends = true;
+        self.clear()
     }
 
     /// Unmaps all pages; says how many there were of each kind.
@@ -466,6 +482,7 @@ impl Drop for Editor<'_> {
         if !self.stale.is_empty() {
             self.flush();
         }
+        self.tables.settle(if self.ends { 0 } else { self.tables.table_pages() });
     }
 }
 

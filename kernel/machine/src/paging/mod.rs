@@ -108,15 +108,17 @@ pub struct PageTables {
     active: ActiveSet,
     /// The number of table pages, written under `spare`'s lock.
     pages: AtomicU64,
-    /// Who pays for the table pages below the root.
+    /// Who pays for the table pages.
     payer: Option<Arc<dyn Payer>>,
+    /// For how many it does, written under `spare`'s lock; 0 before the first payment, which is for all that there are then.
+    paid: AtomicU64,
     /// The right to change the tables, and emptied table pages for the next need.
     spare: SpinLock<BlockStack>,
 }
 
 impl PageTables {
-    /// Empty tables. `payer` pays for the table pages that are made later; whoever holds the tables pays for the root,
-    /// which a CPU may keep for a while after all others have let go.
+    /// Empty tables. `payer` pays for them from [`Editor::pay`] on until [`Editor::end`]; a CPU may keep the root for a
+    /// while after that.
     ///
     /// Errors: `ENOMEM`.
     pub fn new(source: &dyn TableSource, payer: Option<Arc<dyn Payer>>) -> Result<Arc<Self>, Errno> {
@@ -129,6 +131,7 @@ impl PageTables {
             active: ActiveSet::new(),
             pages: AtomicU64::new(1),
             payer,
+            paid: AtomicU64::new(0),
             spare: SpinLock::new(rank::PAGE_TABLE, BlockStack::new()),
         }))
     }
@@ -146,21 +149,43 @@ impl PageTables {
         Editor::new(self, self.spare.lock_nested())
     }
 
-    /// A table page more is in use. `ENOMEM` nobody pays for it.
+    /// A table page more is in use. Under `spare`'s lock. `ENOMEM` nobody pays for it.
     fn add_table(&self) -> Result<(), Errno> {
-        if let Some(payer) = &self.payer {
-            let paid = payer.charge(Resource::KernelMemory, FRAME_SIZE as u64, Severity::Limit);
-            paid.map_err(|_| Errno::ENOMEM)?;
+        let pages = self.pages.load(Relaxed) + 1;
+        if self.paid.load(Relaxed) > 0 {
+            self.pay_for(pages)?;
         }
-        self.pages.fetch_add(1, Relaxed);
+        self.pages.store(pages, Relaxed);
         Ok(())
     }
 
-    /// A table page is no longer in use.
+    /// A table page is no longer in use. Under `spare`'s lock. What was paid for it is given back at the end of the change,
+    /// with that for all others.
     fn remove_table(&self) {
         self.pages.fetch_sub(1, Relaxed);
-        if let Some(payer) = &self.payer {
-            payer.uncharge(Resource::KernelMemory, FRAME_SIZE as u64);
+    }
+
+    /// Has the payer pay for so many table pages, if it does not yet. Under `spare`'s lock. `ENOMEM` it refuses.
+    fn pay_for(&self, pages: u64) -> Result<(), Errno> {
+        let paid = self.paid.load(Relaxed);
+        if let Some(payer) = &self.payer
+            && pages > paid
+        {
+            let more = (pages - paid) * FRAME_SIZE as u64;
+            payer.charge(Resource::KernelMemory, more, Severity::Limit).map_err(|_| Errno::ENOMEM)?;
+            self.paid.store(pages, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Gives back what was paid for more table pages than so many. Under `spare`'s lock.
+    fn settle(&self, pages: u64) {
+        let paid = self.paid.load(Relaxed);
+        if let Some(payer) = &self.payer
+            && pages < paid
+        {
+            self.paid.store(pages, Relaxed);
+            payer.uncharge(Resource::KernelMemory, (paid - pages) * FRAME_SIZE as u64);
         }
     }
 
@@ -209,7 +234,7 @@ impl PageTables {
 
 impl Drop for PageTables {
     fn drop(&mut self) {
-        self.edit().clear();
+        self.edit().end();
         // SAFETY: no CPU uses the tables, since each that does has a reference; they are empty, so only the root is
         // left, and this value ends.
         drop(unsafe { self.root.into_block() });

@@ -15,7 +15,6 @@ impl AddressSpace {
     /// Errors: `ENOMEM`, also if the running task's containers don't pay for what the child may fill with pages of its own.
     pub fn fork(&self) -> Result<Arc<Self>, Errno> {
         let payer = crate::payer::current();
-        let mut paid = Paid::for_root(&payer)?;
         let tables = PageTables::new(&Tables, payer.clone())?;
         // Alone: a fault between the copies of two pages could make a page writable that the child shares.
         let state = self.write_state();
@@ -32,7 +31,6 @@ impl AddressSpace {
             areas.insert(area);
         }
         let pages = areas.totals().promised;
-        paid.expect_promised(pages);
         let promised =
             payer.as_ref().map(|payer| Amount::take(payer.clone(), Resource::PrivatePages, pages, Severity::Barrier));
         // A refusal ends here after the lock, as do the sources of the child's areas.
@@ -45,7 +43,7 @@ impl AddressSpace {
         drop(state);
         // On an error the child's pages go with its tables, its sources here, after the lock.
         let (counts, promised) = shared?;
-        let space = Self::with(tables, child, Counts::of(counts, payer), paid);
+        let space = Self::with(tables, child, Counts::of(counts, payer), Paid::promised(pages));
         // The child's own end gives it back, also if it could not be made just now.
         promised.into_iter().for_each(Amount::keep);
         space
@@ -63,6 +61,7 @@ impl AddressSpace {
             start = left_out.end;
         }
         sum += parent.share(&mut child, start..USER_END, &Tables)?;
+        child.pay()?;
         Ok(sum)
     }
 }

@@ -178,9 +178,9 @@ impl AddressSpace {
             later: AreaFlags::empty(),
         };
         let payer = crate::payer::current();
-        let paid = Paid::for_root(&payer)?;
         let tables = PageTables::new(&Tables, payer.clone())?;
-        Self::with(tables, state, Counts::of(PageCounts::default(), payer), paid)
+        tables.edit().pay()?;
+        Self::with(tables, state, Counts::of(PageCounts::default(), payer), Paid::default())
     }
 
     fn with(tables: Arc<PageTables>, state: State, counts: Counts, paid: Paid) -> Result<Arc<Self>, Errno> {
@@ -263,7 +263,7 @@ impl AddressSpace {
 impl Drop for AddressSpace {
     fn drop(&mut self) {
         // The tables may outlive this value on a CPU that has nothing else to activate; the pages must not.
-        self.counts.remove(self.tables.edit().clear());
+        self.counts.remove(self.tables.edit().end());
         self.give_back_but(Pages::default());
     }
 }

@@ -5,10 +5,8 @@
 //! afterwards, which gives back what is too much.
 
 use super::{AddressSpace, State};
-use crate::area::{Area, AreaFlags, PAGE, Protection, Sharing};
-use alloc::sync::Arc;
-use base::Errno;
-use base::charge::{Amount, Payer, Refused, Resource, Severity};
+use crate::area::{Area, AreaFlags, Protection, Sharing};
+use base::charge::{Refused, Resource, Severity};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Pages of areas that somebody pays for.
@@ -41,24 +39,16 @@ impl Pages {
 }
 
 /// What an address space has paid for. Changed with the areas' lock held for changes, and by its end.
+#[derive(Default)]
 pub(super) struct Paid {
     promised: AtomicU64,
     locked: AtomicU64,
-    /// The root of the page tables.
-    _root: Option<Amount>,
 }
 
 impl Paid {
-    /// Has `payer` pay for the root of page tables, and nothing else yet. `ENOMEM` it refuses.
-    pub(super) fn for_root(payer: &Option<Arc<dyn Payer>>) -> Result<Self, Errno> {
-        let take = |payer: &Arc<dyn Payer>| Amount::take(payer.clone(), Resource::KernelMemory, PAGE, Severity::Limit);
-        let root = payer.as_ref().map(take).transpose().map_err(|Refused| Errno::ENOMEM)?;
-        Ok(Self { promised: AtomicU64::new(0), locked: AtomicU64::new(0), _root: root })
-    }
-
     /// Somebody else will have paid for so many promised pages before these values are used.
-    pub(super) fn expect_promised(&mut self, pages: u64) {
-        *self.promised.get_mut() = pages;
+    pub(super) fn promised(pages: u64) -> Self {
+        Self { promised: AtomicU64::new(pages), locked: AtomicU64::new(0) }
     }
 }
 

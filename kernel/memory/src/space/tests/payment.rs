@@ -130,6 +130,26 @@ fn mapped_pages_and_tables_are_counted_as_they_come_and_go() {
 }
 
 #[test]
+fn a_fork_has_all_tables_of_the_child_paid_for_or_none() {
+    let ledger = ledger();
+    let space = space();
+    map(&space, fixed(0, 4, RW));
+    touch(&space, 0).unwrap();
+    let tables = space.resident().tables * PAGE;
+    ledger.bound(Resource::KernelMemory, 2 * tables - 1);
+    let before = all(&ledger);
+    assert_eq!(space.fork().err(), Some(Errno::ENOMEM));
+    assert_eq!(all(&ledger), before);
+    ledger.bound(Resource::KernelMemory, 2 * tables);
+    let child = space.fork().unwrap();
+    assert_eq!(ledger.held(Resource::KernelMemory), 2 * tables);
+    drop(space);
+    assert_eq!(ledger.held(Resource::KernelMemory), child.resident().tables * PAGE);
+    drop(child);
+    assert_eq!(all(&ledger), NOTHING);
+}
+
+#[test]
 fn locking_brings_pages_in_within_limits() {
     let ledger = ledger();
     let space = space();

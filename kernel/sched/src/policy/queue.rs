@@ -102,7 +102,7 @@ impl<T> Queue<T> {
         self.link(place);
         if standing.place.is_none_or(|(from, _)| from != number) {
             // Who decides next where a task should go must see it.
-            self.share_upwards(place);
+            self.share_news(place);
         }
     }
 

@@ -116,6 +116,20 @@ impl<T> Queue<T> {
         self.share(WHOLE);
     }
 
+    /// Looks at the level at `place`, to which somebody has come, and at those above it as far as that is felt: nothing is
+    /// new above a level whose load is what was told of it.
+    pub(super) fn share_news(&mut self, mut place: usize) {
+        self.share(place);
+        while place != WHOLE {
+            place = self.level(place).parent;
+            let level = self.level(place);
+            if level.load == level.published {
+                return;
+            }
+            self.share(place);
+        }
+    }
+
     fn two(&mut self, one: usize, other: usize) -> (&mut Level<T>, &mut Level<T>) {
         match self.levels.get_disjoint_mut([one, other]) {
             Ok([Some(one), Some(other)]) => (one, other),

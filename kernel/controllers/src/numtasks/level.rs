@@ -78,6 +78,14 @@ impl Level {
         self.committed.get().max(self.min.get())
     }
 
+    /// Changes `committed` by `growth`. Gives by how much the claim has grown.
+    fn commit(&self, growth: i64) -> i64 {
+        if growth == 0 {
+            return 0;
+        }
+        self.change(self.committed.get().saturating_add_signed(growth), self.min.get())
+    }
+
     /// Makes `committed` and `min` other numbers. Gives by how much the claim has grown.
     fn change(&self, committed: u64, min: u64) -> i64 {
         let before = self.claim();
@@ -99,48 +107,67 @@ pub(super) enum Refusal<'a> {
 
 /// Whether there may be one more task in `place`.
 pub(super) fn check(place: Place<'_>) -> Result<(), Refusal<'_>> {
-    let full = |level: &Place<'_>| level.own().level.current.get() >= level.own().limit.get();
-    if let Some(level) = place.upwards().find(full) {
-        return Err(Refusal::Limit(level));
-    }
+    let mut walks_on = true;
+    let mut capped = None;
     for place in place.upwards() {
-        let level = &place.own().level;
-        if level.committed.get() >= level.max.get() {
-            return Err(Refusal::Shares(place));
+        let Numtasks { limit, level, .. } = place.own();
+        if level.current.get() >= limit.get() {
+            return Err(Refusal::Limit(place));
         }
-        if level.committed.get() < level.min.get() {
-            break;
+        if walks_on {
+            // Any level's limit goes before this one's cap.
+            capped = (level.committed.get() >= level.max.get()).then_some(place);
+            walks_on = capped.is_none() && level.committed.get() >= level.min.get();
         }
     }
-    Ok(())
+    capped.map_or(Ok(()), |place| Err(Refusal::Shares(place)))
 }
 
 /// One more task in `place`. Gives the container where the walk of `committed` ended.
 pub(super) fn enter(place: Place<'_>) -> &Numtasks {
-    place.upwards().for_each(|place| place.own().level.current.up());
-    commit(place, 1)
+    walk(place, 1, |level| level.current.up())
 }
 
 /// One task less.
 pub(super) fn leave(place: Place<'_>) {
-    place.upwards().for_each(|place| place.own().level.lower());
-    commit(place, -1);
+    walk(place, -1, Level::lower);
 }
 
 /// Undoes [`enter`]: the task never came to be. Gives the container where the walk of `committed` ended.
 pub(super) fn undo(place: Place<'_>) -> &Numtasks {
-    place.upwards().for_each(|place| place.own().level.current.down());
-    commit(place, -1)
+    walk(place, -1, |level| level.current.down())
 }
 
 /// A task goes from one container to another.
 pub(super) fn change_place(from: Place<'_>, to: Place<'_>) {
-    // What both are below keeps its count.
+    // What both are below keeps its count, and its claim if what comes is what goes.
     let common = from.common_with(to);
-    to.below(common).for_each(|own| own.level.current.up());
-    commit(to, 1);
-    from.below(common).for_each(|own| own.level.lower());
-    commit(from, -1);
+    let mut growth = 1;
+    for own in to.below(common) {
+        own.level.current.up();
+        growth = own.level.commit(growth);
+    }
+    let mut shrinkage = -1;
+    for own in from.below(common) {
+        own.level.lower();
+        shrinkage = own.level.commit(shrinkage);
+    }
+    commit(common, growth + shrinkage);
+}
+
+/// Changes `current` of all levels as `step` says, and `committed` by `growth` as far as that reaches. Gives the container where
+/// that ended.
+fn walk(place: Place<'_>, growth: i64, step: impl Fn(&Level)) -> &Numtasks {
+    let (mut growth, mut last) = (growth, place.own());
+    for place in place.upwards() {
+        let own = place.own();
+        step(&own.level);
+        if growth != 0 {
+            last = own;
+            growth = own.level.commit(growth);
+        }
+    }
+    last
 }
 
 /// Changes the guarantee and the cap of a container.
@@ -148,23 +175,18 @@ pub(super) fn set_amounts(place: Place<'_>, min: u64, max: u64) {
     let level = &place.own().level;
     level.max.set(max);
     let growth = level.change(level.committed.get(), min);
-    if let Some(parent) = place.upwards().nth(1)
-        && growth != 0
-    {
+    if let Some(parent) = place.upwards().nth(1) {
         commit(parent, growth);
     }
 }
 
-fn commit(place: Place<'_>, growth: i64) -> &Numtasks {
+/// Changes `committed` of `place` by `growth`, and of those above as far as that reaches.
+fn commit(place: Place<'_>, growth: i64) {
     let mut growth = growth;
-    let mut last = place.own();
     for place in place.upwards() {
-        last = place.own();
-        let committed = last.level.committed.get().saturating_add_signed(growth);
-        growth = last.level.change(committed, last.level.min.get());
         if growth == 0 {
-            break;
+            return;
         }
+        growth = place.own().level.commit(growth);
     }
-    last
 }

@@ -17,7 +17,7 @@ use core::fmt::{self, Write};
 use core::ops::{Add, Sub};
 use machine::cpu::PerCpu;
 use machine::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use machine::sync::{Arc, Mutex, SpinLock, rank};
+use machine::sync::{Arc, CrowdLock, SpinLock, rank};
 use machine::time;
 
 /// The interval that `load` is about, in nanoseconds. Intervals start at multiples of it since boot.
@@ -33,8 +33,9 @@ pub struct Cpuacct {
     parent: Option<Arc<Counters>>,
     /// The figures at the last reset, which are no longer shown.
     base: SpinLock<Option<Box<[Time]>>>,
-    /// Held while sums are added up or handed on, so that a reader sees each exactly once. One for the whole tree.
-    handing_on: Arc<Mutex<()>>,
+    /// Held beside others while sums are handed on, alone while they are added up, so that a reader sees each exactly
+    /// once. One for the whole tree.
+    handing_on: Arc<CrowdLock>,
 }
 
 /// What was charged to a container itself, and what removed children handed to it.
@@ -119,6 +120,11 @@ impl Counter {
         self.recent[interval as usize % 4].add(interval, time.both());
     }
 
+    /// Whether there is nothing to give.
+    fn is_clear(&self) -> bool {
+        self.get() == Time::default()
+    }
+
     /// Gives everything to another counter.
     fn hand_to(&self, heir: &Self) {
         heir.add(self.take());
@@ -171,17 +177,17 @@ impl Subsystem for Cpuacct {
 impl Cpuacct {
     /// The account of a root.
     pub fn root() -> Self {
-        Self::new(None, Arc::new(Mutex::new(rank::CONTROLLER_RULE, ())))
+        Self::new(None, Arc::new(CrowdLock::new(rank::CONTROLLER_RULE)))
     }
 
-    fn new(parent: Option<Arc<Counters>>, handing_on: Arc<Mutex<()>>) -> Self {
+    fn new(parent: Option<Arc<Counters>>, handing_on: Arc<CrowdLock>) -> Self {
         let base = SpinLock::new(rank::CONTROLLER, None);
         Self { counters: Arc::new(PerCpu::default()), parent, base, handing_on }
     }
 
     fn hand_on(&self) {
         let Some(parent) = &self.parent else { return };
-        let _alone = self.handing_on.lock();
+        let _nobody_reads = self.handing_on.read();
         for (cpu, counter) in self.counters.iter() {
             counter.hand_to(parent.get(cpu));
         }
@@ -191,14 +197,16 @@ impl Cpuacct {
 impl Drop for Cpuacct {
     /// A task that has left the container runs on for a moment until it is gone: what was charged after the removal.
     fn drop(&mut self) {
-        self.hand_on();
+        if self.counters.iter().any(|(_, counter)| !counter.is_clear()) {
+            self.hand_on();
+        }
     }
 }
 
 /// The figures by CPU, without what was there at the last reset.
 fn figures(node: &Node<'_, Cpuacct>) -> Vec<Time> {
     let state = node.state();
-    let _alone = state.handing_on.lock();
+    let _alone = state.handing_on.write();
     let raw = raw_figures(node);
     match &*state.base.lock() {
         Some(base) => raw.into_iter().zip(base.iter()).map(|(now, &then)| now - then).collect(),
@@ -218,7 +226,7 @@ fn raw_figures(node: &Node<'_, Cpuacct>) -> Vec<Time> {
 /// The sum of [`figures`].
 fn total(node: &Node<'_, Cpuacct>) -> Time {
     let state = node.state();
-    let _alone = state.handing_on.lock();
+    let _alone = state.handing_on.write();
     let mut sum = Time::default();
     node.for_each_below(|node| {
         sum = node.state().counters.iter().fold(sum, |sum, (_, counter)| sum + counter.get());
@@ -249,7 +257,7 @@ fn show_stat(node: &Node<'_, Cpuacct>, out: &mut dyn Write) -> fmt::Result {
 
 /// What was charged in the last complete interval, here and below. If nothing was, the figure of an earlier one is gone.
 fn show_load(node: &Node<'_, Cpuacct>, out: &mut dyn Write) -> fmt::Result {
-    let _alone = node.state().handing_on.lock();
+    let _alone = node.state().handing_on.write();
     let mut sum = 0;
     if let Some(last) = (time::now() / INTERVAL).checked_sub(1) {
         node.for_each_below(|node| {
@@ -266,7 +274,7 @@ fn reset(node: &Node<'_, Cpuacct>, text: &str) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     let state = node.state();
-    let _alone = state.handing_on.lock();
+    let _alone = state.handing_on.write();
     let base = raw_figures(node).into_boxed_slice();
     let before = state.base.lock().replace(base);
     drop(before);

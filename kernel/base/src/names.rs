@@ -125,7 +125,7 @@ impl<T> Names<T> {
 
     fn find(&self, hash: u64, name: &[u8]) -> Option<usize> {
         let is_it = |place: usize| match &self.places[place] {
-            Some(entry) => entry.hash == hash && *entry.name == *name,
+            Some(entry) => entry.hash == hash && are_equal(&entry.name, name),
             None => false,
         };
         if self.table.is_empty() {
@@ -175,6 +175,22 @@ impl<T> Names<T> {
     }
 }
 
+/// Whether two names are equal: short as they are, a call of `memcmp` costs more than looking.
+fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match one.len() {
+        // The last eight, or four, lie over some of those before.
+        8.. => {
+            one.as_chunks::<8>().0.iter().eq(other.as_chunks::<8>().0)
+                && one.last_chunk::<8>() == other.last_chunk::<8>()
+        }
+        4.. => one.first_chunk::<4>() == other.first_chunk::<4>() && one.last_chunk::<4>() == other.last_chunk::<4>(),
+        _ => one.iter().zip(other).all(|(one, other)| one == other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +214,20 @@ mod tests {
 
     fn name(number: u8) -> Vec<u8> {
         std::format!("name-{number}-with-some-length").into_bytes()
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_equal_that_have_the_same_bytes(mut name in proptest::collection::vec(any::<u8>(), 0..40), at in any::<usize>(), change in 1u8..) {
+            let before = name.clone();
+            prop_assert!(are_equal(&name, &before));
+            if !name.is_empty() {
+                let at = at % name.len();
+                prop_assert!(!are_equal(&name, &before[1..]));
+                name[at] ^= change;
+                prop_assert!(!are_equal(&name, &before));
+            }
+        }
     }
 
     proptest! {

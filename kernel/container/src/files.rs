@@ -34,6 +34,8 @@ pub struct Writer<'a> {
 #[derive(Default)]
 pub(crate) struct FileTable {
     entries: Vec<Entry>,
+    /// A bit for each name: see [`mark`].
+    marks: u64,
 }
 
 struct Entry {
@@ -112,7 +114,8 @@ impl FileTable {
                 held: traits.held,
             }));
         }
-        Self { entries }
+        let marks = entries.iter().fold(0, |marks, entry| marks | mark(entry.name.as_bytes()));
+        Self { entries, marks }
     }
 
     /// The place where mode, owner and times of a file are kept: a file with two names has them once.
@@ -123,9 +126,18 @@ impl FileTable {
 
     /// The file of this name in the container.
     pub(crate) fn find(&self, container: &Container, name: &[u8]) -> Option<File> {
+        if self.marks & mark(name) == 0 {
+            return None;
+        }
         let here = |entry: &Entry| entry.name.as_bytes() == name && entry.is_in(container);
         self.entries.iter().position(here).map(File)
     }
+}
+
+/// One of 64 bits, by length and last character: most names of children are so told from those of files at once.
+fn mark(name: &[u8]) -> u64 {
+    let last = name.last().copied().unwrap_or_default();
+    1 << ((name.len() * 5 + usize::from(last)) % 64)
 }
 
 impl Entry {

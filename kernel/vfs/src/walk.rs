@@ -39,6 +39,21 @@ pub(crate) enum Dots {
     Two,
 }
 
+/// How many bytes come before the first slash, or the end.
+fn component_length(path: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = path.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        // Bytes that are slashes become 0, and of those the lowest gets its highest bit, by a borrow that starts there.
+        let word = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'/'));
+        let slashes = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if slashes != 0 {
+            return index * 8 + slashes.trailing_zeros() as usize / 8;
+        }
+    }
+    words.len() * 8 + rest.iter().take_while(|&&byte| byte != b'/').count()
+}
+
 /// A walk under way.
 pub(crate) struct Walk<'a> {
     caller: Caller<'a>,
@@ -88,7 +103,7 @@ impl<'a> Walk<'a> {
                 }
                 return Ok(Last::Here(dots));
             }
-            let length = self.path[begin..].iter().take_while(|&&byte| byte != b'/').count();
+            let length = component_length(&self.path[begin..]);
             let end = begin + length;
             let slash = end < self.path.len();
             self.entry = None;
@@ -218,5 +233,19 @@ impl Follow {
     /// Whether an empty path means the start.
     pub(crate) fn allows_empty(self) -> bool {
         matches!(self, Self::YesOrEmpty | Self::NoOrEmpty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_component_ends_at_the_first_slash(path in prop::collection::vec(prop_oneof![Just(b'/'), Just(b'.'), Just(b'0'), any::<u8>()], 0..40)) {
+            let expected = path.iter().position(|&byte| byte == b'/').unwrap_or(path.len());
+            prop_assert_eq!(component_length(&path), expected);
+        }
     }
 }

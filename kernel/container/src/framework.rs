@@ -106,12 +106,12 @@ pub(crate) struct Active {
     pub(crate) root: Arc<Container>,
 }
 
-/// For each callback the subsystems that asked for it, in index order.
-#[derive(Default)]
+/// For each callback the subsystems that asked for it, in index order: as a set where only those of one hierarchy are
+/// called.
 pub(crate) struct CallbackLists {
-    pub(crate) can_attach: Vec<usize>,
-    pub(crate) attach: Vec<usize>,
-    pub(crate) post_attach: Vec<usize>,
+    pub(crate) can_attach: Subsystems,
+    pub(crate) attach: Subsystems,
+    pub(crate) post_attach: Subsystems,
     pub(crate) can_fork: Vec<usize>,
     pub(crate) fork: Vec<usize>,
     pub(crate) exit: Vec<usize>,
@@ -327,16 +327,19 @@ impl Drop for Framework {
 
 impl CallbackLists {
     fn of(subsystems: &[Option<Box<dyn Erased>>; MAX_SUBSYSTEMS], enabled: Subsystems) -> Self {
-        let who_wants = |callback| {
-            let wants = |index: &usize| {
-                subsystems[*index].as_ref().is_some_and(|subsystem| subsystem.callbacks().contains(callback))
-            };
-            enabled.iter().filter(wants).collect()
+        let wants = |index: usize, callback| {
+            subsystems[index].as_ref().is_some_and(|subsystem| subsystem.callbacks().contains(callback))
         };
+        let set = |callback| {
+            let mut set = Subsystems::EMPTY;
+            enabled.iter().filter(|&index| wants(index, callback)).for_each(|index| set.insert(index));
+            set
+        };
+        let who_wants = |callback| enabled.iter().filter(|&index| wants(index, callback)).collect();
         Self {
-            can_attach: who_wants(Callbacks::CAN_ATTACH),
-            attach: who_wants(Callbacks::ATTACH),
-            post_attach: who_wants(Callbacks::POST_ATTACH),
+            can_attach: set(Callbacks::CAN_ATTACH),
+            attach: set(Callbacks::ATTACH),
+            post_attach: set(Callbacks::POST_ATTACH),
             can_fork: who_wants(Callbacks::CAN_FORK),
             fork: who_wants(Callbacks::FORK),
             exit: who_wants(Callbacks::EXIT),

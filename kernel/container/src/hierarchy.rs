@@ -1,6 +1,6 @@
 //! One hierarchy: what was fixed by the mount that made it, and the agent.
 
-use crate::{files::FileTable, options::Options, subsystem::MAX_SUBSYSTEMS};
+use crate::{files::FileTable, options::Options};
 use alloc::{string::String, vec::Vec};
 use machine::sync::{
     SpinLock,
@@ -50,14 +50,42 @@ impl Subsystems {
         self.0 |= 1 << index;
     }
 
+    /// Those that are also in `other`.
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// The indices in ascending order.
-    pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
-        (0..MAX_SUBSYSTEMS).filter(move |&index| self.contains(index))
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = usize> + Clone {
+        Indices(self.0)
     }
 
     /// Bit *i* for index *i*.
     pub const fn bits(self) -> u32 {
         self.0
+    }
+}
+
+/// The bits of a set that are still to come.
+#[derive(Clone)]
+struct Indices(u32);
+
+impl Iterator for Indices {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let first = self.0.trailing_zeros();
+        // Of no bits this takes none, and the number is 32.
+        self.0 &= self.0.wrapping_sub(1);
+        (first < u32::BITS).then_some(first as usize)
+    }
+}
+
+impl DoubleEndedIterator for Indices {
+    fn next_back(&mut self) -> Option<usize> {
+        let index = self.0.checked_ilog2()?;
+        self.0 ^= 1 << index;
+        Some(index as usize)
     }
 }
 

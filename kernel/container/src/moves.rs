@@ -4,12 +4,12 @@ use crate::{
     container::Container,
     files::Writer,
     framework::Framework,
+    hierarchy::Subsystems,
     member::{Member, Phase, TaskPlace},
     set::{ContainerSet, SetReference},
     state::Lineage,
     subsystem::Subsystem,
     task::take_out,
-    tree::Node,
 };
 use alloc::vec::Vec;
 use base::{Credentials, Errno, Pid, Uid, number};
@@ -31,9 +31,12 @@ impl<'a, S: Subsystem> Move<'a, S> {
         self.context.writer.credentials()
     }
 
-    /// The container that the tasks go to.
-    pub fn target(&self) -> Node<'a, S> {
-        Node::new(self.context.framework, self.context.target.clone())
+    /// The state of the container that the tasks go to, and those above it.
+    pub fn target(&self) -> Lineage<'a, S> {
+        match &self.context.target.states[S::INDEX] {
+            Some(state) => Lineage::new(&**state),
+            None => panic!("{} is not bound to hierarchy {}", S::NAME, self.context.target.hierarchy().number()),
+        }
     }
 
     /// The tasks, each with the states that it comes from. A child that is born into a container comes from there:
@@ -48,7 +51,6 @@ impl<'a, S: Subsystem> Move<'a, S> {
 
 /// What the typed callbacks of a move are made from.
 pub(crate) struct MoveContext<'a> {
-    pub(crate) framework: &'a Framework,
     pub(crate) target: &'a Arc<Container>,
     pub(crate) tasks: &'a [Moving],
     /// Only those that were switched, or only those that were not.
@@ -193,30 +195,29 @@ impl Framework {
         self.ask_all(target, moving, writer)?;
         let moved = self.switch(target, moving);
         if moved < moving.len() {
-            self.cancel_all(&MoveContext { framework: self, target, tasks: moving, moved: Some(false), writer });
+            self.cancel_all(&MoveContext { target, tasks: moving, moved: Some(false), writer });
         }
         if moved > 0 {
-            self.tell_all(&MoveContext { framework: self, target, tasks: moving, moved: Some(true), writer });
+            self.tell_all(&MoveContext { target, tasks: moving, moved: Some(true), writer });
         }
         Ok(())
     }
 
-    /// The subsystems of a list that are bound to the hierarchy of `target`.
-    pub(crate) fn concerned<'a>(
+    /// Those of some subsystems that are bound to the hierarchy of `target`.
+    pub(crate) fn concerned(
         &self,
-        list: &'a [usize],
+        some: Subsystems,
         target: &Container,
-    ) -> impl DoubleEndedIterator<Item = usize> + use<'a> {
-        let subsystems = target.hierarchy().subsystems();
-        list.iter().copied().filter(move |&index| subsystems.contains(index))
+    ) -> impl DoubleEndedIterator<Item = usize> + use<> {
+        some.intersection(target.hierarchy().subsystems()).iter()
     }
 
     /// can_attach of all; where one refuses, cancel_attach of those before it.
     pub(crate) fn ask_all(&self, target: &Arc<Container>, moving: &[Moving], writer: &Mover<'_>) -> Result<(), Errno> {
-        let context = MoveContext { framework: self, target, tasks: moving, moved: None, writer };
-        for index in self.concerned(&self.callbacks.can_attach, target) {
+        let context = MoveContext { target, tasks: moving, moved: None, writer };
+        for index in self.concerned(self.callbacks.can_attach, target) {
             if let Err(errno) = self.subsystem(index).can_attach(&context) {
-                let agreed = self.concerned(&self.callbacks.can_attach, target).filter(|&other| other < index);
+                let agreed = self.concerned(self.callbacks.can_attach, target).filter(|&other| other < index);
                 agreed.rev().for_each(|other| self.subsystem(other).cancel_attach(&context));
                 return Err(errno);
             }
@@ -226,13 +227,13 @@ impl Framework {
 
     /// cancel_attach of all that have agreed.
     pub(crate) fn cancel_all(&self, context: &MoveContext<'_>) {
-        let all = self.concerned(&self.callbacks.can_attach, context.target);
+        let all = self.concerned(self.callbacks.can_attach, context.target);
         all.rev().for_each(|index| self.subsystem(index).cancel_attach(context));
     }
 
     /// post_attach of all.
     pub(crate) fn tell_all(&self, context: &MoveContext<'_>) {
-        let all = self.concerned(&self.callbacks.post_attach, context.target);
+        let all = self.concerned(self.callbacks.post_attach, context.target);
         all.for_each(|index| self.subsystem(index).post_attach(context));
     }
 
@@ -256,20 +257,19 @@ impl Framework {
         let first = new.len();
         for moving in run {
             let membership = moving.task.membership();
-            // The gate keeps other moves away, so only exit can have changed anything since `moving`.
-            let index = membership.with_place(|place| (place.phase == Phase::Live).then_some(place.index));
-            let Some(index) = index else { continue };
-            let task = take_out(&mut old, index);
             let next = to.clone();
+            // The gate keeps other moves away, so only exit can have changed anything since `moving`.
+            let switched = membership.with_place(|place| {
+                let live = place.phase == Phase::Live;
+                live.then(|| (core::mem::replace(&mut place.index, new.len()), place.set.replace(next)))
+            });
+            let Some((index, before)) = switched else { continue };
+            new.push(take_out(&mut old, index));
             // `from` has the set too, so this is not its last reference.
-            drop(membership.with_place(|place| {
-                place.index = new.len();
-                place.set.replace(next)
-            }));
-            new.push(task);
+            drop(before);
             moving.moved.set(true);
-            for index in self.concerned(&self.callbacks.attach, target) {
-                self.subsystem(index).attach(&*moving.task, from.state(index), to.state(index));
+            for index in self.concerned(self.callbacks.attach, target) {
+                to.state(index).attach(&*moving.task, from.state(index));
             }
         }
         let moved = new.len() - first;

@@ -1,7 +1,11 @@
 //! What a subsystem keeps for one container, and the way from there up to the root.
 
-use crate::notice::Notice;
+use crate::{member::Member, notice::Notice, subsystem::Subsystem};
 use alloc::{string::String, vec::Vec};
+use base::{
+    CpuId, Errno,
+    device::{Device, DeviceAccess},
+};
 use core::any::Any;
 use machine::sync::{
     Arc, SpinLock,
@@ -81,9 +85,20 @@ pub(crate) fn drop_upwards<T>(first: Option<Arc<T>>, mut parent: impl FnMut(&mut
 
 /// What one subsystem keeps for one container, with the type taken off: a [`Kept`]. Counted: it lives on after its
 /// container as long as somebody, a charge or a zombie, holds it.
+///
+/// Each method but the first calls its namesake of [`Subsystem`] for this state.
 pub(crate) trait State: Any + Send + Sync {
     /// The number of this state, used for no other since boot.
     fn serial(&self) -> u64;
+
+    fn attach(&self, task: &dyn Member, from: &dyn State);
+    fn can_fork(&self) -> Result<(), Errno>;
+    fn cancel_fork(&self);
+    fn fork(&self, child: &dyn Member);
+    fn exit(&self, task: &dyn Member);
+    fn release(&self);
+    fn charge_time(&self, cpu: CpuId, user: u64, system: u64);
+    fn device_access(&self, device: &Device, access: DeviceAccess) -> Result<(), Errno>;
 }
 
 impl dyn State {
@@ -132,9 +147,41 @@ impl<S: Send + Sync + 'static> Kept<S> {
     }
 }
 
-impl<S: Send + Sync + 'static> State for Kept<S> {
+impl<S: Subsystem> State for Kept<S> {
     fn serial(&self) -> u64 {
         self.serial
+    }
+
+    fn attach(&self, task: &dyn Member, from: &dyn State) {
+        S::attach(task, Lineage::new(from), Lineage::of(self));
+    }
+
+    fn can_fork(&self) -> Result<(), Errno> {
+        S::can_fork(Lineage::of(self))
+    }
+
+    fn cancel_fork(&self) {
+        S::cancel_fork(Lineage::of(self));
+    }
+
+    fn fork(&self, child: &dyn Member) {
+        S::fork(child, Lineage::of(self));
+    }
+
+    fn exit(&self, task: &dyn Member) {
+        S::exit(task, Lineage::of(self));
+    }
+
+    fn release(&self) {
+        S::release(Lineage::of(self));
+    }
+
+    fn charge_time(&self, cpu: CpuId, user: u64, system: u64) {
+        self.value.charge_time(cpu, user, system);
+    }
+
+    fn device_access(&self, device: &Device, access: DeviceAccess) -> Result<(), Errno> {
+        S::device_access(Lineage::of(self), device, access)
     }
 }
 

@@ -150,7 +150,8 @@ pub(crate) struct FileTraits {
     pub(crate) dialect: Option<Dialect>,
 }
 
-/// [`Subsystem`] with the types taken off. Each method calls its namesake.
+/// [`Subsystem`] with the types taken off: what is not about a single state, which [`State`] has. Each method calls its
+/// namesake.
 pub(crate) trait Erased: Send + Sync {
     fn name(&self) -> &'static str;
     fn index(&self) -> usize;
@@ -164,14 +165,7 @@ pub(crate) trait Erased: Send + Sync {
     fn bind(&self, root: &dyn State, hierarchy: &Hierarchy);
     fn can_attach(&self, change: &MoveContext<'_>) -> Result<(), Errno>;
     fn cancel_attach(&self, change: &MoveContext<'_>);
-    fn attach(&self, task: &dyn Member, from: &dyn State, to: &dyn State);
     fn post_attach(&self, change: &MoveContext<'_>);
-    fn can_fork(&self, parent: &dyn State) -> Result<(), Errno>;
-    fn cancel_fork(&self, parent: &dyn State);
-    fn fork(&self, child: &dyn Member, place: &dyn State);
-    fn exit(&self, task: &dyn Member, place: &dyn State);
-    fn release(&self, place: &dyn State);
-    fn charge_time(&self, state: &dyn State, cpu: CpuId, user: u64, system: u64);
     fn charger(&self) -> Charger;
     fn report(&self) -> Option<ReportTraits>;
     fn show_report(&self, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
@@ -190,7 +184,6 @@ pub(crate) trait Erased: Send + Sync {
         text: &str,
         writer: &Writer<'_>,
     ) -> Result<(), Errno>;
-    fn device_access(&self, place: &dyn State, device: &Device, access: DeviceAccess) -> Result<(), Errno>;
     fn notice<'a>(&self, file: usize, state: &'a dyn State) -> Option<&'a Notice>;
     fn parameters(&self) -> Vec<&'static str>;
     fn show_parameter(&self, parameter: usize, root: &dyn State) -> Result<String, Errno>;
@@ -265,36 +258,8 @@ impl<S: Subsystem> Erased for Adapter<S> {
         S::cancel_attach(&Move { context: change, subsystem: PhantomData });
     }
 
-    fn attach(&self, task: &dyn Member, from: &dyn State, to: &dyn State) {
-        S::attach(task, Lineage::new(from), Lineage::new(to));
-    }
-
     fn post_attach(&self, change: &MoveContext<'_>) {
         S::post_attach(&Move { context: change, subsystem: PhantomData });
-    }
-
-    fn can_fork(&self, parent: &dyn State) -> Result<(), Errno> {
-        S::can_fork(Lineage::new(parent))
-    }
-
-    fn cancel_fork(&self, parent: &dyn State) {
-        S::cancel_fork(Lineage::new(parent));
-    }
-
-    fn fork(&self, child: &dyn Member, place: &dyn State) {
-        S::fork(child, Lineage::new(place));
-    }
-
-    fn exit(&self, task: &dyn Member, place: &dyn State) {
-        S::exit(task, Lineage::new(place));
-    }
-
-    fn release(&self, place: &dyn State) {
-        S::release(Lineage::new(place));
-    }
-
-    fn charge_time(&self, state: &dyn State, cpu: CpuId, user: u64, system: u64) {
-        state.value::<S>().charge_time(cpu, user, system);
     }
 
     fn charger(&self) -> Charger {
@@ -327,10 +292,6 @@ impl<S: Subsystem> Erased for Adapter<S> {
             Show::Node(show) => show(&node, out),
         }
         .map_err(|_| Errno::ENOMEM)
-    }
-
-    fn device_access(&self, place: &dyn State, device: &Device, access: DeviceAccess) -> Result<(), Errno> {
-        S::device_access(Lineage::new(place), device, access)
     }
 
     fn store(

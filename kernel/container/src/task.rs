@@ -40,16 +40,10 @@ struct Entry<'a> {
 
 impl Entry<'_> {
     /// Calls `f` with the move that `task` makes into the target: it comes from nowhere else.
-    fn with_move<R>(
-        &self,
-        framework: &Framework,
-        task: &Arc<dyn Member>,
-        set: &SetReference,
-        f: impl FnOnce(&MoveContext<'_>) -> R,
-    ) -> R {
+    fn with_move<R>(&self, task: &Arc<dyn Member>, set: &SetReference, f: impl FnOnce(&MoveContext<'_>) -> R) -> R {
         let tasks = [Moving { task: task.clone(), from: set.clone(), to: set.clone(), moved: Cell::new(true) }];
         let writer = Mover::new(&**self.parent);
-        f(&MoveContext { framework, target: self.target, tasks: &tasks, moved: None, writer: &writer })
+        f(&MoveContext { target: self.target, tasks: &tasks, moved: None, writer: &writer })
     }
 }
 
@@ -90,7 +84,7 @@ impl Framework {
             return self.ask(own, words, None, Some(gate));
         };
         let entry = Entry { target, parent, _target: closed, _manage: manage };
-        entry.with_move(self, parent, &set, |context| self.ask_all(target, context.tasks, context.writer))?;
+        entry.with_move(parent, &set, |context| self.ask_all(target, context.tasks, context.writer))?;
         self.ask(set, words, Some(entry), Some(gate))
     }
 
@@ -110,7 +104,7 @@ impl Framework {
         let mut admission = Admission { framework: self, set, agreed: 0, words, entry, _gate: gate };
         for &index in &self.callbacks.can_fork {
             self.counts.count(index, Counted::CanFork);
-            self.subsystem(index).can_fork(admission.set.state(index))?;
+            admission.set.state(index).can_fork()?;
             admission.agreed += 1;
         }
         Ok(admission)
@@ -132,7 +126,7 @@ impl Framework {
             };
             for &index in &self.callbacks.exit {
                 self.counts.count(index, Counted::Exit);
-                self.subsystem(index).exit(task, set.state(index));
+                set.state(index).exit(task);
             }
         }
         let mut own = None;
@@ -161,7 +155,7 @@ impl Framework {
         };
         for &index in &self.callbacks.release {
             self.counts.count(index, Counted::Release);
-            self.subsystem(index).release(set.state(index));
+            set.state(index).release();
         }
     }
 
@@ -170,7 +164,7 @@ impl Framework {
     /// is accounted in the roots, which is where /proc shows it.
     pub fn charge_time(&self, task: &dyn Member, cpu: CpuId, user: u64, system: u64) {
         for &index in &self.callbacks.charge_time {
-            let charge = |set: &ContainerSet| self.subsystem(index).charge_time(set.state(index), cpu, user, system);
+            let charge = |set: &ContainerSet| set.state(index).charge_time(cpu, user, system);
             if task.membership().with_set(charge).is_none() {
                 charge(&self.root_set);
             }
@@ -187,7 +181,7 @@ impl Framework {
         }
         let Some(set) = task.membership().set() else { return Ok(()) };
         let mut asked = self.callbacks.device_access.iter();
-        asked.try_for_each(|&index| self.subsystem(index).device_access(set.state(index), device, access))
+        asked.try_for_each(|&index| set.state(index).device_access(device, access))
     }
 
     /// Calls `f` with the states of a live task of subsystem `S` while no move and no exit of it goes on. `None` if `S` is
@@ -261,19 +255,19 @@ impl Admission<'_> {
                 self.set.places().for_each(|container| container.enter());
             }
             if let Some(entry) = &self.entry {
-                for index in self.framework.concerned(&self.framework.callbacks.attach, entry.target) {
+                for index in self.framework.concerned(self.framework.callbacks.attach, entry.target) {
                     let state = self.set.state(index);
-                    self.framework.subsystem(index).attach(&**child, state, state);
+                    state.attach(&**child, state);
                 }
             }
         }
         self.framework.counts.count_fork();
         for &index in &self.framework.callbacks.fork {
             self.framework.counts.count(index, Counted::Fork);
-            self.framework.subsystem(index).fork(&**child, self.set.state(index));
+            self.set.state(index).fork(&**child);
         }
         if let Some(entry) = self.entry.take() {
-            entry.with_move(self.framework, child, &self.set, |context| self.framework.tell_all(context));
+            entry.with_move(child, &self.set, |context| self.framework.tell_all(context));
         }
     }
 }
@@ -282,10 +276,10 @@ impl Drop for Admission<'_> {
     fn drop(&mut self) {
         for &index in self.framework.callbacks.can_fork[..self.agreed].iter().rev() {
             self.framework.counts.count(index, Counted::CancelFork);
-            self.framework.subsystem(index).cancel_fork(self.set.state(index));
+            self.set.state(index).cancel_fork();
         }
         if let Some(entry) = &self.entry {
-            entry.with_move(self.framework, entry.parent, &self.set, |context| self.framework.cancel_all(context));
+            entry.with_move(entry.parent, &self.set, |context| self.framework.cancel_all(context));
         }
     }
 }

@@ -151,7 +151,7 @@ impl<const INDEX: usize> Subsystem for Count<INDEX> {
     }
 
     fn can_attach(change: &Move<'_, Self>) -> Result<(), Errno> {
-        change.target().state().admits()
+        change.target().own().admits()
     }
 
     fn attach(_task: &dyn Member, from: Lineage<'_, Self>, to: Lineage<'_, Self>) {

@@ -223,9 +223,9 @@ impl Subsystem for Cpuset {
 
     fn can_attach(change: &Move<'_, Self>) -> Result<(), Errno> {
         let target = change.target();
-        let Sets { cpus, mems } = target.state().sets();
+        let Sets { cpus, mems } = target.own().sets();
         if cpus.is_empty() || mems.is_empty() {
-            if !target.state().logged.swap(true, Relaxed) {
+            if !target.own().logged.swap(true, Relaxed) {
                 let file = if cpus.is_empty() { "cpus" } else { "mems" };
                 machine::log!("cpuset: no task can come into {}: write its {file} file first", target.path());
             }
@@ -240,8 +240,7 @@ impl Subsystem for Cpuset {
     }
 
     fn post_attach(change: &Move<'_, Self>) {
-        let target = change.target();
-        let state = target.state();
+        let state = change.target().own();
         change.tasks().for_each(|(task, _)| state.confine(task));
         if state.memory_migrate.load(Relaxed) {
             change.tasks().for_each(|(task, from)| move_pages(task, &from.own().mems(), &state.mems()));
@@ -294,12 +293,13 @@ impl Cpuset {
 
     /// Where memory of tasks inside may lie.
     fn nodes(&self) -> Nodes {
-        Nodes { mems: self.mems(), kernel: self.wall(), spread_files: self.spread_page.load(Relaxed) }
+        self.nodes_with(self.mems())
     }
 
-    /// The nodes that memory for the kernel's needs may come from.
-    fn wall(&self) -> NodeSet {
-        if self.sets.is_some() { NodeSet::from_words([self.wall.load(Relaxed)]) } else { self.mems() }
+    /// The same where `mems` are the nodes for pages.
+    fn nodes_with(&self, mems: NodeSet) -> Nodes {
+        let kernel = if self.sets.is_some() { NodeSet::from_words([self.wall.load(Relaxed)]) } else { mems };
+        Nodes { mems, kernel, spread_files: self.spread_page.load(Relaxed) }
     }
 
     /// Tells tasks inside where their memory may lie.
@@ -334,10 +334,11 @@ impl Cpuset {
     fn confine(&self, task: &dyn Member) {
         let change = self.change.load(SeqCst);
         if let Some(tasks) = TASKS.get() {
+            let Sets { cpus, mems } = self.sets();
             // In the root a task may use CPUs that come later, too.
-            let cpus = if self.sets.is_some() { self.cpus() } else { cpu::possible() };
+            let cpus = if self.sets.is_some() { cpus } else { cpu::possible() };
             tasks.set_cpus(task, &cpus);
-            tasks.set_nodes(task, &self.nodes());
+            tasks.set_nodes(task, &self.nodes_with(mems));
         }
         task.membership().word(Self::INDEX).store(change, SeqCst);
     }
@@ -440,7 +441,7 @@ fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), 
 fn renew_wall(node: &Node<'_, Cpuset>) -> bool {
     let state = node.state();
     let wall = match node.parent() {
-        Some(parent) if !state.trial().is_walled() => parent.state().wall(),
+        Some(parent) if !state.trial().is_walled() => parent.state().nodes().kernel,
         _ => state.mems(),
     };
     state.wall.swap(wall.words()[0], Relaxed) != wall.words()[0]

@@ -121,11 +121,11 @@ impl Subsystem for Bc {
 
     fn can_fork(parent: Lineage<'_, Self>) -> Result<(), Errno> {
         // Nothing is kept before both have agreed: what one of them refuses leaves no trace in the other.
-        Self::take(parent, Resource::Tasks, 1, Severity::Barrier).map_err(|Refused| Errno::EAGAIN)?;
-        Self::take(parent, Resource::KernelMemory, TASK_BYTES, Severity::Barrier).map_err(|Refused| {
-            parent.upwards().for_each(|level| level.own().counter(Resource::Tasks).give_up(1));
-            Errno::ENOMEM
-        })?;
+        let both = parent.charge(Self::take_task, |bc| bc.each_of_task(Counter::give_up));
+        if both.is_err() {
+            // One after the other, since it matters who refuses.
+            Self::take_task_in_order(parent)?;
+        }
         parent.upwards().for_each(|level| level.own().each_of_task(Counter::keep));
         Ok(())
     }
@@ -139,6 +139,15 @@ impl Subsystem for Bc {
     }
 
     fn charge(payer: Lineage<'_, Self>, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
+        if severity == Severity::Force {
+            // Nobody has to agree.
+            payer.upwards().for_each(|level| {
+                let counter = level.own().counter(resource);
+                counter.take(amount, severity);
+                counter.keep(amount);
+            });
+            return Ok(());
+        }
         if payer.is_root() {
             // The way of all who are in no container: nobody else has to agree.
             let counter = payer.own().counter(resource);
@@ -169,6 +178,28 @@ impl Bc {
         let mut counters = core::array::from_fn(|_| Counter::new(UNLIMITED, UNLIMITED));
         counters[Resource::Files as usize] = Counter::new(files.0, files.1);
         Self { id, next_id, counters }
+    }
+
+    /// The first step of a charge for a task, at one level.
+    fn take_task(&self) -> bool {
+        let tasks = self.counter(Resource::Tasks);
+        if !tasks.take(1, Severity::Barrier) {
+            return false;
+        }
+        let memory = self.counter(Resource::KernelMemory).take(TASK_BYTES, Severity::Barrier);
+        if !memory {
+            tasks.give_up(1);
+        }
+        memory
+    }
+
+    /// The first step of a charge for a task, at every level or none, for the number of tasks before the memory.
+    fn take_task_in_order(parent: Lineage<'_, Self>) -> Result<(), Errno> {
+        Self::take(parent, Resource::Tasks, 1, Severity::Barrier).map_err(|Refused| Errno::EAGAIN)?;
+        Self::take(parent, Resource::KernelMemory, TASK_BYTES, Severity::Barrier).map_err(|Refused| {
+            parent.upwards().for_each(|level| level.own().counter(Resource::Tasks).give_up(1));
+            Errno::ENOMEM
+        })
     }
 
     /// The first step of a charge, at every level or none.

@@ -83,7 +83,9 @@ impl Level {
         if growth == 0 {
             return 0;
         }
-        self.change(self.committed.get().saturating_add_signed(growth), self.min.get())
+        let before = self.claim();
+        self.committed.set(self.committed.get().saturating_add_signed(growth));
+        self.claim().wrapping_sub(before) as i64
     }
 
     /// Makes `committed` and `min` other numbers. Gives by how much the claim has grown.

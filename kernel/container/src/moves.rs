@@ -183,11 +183,12 @@ impl Framework {
     pub(crate) fn set_in(&self, base: &SetReference, target: &Arc<Container>) -> Option<SetReference> {
         let hierarchy = target.hierarchy();
         let place = if target.is_root() { None } else { Some(target) };
-        if base.place(hierarchy.number()).map(Arc::as_ptr) == place.map(Arc::as_ptr) {
+        let old = base.place(hierarchy.number());
+        if old.map(Arc::as_ptr) == place.map(Arc::as_ptr) {
             return None;
         }
         let subsystems = hierarchy.subsystems().iter();
-        Some(self.sets.moved(base, hierarchy.number(), place, &target.states, subsystems))
+        Some(self.sets.moved(base, hierarchy.number(), [old, place], &target.states, subsystems))
     }
 
     /// Asks, switches, and tells. Held: *manage*, the target, the gate.

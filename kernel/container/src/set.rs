@@ -178,17 +178,16 @@ impl SetTable {
         set
     }
 
-    /// The set that differs from `base` in hierarchy `number`, where it is in `container` (`None`: the root).
+    /// The set that differs from `base` in hierarchy `number`, where it is in `container` (`None`: the root), and not in `old`.
     /// `states` are those of the hierarchy's subsystems there.
     pub(crate) fn moved(
         self: &Arc<Self>,
         base: &ContainerSet,
         number: usize,
-        container: Option<&Arc<Container>>,
+        [old, container]: [Option<&Arc<Container>>; 2],
         states: &States,
         subsystems: impl Iterator<Item = usize>,
     ) -> SetReference {
-        let old = base.place(number);
         let hash = [old, container].into_iter().flatten().fold(base.hash, |hash, place| hash ^ hash_of(place));
         let count = base.places.len() - usize::from(old.is_some()) + usize::from(container.is_some());
         let is_it = |set: &&Arc<ContainerSet>| {

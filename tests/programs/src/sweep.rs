@@ -193,11 +193,17 @@ fn removed(verdict: &mut Verdict, directory: &Path, controls: &[Control]) -> std
     }
     let at = open.as_raw_fd();
     let errno = |result: c_int| outcome(result as isize, 0);
-    // SAFETY: texts with their NUL.
+    // SAFETY: texts with their NUL, and a buffer with its length.
     unsafe {
         verdict.same(directory, "removed: mkdirat", errno(mkdirat(at, c"new".as_ptr(), 0o755)), ENOENT);
         verdict.same(directory, "removed: openat", errno(openat(at, c"tasks".as_ptr(), O_RDONLY)), ENOENT);
         verdict.same(directory, "removed: unlinkat", errno(unlinkat(at, c"old".as_ptr(), AT_REMOVEDIR)), ENOENT);
+        verdict.same(directory, "removed: renameat", errno(renameat(at, c"old".as_ptr(), at, c"new".as_ptr())), ENOENT);
+        verdict.same(directory, "removed: symlinkat", errno(symlinkat(c"x".as_ptr(), at, c"new".as_ptr())), ENOENT);
+        verdict.same(directory, "removed: mknodat", errno(mknodat(at, c"new".as_ptr(), S_IFIFO, 0)), ENOENT);
+        let mut entries = [0_u8; 4096];
+        let listed = syscall(SYS_getdents64, at, entries.as_mut_ptr(), entries.len());
+        verdict.same(directory, "removed: getdents64", outcome(listed as isize, 0), ENOENT);
         verdict.same(directory, "removed: fchdir", errno(fchdir(at)), 0);
         verdict.same(directory, "removed: back", errno(chdir(c"/".as_ptr())), 0);
     }

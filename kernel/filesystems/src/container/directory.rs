@@ -77,6 +77,9 @@ impl Inode for Directory {
     }
 
     fn create(&self, name: &[u8], node: &NewNode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        if self.container.is_removed() {
+            return Err(Errno::ENOENT);
+        }
         match node.kind {
             NodeKind::Directory => {}
             // open(2) with O_CREAT
@@ -125,10 +128,10 @@ impl Inode for Directory {
             let inode = inode_number(container.serial(), None);
             each(&DirectoryEntry { name, inode, kind: FileKind::Directory, next })
         };
-        if from == 0 && !directory(b".", &self.container, 1) || from <= 1 && !directory(b"..", above, FILES) {
-            return Ok(());
-        }
         if self.container.is_removed() {
+            return Err(Errno::ENOENT);
+        }
+        if from == 0 && !directory(b".", &self.container, 1) || from <= 1 && !directory(b"..", above, FILES) {
             return Ok(());
         }
         if from < CHILDREN {

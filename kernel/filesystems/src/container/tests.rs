@@ -277,7 +277,10 @@ fn a_removed_container_answers_to_nothing() {
     root.remove_directory(b"c", &child).unwrap();
     assert_eq!(read(), Err(Errno::ENODEV));
     assert_eq!(child.lookup(b"tasks").err(), Some(Errno::ENOENT));
-    assert_eq!(child.create(b"d", &directory()).err(), Some(Errno::ENOENT));
+    for kind in [NodeKind::Directory, NodeKind::Regular, NodeKind::Fifo] {
+        assert_eq!(child.create(b"d", &NewNode { kind, ..directory() }).err(), Some(Errno::ENOENT));
+    }
+    assert_eq!(child.read_directory(0, &mut |_| true), Err(Errno::ENOENT));
     assert!(child.parent().is_none());
 }
 

@@ -3,7 +3,7 @@
 
 use crate::errno;
 use crate::operation::{escape, unescape};
-use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags, getxattr, listxattr, mknodat, removexattr, setxattr};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, XattrFlags, getxattr, listxattr, mknodat, removexattr, setxattr};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::thread::{CpuSet, gettid, sched_setaffinity};
@@ -80,6 +80,19 @@ pub fn attributes(place: &Path) -> Answer {
     let length = good(listxattr(place, &mut list))?;
     let mut names: Vec<_> =
         list[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(escape).collect();
+    names.sort();
+    Ok(names.join(","))
+}
+
+/// The names of the containers in a directory that is open, in the order of the alphabet.
+fn containers_in(directory: &File) -> Answer {
+    let mut names = Vec::new();
+    for entry in good(Dir::read_from(directory))? {
+        let entry = good(entry)?;
+        if entry.file_type() == FileType::Directory {
+            names.push(escape(entry.file_name().to_bytes()));
+        }
+    }
     names.sort();
     Ok(names.join(","))
 }
@@ -186,7 +199,7 @@ impl Actor {
                 Ok(format!("ok {}", escape(&fine(read_all(&mut file))?)))
             }
             [b"hold", name, place, mode] => {
-                let (read, write) = (mode.contains(&b'r'), mode.contains(&b'w'));
+                let (read, write) = (mode.contains(&b'r') || mode == b"d", mode.contains(&b'w'));
                 let file = fine(OpenOptions::new().read(read).write(write).open(path(place)))?;
                 self.files.insert(name.to_vec(), file);
                 Ok(ok(()))
@@ -200,6 +213,10 @@ impl Actor {
                     fine(file.seek(SeekFrom::Start(0)))?;
                     Ok(format!("ok {}", escape(&fine(read_all(file))?)))
                 }
+                None => Ok("not held".to_owned()),
+            },
+            [b"list", name] => match self.files.get(name) {
+                Some(file) => containers_in(file).map(|names| format!("ok {names}")),
                 None => Ok("not held".to_owned()),
             },
             [b"drop", name] => Ok(if self.files.remove(name).is_some() { "ok" } else { "not held" }.to_owned()),

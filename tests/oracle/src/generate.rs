@@ -258,8 +258,11 @@ fn held(world: &World, mounted: &Mounted, place: usize, choices: &mut Choices, b
         .and_then(|name| Some((name.clone(), world.held.get(&name)?)))
         .filter(|_| !choices.one_in(3))
     else {
-        let (_, path) = file_in(mounted, place, choices);
-        let mode = choices.pick(&["r", "w", "rw"]).unwrap_or_default();
+        let mode = choices.pick(&["r", "w", "rw", "d"]).unwrap_or_default();
+        let path = match mode {
+            "d" => at(place, &container(mounted, choices)),
+            _ => file_in(mounted, place, choices).1,
+        };
         let name = format!("h{}", choices.below(4));
         return match world.held.contains_key(name.as_bytes()) {
             true => Operation::new(by, &[b"read".to_vec(), path]),
@@ -269,6 +272,7 @@ fn held(world: &World, mounted: &Mounted, place: usize, choices: &mut Choices, b
     let known = FILES.iter().find(|known| known.name.ends_with(&held.file)).unwrap_or(&FILES[0]);
     match choices.below(5) {
         0 => Operation::new(held.by, &[b"drop".to_vec(), name]),
+        1.. if held.is_directory => Operation::new(held.by, &[b"list".to_vec(), name]),
         1 | 2 if known.show == Show::Tasks && held.was_read => Operation::new(held.by, &[b"drop".to_vec(), name]),
         1 | 2 => Operation::new(held.by, &[b"get".to_vec(), name]),
         _ if known.values.is_empty() => Operation::new(held.by, &[b"put".to_vec(), name, b"{1}".to_vec()]),

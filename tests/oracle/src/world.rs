@@ -54,6 +54,8 @@ pub struct Held {
     pub file: String,
     /// Whether it was read.
     pub was_read: bool,
+    /// Whether it is a directory.
+    pub is_directory: bool,
 }
 
 /// All of it.
@@ -179,7 +181,8 @@ impl World {
                 let path = text(2);
                 let file = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
                 let file = String::from_utf8_lossy(file).into_owned();
-                self.held.insert(text(1), Held { by: operation.by, file, was_read: false });
+                self.held
+                    .insert(text(1), Held { by: operation.by, file, was_read: false, is_directory: text(3) == b"d" });
             }
             ("drop", _) => drop(self.held.remove(&text(1))),
             ("read", _) => {

@@ -283,6 +283,11 @@ impl Cpu {
             match stolen {
                 Some((task, standing)) => {
                     self.take_in(&task, standing);
+                    let group = task.entity().lock().group.clone();
+                    let mut queue = source.queue.lock();
+                    queue.members.look_again(group.as_ref());
+                    source.publish(&queue);
+                    drop(queue);
                     any = true;
                 }
                 None => candidates.remove(source.number),

@@ -20,7 +20,8 @@ use machine::sync::{IrqLock, rank};
 /// The weight of a new group: that of a task at nice 0.
 pub const DEFAULT_GROUP_WEIGHT: u32 = 1024;
 
-/// How far a group may be behind or ahead of its siblings and still have that made up.
+/// How far a group may be behind or ahead of its siblings and still have that made up: nanoseconds of CPU time, because a
+/// turn on each of many CPUs is far in the virtual time of a small one.
 const MOST_LAG: u64 = 100_000_000;
 
 /// What part of the lag of one that runs the clock gives way each time.
@@ -151,7 +152,8 @@ impl Group {
         let progress = self.progress.fetch_add(step, Relaxed).wrapping_add(step);
         let lag = clock.wrapping_sub(progress) as i64;
         // Who could not use what was due to it, or was alone for long, does not owe or own that for ever.
-        let bounded = lag.clamp(-(MOST_LAG as i64), MOST_LAG as i64);
+        let most = virtual_time(self.weight() * UNIT, MOST_LAG) as i64;
+        let bounded = lag.clamp(-most, most);
         if bounded != lag {
             self.progress.store(clock.wrapping_sub(bounded as u64), Relaxed);
         }

@@ -166,6 +166,11 @@ impl<T> Runnable<T> {
         self.real_time.take(None, |task| movable(task, REAL_TIME_LOAD)).or_else(|| self.fair.steal(movable))
     }
 
+    /// A task of `group` has gone from here to another queue, and is there by now.
+    pub fn look_again(&mut self, group: Option<&Arc<Group>>) {
+        self.fair.look_again(group);
+    }
+
     /// Takes out the first waiting task of a priority above `above` for which `movable` is true.
     pub fn steal_of_real_time(
         &mut self,

@@ -13,6 +13,7 @@ use super::{
     queue::{Queue, REST, WHOLE},
     weight::{UNIT, Weight, virtual_time},
 };
+use alloc::sync::Arc;
 
 /// The least load that a group has where it has anything to run.
 const LEAST_LOAD: u64 = 32;
@@ -127,6 +128,14 @@ impl<T> Queue<T> {
                 return;
             }
             self.share(place);
+        }
+    }
+
+    /// A task of `group` has gone from here to another queue, and is there by now: what this queue weighs is less than it
+    /// seemed while the task was nowhere.
+    pub fn look_again(&mut self, group: Option<&Arc<Group>>) {
+        if let Some(place) = group.and_then(|group| self.find(group)) {
+            self.share_upwards(place);
         }
     }
 

@@ -148,7 +148,10 @@ impl Machine {
             let stolen = self.queues[source.index()]
                 .steal(|&task, load| tasks[task].allowed.contains(here) && balance::may_move(load, from, to, rotate));
             match stolen {
-                Some((task, standing)) => self.enqueue(task, here, standing),
+                Some((task, standing)) => {
+                    self.enqueue(task, here, standing);
+                    self.queues[source.index()].look_again(self.tasks[task].group.as_ref());
+                }
                 None => candidates.remove(source),
             }
         }

@@ -34,6 +34,7 @@ pub struct Task {
     kernel_nodes: Mutex<NodeSet>,
     spreads: AtomicBool,
     moves: Mutex<Vec<String>>,
+    rebinds: Mutex<Vec<String>>,
     threads: Mutex<std::sync::Weak<Task>>,
     asleep: AtomicBool,
     wanted_frozen: AtomicBool,
@@ -54,6 +55,7 @@ impl Task {
             kernel_nodes: Mutex::new(nodes),
             spreads: AtomicBool::default(),
             moves: Mutex::default(),
+            rebinds: Mutex::default(),
             threads: Mutex::default(),
             asleep: AtomicBool::default(),
             wanted_frozen: AtomicBool::default(),
@@ -87,6 +89,11 @@ impl Task {
     /// Between which nodes its pages were moved since the last question.
     pub fn moves(&self) -> Vec<String> {
         core::mem::take(&mut *self.moves.lock().unwrap())
+    }
+
+    /// The nodes that the policies of its memory were told of since the last question.
+    pub fn rebinds(&self) -> Vec<String> {
+        core::mem::take(&mut *self.rebinds.lock().unwrap())
     }
 
     /// Sets the CPUs that it may run on, as it would itself.
@@ -178,6 +185,9 @@ impl TaskControl for Control {
         *own(task).nodes.lock().unwrap() = nodes.mems;
         *own(task).kernel_nodes.lock().unwrap() = nodes.kernel;
         own(task).spreads.store(nodes.spread_files, SeqCst);
+    }
+    fn rebind_space(&self, task: &dyn Member, mems: &NodeSet) {
+        own(task).rebinds.lock().unwrap().push(mems.to_string());
     }
     fn move_pages(&self, task: &dyn Member, from: &NodeSet, to: &NodeSet) {
         own(task).moves.lock().unwrap().push(std::format!("{from} to {to}"));

@@ -3,6 +3,7 @@
 //! `Areas` is the map of them: ordered, without overlap; neighbours that differ in nothing are one. It knows nothing
 //! of page tables.
 
+use crate::MemoryPolicy;
 use crate::source::{PageSource, SourceDescription};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -51,6 +52,8 @@ pub struct AreaInfo {
     pub offset: u64,
     /// The file, if there is one.
     pub source: Option<SourceDescription>,
+    /// The policy of its first page, if that has one.
+    pub policy: Option<MemoryPolicy>,
     /// A name in brackets (`[heap]`, `[stack]`), if it has one.
     pub name: Option<&'static str>,
 }
@@ -99,6 +102,8 @@ pub(crate) struct Area {
     pub(crate) sharing: Sharing,
     pub(crate) backing: Backing,
     pub(crate) flags: AreaFlags,
+    /// Where its pages come from; of shared memory that has policies itself, those count.
+    pub(crate) policy: Option<MemoryPolicy>,
     pub(crate) name: Option<&'static str>,
 }
 
@@ -109,6 +114,25 @@ impl Area {
 
     pub(crate) fn pages(&self) -> u64 {
         (self.end - self.start) / PAGE
+    }
+
+    /// The number that the page at this address has in its object; in memory without one, in the address space.
+    pub(crate) fn page_index(&self, page: u64) -> u64 {
+        match &self.backing {
+            Backing::Anonymous => page / PAGE,
+            Backing::Source { index, .. } => index + (page - self.start) / PAGE,
+        }
+    }
+
+    /// The policy for the page at this address, of its own or the source's.
+    pub(crate) fn policy_at(&self, page: u64) -> Option<MemoryPolicy> {
+        match &self.backing {
+            Backing::Source { source, .. } if self.sharing == Sharing::Shared => match source.policies() {
+                Some(policies) => policies.get(self.page_index(page)),
+                None => self.policy,
+            },
+            _ => self.policy,
+        }
     }
 
     /// Private memory without a file.
@@ -141,6 +165,7 @@ impl Area {
             && self.most == next.most
             && self.sharing == next.sharing
             && self.flags == next.flags
+            && self.policy == next.policy
             && self.name == next.name
     }
 
@@ -156,6 +181,7 @@ impl Area {
             sharing: self.sharing,
             offset,
             source,
+            policy: self.policy_at(self.start),
             name: self.name,
         }
     }
@@ -312,6 +338,11 @@ impl Areas {
         }
     }
 
+    /// Has all policies of areas follow a change.
+    pub(crate) fn change_policies(&mut self, change: impl Fn(&mut MemoryPolicy)) {
+        self.by_start.values_mut().filter_map(|area| area.policy.as_mut()).for_each(change);
+    }
+
     /// The start of the highest free range of `length` bytes inside `within` that leaves `guard` bytes free below each
     /// stack that can grow.
     pub(crate) fn highest_gap(&self, length: u64, within: Range<u64>, guard: u64) -> Option<u64> {
@@ -357,6 +388,7 @@ mod tests {
             sharing: Sharing::Private,
             backing: Backing::Anonymous,
             flags: AreaFlags::from_bits_truncate(flags),
+            policy: None,
             name: None,
         }
     }

@@ -4,6 +4,7 @@
 //! * [`heap`]: the kernel heap over it, and fallible helpers for where outside data sets a size.
 //! * [`space`]: [`AddressSpace`], made of [`area`]s, filled by page faults, from nothing or from a [`PageSource`].
 //! * [`placement`]: where pages may lie; a hook, so that cpusets decide.
+//! * [`policy`]: from which of these nodes programs want their pages.
 //! * [`payer`]: who pays for objects of the kernel; a hook, so that controllers decide.
 //! * [`charge`]: who pays for pages; a hook, so that containers limit them.
 //! * [`mod@reclaim`]: getting back pages whose bytes can be read again.
@@ -27,6 +28,7 @@ pub mod frames;
 pub mod heap;
 pub mod payer;
 pub mod placement;
+pub mod policy;
 pub mod reclaim;
 pub mod source;
 pub mod space;
@@ -34,9 +36,11 @@ pub mod space;
 pub use area::{AreaInfo, Protection, Sharing};
 pub use charge::ChargeKind;
 pub use placement::{Placement, PlacementSource};
+pub use policy::{MemoryPolicy, NodeRule, PolicyMode, SharedPolicies, effective as effective_nodes};
 pub use source::{PageSource, PageUse, SharedPages, SourceDescription};
 pub use space::{
-    Access, AddressSpace, Advice, FaultError, Limits, Location, LockAll, MapRequest, Movable, Moved, Place, Resident,
+    Access, AddressSpace, Advice, BindRequest, FaultError, Limits, Location, LockAll, MapRequest, Movable, Moved,
+    Place, RangePages, Resident, policy_range,
 };
 
 /// Starts the frame allocator on all frames that boot left free, and moves the heap onto it. Called once, on the

@@ -1,5 +1,6 @@
 //! Where pages may lie: the nodes that are allowed, and the one that is liked best.
 
+use crate::MemoryPolicy;
 use base::{NodeId, NodeSet};
 use machine::sync::Hook;
 
@@ -8,7 +9,7 @@ use machine::sync::Hook;
 pub struct Placement {
     /// Nodes that may be used. No other is, even if these are full.
     pub allowed: NodeSet,
-    /// The node to try first; without one, or if it is not allowed, the nearest to the current CPU.
+    /// The node to try first, then those nearest to it; without one, the nearest to the current CPU.
     pub preferred: Option<NodeId>,
     /// Those of the allowed nodes that are tried before the others; if it is empty there are no others.
     pub first: NodeSet,
@@ -26,11 +27,11 @@ impl Placement {
 
 /// Tells where pages of the running task may lie.
 pub trait PlacementSource: Sync {
-    /// The current task's placement, as its cpuset has it now.
-    fn current(&self) -> Placement;
+    /// Where the page should lie that is the `index`th of its area or object, by `policy`; without one by the task's own.
+    fn current(&self, policy: Option<&MemoryPolicy>, index: u64) -> Placement;
 
-    /// Where the next page of a file that it reads or writes should lie.
-    fn files(&self) -> Placement;
+    /// Where the page of a file should lie that it reads or writes, by the file's policy; without one by the task's.
+    fn files(&self, policy: Option<&MemoryPolicy>, index: u64) -> Placement;
 
     /// Where memory that the kernel needs for it should lie. Asked under locks.
     fn kernel(&self) -> Placement;
@@ -42,9 +43,10 @@ pub trait PlacementSource: Sync {
 /// Who tells the placement of user pages; installed once at boot. Without it, any node.
 pub static PLACEMENT: Hook<dyn PlacementSource> = Hook::new();
 
-/// Where the next page of a file should lie that the current task reads or writes.
-pub fn files() -> Placement {
-    PLACEMENT.get().map_or(Placement::ANY, |source| source.files())
+/// Where a page of a file should lie that the current task reads or writes.
+pub fn files(policy: Option<&MemoryPolicy>, index: u64) -> Placement {
+    let anywhere = || policy.map_or(Placement::ANY, |policy| policy.placement(&Placement::ANY.allowed, index));
+    PLACEMENT.get().map_or_else(anywhere, |source| source.files(policy, index))
 }
 
 /// Where memory should lie that the kernel needs for the current task.
@@ -52,7 +54,8 @@ pub fn kernel() -> Placement {
     PLACEMENT.get().map_or(Placement::ANY, |source| source.kernel())
 }
 
-/// The current task's placement.
-pub fn current() -> Placement {
-    PLACEMENT.get().map_or(Placement::ANY, |source| source.current())
+/// Where a page should lie that the current task brings in, the `index`th of its area or object.
+pub fn current(policy: Option<&MemoryPolicy>, index: u64) -> Placement {
+    let anywhere = || policy.map_or(Placement::ANY, |policy| policy.placement(&Placement::ANY.allowed, index));
+    PLACEMENT.get().map_or_else(anywhere, |source| source.current(policy, index))
 }

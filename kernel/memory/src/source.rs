@@ -1,7 +1,7 @@
 //! Where the pages of a mapped file come from, and the pages of shared memory without a file.
 
 use crate::payer::SharedPage;
-use crate::{ChargeKind, charge, placement};
+use crate::{ChargeKind, SharedPolicies, charge, placement};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -50,6 +50,11 @@ pub trait PageSource: Send + Sync {
         false
     }
 
+    /// The memory policies of its pages, which hold for all who share them; if they can have some.
+    fn policies(&self) -> Option<&SharedPolicies> {
+        None
+    }
+
     /// The bytes of the System V segment that it is an attachment of, if it is one.
     fn attachment(&self) -> Option<u64> {
         None
@@ -76,6 +81,7 @@ pub trait PageSource: Send + Sync {
 pub struct SharedPages {
     identity: u64,
     pages: SpinLock<BTreeMap<u64, SharedPage>>,
+    policies: SharedPolicies,
 }
 
 /// Identities from here on are given to [`SharedPages`]; file systems take theirs from below.
@@ -86,7 +92,7 @@ impl SharedPages {
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(FIRST_SHARED_IDENTITY);
         let pages = SpinLock::new(rank::PAGE_TABLE, BTreeMap::new());
-        Self { identity: NEXT.fetch_add(1, Relaxed), pages }
+        Self { identity: NEXT.fetch_add(1, Relaxed), pages, policies: SharedPolicies::new() }
     }
 }
 
@@ -108,7 +114,8 @@ impl PageSource for SharedPages {
         if let Some(page) = self.pages.lock().get(&index) {
             return Ok(page.frame.clone());
         }
-        let make = || charge::allocate_zeroed(&placement::current(), ChargeKind::Shared);
+        let policy = self.policies.get(index);
+        let make = || charge::allocate_zeroed(&placement::current(policy.as_ref(), index), ChargeKind::Shared);
         let page = SharedPage::new(Errno::ENOSPC, make)?;
         // Another space may have been faster; then its page is the one.
         Ok(self.pages.lock().entry(index).or_insert(page).frame.clone())
@@ -119,6 +126,10 @@ impl PageSource for SharedPages {
         let old = pages.get_mut(&index).and_then(|page| page.exchange(make));
         drop(pages);
         old.is_some()
+    }
+
+    fn policies(&self) -> Option<&SharedPolicies> {
+        Some(&self.policies)
     }
 
     fn kind(&self) -> PageKind {

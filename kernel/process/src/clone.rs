@@ -259,7 +259,7 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         clear_child_tid: if flags.contains(CloneFlags::CHILD_CLEARTID) { request.child_tid } else { 0 },
         set_child_tid: if flags.contains(CloneFlags::CHILD_SETTID) { request.child_tid } else { 0 },
         vfork: vfork.clone(),
-        allowed_nodes: parent.allowed_nodes(),
+        memory: *parent.memory.lock(),
         affinity: parent.affinity(),
     });
 

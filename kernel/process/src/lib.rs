@@ -22,6 +22,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod access;
 pub mod accounts;
 mod bases;
 pub mod clocks;
@@ -64,6 +65,7 @@ pub mod usage_calls;
 mod view;
 pub mod wait;
 
+pub use access::{AccessAs, may_inspect};
 pub use completion::Completion;
 pub use kernel_log::KERNEL_LOG;
 pub use limits::{Limit, Limits, Resource};

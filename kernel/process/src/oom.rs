@@ -137,9 +137,9 @@ pub(crate) fn relieve(task: &Arc<Task>, in_fault: bool) -> bool {
         Relief::Dying => false,
         Relief::NotLimited => {
             let total = memory::frames::total().total;
-            // Only memory on nodes that the task may use helps it.
-            let own = task.allowed_nodes().own;
-            let helps = |other: &Task| other.allowed_nodes().own.intersects(&own);
+            // Only memory on nodes that its page may come from helps it.
+            let asked = task.asked_nodes();
+            let helps = |other: &Task| other.may_use_any_of(&asked);
             if let Killed::Nobody = kill_largest(task.population(), &helps, total) {
                 send::kill_by(task, Signal::KILL);
             }

@@ -1,10 +1,12 @@
-//! Where the memory of the running task may lie: what `memory` asks at each page fault.
+//! Where the memory of a task lies: on the nodes that its containers allow, by its memory policy. What `memory` asks at
+//! each page fault.
 
 use crate::task::Task;
-use base::NodeSet;
+use base::{NodeId, NodeSet};
 use core::any::Any;
-use machine::sync::Hook;
-use memory::{Placement, PlacementSource};
+use core::sync::atomic::Ordering::Relaxed;
+use machine::{sync::Hook, topology};
+use memory::{MemoryPolicy, Placement, PlacementSource, PolicyMode};
 
 /// Where the memory of a task may lie, as its containers have it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +25,117 @@ impl AllowedNodes {
         Self { own: NodeSet::first(base::MAX_NODES), kernel: NodeSet::first(base::MAX_NODES), spread_files: false };
 }
 
+/// What decides where the memory of a task lies. A child starts with its parent's.
+#[derive(Clone, Copy)]
+pub(crate) struct TaskMemory {
+    allowed: AllowedNodes,
+    policy: Option<MemoryPolicy>,
+    /// The node of the last page that its policy interleaved without regard to an address.
+    interleaved: Option<NodeId>,
+    /// The nodes that the last page was to come from.
+    asked: NodeSet,
+}
+
+impl TaskMemory {
+    /// Anywhere.
+    pub(crate) const ANYWHERE: Self =
+        Self { allowed: AllowedNodes::ANY, policy: None, interleaved: None, asked: AllowedNodes::ANY.own };
+
+    /// The nodes of `set` that a page can lie on.
+    fn with_memory(set: &NodeSet) -> NodeSet {
+        set.and(&topology::get().nodes_with_memory())
+    }
+}
+
+impl Task {
+    /// Where its memory may lie.
+    pub fn allowed_nodes(&self) -> AllowedNodes {
+        self.memory.lock().allowed
+    }
+
+    /// The nodes that its pages can lie on: they are allowed and have memory.
+    pub fn usable_nodes(&self) -> NodeSet {
+        TaskMemory::with_memory(&self.allowed_nodes().own)
+    }
+
+    /// Sets where its memory may lie; what is there already stays. Its policy follows.
+    pub fn set_allowed_nodes(&self, nodes: AllowedNodes) {
+        let usable = TaskMemory::with_memory(&nodes.own);
+        let mut memory = self.memory.lock();
+        memory.allowed = nodes;
+        if let Some(policy) = &mut memory.policy {
+            policy.rebind(&usable);
+        }
+    }
+
+    /// Its memory policy; none is the default.
+    pub fn memory_policy(&self) -> Option<MemoryPolicy> {
+        self.memory.lock().policy
+    }
+
+    /// `set_mempolicy(2)`, with a policy that was made for its [`usable_nodes`](Self::usable_nodes).
+    pub fn set_memory_policy(&self, policy: Option<MemoryPolicy>) {
+        let mut memory = self.memory.lock();
+        (memory.policy, memory.interleaved) = (policy, None);
+    }
+
+    /// The node that its policy takes next for a page without an address; none if it does not interleave.
+    pub fn next_interleaved(&self) -> Option<NodeId> {
+        let memory = self.memory.lock();
+        memory.policy?.next_interleaved(memory.interleaved)
+    }
+
+    /// The nodes that the last page was to come from.
+    pub(crate) fn asked_nodes(&self) -> NodeSet {
+        self.memory.lock().asked
+    }
+
+    /// Whether it may have pages on one of these nodes, by its own policy.
+    pub(crate) fn may_use_any_of(&self, nodes: &NodeSet) -> bool {
+        let memory = self.memory.lock();
+        let bound = memory.policy.filter(|policy| policy.mode() == PolicyMode::Bind);
+        let own = bound.map_or(memory.allowed.own, |policy| policy.placement(&memory.allowed.own, 0).allowed);
+        own.intersects(nodes)
+    }
+
+    /// Where a page should lie; see [`PlacementSource::current`].
+    fn place(&self, policy: Option<&MemoryPolicy>, index: u64) -> Placement {
+        let mut memory = self.memory.lock();
+        let own = memory.allowed.own;
+        let placement = match policy.or(memory.policy.as_ref()) {
+            Some(policy) => policy.placement(&own, index),
+            None => Placement::on(own),
+        };
+        memory.asked = placement.allowed;
+        placement
+    }
+
+    /// Where a page of a file should lie; see [`PlacementSource::files`].
+    fn place_of_file(&self, policy: Option<&MemoryPolicy>, index: u64) -> Placement {
+        let mut memory = self.memory.lock();
+        let own = memory.allowed.own;
+        let anywhere = Placement::on(own);
+        let placement = if let Some(policy) = policy {
+            policy.placement(&own, index)
+        } else if memory.allowed.spread_files {
+            let turn = self.turn.fetch_add(1, Relaxed) as usize % own.count().max(1);
+            Placement { preferred: own.iter().nth(turn), ..anywhere }
+        } else if let Some(policy) = memory.policy {
+            match policy.next_interleaved(memory.interleaved) {
+                Some(next) => {
+                    memory.interleaved = Some(next);
+                    Placement { preferred: Some(next), ..anywhere }
+                }
+                None => policy.placement(&own, index),
+            }
+        } else {
+            anywhere
+        };
+        memory.asked = placement.allowed;
+        placement
+    }
+}
+
 /// Told when a task has to have pages reclaimed; installed at boot if anybody wants to know.
 pub static RECLAIMS: Hook<dyn Fn(&Task) + Sync> = Hook::new();
 
@@ -39,18 +152,12 @@ fn ask<R>(question: impl FnOnce(&Task) -> R) -> Option<R> {
 }
 
 impl PlacementSource for TaskPlacement {
-    fn current(&self) -> Placement {
-        ask(|task| Placement::on(task.allowed_nodes().own)).unwrap_or(Placement::ANY)
+    fn current(&self, policy: Option<&MemoryPolicy>, index: u64) -> Placement {
+        ask(|task| task.place(policy, index)).unwrap_or(Placement::ANY)
     }
 
-    fn files(&self) -> Placement {
-        let place = ask(|task| {
-            let allowed = task.allowed_nodes();
-            let turn =
-                if allowed.spread_files { allowed.own.iter().nth(task.next_turn(allowed.own.count())) } else { None };
-            Placement { preferred: turn, ..Placement::on(allowed.own) }
-        });
-        place.unwrap_or(Placement::ANY)
+    fn files(&self, policy: Option<&MemoryPolicy>, index: u64) -> Placement {
+        ask(|task| task.place_of_file(policy, index)).unwrap_or(Placement::ANY)
     }
 
     fn kernel(&self) -> Placement {

@@ -4,7 +4,7 @@ use crate::{
     clone,
     exec::{self, ExecRequest},
     limits::Limits,
-    placement::AllowedNodes,
+    placement::TaskMemory,
     population::Population,
     process::{Process, ProcessStart, shared_actions},
     run,
@@ -114,7 +114,7 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
         clear_child_tid: 0,
         set_child_tid: 0,
         vfork: None,
-        allowed_nodes: AllowedNodes::ANY,
+        memory: TaskMemory::ANYWHERE,
         affinity: CpuSet::first(base::MAX_CPUS),
     });
     let member: Arc<dyn Member> = task.clone();

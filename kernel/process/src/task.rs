@@ -7,7 +7,7 @@ use crate::{
     accounts::TaskShare,
     identity::SecureBits,
     ipc::semaphores::UndoList,
-    placement::AllowedNodes,
+    placement::TaskMemory,
     population::Population,
     process::Process,
     signals::{AlternateStack, FaultFacts, Signal, SignalInfo, SignalQueue, SignalSet, calls, send},
@@ -133,10 +133,10 @@ pub struct Task {
     minor_faults: AtomicU64,
     major_faults: AtomicU64,
     timer_slack: AtomicU64,
-    /// Nodes that a controller lets the task's memory lie on.
-    allowed_nodes: IrqLock<AllowedNodes>,
+    /// What decides where its memory lies.
+    pub(crate) memory: IrqLock<TaskMemory>,
     /// Pages of files that went round its nodes.
-    turn: AtomicU32,
+    pub(crate) turn: AtomicU32,
     /// The CPUs that it asked for itself.
     pub(crate) affinity: IrqLock<CpuSet>,
     /// See [`Task::resets_on_fork`].
@@ -157,7 +157,7 @@ pub(crate) struct TaskParts {
     pub(crate) clear_child_tid: u64,
     pub(crate) set_child_tid: u64,
     pub(crate) vfork: Option<Arc<Completion>>,
-    pub(crate) allowed_nodes: AllowedNodes,
+    pub(crate) memory: TaskMemory,
     pub(crate) affinity: CpuSet,
 }
 
@@ -196,7 +196,7 @@ impl Task {
             minor_faults: AtomicU64::new(0),
             major_faults: AtomicU64::new(0),
             timer_slack: AtomicU64::new(50_000),
-            allowed_nodes: IrqLock::new(rank::LEAF, parts.allowed_nodes),
+            memory: IrqLock::new(rank::LEAF, parts.memory),
             turn: AtomicU32::new(0),
             affinity: IrqLock::new(rank::LEAF, parts.affinity),
             resets_on_fork: AtomicBool::new(false),
@@ -387,6 +387,11 @@ impl Task {
         self.call_attention();
     }
 
+    /// Whether it is to end, with its process or because another thread executes a program.
+    pub fn is_to_end(&self) -> bool {
+        crate::sleep::is_killed(self)
+    }
+
     /// Wishes the task frozen: it stays at its next interruptible sleep or at the edge of user mode, if not where it is.
     pub fn freeze(&self) -> Freezing {
         self.schedulable().map_or(Freezing::Soon, |task| sched::freeze(&task, || self.note_attention()))
@@ -524,21 +529,6 @@ impl Task {
         let limits = self.process.memory_limits();
         let unbounded = limits.locked != u64::MAX && self.credentials().has(Capabilities::IPC_LOCK);
         if unbounded { memory::Limits { locked: u64::MAX, ..limits } } else { limits }
-    }
-
-    /// Where its memory may lie.
-    pub fn allowed_nodes(&self) -> AllowedNodes {
-        *self.allowed_nodes.lock()
-    }
-
-    /// Sets where its memory may lie; what is there already stays.
-    pub fn set_allowed_nodes(&self, nodes: AllowedNodes) {
-        *self.allowed_nodes.lock() = nodes;
-    }
-
-    /// Whose turn it is among so many.
-    pub(crate) fn next_turn(&self, among: usize) -> usize {
-        self.turn.fetch_add(1, Relaxed) as usize % among.max(1)
     }
 
     /// What it has used so far.

@@ -1,9 +1,9 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    advice, arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, messages, mounts,
-    paths, polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals, sockets, system, timers,
-    transfer, unknown,
+    advice, arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, messages,
+    migration, mounts, paths, policy, polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals,
+    sockets, system, timers, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -241,6 +241,9 @@ system_calls! {
     233 => polling::epoll_ctl(epoll, operation, descriptor, event);
     234 => signals::tgkill(pid, tid, signal);
     235 => paths::utimes(path, times);
+    237 => policy::mbind(start, length, mode, nodes, count, flags);
+    238 => policy::set_mempolicy(mode, nodes, count);
+    239 => policy::get_mempolicy(mode, nodes, count, address, flags);
     240 => posix_queues::mq_open(name, flags, mode, attributes);
     241 => posix_queues::mq_unlink(name);
     242 => posix_queues::mq_timedsend(descriptor, text, length, priority, timeout);
@@ -253,6 +256,7 @@ system_calls! {
     253 => polling::inotify_init();
     254 => polling::inotify_add_watch(inotify, path, mask);
     255 => polling::inotify_rm_watch(inotify, watch);
+    256 => migration::migrate_pages(pid, count, old, new);
     257 => paths::openat(directory, path, flags, mode);
     258 => paths::mkdirat(directory, path, mode);
     259 => paths::mknodat(directory, path, mode, device);
@@ -271,6 +275,7 @@ system_calls! {
     273 => processes::set_robust_list(head, length);
     274 => processes::get_robust_list(tid, head, length);
     277 => advice::sync_file_range(descriptor, offset, length, flags);
+    279 => migration::move_pages(pid, count, pages, nodes, status, flags);
     280 => paths::utimensat(directory, path, times, flags);
     281 => polling::epoll_pwait(epoll, out, most, timeout, mask, size);
     283 => polling::timerfd_create(clock, flags);
@@ -305,6 +310,7 @@ system_calls! {
     436 => descriptors::close_range(first, last, flags);
     439 => paths::faccessat2(directory, path, mode, flags);
     441 => polling::epoll_pwait2(epoll, out, most, timeout, mask, size);
+    450 => policy::set_mempolicy_home_node(start, length, home, flags);
     452 => paths::fchmodat2(directory, path, mode, flags);
 }
 

@@ -244,6 +244,11 @@ pub trait Inode: Any + Send + Sync {
         false
     }
 
+    /// The memory policies of its pages; see [`memory::PageSource::policies`].
+    fn policies(&self) -> Option<&memory::SharedPolicies> {
+        None
+    }
+
     /// What this inode shows as a file, for floors above that know its type: the container behind its directory.
     fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None

@@ -4,7 +4,7 @@ use crate::OpenFile;
 use alloc::sync::Arc;
 use base::Errno;
 use machine::frame::Frame;
-use memory::{PageSource, PageUse, SourceDescription};
+use memory::{PageSource, PageUse, SharedPolicies, SourceDescription};
 
 /// The pages of an open file's inode. Keeps the file open, as a mapping does.
 pub(crate) struct FilePages {
@@ -24,6 +24,10 @@ impl PageSource for FilePages {
 
     fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         self.file.inode().exchange_page(index, make)
+    }
+
+    fn policies(&self) -> Option<&SharedPolicies> {
+        self.file.inode().policies()
     }
 
     fn describe(&self) -> SourceDescription {

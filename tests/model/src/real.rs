@@ -118,6 +118,8 @@ impl TaskControl for Control {
     }
     /// Where pages lie changes nothing that a file of cpuset shows.
     fn move_pages(&self, _task: &dyn Member, _from: &NodeSet, _to: &NodeSet) {}
+    /// Nor do policies of memory.
+    fn rebind_space(&self, _task: &dyn Member, _mems: &NodeSet) {}
 }
 
 impl TaskFreezer for Control {

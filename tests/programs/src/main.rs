@@ -10,7 +10,9 @@ mod faults;
 mod hog;
 mod ipc;
 mod kernel_log;
+mod migration;
 mod pointers;
+mod policies;
 mod posix_queues;
 mod process_files;
 mod shares;
@@ -27,6 +29,11 @@ const HELP: &str = "usage: probe COMMAND
   ipc               semaphores and messages of System V between processes
   mq                POSIX message queues
   xattr PATH        extended attributes of PATH
+  policies          memory policies on two nodes, by every call of their family
+  policies confined the same of a task that may use node 1 only
+  policy MODE NODES COMMAND...
+                    runs COMMAND with a memory policy; NODES is a mask
+  policy            says the policy that it has
   fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical,
                     breakpoint, kernel
   survive           each kind of fault in a child of its own; says by which signal each died
@@ -55,6 +62,10 @@ fn main() -> ExitCode {
         ["ipc"] => ipc::run(),
         ["mq"] => posix_queues::run(),
         ["xattr", path] => attributes::run(path),
+        ["policies"] => policies::run(false),
+        ["policies", "confined"] => policies::run(true),
+        ["policy"] => policies::show(),
+        ["policy", mode, nodes, ref command @ ..] => policies::become_with(mode, nodes, command),
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),
         ["memory"] => hog::memory(),

@@ -50,6 +50,8 @@ pub trait TaskControl: Sync {
     fn has_cpu(&self, task: &dyn Member) -> bool;
     /// The task's next page comes from one of these nodes.
     fn set_nodes(&self, task: &dyn Member, nodes: &Nodes);
+    /// The policies of the task's address space follow: its pages come from these nodes now. May sleep.
+    fn rebind_space(&self, task: &dyn Member, mems: &NodeSet);
     /// Moves the pages of the task's address space that lie on nodes of `from` to those of `to`, the first node's to the
     /// first and so on; if there are not as many, round and round, and those that lie on a node of `to` stay. May sleep.
     fn move_pages(&self, task: &dyn Member, from: &NodeSet, to: &NodeSet);
@@ -241,7 +243,13 @@ impl Subsystem for Cpuset {
 
     fn post_attach(change: &Move<'_, Self>) {
         let state = change.target().own();
-        change.tasks().for_each(|(task, _)| state.confine(task));
+        let mems = state.mems();
+        change.tasks().for_each(|(task, from)| {
+            state.confine(task);
+            if from.own().mems() != mems {
+                rebind_space(task, &mems);
+            }
+        });
         if state.memory_migrate.load(Relaxed) {
             change.tasks().for_each(|(task, from)| move_pages(task, &from.own().mems(), &state.mems()));
         }
@@ -253,6 +261,7 @@ impl Subsystem for Cpuset {
         let own = place.own();
         if child.membership().word(Self::INDEX).load(SeqCst) != own.change.load(SeqCst) {
             own.confine(child);
+            rebind_space(child, &own.mems());
         }
     }
 }
@@ -419,6 +428,9 @@ fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), 
                 state.confine(&**task);
             }
         });
+        if trial.sets.mems != now.sets.mems {
+            tasks.iter().for_each(|task| rebind_space(&**task, &trial.sets.mems));
+        }
         if state.memory_migrate.load(Relaxed) {
             tasks.iter().for_each(|task| move_pages(&**task, &now.sets.mems, &trial.sets.mems));
         }
@@ -454,6 +466,15 @@ fn store_spread(node: &Node<'_, Cpuset>, text: &str) -> Result<(), Errno> {
         state.place(node);
     }
     Ok(())
+}
+
+/// Has the policies of a process's memory follow its leader's nodes: other threads have the same memory.
+fn rebind_space(task: &dyn Member, mems: &NodeSet) {
+    if task.tid() == task.process_id()
+        && let Some(tasks) = TASKS.get()
+    {
+        tasks.rebind_space(task, mems);
+    }
 }
 
 /// Takes the pages of a process along when its leader's nodes have changed: other threads have the same pages.

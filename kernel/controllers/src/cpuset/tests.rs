@@ -73,6 +73,22 @@ fn pages_move_with_mems_and_with_the_leader_if_memory_migrate_says_so() {
 }
 
 #[test]
+fn policies_of_memory_follow_new_mems() {
+    let world = world();
+    give(&world, "/a", "0-1", "0");
+    give(&world, "/c", "2-3", "0");
+    let task = world.spawn_in("/");
+    world.attach("/a", &task).unwrap();
+    assert_eq!(task.rebinds(), ["0"]);
+    world.attach("/c", &task).unwrap();
+    world.write("/c", "cpuset.cpus", "2").unwrap();
+    assert_eq!(task.rebinds(), [""; 0]);
+    world.write("/c", "cpuset.mems", "1").unwrap();
+    world.attach("/", &task).unwrap();
+    assert_eq!(task.rebinds(), ["1", "0-1"]);
+}
+
+#[test]
 fn memory_for_the_kernels_needs_stops_at_the_nearest_wall() {
     let world = world();
     give(&world, "/a", "0-3", "0-1");

@@ -8,6 +8,7 @@ mod kernel_memory;
 mod links;
 mod log;
 mod mqueue;
+mod numa;
 mod oom;
 mod reports;
 mod settings;
@@ -20,8 +21,8 @@ pub(crate) use system::node_meminfo;
 
 use crate::table::{Subject, TreeType};
 use alloc::sync::Arc;
-use base::{Credentials, Errno};
-use process::{POPULATION, Population, Task};
+use base::Errno;
+use process::{AccessAs, POPULATION, Population, Task};
 use vfs::{FileSystemType, FsContext};
 
 /// `f_type` of `statfs`.
@@ -52,13 +53,10 @@ fn own_context() -> Result<Arc<FsContext>, Errno> {
     process::current().ok_or(Errno::ENOENT)?.context()
 }
 
-/// Whether whoever asks may look into `task`: the same user and groups, or CAP_SYS_PTRACE. `EACCES`.
+/// Whether whoever asks may look into `task`. `EACCES`.
 fn check_inspection(task: &Task) -> Result<(), Errno> {
-    let own: Arc<Credentials> = process::current().ok_or(Errno::EACCES)?.credentials();
-    let other = task.credentials();
-    let same_user = [other.uid, other.euid, other.suid].iter().all(|&uid| uid == own.fsuid);
-    let same_group = [other.gid, other.egid, other.sgid].iter().all(|&gid| gid == own.fsgid);
-    if same_user && same_group || own.has(base::Capabilities::SYS_PTRACE) { Ok(()) } else { Err(Errno::EACCES) }
+    let asker = process::current().ok_or(Errno::EACCES)?;
+    if process::may_inspect(&asker, task, AccessAs::FileUser) { Ok(()) } else { Err(Errno::EACCES) }
 }
 
 /// An error of formatting can only mean that there is no memory for the text.

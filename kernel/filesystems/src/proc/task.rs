@@ -1,6 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
-use super::{check_inspection, links, oom, population, status, written};
+use super::{check_inspection, links, numa, oom, population, status, written};
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
     string::{String, ToString},
@@ -95,6 +95,7 @@ macro_rules! task_lines {
             Line::text("maps", maps),
             Line::text("mountinfo", mountinfo),
             Line::text("mounts", mounts),
+            Line::text("numa_maps", numa::maps),
             Line::text("oom_score", oom::score),
             Line::setting("oom_score_adj", oom::adjustment, oom::store_adjustment),
             Line::link("root", links::root, links::root_text),

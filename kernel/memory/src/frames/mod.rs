@@ -192,7 +192,7 @@ impl NodeFrames {
 impl Caches {
     /// The allowed nodes in the order in which they are tried.
     fn order<'a>(&'a self, placement: &'a Placement, local: NodeId) -> impl Iterator<Item = NodeId> + 'a {
-        let origin = placement.preferred.filter(|node| placement.allowed.contains(*node)).unwrap_or(local);
+        let origin = placement.preferred.unwrap_or(local);
         let nearest = self.nearest.get(origin.index()).or(self.nearest.first());
         let allowed = nearest.into_iter().flatten().copied().filter(|node| placement.allowed.contains(*node));
         let first = if placement.first.is_empty() { placement.allowed } else { placement.first };

@@ -34,6 +34,7 @@ impl AddressSpace {
                 sharing: Sharing::Private,
                 backing: Backing::Anonymous,
                 flags: AreaFlags::PROMISED | state.later,
+                policy: None,
                 name: Some("[heap]"),
             };
             let fits = page_range(old, new - old).is_some_and(|range| free_with_guard(&state.areas, &range));

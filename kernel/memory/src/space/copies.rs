@@ -4,11 +4,47 @@ use super::{AddressSpace, Tables};
 use crate::area::AreaFlags;
 use crate::charge::is_copy;
 use crate::reclaim::Used;
+use base::MAX_NODES;
+use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::frame::Frame;
 use machine::paging::{Choice, Mapping, PageKind, USER_END};
 
+/// The pages that are mapped in a range, for `/proc/<pid>/numa_maps`. The page of zeros is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RangePages {
+    /// All.
+    pub pages: u64,
+    /// Those of the program's own.
+    pub anonymous: u64,
+    /// Those that may differ from what they came from.
+    pub dirty: u64,
+    /// How often the one is mapped that most have mapped, at least.
+    pub most_mapped: u64,
+    /// By node.
+    pub nodes: [u64; MAX_NODES],
+}
+
 impl AddressSpace {
+    /// Counts the pages that are mapped in a range. Locks: the page tables'.
+    pub fn count_pages(&self, range: Range<u64>) -> RangePages {
+        let mut sum = RangePages { pages: 0, anonymous: 0, dirty: 0, most_mapped: 0, nodes: [0; MAX_NODES] };
+        self.tables.edit().scan(range, &mut |_, mapping| {
+            if mapping.kind == PageKind::Zero {
+                return;
+            }
+            let own = mapping.kind == PageKind::Anonymous;
+            sum.pages += 1;
+            sum.anonymous += u64::from(own);
+            sum.dirty += u64::from(own || mapping.dirty);
+            // Who gave it refers to it too; those who share a page table count once, so there is one more at least.
+            let references = u64::from(mapping.frame.reference_count()) + u64::from(mapping.shares_table);
+            sum.most_mapped = sum.most_mapped.max(references.saturating_sub(u64::from(!own)));
+            sum.nodes[mapping.frame.node().index()] += 1;
+        });
+        sum
+    }
+
     /// Unmaps up to `most` clean copies of files that are `wanted`; says how many. They come back by page faults. Nothing
     /// is unmapped in a space that has locked pages: which they are is known only under the areas' lock.
     ///

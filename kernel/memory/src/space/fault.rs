@@ -4,7 +4,7 @@ use super::payment::Pages;
 use super::{Access, AddressSpace, FaultError, Limits, STACK_GUARD, Tables};
 use crate::area::{Area, AreaFlags, Backing, PAGE, Protection, Sharing};
 use crate::source::PageUse;
-use crate::{ChargeKind, charge, frames, placement};
+use crate::{ChargeKind, Placement, charge, frames, placement};
 use base::Errno;
 use base::charge::Severity;
 use machine::frame::Frame;
@@ -70,16 +70,16 @@ impl AddressSpace {
             Step::Done => Ok(()),
             Step::Missing => match &area.backing {
                 Backing::Anonymous => self.bring_zero(area, page, access),
-                Backing::Source { source, index } => {
+                Backing::Source { source, .. } => {
                     let usage = match (area.sharing, access) {
                         (Sharing::Private, _) => PageUse::Private,
                         (Sharing::Shared, Access::Write) => PageUse::SharedWrite,
                         (Sharing::Shared, _) => PageUse::Shared,
                     };
-                    let frame = source.page(index + (page - area.start) / PAGE, usage).map_err(source_error)?;
+                    let frame = source.page(area.page_index(page), usage).map_err(source_error)?;
                     match (area.sharing, access) {
                         (Sharing::Private, Access::Write) => {
-                            self.install(page, copied(&frame)?, writable(area), PageKind::Anonymous)
+                            self.install(page, copied(area, page, &frame)?, writable(area), PageKind::Anonymous)
                         }
                         (Sharing::Shared, Access::Write) => self.install(page, frame, writable(area), source.kind()),
                         _ => self.install(page, frame, readable(area), source.kind()),
@@ -87,17 +87,16 @@ impl AddressSpace {
                 }
             },
             Step::Copy { kind: PageKind::Zero, .. } => {
-                let new = zeroed()?;
+                let new = zeroed(area, page)?;
                 self.exchange(page, None, new, writable(area), PageKind::Anonymous)
             }
             Step::Copy { old, .. } => {
-                let new = copied(&old)?;
+                let new = copied(area, page, &old)?;
                 self.exchange(page, Some(&old), new, writable(area), PageKind::Anonymous)
             }
             Step::AskToWrite => {
-                let Backing::Source { source, index } = &area.backing else { return Err(FaultError::NoAccess) };
-                let index = index + (page - area.start) / PAGE;
-                let frame = source.page(index, PageUse::SharedWrite).map_err(source_error)?;
+                let Backing::Source { source, .. } = &area.backing else { return Err(FaultError::NoAccess) };
+                let frame = source.page(area.page_index(page), PageUse::SharedWrite).map_err(source_error)?;
                 self.exchange(page, None, frame, writable(area), source.kind())
             }
         }
@@ -141,7 +140,7 @@ impl AddressSpace {
         {
             return self.install(page, zero, readable(area), PageKind::Zero);
         }
-        let frame = zeroed()?;
+        let frame = zeroed(area, page)?;
         self.install(page, frame, writable(area), PageKind::Anonymous)
     }
 
@@ -233,15 +232,20 @@ pub(super) fn permissions_of(protection: Protection) -> Permissions {
     permissions
 }
 
+/// Where a page of the current task's own should lie.
+pub(super) fn placed(area: &Area, page: u64) -> Placement {
+    placement::current(area.policy.as_ref(), area.page_index(page))
+}
+
 /// A frame of zeros of the current task's own.
-fn zeroed() -> Result<Frame, FaultError> {
-    let frame = charge::allocate_zeroed(&placement::current(), ChargeKind::Anonymous);
+fn zeroed(area: &Area, page: u64) -> Result<Frame, FaultError> {
+    let frame = charge::allocate_zeroed(&placed(area, page), ChargeKind::Anonymous);
     frame.map_err(|_| FaultError::OutOfMemory)
 }
 
 /// A frame of the current task's own with the same bytes.
-fn copied(frame: &Frame) -> Result<Frame, FaultError> {
-    let new = charge::allocate(&placement::current(), ChargeKind::Anonymous).map_err(|_| FaultError::OutOfMemory)?;
+fn copied(area: &Area, page: u64, frame: &Frame) -> Result<Frame, FaultError> {
+    let new = charge::allocate(&placed(area, page), ChargeKind::Anonymous).map_err(|_| FaultError::OutOfMemory)?;
     new.copy_from(frame);
     Ok(new)
 }

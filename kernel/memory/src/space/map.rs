@@ -45,6 +45,7 @@ impl AddressSpace {
             sharing: request.sharing,
             backing,
             flags,
+            policy: None,
             name: request.name,
         };
         let mut state = self.write_state();

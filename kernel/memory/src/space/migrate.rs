@@ -8,6 +8,7 @@
 use super::{AddressSpace, Tables};
 use crate::area::{Area, Backing, PAGE};
 use crate::charge::CHARGER;
+use crate::policy::remap;
 use crate::reclaim::SPACES;
 use crate::{Placement, frames};
 use alloc::vec::Vec;
@@ -38,11 +39,13 @@ pub struct Moved {
     pub moved: u64,
     /// Pages that stayed where they should not be.
     pub left: u64,
+    /// Pages that stayed since others map them too, and are not to be moved for them.
+    pub others: u64,
 }
 
 impl AddressSpace {
-    /// Moves the pages of a range for which `target` names another place, given their address and node. Pages that come
-    /// meanwhile may be missed.
+    /// Moves the pages of a range for which `target` names another place, given their address and node; it is
+    /// asked with no lock held. Pages that come meanwhile may be missed.
     ///
     /// Locks: the areas', then the page tables' of all address spaces, one at a time.
     pub fn move_pages(
@@ -53,30 +56,29 @@ impl AddressSpace {
     ) -> Moved {
         let mut result = Moved::default();
         let mut at = range.start;
-        let mut wanted: Vec<(u64, Placement)> = Vec::new();
-        if wanted.try_reserve(BATCH).is_err() {
+        let mut found: Vec<(u64, NodeId)> = Vec::new();
+        if found.try_reserve(BATCH).is_err() {
             return result;
         }
         loop {
-            wanted.clear();
+            found.clear();
             self.tables.edit().scan(at..range.end, &mut |address, mapping| {
-                if wanted.len() < BATCH
-                    && mapping.kind != PageKind::Zero
-                    && let Some(placement) = target(address, mapping.frame.node())
-                {
-                    wanted.push((address, placement));
+                if found.len() < BATCH && mapping.kind != PageKind::Zero {
+                    found.push((address, mapping.frame.node()));
                 }
             });
-            for (address, placement) in &wanted {
-                match self.move_page(*address, which, placement) {
+            for &(address, node) in &found {
+                let Some(placement) = target(address, node) else { continue };
+                match self.move_page(address, which, &placement) {
                     Ok(_) => result.moved += 1,
                     // It is gone, so it is nowhere that it should not be.
                     Err(Errno::ENOENT | Errno::EFAULT) => {}
+                    Err(Errno::EACCES) => result.others += 1,
                     Err(_) => result.left += 1,
                 }
             }
-            match wanted.last() {
-                Some((last, _)) if wanted.len() == BATCH => at = last + PAGE,
+            match found.last() {
+                Some((last, _)) if found.len() == BATCH => at = last + PAGE,
                 _ => return result,
             }
         }
@@ -106,17 +108,19 @@ impl AddressSpace {
             (Frame::clone(&mapping.frame), mapping.kind)
         };
         let before = old.node();
+        if kind == PageKind::Zero {
+            return Err(Errno::EFAULT);
+        }
         if placement.allowed.contains(before) {
             return Ok(before);
         }
         match (kind, &area.backing) {
-            (PageKind::Zero, _) => return Err(Errno::EFAULT),
             (PageKind::Anonymous, _) => self.move_own(page, old, which, placement)?,
-            (_, Backing::Source { source, index }) => {
+            (_, Backing::Source { source, .. }) => {
                 if old.is_sealed() {
                     return Err(Errno::EBUSY);
                 }
-                let index = index + (page - area.start) / PAGE;
+                let index = area.page_index(page);
                 self.unmap_everywhere(area, page, &old, which)?;
                 let number = old.number();
                 drop(old);
@@ -236,15 +240,6 @@ impl AddressSpace {
         }
         Ok(())
     }
-}
-
-/// The node of `to` that has the rank of `node` in `from`, modulo how many there are; none if it is not in `from`.
-pub(crate) fn remap(node: NodeId, from: &NodeSet, to: &NodeSet) -> Option<NodeId> {
-    if !from.contains(node) {
-        return None;
-    }
-    let rank = from.iter().take_while(|other| *other != node).count();
-    to.iter().nth(rank % to.count().max(1))
 }
 
 /// Puts `new` in place of `old`, read-only, wherever that is mapped at this address.

@@ -18,14 +18,17 @@ mod lock;
 mod map;
 mod migrate;
 mod payment;
+mod policy;
 mod remap;
 mod request;
 #[cfg(test)]
 mod tests;
 
 pub use advice::Advice;
+pub use copies::RangePages;
 pub use lock::LockAll;
 pub use migrate::{Movable, Moved};
+pub use policy::{BindRequest, policy_range};
 pub use request::{Limits, MapRequest, Place};
 
 use crate::area::{Area, AreaFlags, AreaInfo, Areas, Backing, PAGE, Sharing};

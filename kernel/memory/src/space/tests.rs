@@ -1,9 +1,9 @@
 //! The rules of the manual pages one by one.
 
 use super::*;
-use crate::Placement;
 use crate::area::Protection;
 use crate::source::{PageSource, PageUse, SourceDescription};
+use crate::{MemoryPolicy, Placement};
 use core::cell::{Cell, RefCell};
 use machine::frame::Frame;
 use machine::sync::Hook;
@@ -16,6 +16,7 @@ use std::{thread_local, vec};
 mod against_a_model;
 mod migrate;
 mod payment;
+mod policies;
 mod together;
 
 const RW: Protection = Protection::READ.union(Protection::WRITE);
@@ -314,12 +315,15 @@ thread_local! {
 fn set_full(pages: bool, tables: bool) {
     struct Source;
     impl crate::PlacementSource for Source {
-        fn current(&self) -> Placement {
+        fn current(&self, policy: Option<&MemoryPolicy>, index: u64) -> Placement {
+            if let Some(policy) = policy {
+                return policy.placement(&Placement::ANY.allowed, index);
+            }
             if FULL.get().0 { Placement::on(base::NodeSet::EMPTY) } else { Placement::ANY }
         }
 
-        fn files(&self) -> Placement {
-            self.current()
+        fn files(&self, policy: Option<&MemoryPolicy>, index: u64) -> Placement {
+            self.current(policy, index)
         }
 
         fn kernel(&self) -> Placement {

@@ -5,7 +5,7 @@ use crate::ipc::{own_pid, seconds};
 use alloc::{format, sync::Arc};
 use base::{Credentials, Errno};
 use machine::{frame::Frame, paging::PageKind};
-use memory::{PageSource, PageUse, SharedPages, SourceDescription};
+use memory::{PageSource, PageUse, SharedPages, SharedPolicies, SourceDescription};
 
 /// One attachment. Dropped, it is detached.
 pub struct Attachment {
@@ -56,6 +56,10 @@ impl PageSource for Attachment {
 
     fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         self.pages.exchange(index, make)
+    }
+
+    fn policies(&self) -> Option<&SharedPolicies> {
+        self.pages.policies()
     }
 
     fn attachment(&self) -> Option<u64> {

@@ -15,7 +15,7 @@ use machine::{
     frame::{FRAME_SIZE, Frame},
     sync::{Mutex, SpinLock, rank},
 };
-use memory::{ChargeKind, PageUse, charge, payer::SharedPage, placement};
+use memory::{ChargeKind, PageUse, SharedPolicies, charge, payer::SharedPage, placement};
 
 /// How often a write waits for somebody else's memory at a limit. Whoever is to give it may wait for a lock that the
 /// writer holds.
@@ -31,6 +31,8 @@ pub(super) struct Content {
     /// Held by whoever changes bytes or size through a system call, so that appends don't mix.
     writing: Mutex<()>,
     pages: SpinLock<Pages>,
+    /// Where new pages come from that somebody mapped and bound.
+    pub(super) policies: SharedPolicies,
 }
 
 struct Pages {
@@ -75,6 +77,7 @@ impl Content {
             size: AtomicU64::new(borrowed.len() as u64),
             writing: Mutex::new(rank::INODE, ()),
             pages: SpinLock::new(rank::PAGE_CACHE, Pages { borrowed, own: BTreeMap::new(), copies: None }),
+            policies: SharedPolicies::new(),
         }
     }
 
@@ -171,7 +174,7 @@ impl Content {
             return Ok(frame);
         }
         self.shared.take_page()?;
-        let allowed = placement::files();
+        let allowed = placement::files(self.policies.get(index).as_ref(), index);
         let made = match source {
             // What the initramfs gave is there without anybody's doing.
             Source::Borrowed(bytes) => charge::allocate(&allowed, ChargeKind::Shared).map(|frame| {
@@ -213,7 +216,7 @@ impl Content {
         if let Some(frame) = there {
             return Ok((frame, false));
         }
-        let frame = charge::allocate(&placement::files(), ChargeKind::Cache)?;
+        let frame = charge::allocate(&placement::files(self.policies.get(index).as_ref(), index), ChargeKind::Cache)?;
         frame.write(0, bytes);
         frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
         let mut pages = self.pages.lock();

@@ -445,6 +445,10 @@ impl Inode for RamInode {
         Ok(())
     }
 
+    fn policies(&self) -> Option<&memory::SharedPolicies> {
+        Some(&self.content().ok()?.policies)
+    }
+
     fn exchange_page(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         self.content().is_ok_and(|content| content.exchange_page(index, make))
     }

@@ -1,8 +1,8 @@
 //! Pages that move between the two nodes of the host.
 
 use super::*;
+use crate::policy::remap;
 use crate::reclaim::{SPACES, Spaces};
-use crate::space::migrate::remap;
 use base::{NodeId, NodeSet};
 
 std::thread_local! {
@@ -24,11 +24,11 @@ fn known(spaces: &[&Arc<AddressSpace>]) {
     KNOWN.set(spaces.iter().map(|space| (*space).clone()).collect());
 }
 
-fn only(node: u32) -> NodeSet {
+pub(super) fn only(node: u32) -> NodeSet {
     NodeSet::only(NodeId::new(node))
 }
 
-fn nodes(space: &AddressSpace, pages: u64) -> Vec<Result<u32, Errno>> {
+pub(super) fn nodes(space: &AddressSpace, pages: u64) -> Vec<Result<u32, Errno>> {
     (0..pages).map(|page| space.node_of(BASE + page * PAGE).map(NodeId::raw)).collect()
 }
 
@@ -40,7 +40,7 @@ fn own_pages_move_with_their_bytes_and_can_be_written_as_before() {
     let start = space.node_of(BASE).unwrap().raw();
     let before = space.resident();
     let moved = space.move_between(&only(start), &only(1 - start), Movable::Own);
-    assert_eq!(moved, Moved { moved: 200, left: 0 });
+    assert_eq!(moved, Moved { moved: 200, ..Moved::default() });
     assert_eq!(nodes(&space, 200), std::vec![Ok(1 - start); 200]);
     (0..200).for_each(|page| assert_eq!(load(&space, page), Ok(page as u8)));
     // No copy is made: the page is still the space's alone.
@@ -59,8 +59,8 @@ fn pages_that_a_child_shares_move_for_both_or_not_at_all() {
     known(&[&parent, &child]);
     let start = parent.node_of(BASE).unwrap().raw();
     let there = only(1 - start);
-    assert_eq!(parent.move_between(&only(start), &there, Movable::Own), Moved { moved: 0, left: 4 });
-    assert_eq!(parent.move_between(&only(start), &there, Movable::Everybodys), Moved { moved: 4, left: 0 });
+    assert_eq!(parent.move_between(&only(start), &there, Movable::Own), Moved { others: 4, ..Moved::default() });
+    assert_eq!(parent.move_between(&only(start), &there, Movable::Everybodys), Moved { moved: 4, ..Moved::default() });
     assert_eq!((nodes(&parent, 4), nodes(&child, 4)), (std::vec![Ok(1 - start); 4], std::vec![Ok(1 - start); 4]));
     store(&parent, 1, 50).unwrap();
     assert_eq!((load(&parent, 1), load(&child, 1)), (Ok(50), Ok(1)));
@@ -82,8 +82,11 @@ fn shared_memory_moves_and_both_still_share_it() {
     assert_eq!(load(&two, 0), Ok(5));
     known(&[&one, &two]);
     let start = one.node_of(BASE).unwrap().raw();
-    assert_eq!(one.move_between(&only(start), &only(1 - start), Movable::Own), Moved { moved: 1, left: 1 });
-    assert_eq!(one.move_between(&only(start), &only(1 - start), Movable::Everybodys), Moved { moved: 1, left: 0 });
+    assert_eq!(one.move_between(&only(start), &only(1 - start), Movable::Own), Moved { moved: 1, left: 0, others: 1 });
+    assert_eq!(
+        one.move_between(&only(start), &only(1 - start), Movable::Everybodys),
+        Moved { moved: 1, ..Moved::default() }
+    );
     assert_eq!(nodes(&one, 3), [Ok(1 - start), Err(Errno::ENOENT), Ok(1 - start)]);
     store(&two, 0, 9).unwrap();
     assert_eq!((load(&one, 0), load(&one, 2)), (Ok(9), Ok(6)));

@@ -6,7 +6,6 @@ use crate::{
     call::Call,
     clock::{self, nanoseconds},
 };
-use alloc::vec::Vec;
 use base::Errno;
 use vfs::{
     Clock, EpollChange, EpollEvent, FileEvents, Follow, OpenFlags, PollEvents, PollRequest, Start, TimerSetting,
@@ -24,6 +23,24 @@ fn milliseconds(timeout: i32) -> Option<u64> {
     u64::try_from(timeout).ok().map(|timeout| timeout * 1_000_000)
 }
 
+/// Calls `then` with room for so many values: on the stack for a few, as most calls have. `ENOMEM`.
+fn with_room<T: Copy>(
+    count: usize,
+    empty: T,
+    then: impl FnOnce(&mut [T]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    const FEW: usize = 16;
+    if count <= FEW {
+        return then(&mut [empty; FEW][..count]);
+    }
+    let mut many = memory::heap::try_vec(count)?;
+    many.resize(count, empty);
+    then(&mut many)
+}
+
+/// A request for nothing.
+const NOTHING: PollRequest = PollRequest { descriptor: -1, events: PollEvents::empty(), found: PollEvents::empty() };
+
 fn poll_until(
     call: &Call<'_>,
     descriptors: UserPtr<PollDescriptor>,
@@ -33,19 +50,20 @@ fn poll_until(
     if count as u64 > call.descriptor_limit() {
         return Err(Errno::EINVAL);
     }
-    let mut asked = descriptors.read_array(count)?;
-    let mut requests: Vec<PollRequest> = memory::heap::try_vec(count)?;
-    requests.extend(asked.iter().map(|one| PollRequest {
-        descriptor: one.descriptor,
-        events: PollEvents::from_bits_truncate(u32::from(one.events as u16)),
-        found: PollEvents::empty(),
-    }));
-    let ready = vfs::poll(&*call.files()?, &mut requests, deadline)?;
-    for (one, request) in asked.iter_mut().zip(&requests) {
-        one.ready = request.found.bits() as i16;
-    }
-    descriptors.write_array(&asked)?;
-    Ok(ready)
+    with_room(count, NOTHING, |requests| {
+        descriptors.read_each(count, |at, asked| {
+            requests[at].descriptor = asked.descriptor;
+            // Unknown ones too: they are written back.
+            requests[at].events = PollEvents::from_bits_retain(u32::from(asked.events as u16));
+        })?;
+        let ready = vfs::poll(&*call.files()?, requests, deadline)?;
+        descriptors.write_each(count, |at| PollDescriptor {
+            descriptor: requests[at].descriptor,
+            events: requests[at].events.bits() as i16,
+            ready: requests[at].found.bits() as i16,
+        })?;
+        Ok(ready)
+    })
 }
 
 /// `poll(2)`.
@@ -77,14 +95,14 @@ fn tell_rest(timeout: UserPtr<Timespec>, end: Option<u64>) -> Result<(), Errno> 
     }
 }
 
-/// The three sets of a `select`, as bit arrays.
-struct SelectSets {
+/// The three sets of a `select`, as bit arrays in a row.
+struct SelectSets<'a> {
     addresses: [UserPtr<u64>; 3],
     words: usize,
-    sets: [Vec<u64>; 3],
+    bits: &'a mut [u64],
 }
 
-impl SelectSets {
+impl<'a> SelectSets<'a> {
     /// What makes a descriptor a member of each set in the answer, and what is asked for.
     const EVENTS: [(PollEvents, PollEvents); 3] = [
         (
@@ -95,84 +113,100 @@ impl SelectSets {
         (PollEvents::PRIORITY, PollEvents::PRIORITY),
     ];
 
-    fn fetch(count: i32, addresses: [UserPtr<u64>; 3]) -> Result<Self, Errno> {
-        if !(0..=SELECT_MOST).contains(&count) {
-            return Err(Errno::EINVAL);
+    /// Fetches the sets of descriptors below `count` into `bits`, which are 0 and as many words as three sets take.
+    fn fetch(count: usize, addresses: [UserPtr<u64>; 3], bits: &'a mut [u64]) -> Result<Self, Errno> {
+        let words = bits.len() / 3;
+        let last = if count.is_multiple_of(64) { u64::MAX } else { (1 << (count % 64)) - 1 };
+        for (set, address) in addresses.into_iter().enumerate().filter(|(_, address)| !address.is_null()) {
+            let set = &mut bits[set * words..][..words];
+            address.read_each(words, |at, word| set[at] = if at + 1 == words { word & last } else { word })?;
         }
-        let words = (count as usize).div_ceil(64);
-        let mut sets = [Vec::new(), Vec::new(), Vec::new()];
-        for (set, address) in sets.iter_mut().zip(addresses) {
-            *set = if address.is_null() { Vec::new() } else { address.read_array(words)? };
-            if let Some(last) = set.last_mut()
-                && count % 64 != 0
-            {
-                *last &= (1 << (count % 64)) - 1;
-            }
-        }
-        Ok(Self { addresses, words, sets })
+        Ok(Self { addresses, words, bits })
     }
 
-    fn requests(&self) -> Result<Vec<PollRequest>, Errno> {
-        let mut requests = Vec::new();
+    /// The sets' words for the same descriptors.
+    fn row(&self, word: usize) -> [u64; 3] {
+        [0, 1, 2].map(|set| self.bits[set * self.words + word])
+    }
+
+    /// How many descriptors are in any set.
+    fn members(&self) -> usize {
+        (0..self.words).map(|word| self.row(word).into_iter().fold(0, |all, one| all | one).count_ones() as usize).sum()
+    }
+
+    /// Fills in what is asked for; there is one request for each member.
+    fn ask(&self, requests: &mut [PollRequest]) {
+        let mut requests = requests.iter_mut();
+        let [readable, writable, exceptional] = Self::EVENTS.map(|(_, asked)| asked);
         for word in 0..self.words {
-            let bits = |set: &Vec<u64>| set.get(word).copied().unwrap_or(0);
-            let mut any = self.sets.iter().map(bits).fold(0, |all, one| all | one);
+            let row = self.row(word);
+            let mut any = row[0] | row[1] | row[2];
             while any != 0 {
-                let bit = any.trailing_zeros();
-                any &= any - 1;
-                let mut events = PollEvents::empty();
-                for (set, (_, asked)) in self.sets.iter().zip(Self::EVENTS) {
-                    if bits(set) & (1 << bit) != 0 {
-                        events |= asked;
-                    }
-                }
-                requests.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-                let descriptor = word as i32 * 64 + bit as i32;
-                requests.push(PollRequest { descriptor, events, found: PollEvents::empty() });
+                let bit = any & any.wrapping_neg();
+                any &= !bit;
+                let Some(request) = requests.next() else { return };
+                request.descriptor = word as i32 * 64 + bit.trailing_zeros() as i32;
+                request.events.set(readable, row[0] & bit != 0);
+                request.events.set(writable, row[1] & bit != 0);
+                request.events.set(exceptional, row[2] & bit != 0);
             }
         }
-        Ok(requests)
     }
 
     /// Makes the sets the answer and counts their members. `EBADF` a descriptor that is not open.
     fn answer(&mut self, requests: &[PollRequest]) -> Result<usize, Errno> {
-        let asked = core::mem::take(&mut self.sets);
+        if requests.iter().any(|request| request.found.contains(PollEvents::INVALID)) {
+            return Err(Errno::EBADF);
+        }
         let mut count = 0;
-        for ((set, asked), (hit, _)) in self.sets.iter_mut().zip(&asked).zip(Self::EVENTS) {
-            *set = memory::heap::try_vec(asked.len())?;
-            set.resize(asked.len(), 0);
+        for ((address, bits), (hit, _)) in
+            self.addresses.iter().zip(self.bits.chunks_mut(self.words.max(1))).zip(Self::EVENTS)
+        {
+            if address.is_null() {
+                continue;
+            }
             for request in requests {
-                if request.found.contains(PollEvents::INVALID) {
-                    return Err(Errno::EBADF);
-                }
-                let (word, bit) = (request.descriptor as usize / 64, request.descriptor as usize % 64);
-                let wanted = asked.get(word).is_some_and(|bits| bits & (1 << bit) != 0);
-                if wanted && request.found.intersects(hit) {
-                    set[word] |= 1 << bit;
+                let (word, bit) = (request.descriptor as usize / 64, 1 << (request.descriptor % 64));
+                let Some(word) = bits.get_mut(word).filter(|word| **word & bit != 0) else { continue };
+                if request.found.intersects(hit) {
                     count += 1;
+                } else {
+                    *word &= !bit;
                 }
             }
         }
         Ok(count)
     }
 
+    /// Makes the sets the answer where nothing was found.
+    fn clear(&mut self) -> usize {
+        self.bits.fill(0);
+        0
+    }
+
     fn tell(&self) -> Result<(), Errno> {
-        for (set, address) in self.sets.iter().zip(self.addresses) {
-            if !address.is_null() {
-                address.write_array(set)?;
-            }
+        for (set, address) in self.addresses.into_iter().enumerate().filter(|(_, address)| !address.is_null()) {
+            address.write_each(self.words, |word| self.bits[set * self.words + word])?;
         }
         Ok(())
     }
 }
 
 fn select_until(call: &Call<'_>, count: i32, sets: [UserPtr<u64>; 3], deadline: Option<u64>) -> Result<usize, Errno> {
-    let mut sets = SelectSets::fetch(count, sets)?;
-    let mut requests = sets.requests()?;
-    vfs::poll(&*call.files()?, &mut requests, deadline)?;
-    let ready = sets.answer(&requests)?;
-    sets.tell()?;
-    Ok(ready)
+    if !(0..=SELECT_MOST).contains(&count) {
+        return Err(Errno::EINVAL);
+    }
+    let count = count as usize;
+    with_room(3 * count.div_ceil(64), 0, |bits| {
+        let mut sets = SelectSets::fetch(count, sets, bits)?;
+        with_room(sets.members(), NOTHING, |requests| {
+            sets.ask(requests);
+            let found = vfs::poll(&*call.files()?, requests, deadline)?;
+            let ready = if found > 0 { sets.answer(requests)? } else { sets.clear() };
+            sets.tell()?;
+            Ok(ready)
+        })
+    })
 }
 
 /// `select(2)`; the time left is written back.
@@ -392,4 +426,55 @@ pub fn timerfd_settime(
 pub fn timerfd_gettime(call: &Call<'_>, descriptor: i32, out: UserPtr<IntervalSpec>) -> Result<usize, Errno> {
     out.write(&interval_spec(vfs::timerfd_get(&*call.file(descriptor)?)?))?;
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    type Asked = Vec<(i32, PollEvents)>;
+
+    /// Makes sets of descriptors below 128 the answer when `found` is what the files say; gives what was asked.
+    fn select(
+        bits: &mut [u64; 6],
+        given: [bool; 3],
+        found: impl Fn(i32) -> PollEvents,
+    ) -> (Asked, Result<usize, Errno>) {
+        let addresses = given.map(|given| UserPtr::at(u64::from(given)));
+        let mut sets = SelectSets { addresses, words: 2, bits };
+        let mut requests = std::vec![NOTHING; sets.members()];
+        sets.ask(&mut requests);
+        requests.iter_mut().for_each(|request| request.found = found(request.descriptor));
+        let count = sets.answer(&requests);
+        (requests.iter().map(|request| (request.descriptor, request.events)).collect(), count)
+    }
+
+    #[test]
+    fn a_descriptor_in_several_sets_is_asked_for_once_and_told_in_each() {
+        let mut sets = [1 << 3 | 1 << 5, 1, 1 << 3, 0, 0, 1 << 63];
+        let (asked, count) = select(&mut sets, [true; 3], |descriptor| match descriptor {
+            3 => PollEvents::READABLE | PollEvents::WRITABLE,
+            64 => PollEvents::HANG_UP,
+            127 => PollEvents::READABLE,
+            _ => PollEvents::empty(),
+        });
+        let both = PollEvents::READABLE | PollEvents::WRITABLE;
+        let expected = [(3, both), (5, PollEvents::READABLE), (64, PollEvents::READABLE), (127, PollEvents::PRIORITY)];
+        assert_eq!(asked, expected);
+        assert_eq!((count, sets), (Ok(3), [1 << 3, 1, 1 << 3, 0, 0, 0]));
+    }
+
+    #[test]
+    fn a_descriptor_that_is_not_open_is_an_error_and_sets_not_given_stay_empty() {
+        let mut one = [1 << 7, 0, 0, 0, 0, 0];
+        let given = [true, false, false];
+        let open = select(&mut one, given, |_| PollEvents::ALWAYS | PollEvents::ERROR);
+        assert_eq!(open, (std::vec![(7, PollEvents::READABLE)], Ok(1)));
+        assert_eq!(one, [1 << 7, 0, 0, 0, 0, 0]);
+        assert_eq!(select(&mut one, given, |_| PollEvents::INVALID).1, Err(Errno::EBADF));
+        let mut none = [0; 6];
+        assert_eq!(select(&mut none, [true; 3], |_| PollEvents::ALWAYS), (Vec::new(), Ok(0)));
+        assert_eq!(none, [0; 6]);
+    }
 }

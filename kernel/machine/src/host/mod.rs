@@ -190,9 +190,16 @@ pub mod fpu {
             &self.0
         }
 
-        /// A state from bytes. `EINVAL` unless there are [`state_size`] of them.
-        pub fn from_bytes(bytes: &[u8]) -> Result<Self, Errno> {
-            if bytes.len() == state_size() { Ok(Self(bytes.to_vec())) } else { Err(Errno::EINVAL) }
+        /// Leaves bytes where the processor would look at none.
+        pub fn set_software_bytes(&mut self, bytes: &[u8; 48]) {
+            self.0[464..].copy_from_slice(bytes);
+        }
+
+        /// A state from bytes, [`state_size`] of them, which `fill` gives. Errors: those of `fill`.
+        pub fn filled(fill: impl FnOnce(&mut [u8]) -> Result<(), Errno>) -> Result<Self, Errno> {
+            let mut bytes = vec![0; state_size()];
+            fill(&mut bytes)?;
+            Ok(Self(bytes))
         }
     }
 

@@ -2,7 +2,7 @@
 //! put there; [`super::context::switch`] saves and loads them with the task.
 
 use super::cpu::{self, cpuid};
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use base::Errno;
 use core::arch::asm;
 use spin::Once;
@@ -17,8 +17,11 @@ const MXCSR: usize = 24;
 const MXCSR_DEFAULT: u32 = 0x1f80;
 const CONTROL_WORD_DEFAULT: u16 = 0x37f;
 
+/// The 48 bytes of the classic area that the processor leaves to software.
+const SOFTWARE: core::ops::Range<usize> = 464..512;
+
 /// How this machine saves state.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Layout {
     /// Parts that are saved (XCR0), 0 without XSAVE.
     parts: u64,
@@ -26,6 +29,8 @@ struct Layout {
     size: usize,
     /// Bits of MXCSR that may be set.
     mxcsr_mask: u32,
+    /// The state of a new program.
+    initial: FpuState,
 }
 
 static LAYOUT: Once<Layout> = Once::new();
@@ -58,7 +63,10 @@ pub(super) fn init() {
         // SAFETY: `area` has the 512 bytes that the instruction writes, aligned.
         unsafe { asm!("fxsave64 [{}]", in(reg) area.bytes_mut().as_mut_ptr(), options(nostack)) };
         let mask = u32::from_le_bytes([area.bytes()[28], area.bytes()[29], area.bytes()[30], area.bytes()[31]]);
-        Layout { parts, size, mxcsr_mask: if mask == 0 { 0xffbf } else { mask } }
+        let mut initial = Area::zeroed(size);
+        // SAFETY: the area is large enough, aligned by `Line`, and ours.
+        unsafe { write_initial(initial.bytes_mut().as_mut_ptr()) };
+        Layout { parts, size, mxcsr_mask: if mask == 0 { 0xffbf } else { mask }, initial: FpuState(initial) }
     });
     reset_current();
 }
@@ -103,7 +111,7 @@ pub(super) unsafe fn save_again(area: *mut u8) {
 /// Loads the registers.
 ///
 /// # Safety
-/// `area` has [`area_size`] bytes, on 64 bytes, that [`save`], [`write_initial`] or [`FpuState::from_bytes`]
+/// `area` has [`area_size`] bytes, on 64 bytes, that [`save`], [`write_initial`] or [`FpuState::filled`]
 /// filled: others could make the instruction fault.
 #[inline]
 pub(super) unsafe fn load(area: *const u8) {
@@ -142,7 +150,7 @@ pub struct FpuState(Area);
 
 /// Memory on 64 bytes.
 #[derive(Clone, Debug)]
-struct Area(Vec<Line>);
+struct Area(Box<[Line]>);
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -150,29 +158,20 @@ struct Line([u8; 64]);
 
 impl Area {
     fn zeroed(size: usize) -> Self {
-        Self(alloc::vec![Line([0; 64]); size.div_ceil(64).max((LEGACY + HEADER) / 64)])
+        let lines = Box::new_zeroed_slice(size.div_ceil(64).max((LEGACY + HEADER) / 64));
+        // SAFETY: `Line` is plain bytes, which may be 0.
+        Self(unsafe { lines.assume_init() })
     }
 
     fn bytes(&self) -> &[u8] {
-        self.0.as_flattened_lines()
+        // SAFETY: `Line` is 64 plain bytes without padding, so a row of them is so many bytes.
+        unsafe { core::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 64) }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         let length = self.0.len() * 64;
-        // SAFETY: `Line` is 64 plain bytes without padding, so a row of them is `length` bytes.
+        // SAFETY: as in `bytes`.
         unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), length) }
-    }
-}
-
-/// Lines as bytes.
-trait Flatten {
-    fn as_flattened_lines(&self) -> &[u8];
-}
-
-impl Flatten for Vec<Line> {
-    fn as_flattened_lines(&self) -> &[u8] {
-        // SAFETY: `Line` is 64 plain bytes without padding.
-        unsafe { core::slice::from_raw_parts(self.as_ptr().cast(), self.len() * 64) }
     }
 }
 
@@ -182,16 +181,19 @@ impl FpuState {
         &self.0.bytes()[..layout().size]
     }
 
-    /// A state from bytes that a program may have changed.
+    /// Leaves these bytes where the processor looks at none.
+    pub fn set_software_bytes(&mut self, bytes: &[u8; SOFTWARE.end - SOFTWARE.start]) {
+        self.0.bytes_mut()[SOFTWARE].copy_from_slice(bytes);
+    }
+
+    /// A state from bytes that a program may have changed: `fill` puts them in place of zeros, [`state_size`] of them.
     ///
-    /// Errors: `EINVAL` the length is not [`state_size`], or the processor would refuse the contents.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Errno> {
+    /// Errors: those of `fill`; `EINVAL` the processor would refuse the contents.
+    pub fn filled(fill: impl FnOnce(&mut [u8]) -> Result<(), Errno>) -> Result<Self, Errno> {
         let layout = layout();
-        if bytes.len() != layout.size {
-            return Err(Errno::EINVAL);
-        }
         let mut area = Area::zeroed(layout.size);
-        area.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        fill(&mut area.bytes_mut()[..layout.size])?;
+        let bytes = area.bytes();
         let word = |at: usize| {
             bytes.get(at..at + 4).map_or(0, |word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
         };
@@ -201,8 +203,8 @@ impl FpuState {
         if layout.parts != 0 {
             // XSTATE_BV may name only parts that are on; the compact format and reserved bytes must be unused.
             let used = u64::from(word(LEGACY)) | u64::from(word(LEGACY + 4)) << 32;
-            let reserved = &bytes[LEGACY + 8..LEGACY + HEADER];
-            if used & !layout.parts != 0 || reserved.iter().any(|&byte| byte != 0) {
+            let reserved = (LEGACY + 8..LEGACY + HEADER).step_by(4).fold(0, |all, at| all | word(at));
+            if used & !layout.parts != 0 || reserved != 0 {
                 return Err(Errno::EINVAL);
             }
         }
@@ -230,16 +232,11 @@ pub fn save_current() -> FpuState {
 
 /// Gives the current task these registers.
 pub fn load_current(state: &FpuState) {
-    // SAFETY: an `FpuState` holds what `save` wrote or `from_bytes` checked.
+    // SAFETY: an `FpuState` holds what `save` or `write_initial` wrote, or what `filled` checked.
     unsafe { load(state.0.bytes().as_ptr()) };
 }
 
 /// Gives the current task the registers of a new program.
 pub fn reset_current() {
-    let mut area = Area::zeroed(layout().size);
-    // SAFETY: the area is large enough, aligned by `Line`, ours, and filled before it is loaded.
-    unsafe {
-        write_initial(area.bytes_mut().as_mut_ptr());
-        load(area.bytes().as_ptr());
-    }
+    load_current(&layout().initial);
 }

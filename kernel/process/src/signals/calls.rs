@@ -105,6 +105,7 @@ pub fn kill(sender: &Arc<Task>, target: i32, signal: Option<Signal>) -> Result<(
     let population = sender.population();
     let members: Vec<Arc<Process>> = match target {
         i32::MIN => return Err(Errno::ESRCH),
+        own if own == sender.pid().raw() => return kill_one(sender, sender.process(), signal),
         1.. => {
             return kill_one(
                 sender,
@@ -144,7 +145,7 @@ fn kill_one(sender: &Arc<Task>, target: &Arc<Process>, signal: Option<Signal>) -
     send::check_permission(sender, target, signal)?;
     match signal {
         None => Ok(()),
-        Some(_) if is_kernel(target) => Ok(()),
+        Some(_) if !Arc::ptr_eq(target, sender.process()) && is_kernel(target) => Ok(()),
         Some(signal) => send::to_process(target, sender_info(sender, signal, code::USER)),
     }
 }

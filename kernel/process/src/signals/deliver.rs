@@ -10,7 +10,7 @@ use crate::{
     status::{Change, End},
     task::Task,
 };
-use alloc::{sync::Arc, vec};
+use alloc::sync::Arc;
 use base::Errno;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{
@@ -206,10 +206,10 @@ fn enter(task: &Arc<Task>, context: &mut UserContext, info: &SignalInfo, action:
     };
     let pointer = context.registers.rsp;
     let alternate = action.flags.contains(ActionFlags::ON_STACK).then(|| stack.top_for(pointer)).flatten();
+    let state_size = fpu::state_size();
     let frame = frame::build(FrameRequest {
         registers: &context.registers,
-        floating_point: fpu::save_current().bytes().to_vec(),
-        features: fpu::state_parts(),
+        floating_point_size: state_size,
         mask: saved.unwrap_or(mask),
         stack: stack.shown(pointer),
         alternate_top: alternate,
@@ -220,7 +220,12 @@ fn enter(task: &Arc<Task>, context: &mut UserContext, info: &SignalInfo, action:
     if alternate.is_some() && frame.address < stack.base {
         return Err(Errno::EFAULT);
     }
-    user_memory::write(frame.floating_point_address, &frame.floating_point)?;
+    let mut state = fpu::save_current();
+    state.set_software_bytes(&frame::marks(state_size, fpu::state_parts()));
+    user_memory::write(frame.floating_point_address, state.bytes())?;
+    if state_size > frame::LEGACY_SIZE {
+        user_memory::write(frame.floating_point_address.wrapping_add(state_size as u64), &frame::END_MARK)?;
+    }
     user_memory::write(frame.address, &frame.bytes)?;
     fpu::reset_current();
     frame::enter_handler(&mut context.registers, info.signal.number(), action.handler, &frame);
@@ -252,15 +257,18 @@ fn restore(task: &Arc<Task>, context: &mut UserContext) -> Result<(), Errno> {
         0 => fpu::reset_current(),
         address => {
             // What the frame leaves out stays as a new program has it.
-            let mut state = vec![0; fpu::state_size()];
-            let (legacy, _) = state.split_first_chunk_mut::<512>().ok_or(Errno::EINVAL)?;
-            user_memory::read(address, legacy)?;
-            let size = frame::floating_point_size(legacy, fpu::state_size())?;
-            user_memory::read(address, &mut state[..size])?;
-            if size == frame::LEGACY_SIZE {
-                frame::mark_legacy_only(&mut state);
-            }
-            fpu::load_current(&fpu::FpuState::from_bytes(&state)?);
+            let state = fpu::FpuState::filled(|state| {
+                let available = state.len();
+                let (legacy, rest) = state.split_first_chunk_mut().ok_or(Errno::EINVAL)?;
+                user_memory::read(address, legacy)?;
+                let more = frame::floating_point_size(legacy, available)? - frame::LEGACY_SIZE;
+                user_memory::read(address.wrapping_add(frame::LEGACY_SIZE as u64), &mut rest[..more])?;
+                if more == 0 {
+                    frame::mark_legacy_only(state);
+                }
+                Ok(())
+            })?;
+            fpu::load_current(&state);
         }
     }
     context.registers = restored.registers;

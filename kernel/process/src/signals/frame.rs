@@ -5,7 +5,6 @@
 //! done by [`super::deliver`].
 
 use super::{AlternateStack, SignalSet, info};
-use alloc::vec::Vec;
 use base::Errno;
 use machine::user::Registers;
 
@@ -17,10 +16,12 @@ const CONTEXT_SIZE: usize = 40 + 256 + 8;
 pub const FRAME_SIZE: usize = 8 + CONTEXT_SIZE + info::SIZE;
 /// The part of the FPU state that FXSAVE writes; XSAVE's header follows.
 pub const LEGACY_SIZE: usize = 512;
-/// Where `struct _fpx_sw_bytes` lies in it.
+/// Where `struct _fpx_sw_bytes` lies in it, and how long it is.
 const SOFTWARE_BYTES: usize = 464;
+const SOFTWARE_SIZE: usize = 48;
 const MAGIC_1: u32 = 0x4650_5853;
-const MAGIC_2: u32 = 0x4650_5845;
+/// What follows an FPU state with XSAVE's part.
+pub const END_MARK: [u8; 4] = 0x4650_5845u32.to_le_bytes();
 /// `uc_flags`: FPU state is XSAVE's; `ss` is saved and used.
 const CONTEXT_FLAGS: u64 = 0x1 | 0x2 | 0x4;
 /// The segments of 64-bit user mode.
@@ -47,21 +48,17 @@ pub struct Frame {
     /// Where [`Self::bytes`] go; the handler's stack pointer.
     pub address: u64,
     /// The frame.
-    pub bytes: Vec<u8>,
-    /// Where [`Self::floating_point`] goes.
+    pub bytes: [u8; FRAME_SIZE],
+    /// Where the FPU state goes, and behind it, if it is longer than [`LEGACY_SIZE`], [`END_MARK`].
     pub floating_point_address: u64,
-    /// The FPU state with its marks.
-    pub floating_point: Vec<u8>,
 }
 
 /// What a frame is made of.
 pub struct FrameRequest<'a> {
     /// The interrupted program's registers.
     pub registers: &'a Registers,
-    /// Its FPU state in XSAVE's standard form (or FXSAVE's, 512 bytes).
-    pub floating_point: Vec<u8>,
-    /// XCR0: which components the state may hold.
-    pub features: u64,
+    /// The length of its FPU state in XSAVE's standard form (or FXSAVE's, 512 bytes).
+    pub floating_point_size: usize,
     /// What it had blocked.
     pub mask: SignalSet,
     /// The alternate stack as `sigaltstack(2)` would show it.
@@ -80,49 +77,64 @@ pub struct FrameRequest<'a> {
 pub fn build(request: FrameRequest<'_>) -> Frame {
     let registers = request.registers;
     let top = request.alternate_top.unwrap_or_else(|| registers.rsp.wrapping_sub(RED_ZONE));
-    let floating_point = mark(request.floating_point, request.features);
-    let floating_point_address = top.wrapping_sub(floating_point.len() as u64) & !63;
+    let end = if request.floating_point_size > LEGACY_SIZE { END_MARK.len() } else { 0 };
+    let floating_point_address = top.wrapping_sub((request.floating_point_size + end) as u64) & !63;
     let address = (floating_point_address.wrapping_sub(FRAME_SIZE as u64) & !15).wrapping_sub(8);
-    let mut bytes = Vec::with_capacity(FRAME_SIZE);
-    let mut word = |value: u64| bytes.extend_from_slice(&value.to_le_bytes());
-    word(request.restorer);
-    word(CONTEXT_FLAGS);
-    word(0);
-    word(request.stack.base);
-    word(request.stack.flags.into());
-    word(request.stack.size);
     let r = registers;
-    for value in [
-        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx, r.rax, r.rcx, r.rsp,
-        r.rip, r.rflags,
-    ] {
-        word(value);
+    let words = [
+        request.restorer,
+        CONTEXT_FLAGS,
+        0,
+        request.stack.base,
+        request.stack.flags.into(),
+        request.stack.size,
+        r.r8,
+        r.r9,
+        r.r10,
+        r.r11,
+        r.r12,
+        r.r13,
+        r.r14,
+        r.r15,
+        r.rdi,
+        r.rsi,
+        r.rbp,
+        r.rbx,
+        r.rdx,
+        r.rax,
+        r.rcx,
+        r.rsp,
+        r.rip,
+        r.rflags,
+        u64::from(USER_CODE) | u64::from(USER_STACK) << 48,
+        request.fault.error_code,
+        request.fault.vector,
+        request.mask.bits(),
+        request.fault.address,
+        floating_point_address,
+    ];
+    /// Where the mask lies, behind eight words that are 0.
+    const MASK: usize = FRAME_SIZE - info::SIZE - 8;
+    let mut bytes = [0; FRAME_SIZE];
+    for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
     }
-    word(u64::from(USER_CODE) | u64::from(USER_STACK) << 48);
-    word(request.fault.error_code);
-    word(request.fault.vector);
-    word(request.mask.bits());
-    word(request.fault.address);
-    word(floating_point_address);
-    (0..8).for_each(|_| word(0));
-    word(request.mask.bits());
-    bytes.extend_from_slice(&request.info);
-    Frame { address, bytes, floating_point_address, floating_point }
+    bytes[MASK..MASK + 8].copy_from_slice(&request.mask.bits().to_le_bytes());
+    bytes[MASK + 8..].copy_from_slice(&request.info);
+    Frame { address, bytes, floating_point_address }
 }
 
-/// Adds Linux's marks to an FPU state: how long it is and which components it can hold.
-fn mark(mut state: Vec<u8>, features: u64) -> Vec<u8> {
-    let size = state.len();
-    if size <= LEGACY_SIZE {
-        return state;
+/// Linux's marks in an FPU state of `size` bytes: how long it is and which components (XCR0) it can hold. A state without
+/// XSAVE's part has none.
+pub fn marks(size: usize, features: u64) -> [u8; SOFTWARE_SIZE] {
+    let mut bytes = [0; SOFTWARE_SIZE];
+    if size > LEGACY_SIZE {
+        bytes[..4].copy_from_slice(&MAGIC_1.to_le_bytes());
+        bytes[4..8].copy_from_slice(&((size + END_MARK.len()) as u32).to_le_bytes());
+        bytes[8..16].copy_from_slice(&features.to_le_bytes());
+        bytes[16..20].copy_from_slice(&(size as u32).to_le_bytes());
     }
-    let mut put = |at: usize, value: &[u8]| state[at..at + value.len()].copy_from_slice(value);
-    put(SOFTWARE_BYTES, &MAGIC_1.to_le_bytes());
-    put(SOFTWARE_BYTES + 4, &(size as u32 + 4).to_le_bytes());
-    put(SOFTWARE_BYTES + 8, &features.to_le_bytes());
-    put(SOFTWARE_BYTES + 16, &(size as u32).to_le_bytes());
-    state.extend_from_slice(&MAGIC_2.to_le_bytes());
-    state
+    bytes
 }
 
 /// Sets the registers of a handler's first instruction. `frame` was built from them.
@@ -214,6 +226,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const STATE_SIZE: usize = 832;
+
     fn registers(seed: u64) -> Registers {
         Registers {
             rax: seed,
@@ -240,8 +254,7 @@ mod tests {
     fn request(registers: &Registers, alternate_top: Option<u64>) -> Frame {
         build(FrameRequest {
             registers,
-            floating_point: alloc::vec![0; 832],
-            features: 7,
+            floating_point_size: STATE_SIZE,
             mask: SignalSet::from_bits(0x55),
             stack: AlternateStack { base: 0x1000, flags: 0, size: 0x2000 },
             alternate_top,
@@ -269,23 +282,25 @@ mod tests {
     fn the_frame_keeps_the_red_zone_and_the_alignment_of_a_call() {
         let before = registers(1);
         let frame = request(&before, None);
-        assert_eq!(frame.bytes.len(), FRAME_SIZE);
         assert_eq!(frame.address % 16, 8);
         assert_eq!(frame.floating_point_address % 64, 0);
-        assert!(frame.floating_point_address + frame.floating_point.len() as u64 <= before.rsp - 128);
+        let room = STATE_SIZE as u64 + 4;
+        assert!(frame.floating_point_address + room <= before.rsp - 128);
         assert!(frame.address + FRAME_SIZE as u64 <= frame.floating_point_address);
         let frame = request(&before, Some(0x9000));
-        assert!(frame.floating_point_address + frame.floating_point.len() as u64 <= 0x9000);
+        assert!(frame.floating_point_address + room <= 0x9000);
     }
 
     #[test]
     fn linux_marks_say_how_long_the_state_is() {
-        let frame = request(&registers(1), None);
-        let legacy: &[u8; 512] = frame.floating_point[..512].try_into().unwrap();
-        assert_eq!(floating_point_size(legacy, 832), Ok(832));
-        assert_eq!(floating_point_size(legacy, 831), Err(Errno::EINVAL));
+        let mut legacy = [0; LEGACY_SIZE];
+        legacy[SOFTWARE_BYTES..].copy_from_slice(&marks(832, 7));
+        assert_eq!(floating_point_size(&legacy, 832), Ok(832));
+        assert_eq!(floating_point_size(&legacy, 831), Err(Errno::EINVAL));
         assert_eq!(floating_point_size(&[0; 512], 832), Ok(512));
-        assert_eq!(frame.floating_point[832..], MAGIC_2.to_le_bytes());
+        assert_eq!(legacy[SOFTWARE_BYTES + 4..][..4], 836u32.to_le_bytes(), "the mark at the end is counted");
+        assert_eq!(legacy[SOFTWARE_BYTES + 8..][..8], 7u64.to_le_bytes());
+        assert_eq!(marks(LEGACY_SIZE, 0), [0; SOFTWARE_SIZE]);
     }
 
     #[test]

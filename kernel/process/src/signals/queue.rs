@@ -58,7 +58,11 @@ impl SignalQueue {
     pub fn take(&mut self, blocked: SignalSet) -> Option<SignalInfo> {
         let signal = self.set.without(blocked).first()?;
         let at = self.queue.iter().position(|(info, _)| info.signal == signal);
-        let info = at.and_then(|at| self.queue.remove(at)).map_or(SignalInfo::bare(signal), |(info, _)| info);
+        let taken = match at {
+            Some(0) => self.queue.pop_front(),
+            at => at.and_then(|at| self.queue.remove(at)),
+        };
+        let info = taken.map_or_else(|| SignalInfo::bare(signal), |(info, _)| info);
         if !signal.is_real_time() || !self.queue.iter().any(|(other, _)| other.signal == signal) {
             self.set.remove(signal);
         }

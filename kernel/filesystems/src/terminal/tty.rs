@@ -157,8 +157,10 @@ impl Tty {
     /// Takes bytes that were typed. In a task, with no lock held.
     pub fn receive(&self, bytes: &[u8]) {
         let mut reaction = Reaction::default();
-        self.state.lock().discipline.feed(bytes, &mut reaction);
-        if !reaction.echo.is_empty() {
+        {
+            // Nobody writes until the echo is out: who reads the line at once must not answer before it is seen.
+            let _output = self.output.lock();
+            self.state.lock().discipline.feed(bytes, &mut reaction);
             self.echo(&reaction.echo);
         }
         for key in reaction.signals {
@@ -176,10 +178,9 @@ impl Tty {
         }
     }
 
-    /// Writes an echo. What the line does not take is lost, as with a real one.
+    /// Writes an echo. What the line does not take is lost, as with a real one. `output` is held.
     fn echo(&self, bytes: &[u8]) {
         let mut rest = bytes;
-        let _output = self.output.lock();
         while !rest.is_empty() {
             let count = self.push(rest);
             if count == 0 {
@@ -310,5 +311,49 @@ impl Tty {
             events |= PollEvents::WRITABLE;
         }
         events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Mutex as HostMutex, thread, vec::Vec};
+
+    #[derive(Default)]
+    struct Paper(HostMutex<Vec<u8>>);
+
+    impl Line for Paper {
+        fn room(&self) -> usize {
+            usize::MAX
+        }
+
+        fn write(&self, bytes: &[u8]) {
+            self.0.lock().unwrap().extend(bytes);
+        }
+    }
+
+    #[test]
+    fn what_a_reader_answers_comes_after_the_echo() {
+        const ROUNDS: usize = 5_000;
+        let paper = Arc::new(Paper::default());
+        let tty = Tty::new(DeviceNumber::new(4, 64), paper.clone());
+        let reader = {
+            let tty = tty.clone();
+            thread::spawn(move || {
+                let mut line = [0; 8];
+                for _ in 0..ROUNDS {
+                    while tty.read(&mut line, OpenFlags::NONBLOCK).is_err() {}
+                    tty.write(b"$ ", OpenFlags::empty()).unwrap();
+                }
+            })
+        };
+        for round in 1..=ROUNDS {
+            tty.receive(b"x\n");
+            // The next is typed when the answer is there.
+            while paper.0.lock().unwrap().len() < round * 5 {}
+        }
+        reader.join().unwrap();
+        let paper = paper.0.lock().unwrap();
+        assert!(paper.chunks(5).all(|line| line == b"x\r\n$ "), "an answer came before the echo");
     }
 }

@@ -200,8 +200,11 @@ impl Cpu {
         self.load.store(queue.members.load(), Relaxed);
         self.tasks.store(queue.members.len(), Relaxed);
         let raw = |priority: Option<Priority>| priority.map_or(0, Priority::raw);
-        self.priority.store(raw(queue.members.priority()), Relaxed);
-        real_time::publish(self, raw(queue.members.waiting_priority()));
+        let priority = raw(queue.members.priority());
+        if priority != 0 || self.priority.load(Relaxed) != 0 {
+            self.priority.store(priority, Relaxed);
+            real_time::publish(self, raw(queue.members.waiting_priority()));
+        }
     }
 
     pub(crate) fn drop_later(&self, value: Arc<dyn Any + Send + Sync>) {

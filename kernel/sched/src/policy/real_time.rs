@@ -68,6 +68,12 @@ impl<T> RealTime<T> {
         self.waiting.len() + usize::from(self.current.is_some())
     }
 
+    /// Whether nothing is here and nothing was: most queues never see a task of real time.
+    #[inline]
+    pub(super) fn is_unused(&self) -> bool {
+        self.current.is_none() && self.waiting.is_empty() && self.used == 0
+    }
+
     pub(super) fn set_limit(&mut self, limit: RealTimeLimit) {
         self.limit = limit;
     }

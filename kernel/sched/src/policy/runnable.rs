@@ -53,6 +53,9 @@ impl<T> Runnable<T> {
 
     /// The greatest priority of those that run or wait.
     pub fn priority(&self) -> Option<Priority> {
+        if self.real_time.is_unused() {
+            return None;
+        }
         self.real_time.running().max(self.waiting_priority())
     }
 
@@ -93,6 +96,9 @@ impl<T> Runnable<T> {
 
     /// The current task has run for so many nanoseconds, until `now`.
     pub fn charge(&mut self, ns: u64, now: u64) {
+        if self.real_time.is_unused() {
+            return self.fair.charge(ns, now);
+        }
         let is_fair = self.real_time.current().is_none();
         self.real_time.charge(ns, now);
         if is_fair {
@@ -103,6 +109,9 @@ impl<T> Runnable<T> {
     /// How many nanoseconds the current task may still run before others should have their turn; `None` if nobody
     /// waits or nobody runs.
     pub fn left_of_turn(&self) -> Option<u64> {
+        if self.real_time.is_unused() {
+            return self.fair.left_of_turn();
+        }
         if self.real_time.current().is_some() {
             return self.real_time.left_of_turn(self.fair.waiting() > 0);
         }
@@ -131,23 +140,33 @@ impl<T> Runnable<T> {
 
     /// Puts the current task back among the waiting ones.
     pub fn put_back(&mut self) {
-        self.real_time.put_back(false);
-        self.fair.put_back();
+        match self.real_time.current() {
+            Some(_) => self.real_time.put_back(false),
+            None => self.fair.put_back(),
+        }
     }
 
     /// The same for one that lets others go first: `sched_yield`.
     pub fn put_back_yielding(&mut self) {
-        self.real_time.put_back(true);
-        self.fair.put_back_yielding();
+        match self.real_time.current() {
+            Some(_) => self.real_time.put_back(true),
+            None => self.fair.put_back_yielding(),
+        }
     }
 
     /// Takes the current task out: it blocks, ends or moves.
     pub fn take_current(&mut self) -> Option<(T, Standing)> {
-        self.real_time.take_current().or_else(|| self.fair.take_current())
+        match self.real_time.current() {
+            Some(_) => self.real_time.take_current(),
+            None => self.fair.take_current(),
+        }
     }
 
     /// Makes the next waiting task the current one.
     pub fn pick(&mut self, now: u64) -> Option<&T> {
+        if self.real_time.is_unused() {
+            return self.fair.pick(now);
+        }
         let others_first = self.real_time.is_out_of_time() && self.fair.waiting() > 0;
         if others_first || !self.real_time.pick() {
             self.fair.pick(now);

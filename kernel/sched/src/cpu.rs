@@ -6,8 +6,8 @@
 //! whoever runs there next ([`finish_switch`]).
 
 use crate::{
-    Activity, Schedulable, clock, domain,
-    policy::{BALANCE_INTERVAL, Priority, ROTATION, Roots, Runnable, Standing, balance, balance::CpuState},
+    Activity, Schedulable, balancing, clock, domain,
+    policy::{BALANCE_INTERVAL, Priority, ROTATION, Roots, Runnable, balance::CpuState},
     real_time,
     timer::{self, TimerQueue},
 };
@@ -76,7 +76,7 @@ pub(crate) struct Cpu {
     /// Whom it takes tasks from.
     pub(crate) domain: domain::Membership,
     /// Another CPU of the domain, which has too much to do, wants it to look farther than it would.
-    asked: AtomicBool,
+    pub(crate) asked: AtomicBool,
     /// Whether it is to take tasks; else it goes to [`online`](crate::online), or is there.
     pub(crate) serves: AtomicBool,
     /// Whether it is parked there.
@@ -263,56 +263,6 @@ impl Cpu {
             self.armed_for.store(at, Relaxed);
             machine::timer::set(Some(at));
         }
-    }
-
-    /// Takes tasks from CPUs of `candidates` that have more to do. Returns whether anything came.
-    fn pull(&'static self, mut candidates: CpuSet, rotate: bool) -> bool {
-        let mut any = false;
-        while let Some(source) = balance::busiest(self.number, &candidates, state).and_then(get) {
-            // What a CPU on its way offline takes goes elsewhere at once, maybe back to where it was: without end.
-            if !self.serves.load(SeqCst) {
-                return any;
-            }
-            let (from, to) = (state(source.number).load, state(self.number).load);
-            let mut queue = source.queue.lock();
-            let stolen = queue.members.steal(|task, load| {
-                let entity = task.entity();
-                entity.seems_allowed(self.number)
-                    && !entity.context().is_running()
-                    && balance::may_move(load, from, to, rotate)
-            });
-            source.publish(&queue);
-            drop(queue);
-            match stolen {
-                Some((task, standing)) => {
-                    self.take_in(&task, standing);
-                    let group = task.entity().lock().group.clone();
-                    let mut queue = source.queue.lock();
-                    queue.members.look_again(group.as_ref());
-                    source.publish(&queue);
-                    drop(queue);
-                    any = true;
-                }
-                None => candidates.remove(source.number),
-            }
-        }
-        any
-    }
-}
-
-impl Cpu {
-    /// Adds a task that was taken from another CPU.
-    pub(crate) fn take_in(&'static self, task: &TaskRef, standing: Standing) {
-        let mut state = task.entity().lock();
-        state.standing = standing;
-        let target = if state.allowed.contains(self.number) { self } else { crate::wake::place(task, &state) };
-        crate::wake::enqueue_on(target, task, &mut state);
-    }
-
-    /// Takes work from near by, or, if another CPU has asked for that, from the whole domain.
-    fn look_for_work(&'static self) -> bool {
-        let asked = self.asked.swap(false, SeqCst);
-        self.pull(if asked { self.peers() } else { self.near_peers() }, false)
     }
 }
 
@@ -538,23 +488,10 @@ pub fn on_timer() {
     if balance {
         cpu.pull(cpu.peers(), rotate);
         if crowded {
-            call_idle(cpu);
+            balancing::call_idle(cpu);
         }
     }
     cpu.plan(&cpu.queue.lock());
-}
-
-/// Has the nearest CPU that idles look whether it can take a task from here: it has no timer to make it look.
-fn call_idle(here: &Cpu) {
-    let topology = machine::topology::get();
-    let node = topology.node_of(here.number);
-    let peers = here.peers();
-    let idle = peers.iter().filter(|&cpu| state(cpu).is_idle());
-    let nearest = idle.min_by_key(|&cpu| topology.distance(node, topology.node_of(cpu)));
-    if let Some(cpu) = nearest.and_then(get) {
-        cpu.asked.store(true, SeqCst);
-        cpu.kick();
-    }
 }
 
 /// Called by the reschedule interrupt. The mark is set already; a new task may want a turn soon.

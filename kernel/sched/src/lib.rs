@@ -23,6 +23,7 @@ extern crate alloc;
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+mod balancing;
 mod clock;
 mod cpu;
 mod domain;

@@ -363,10 +363,11 @@ pub fn pwritev(
 /// than those that ask for what is always so: `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`.
 fn second_position(call: &Call<'_>, descriptor: i32, at: i64, flags: i32) -> Result<Position, Errno> {
     const ALWAYS: i32 = 7;
+    let file = call.file(descriptor)?;
     let position = match at {
         -1 => Position::Current,
         at => {
-            call.file(descriptor)?.admit_position()?;
+            file.admit_position()?;
             Position::from_raw(at)?
         }
     };

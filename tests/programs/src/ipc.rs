@@ -1,5 +1,6 @@
 //! System V semaphores and message queues between processes: sleeping, waking, undoing at the end, removal.
 
+use crate::child;
 use libc::*;
 use std::{io::Error, ptr::null_mut};
 
@@ -47,21 +48,6 @@ fn receive(queue: c_int, kind: i64, room: usize, flags: c_int) -> Result<(i64, V
     Ok((kind, message[8..8 + count as usize].to_vec()))
 }
 
-/// Starts `act` in a child; what is returned waits for its exit status.
-fn in_child(act: impl FnOnce() -> i32) -> impl FnOnce() -> i32 {
-    // SAFETY: this process has one thread, so the child may do anything.
-    let child = unsafe { fork() };
-    if child == 0 {
-        std::process::exit(act());
-    }
-    move || {
-        let mut status = 0;
-        // SAFETY: the status lives until the call is over.
-        unsafe { waitpid(child, &raw mut status, 0) };
-        if WIFSIGNALED(status) { 128 + WTERMSIG(status) } else { WEXITSTATUS(status) }
-    }
-}
-
 /// The errno of a call as an exit status.
 fn status<T>(result: Result<T, i32>) -> i32 {
     result.err().unwrap_or(0)
@@ -86,13 +72,13 @@ fn semaphores(check: &mut dyn FnMut(&str, bool)) {
     check("it waits for a while", operate_for(set, -1, 20) == Err(EAGAIN));
     check("no such while", operate_for(set, -1, 5000) == Err(EINVAL));
 
-    let sleeper = in_child(|| status(operate(set, &[(0, -2, 0), (1, 1, 0)])));
+    let sleeper = child::start(|| status(operate(set, &[(0, -2, 0), (1, 1, 0)])));
     until_sleeping(set, GETNCNT, 1);
     check("one unit is not enough", operate(set, &[(0, 1, 0)]).is_ok() && control(set, 0, GETNCNT, 0) == Ok(1));
     check("two are", operate(set, &[(0, 1, 0)]).is_ok() && sleeper() == 0);
     check("both operations are done", (control(set, 0, GETVAL, 0), control(set, 1, GETVAL, 0)) == (Ok(0), Ok(1)));
 
-    let held = in_child(|| {
+    let held = child::start(|| {
         let taken = operate(set, &[(0, 3, SEM_UNDO as i16), (1, -1, SEM_UNDO as i16)]);
         // SAFETY: takes no address.
         unsafe { kill(getpid(), SIGKILL) };
@@ -101,15 +87,15 @@ fn semaphores(check: &mut dyn FnMut(&str, bool)) {
     check("a killed process", held() == 128 + SIGKILL);
     check("gives back what it took", (control(set, 0, GETVAL, 0), control(set, 1, GETVAL, 0)) == (Ok(0), Ok(1)));
     check("its number stays", control(set, 1, GETPID, 0).is_ok_and(|pid| pid > 0));
-    let inherited = operate(set, &[(0, 1, SEM_UNDO as i16)]).is_ok() && in_child(|| 0)() == 0;
+    let inherited = operate(set, &[(0, 1, SEM_UNDO as i16)]).is_ok() && child::start(|| 0)() == 0;
     check("a child has nothing to undo", inherited && control(set, 0, GETVAL, 0) == Ok(1));
     let threads = std::thread::spawn(move || operate(set, &[(0, 1, SEM_UNDO as i16)]).is_ok()).join();
     check("a thread's end undoes nothing", matches!(threads, Ok(true)) && control(set, 0, GETVAL, 0) == Ok(2));
 
-    let zero = in_child(|| status(operate(set, &[(0, 0, 0)])));
+    let zero = child::start(|| status(operate(set, &[(0, 0, 0)])));
     until_sleeping(set, GETZCNT, 1);
     check("zero is waited for", control(set, 0, SETVAL, 0).is_ok() && zero() == 0);
-    let gone = in_child(|| status(operate(set, &[(0, -1, 0)])));
+    let gone = child::start(|| status(operate(set, &[(0, -1, 0)])));
     until_sleeping(set, GETNCNT, 1);
     check("a removed set", control(set, 0, IPC_RMID, 0).is_ok());
     check("wakes who sleeps", gone() == EIDRM);
@@ -133,15 +119,15 @@ fn messages(check: &mut dyn FnMut(&str, bool)) {
     check("no room", receive(queue, 0, 0, 0) == Err(E2BIG));
     check("a part", receive(queue, 0, 0, MSG_NOERROR) == Ok((3, Vec::new())));
 
-    let reader = in_child(|| i32::from(receive(queue, 7, 10, 0) != Ok((7, b"x".to_vec()))));
+    let reader = child::start(|| i32::from(receive(queue, 7, 10, 0) != Ok((7, b"x".to_vec()))));
     check("one for nobody and one for who waits", send(queue, 8, b"y", 0).is_ok() && send(queue, 7, b"x", 0).is_ok());
     check("is received", reader() == 0);
     let full = (0..2).all(|_| send(queue, 9, &[0; 8191], IPC_NOWAIT).is_ok());
     check("a full queue", full && send(queue, 9, b"zz", IPC_NOWAIT) == Err(EAGAIN));
-    let writer = in_child(|| status(send(queue, 5, &[1; 100], 0)));
+    let writer = child::start(|| status(send(queue, 5, &[1; 100], 0)));
     check("room", receive(queue, 9, 8192, 0).is_ok());
     check("is what a writer waits for", writer() == 0 && receive(queue, 5, 100, 0) == Ok((5, vec![1; 100])));
-    let gone = in_child(|| status(receive(queue, 100, 10, 0)));
+    let gone = child::start(|| status(receive(queue, 100, 10, 0)));
     // SAFETY: this command takes no address.
     check("a removed queue", unsafe { msgctl(queue, IPC_RMID, null_mut()) } == 0);
     check("is no place to wait", matches!(gone(), EIDRM | EINVAL));

@@ -1,5 +1,6 @@
 //! The kernel log by all its doors: `syslog(2)`, `/dev/kmsg`, `/proc/kmsg` and the settings in /proc/sys/kernel.
 
+use crate::child;
 use libc::*;
 use std::{ffi::CStr, io::Error, ptr::null_mut};
 
@@ -56,7 +57,7 @@ fn events(file: c_int) -> c_short {
 
 /// The errno of `act` in a child that is a plain user; 0 for success.
 fn as_user(act: impl FnOnce() -> Result<(), i32>) -> i32 {
-    in_child(|| {
+    child::start(|| {
         // SAFETY: takes no address.
         if unsafe { setresgid(1000, 1000, 1000) | setresuid(1000, 1000, 1000) } != 0 {
             255
@@ -64,21 +65,6 @@ fn as_user(act: impl FnOnce() -> Result<(), i32>) -> i32 {
             act().err().unwrap_or(0)
         }
     })()
-}
-
-/// Starts `act` in a child; what is returned waits for its exit status.
-fn in_child(act: impl FnOnce() -> i32) -> impl FnOnce() -> i32 {
-    // SAFETY: this process has one thread, so the child may do anything.
-    let child = unsafe { fork() };
-    if child == 0 {
-        std::process::exit(act());
-    }
-    move || {
-        let mut status = 0;
-        // SAFETY: the status lives until the call is over.
-        unsafe { waitpid(child, &raw mut status, 0) };
-        WEXITSTATUS(status)
-    }
 }
 
 fn set(path: &str, text: &str) {
@@ -141,7 +127,7 @@ pub fn run() -> bool {
     let consumer = open_log(c"/proc/kmsg", O_RDONLY | O_NONBLOCK).unwrap_or(-1);
     while hear(consumer, 100_000).is_ok() {}
     check("all is consumed", syslog(SIZE_UNREAD, null_mut(), 0) == Ok(0) && events(consumer) == 0);
-    let waiting = in_child(|| {
+    let waiting = child::start(|| {
         let Ok(file) = open_log(c"/proc/kmsg", O_RDONLY) else { return 1 };
         i32::from(!hear(file, 8192).is_ok_and(|text| text.ends_with("] probe: four\n")))
     });

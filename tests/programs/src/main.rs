@@ -6,6 +6,7 @@
 mod attributes;
 mod audit;
 mod born;
+mod child;
 mod faults;
 mod hog;
 mod ipc;

@@ -1,6 +1,9 @@
 //! Pages that are moved while they are there: `move_pages` and `migrate_pages` on a machine of two nodes.
 
-use crate::policies::{MOVE, MOVE_ALL, PAGE, errno_of, fresh, in_child, nodes_of, touch};
+use crate::{
+    child,
+    policies::{MOVE, MOVE_ALL, PAGE, errno_of, fresh, nodes_of, touch},
+};
 use libc::*;
 
 /// What move_pages returns, or its errno below 0, and the status of each page.
@@ -25,7 +28,7 @@ fn minus(errno: i32) -> c_long {
 
 /// A call of a child that is no longer the superuser, as its exit status.
 fn as_user(call: impl FnOnce() -> c_long) -> i32 {
-    in_child(|| {
+    child::status(|| {
         // SAFETY: takes no address.
         unsafe { setuid(1000) };
         call().unsigned_abs() as i32
@@ -64,8 +67,11 @@ pub fn run(check: &mut impl FnMut(&str, bool)) {
         move_to(4_000_000, &four, &[], 0).0 == minus(ESRCH) && migrate(4_000_000, 1, 2) == minus(ESRCH),
     );
     let shared = || i32::from(move_to(0, &four[..1], &[1], MOVE) == (0, vec![-EACCES]));
-    check("a page of two", in_child(shared) == 1);
-    check("moves with the right", in_child(|| i32::from(move_to(0, &four[..1], &[1], MOVE_ALL) == (0, vec![1]))) == 1);
+    check("a page of two", child::status(shared) == 1);
+    check(
+        "moves with the right",
+        child::status(|| i32::from(move_to(0, &four[..1], &[1], MOVE_ALL) == (0, vec![1]))) == 1,
+    );
     check("for both", nodes_of(start, 2) == "11");
     check("not without it", as_user(|| move_to(0, &four[..1], &[1], MOVE_ALL).0) == EPERM);
     check("not another's", as_user(|| move_to(1, &four[..1], &[], 0).0) == EPERM);

@@ -1,6 +1,6 @@
 //! Memory policies on a machine of two nodes: what each call answers, and on which node pages lie afterwards.
 
-use crate::migration;
+use crate::{child, migration};
 use libc::*;
 use std::io::Error;
 use std::os::unix::process::CommandExt;
@@ -81,20 +81,6 @@ fn nodes_after(mode: c_int, nodes: u64, pages: usize) -> String {
     let start = fresh(pages, MAP_PRIVATE);
     touch(start, pages);
     nodes_of(start, pages)
-}
-
-/// What a child that ends with a status says.
-pub fn in_child(does: impl FnOnce() -> i32) -> i32 {
-    let mut status = 0;
-    // SAFETY: this process has one thread, and the child ends here.
-    unsafe {
-        let child = fork();
-        if child == 0 {
-            _exit(does());
-        }
-        waitpid(child, &raw mut status, 0);
-    }
-    WEXITSTATUS(status)
 }
 
 /// Sets the task's policy and becomes the program. Nodes are a mask.
@@ -245,7 +231,10 @@ fn tasks(check: &mut impl FnMut(&str, bool)) {
         check("bound pages", nodes_after(BIND, mask, 8) == node.repeat(8));
         check("preferred pages", nodes_after(PREFERRED, mask, 8) == node.repeat(8));
         check("pages preferred of many", nodes_after(PREFERRED_MANY, mask, 8) == node.repeat(8));
-        check("a child has the policy", in_child(|| i32::from(get(null_mut(), 0) == Ok((PREFERRED_MANY, mask)))) == 1);
+        check(
+            "a child has the policy",
+            child::status(|| i32::from(get(null_mut(), 0) == Ok((PREFERRED_MANY, mask)))) == 1,
+        );
     }
     let interleaved = nodes_after(INTERLEAVE, 3, 8);
     check("interleaved pages", interleaved == "01".repeat(4) || interleaved == "10".repeat(4));
@@ -253,7 +242,10 @@ fn tasks(check: &mut impl FnMut(&str, bool)) {
     let next = get(null_mut(), BY_NODE);
     touch(page, 1);
     check("the next node", matches!(next, Ok((node, 3)) if nodes_of(page, 1) == node.to_string()));
-    check("a child may take another", in_child(|| set(DEFAULT, 0)) == 0 && get(null_mut(), 0) == Ok((INTERLEAVE, 3)));
+    check(
+        "a child may take another",
+        child::status(|| set(DEFAULT, 0)) == 0 && get(null_mut(), 0) == Ok((INTERLEAVE, 3)),
+    );
     check("the default again", set(DEFAULT, 0) == 0 && get(null_mut(), BY_NODE) == Err(EINVAL));
 }
 
@@ -272,15 +264,15 @@ fn areas(check: &mut impl FnMut(&str, bool)) {
     check("nothing has changed", get(start, BY_ADDRESS) == Ok((DEFAULT, 0)));
     check("pages elsewhere stay", bind(start, 2, BIND, 2, 0) == 0 && nodes_of(start, 2) == "00");
     check("or move", bind(start, 2, BIND, 2, MOVE | STRICT) == 0 && nodes_of(start, 2) == "11");
-    check("with a child that shares them", in_child(|| bind(start, 2, BIND, 1, MOVE | STRICT)) == EIO);
-    check("with the right for both", in_child(|| bind(start, 2, BIND, 1, MOVE_ALL | STRICT)) == 0);
+    check("with a child that shares them", child::status(|| bind(start, 2, BIND, 1, MOVE | STRICT)) == EIO);
+    check("with the right for both", child::status(|| bind(start, 2, BIND, 1, MOVE_ALL | STRICT)) == 0);
     check("they have moved for both", nodes_of(start, 2) == "00");
     let unprivileged = || {
         // SAFETY: takes no address.
         unsafe { setuid(1000) };
         bind(start, 2, BIND, 2, MOVE_ALL)
     };
-    check("but not without it", in_child(unprivileged) == EPERM);
+    check("but not without it", child::status(unprivileged) == EPERM);
     // SAFETY: both are mappings of this function, and the pages move with their policies.
     let moved = unsafe { mremap(start.add(2 * PAGE).cast(), 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, start) };
     check("the policy moves with its area", get(moved.cast(), BY_ADDRESS) == Ok((BIND, 2)));
@@ -290,12 +282,12 @@ fn areas(check: &mut impl FnMut(&str, bool)) {
 /// Shared memory: the policy belongs to it and not to who maps it.
 fn shared(check: &mut impl FnMut(&str, bool)) {
     let start = fresh(4, MAP_SHARED);
-    let child = || {
+    let touches = || {
         touch(start, 4);
         bind(start.wrapping_add(2 * PAGE), 2, BIND, 1, 0)
     };
     check("shared memory is bound", bind(start, 4, BIND, 2, 0) == 0);
-    check("a child touches it", in_child(child) == 0);
+    check("a child touches it", child::status(touches) == 0);
     check("the parent's policy held", nodes_of(start, 4) == "1111");
     check("and it sees the child's", get(start.wrapping_add(3 * PAGE), BY_ADDRESS) == Ok((BIND, 1)));
     // SAFETY: a new segment, attached wherever there is room and removed with its last attachment.

@@ -1,5 +1,6 @@
 //! POSIX message queues: names, rights, priorities, sleeping, polling, being told.
 
+use crate::child;
 use libc::*;
 use std::{ffi::CStr, io::Error, ptr::null_mut};
 
@@ -59,21 +60,6 @@ fn events(queue: c_int) -> c_short {
     asked.revents
 }
 
-/// The exit status of a child that does `act`.
-fn in_child(act: impl FnOnce() -> i32) -> impl FnOnce() -> i32 {
-    // SAFETY: this process has one thread, so the child may do anything.
-    let child = unsafe { fork() };
-    if child == 0 {
-        std::process::exit(act());
-    }
-    move || {
-        let mut status = 0;
-        // SAFETY: the status lives until the call is over.
-        unsafe { waitpid(child, &raw mut status, 0) };
-        WEXITSTATUS(status)
-    }
-}
-
 /// The signal that waits for this process, which is blocked: sender and value.
 fn told(signal: c_int) -> (c_int, i32, usize) {
     // SAFETY: all zeros is a set and a siginfo_t, and they live until the call is over.
@@ -121,13 +107,13 @@ pub fn run() -> bool {
     let blocking = open_queue(O_RDWR, 0, 0).unwrap_or(-1);
     check("a time that has passed", receive_until(blocking, 1) == Err(ETIMEDOUT));
     check("a time that there is not", receive_until(blocking, -1) == Err(EINVAL));
-    let reader = in_child(|| i32::from(receive(blocking, 8) != Ok(("hello".into(), 2))));
+    let reader = child::start(|| i32::from(receive(blocking, 8) != Ok(("hello".into(), 2))));
     check("a message for one who waits", send(queue, "hello", 2).is_ok() && reader() == 0);
 
     check("no such way to be told", notify(queue, 9, 0) == Err(EINVAL));
     check("to be told", notify(queue, SIGEV_SIGNAL, SIGUSR1).is_ok());
-    check("only one is told", in_child(move || notify(queue, SIGEV_NONE, 0).err().unwrap_or(0))() == EBUSY);
-    let sender = in_child(move || i32::from(send(queue, "ring", 0).is_err()));
+    check("only one is told", child::start(move || notify(queue, SIGEV_NONE, 0).err().unwrap_or(0))() == EBUSY);
+    let sender = child::start(move || i32::from(send(queue, "ring", 0).is_err()));
     // SAFETY: takes no address.
     let own = unsafe { getpid() };
     check("a message rings", sender() == 0);
@@ -140,7 +126,7 @@ pub fn run() -> bool {
 
     let only_read = open_queue(O_RDONLY, 0, 0).unwrap_or(-1);
     check("not open for writing", send(only_read, "x", 0) == Err(EBADF));
-    let another = in_child(|| {
+    let another = child::start(|| {
         // SAFETY: takes no address.
         if unsafe { setresuid(1000, 1000, 1000) } != 0 { 255 } else { open_queue(O_RDONLY, 0, 0).err().unwrap_or(0) }
     });

@@ -1,4 +1,4 @@
-//! The runnable tasks of one CPU: whose turn it is, at each level of the groups that they are in.
+//! The runnable tasks of one CPU that share by virtual time: whose turn it is, at each level of the groups that they are in.
 //!
 //! | file | what |
 //! |---|---|
@@ -20,7 +20,7 @@ pub(super) const WHOLE: usize = 0;
 /// The place of [`Roots::rest`].
 pub(super) const REST: usize = 1;
 
-/// The runnable tasks of one CPU: the one that runs, and those that wait.
+/// The runnable tasks of one CPU that share by virtual time: the one that runs, if it is one of them, and those that wait.
 ///
 /// Tasks and groups are members of a level. Each has a virtual run time; in each level the smallest is next. A member
 /// that comes from elsewhere takes along only its distance from the smallest there.

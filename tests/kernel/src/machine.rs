@@ -6,6 +6,7 @@ use crate::KernelTest;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{CpuId, Errno};
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use machine::context::{self, Context};
 use machine::frame::Block;
@@ -30,6 +31,7 @@ pub const TESTS: &[KernelTest] = &[
     KernelTest::new("machine::a_program_runs_on_the_stack_of_a_new_context", a_program_runs_on_a_new_stack),
     KernelTest::new("machine::fpu_state_goes_with_its_context", fpu_state_goes_with_its_context),
     KernelTest::new("machine::fpu_bytes_that_the_processor_would_refuse_are_refused", bad_fpu_bytes_are_refused),
+    KernelTest::new("machine::whole_frames_are_cleared_and_copied_and_registers_stay", whole_frames_and_registers),
     KernelTest::new("machine::kernel_stacks_come_back", kernel_stacks_come_back),
     KernelTest::new("machine::a_call_runs_on_each_cpu_once_with_interrupts_off", a_call_runs_on_each_cpu_once),
     KernelTest::new("machine::all_cpus_show_the_same_time", all_cpus_show_the_same_time),
@@ -355,6 +357,45 @@ fn bad_fpu_bytes_are_refused() {
         assert_eq!(with(519, 0x80), Some(Errno::EINVAL), "a part that is not on");
         assert_eq!(with(527, 0x80), Some(Errno::EINVAL), "the compact format");
         assert_eq!(with(540, 1), Some(Errno::EINVAL), "reserved bytes of the header");
+    }
+}
+
+/// The kernel clears and copies frames through registers that are the task's.
+fn whole_frames_and_registers() {
+    const REGISTERS: Range<usize> = 160..416;
+    const UPPER_HALVES: Range<usize> = 576..832;
+    const IN_USE: usize = 512;
+    let mine = fpu::save_current();
+    let mut bytes: Vec<u8> = mine.bytes().into();
+    let has_halves = fpu::state_parts() & 4 != 0;
+    let parts = if has_halves { &[REGISTERS, UPPER_HALVES][..] } else { &[REGISTERS][..] };
+    parts.iter().cloned().flatten().for_each(|at| bytes[at] = at as u8 | 1);
+    if fpu::state_parts() != 0 {
+        bytes[IN_USE] |= fpu::state_parts() as u8 & 6;
+    }
+    let marked = state_of(&bytes).expect("registers may hold any numbers");
+    let [from, to] = [(); 2].map(|()| frames::allocate(&Placement::ANY).expect("no frame for a test"));
+    let pattern: Vec<u8> = (0..4096_usize).map(|at| (at * 7 + at / 256) as u8).collect();
+    from.write(0, &pattern);
+    let mut found = [0; 4096];
+
+    fpu::load_current(&marked);
+    to.copy_from(&from);
+    let after_copy = fpu::save_current();
+    let cleared = from.into_block().map(|mut block| {
+        block.zero();
+        block.into_frame()
+    });
+    let after_clear = fpu::save_current();
+    fpu::load_current(&mine);
+
+    to.read(0, &mut found);
+    assert!(found[..] == pattern[..], "a copy differs");
+    cleared.expect("a frame of one owner is a block").read(0, &mut found);
+    assert!(found.iter().all(|&byte| byte == 0), "a cleared frame has other bytes");
+    for part in parts {
+        assert!(after_copy.bytes()[part.clone()] == bytes[part.clone()], "a copy changed a register");
+        assert!(after_clear.bytes()[part.clone()] == bytes[part.clone()], "clearing changed a register");
     }
 }
 

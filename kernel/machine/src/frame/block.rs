@@ -55,7 +55,7 @@ impl Block {
     /// Sets all bytes to zero.
     pub fn zero(&mut self) {
         // SAFETY: the bytes are mapped for ever and this block's alone.
-        unsafe { arch::frame::zero(self.first.bytes(), FRAME_SIZE << self.order) }
+        unsafe { arch::frame::zero_frames(self.first.bytes(), FRAME_SIZE << self.order) }
     }
 
     /// The lower and the upper half. Panics for a block of order 0.

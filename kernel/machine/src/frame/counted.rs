@@ -119,7 +119,7 @@ impl Frame {
     pub fn copy_from(&self, other: &Frame) {
         self.assert_writable();
         // SAFETY: as in `write`, with whole frames.
-        unsafe { arch::frame::copy(self.number.bytes(), other.number.bytes(), FRAME_SIZE) }
+        unsafe { arch::frame::copy_frames(self.number.bytes(), other.number.bytes(), FRAME_SIZE) }
     }
 
     fn at(&self, offset: usize, length: usize) -> *mut u8 {

@@ -93,3 +93,21 @@ pub unsafe fn zero(to: *mut u8, length: usize) {
         at += part;
     }
 }
+
+/// Copies whole frames that others may read and write meanwhile.
+///
+/// # Safety
+/// As for [`copy`]; both ranges lie on frames.
+pub unsafe fn copy_frames(to: *mut u8, from: *const u8, length: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { copy(to, from, length) }
+}
+
+/// Sets whole frames to zero that others may read and write meanwhile.
+///
+/// # Safety
+/// As for [`copy_frames`].
+pub unsafe fn zero_frames(to: *mut u8, length: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { zero(to, length) }
+}

@@ -1,5 +1,5 @@
-//! The state of FPU, SSE and AVX. The kernel uses none of these registers, so they hold what the current task
-//! put there; [`super::context::switch`] saves and loads them with the task.
+//! The state of FPU, SSE and AVX. The kernel keeps nothing in these registers, so they hold what the current task
+//! put there; [`super::context::switch`] saves and loads them with the task. Only [`super::frame`] uses one for a moment.
 
 use super::cpu::{self, cpuid};
 use alloc::boxed::Box;
@@ -141,6 +141,22 @@ pub(super) unsafe fn write_initial(area: *mut u8) {
         area.cast::<u16>().write(CONTROL_WORD_DEFAULT);
         area.add(MXCSR).cast::<u32>().write(MXCSR_DEFAULT);
     }
+}
+
+/// The width of registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Width {
+    /// 16 bytes.
+    Sse,
+    /// 32 bytes.
+    Avx,
+}
+
+/// The widest registers that are switched on; `None` early at boot.
+#[inline]
+pub(super) fn widest() -> Option<Width> {
+    let layout = LAYOUT.get()?;
+    Some(if layout.parts & XCr0Flags::AVX.bits() != 0 { Width::Avx } else { Width::Sse })
 }
 
 /// Saved registers, in the format that the processor defines and signal frames show: the FXSAVE area, then, on

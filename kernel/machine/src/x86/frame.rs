@@ -1,5 +1,10 @@
 //! Where frames and their metadata lie on the real machine, and how their bytes are copied.
+//!
+//! Whole frames go by the widest registers that are switched on, since not every processor (and no emulated one) is fast
+//! at string instructions. The registers are the current task's: what is in them is put aside and back. An interrupt in
+//! between leaves them as they are, and a switch in between saves and loads them with the task.
 
+use super::fpu::{self, Width};
 use crate::frame::{Entry, FRAME_SIZE, FrameRange, initialize};
 use alloc::vec::Vec;
 use core::arch::asm;
@@ -77,5 +82,75 @@ pub unsafe fn zero(to: *mut u8, length: usize) {
             in("rax") 0u64,
             options(nostack, preserves_flags)
         );
+    }
+}
+
+/// Bytes that one turn of the loops over whole frames does.
+const TURN: usize = 512;
+
+/// The loops over whole frames: `rdi` and, for copies, `rsi` are the ends of the ranges, `rcx` is minus the length, and
+/// `$step` is what is done for the `$size` bytes at `[… + rcx + at]`. `$aside` and `$back` keep what the register held.
+macro_rules! whole_frames {
+    ($size:literal, $aside:literal, $back:literal, $first:literal, [$($step:literal),*], $length:expr, $($operand:tt)*) => {
+        asm!(
+            "sub rsp, 32",
+            $aside,
+            $first,
+            "2:",
+            ".set at, 0",
+            ".rept {turn} / {size}",
+            $($step,)*
+            ".set at, at + {size}",
+            ".endr",
+            "add rcx, {turn}",
+            "jnz 2b",
+            $back,
+            "add rsp, 32",
+            turn = const TURN,
+            size = const $size,
+            inout("rcx") ($length as u64).wrapping_neg() => _,
+            $($operand)*
+        )
+    };
+}
+
+/// Copies whole frames that others may read and write meanwhile.
+///
+/// # Safety
+/// As for [`copy`]; both ranges lie on frames, and `length` is a multiple of [`FRAME_SIZE`] other than 0.
+pub unsafe fn copy_frames(to: *mut u8, from: *const u8, length: usize) {
+    let (to_end, from_end) = (to.wrapping_add(length), from.wrapping_add(length));
+    // SAFETY: as in `copy`. Loops over aligned pieces of whole frames, so each ends where the range does; the registers
+    // that they use are switched on (`fpu::widest`), and hold afterwards what they held before.
+    unsafe {
+        match fpu::widest() {
+            Some(Width::Avx) => whole_frames!(32, "vmovdqu [rsp], ymm0", "vmovdqu ymm0, [rsp]", "",
+                ["vmovdqa ymm0, [rsi + rcx + at]", "vmovdqa [rdi + rcx + at], ymm0"], length,
+                in("rdi") to_end, in("rsi") from_end),
+            Some(Width::Sse) => whole_frames!(16, "movups [rsp], xmm0", "movups xmm0, [rsp]", "",
+                ["movaps xmm0, [rsi + rcx + at]", "movaps [rdi + rcx + at], xmm0"], length,
+                in("rdi") to_end, in("rsi") from_end),
+            None => copy(to, from, length),
+        }
+    }
+}
+
+/// Sets whole frames to zero that others may read and write meanwhile.
+///
+/// # Safety
+/// As for [`copy_frames`].
+pub unsafe fn zero_frames(to: *mut u8, length: usize) {
+    let end = to.wrapping_add(length);
+    // SAFETY: as in `copy_frames`.
+    unsafe {
+        match fpu::widest() {
+            Some(Width::Avx) => {
+                whole_frames!(32, "vmovdqu [rsp], ymm0", "vmovdqu ymm0, [rsp]", "vpxor xmm0, xmm0, xmm0",
+                ["vmovdqa [rdi + rcx + at], ymm0"], length, in("rdi") end)
+            }
+            Some(Width::Sse) => whole_frames!(16, "movups [rsp], xmm0", "movups xmm0, [rsp]", "pxor xmm0, xmm0",
+                ["movaps [rdi + rcx + at], xmm0"], length, in("rdi") end),
+            None => zero(to, length),
+        }
     }
 }

@@ -58,9 +58,9 @@ impl<'a> Editor<'a> {
             tables,
             spare,
             stale: 0..0,
-            unmapped: ArrayVec::new_const(),
+            unmapped: ArrayVec::new(),
             unlinked: BlockStack::new(),
-            given_up: ArrayVec::new_const(),
+            given_up: ArrayVec::new(),
             ends: false,
         }
     }
@@ -94,7 +94,7 @@ impl<'a> Editor<'a> {
         }
         let leaf = self.make_empty_slot(address, source)?;
         let entry = Entry::page(frame, permissions, kind);
-        leaf.store(index(address, LEAF), entry);
+        leaf.fill(index(address, LEAF), entry);
         leaf.add_used(1, entry.weight());
         Ok(())
     }
@@ -122,8 +122,8 @@ impl<'a> Editor<'a> {
         let table = self.own_leaf(leaf, source)?;
         let new = Entry::page(frame, permissions, kind);
         let old = Entry(table.entry(slot).swap(new.0, Relaxed));
-        table.remove_used(1, old.weight());
         table.add_used(1, new.weight());
+        table.remove_used(1, old.weight());
         // SAFETY: it was in use, as just checked under the lock, and the swap took it out.
         let old_frame = unsafe { old.into_frame() };
         self.retire(address, old_frame);
@@ -237,7 +237,7 @@ impl<'a> Editor<'a> {
             };
             let entry = Entry(from.table.entry(from.slots.start).swap(0, Relaxed));
             from.table.remove_used(1, entry.weight());
-            into.table.store(into.slots.start, entry);
+            into.table.fill(into.slots.start, entry);
             into.table.add_used(1, entry.weight());
             self.mark_stale(address..address + span(LEAF));
             at = address + span(LEAF);
@@ -360,7 +360,7 @@ impl<'a> Editor<'a> {
         self.tables.add_table()?;
         let child = self.make_table(source).inspect_err(|_| self.tables.remove_table())?;
         // The zeros come before the entry that makes them reachable: x86 keeps stores in order.
-        table.store(index, Entry::table(child));
+        table.fill(index, Entry::table(child));
         table.add_used(1, 0);
         Ok(child)
     }

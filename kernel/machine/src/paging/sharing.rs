@@ -142,7 +142,7 @@ fn share_table(
         extend(stale, leaf.base..(leaf.base + LEAF_SPAN).min(USER_END));
     }
     leaf.table.add_owner();
-    into.store(into_slot, Entry::shared_table(leaf.table));
+    into.fill(into_slot, Entry::shared_table(leaf.table));
     into.add_used(1, 0);
     Ok(leaf.table.weights())
 }
@@ -165,7 +165,7 @@ fn share_pages(leaf: &Leaf, into: Table, stale: &mut Range<u64>) -> Result<u32, 
         }
         // SAFETY: a leaf entry in use; the table stays as it is under the lock of an address space that has it.
         let frame = unsafe { entry.borrow() };
-        into.store(slot, entry.for_other(Frame::clone(&frame)));
+        into.fill(slot, entry.for_other(Frame::clone(&frame)));
         added += 1;
         weights += entry.weight();
     }

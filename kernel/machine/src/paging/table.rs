@@ -13,6 +13,11 @@ pub(super) const ROOT: u32 = 4;
 /// Entries in a table.
 const ENTRIES: usize = 512;
 
+/// Slots that are looked for together: most tables hold few entries, side by side and far from others.
+const PART: usize = 32;
+/// Where the bits of the parts that may have entries in use are, above the number of these.
+const PARTS_SHIFT: u32 = 16;
+
 /// Bytes that one entry of a table of this level spans.
 pub(super) const fn span(level: u32) -> u64 {
     1 << (12 + 9 * (level - 1))
@@ -25,9 +30,9 @@ pub(super) const fn index(address: u64, level: u32) -> usize {
 
 /// A page table, alive as long as an entry above it or the root field of a `PageTables` names it.
 ///
-/// Invariant: the frame was a [`Block`]'s and is a table's now. Its counters are the number of entries in use, in a leaf
-/// table also that of the pages by kind ([`Entry::weight`]), and the number of those who name it: more than one can
-/// name a leaf table (`sharing.rs`).
+/// Invariant: the frame was a [`Block`]'s and is a table's now. Its counters are the number of entries in use with the
+/// parts of the table that may have some ([`PART`]), in a leaf table also that of the pages by kind ([`Entry::weight`]),
+/// and the number of those who name it: more than one can name a leaf table (`sharing.rs`).
 #[derive(Clone, Copy)]
 pub(super) struct Table(FrameNumber);
 
@@ -74,7 +79,6 @@ impl Table {
         core::iter::from_fn(move || {
             left = left.checked_sub(1)?;
             let mut slot = slots.start;
-            // Most tables hold few entries, side by side and far from others.
             if slot >= slots.end || self.load(slot).is_empty() {
                 slot = self.next_used(slots.clone())?;
             }
@@ -85,24 +89,49 @@ impl Table {
 
     /// The first slot of the range that is in use.
     #[inline(never)]
-    fn next_used(self, mut slots: Range<usize>) -> Option<usize> {
+    fn next_used(self, slots: Range<usize>) -> Option<usize> {
         const TOGETHER: usize = 8;
         let entries = self.entries();
-        while slots.len() >= TOGETHER {
-            let some = &entries[slots.start..slots.start + TOGETHER];
-            if some.iter().fold(0, |all, entry| all | entry.load(Relaxed)) != 0 {
-                break;
+        let parts = self.used_counter().load(Relaxed) >> PARTS_SHIFT;
+        let mut part = slots.start / PART;
+        loop {
+            let left = parts >> part;
+            if left == 0 {
+                return None;
             }
-            slots.start += TOGETHER;
+            part += left.trailing_zeros() as usize;
+            let (start, end) = (slots.start.max(part * PART), slots.end.min((part + 1) * PART));
+            let mut at = start;
+            while at + TOGETHER <= end {
+                let some = &entries[at..at + TOGETHER];
+                if some.iter().fold(0, |all, entry| all | entry.load(Relaxed)) != 0 {
+                    break;
+                }
+                at += TOGETHER;
+            }
+            if let Some(slot) = (at..end).find(|&slot| entries[slot].load(Relaxed) != 0) {
+                return Some(slot);
+            }
+            if end == slots.end || start >= end {
+                return None;
+            }
+            part += 1;
         }
-        slots.find(|&slot| entries[slot].load(Relaxed) != 0)
     }
 
     pub(super) fn load(&self, index: usize) -> Entry {
         Entry(self.entry(index).load(Relaxed))
     }
 
+    /// Changes an entry in use.
     pub(super) fn store(&self, index: usize, entry: Entry) {
+        self.entry(index).store(entry.0, Relaxed);
+    }
+
+    /// Puts an entry where none was in use, to be counted by [`add_used`](Table::add_used).
+    pub(super) fn fill(&self, index: usize, entry: Entry) {
+        let used = self.used_counter();
+        used.store(used.load(Relaxed) | 1 << (PARTS_SHIFT as usize + index / PART), Relaxed);
         self.entry(index).store(entry.0, Relaxed);
     }
 
@@ -127,7 +156,7 @@ impl Table {
 
     /// The number of entries in use.
     pub(super) fn used(self) -> u32 {
-        self.used_counter().load(Relaxed)
+        self.used_counter().load(Relaxed) & ((1 << PARTS_SHIFT) - 1)
     }
 
     /// The sum of the weights of a leaf table's entries.
@@ -142,10 +171,11 @@ impl Table {
         kinds.store(kinds.load(Relaxed) + weights, Relaxed);
     }
 
-    /// Counts entries that went out of use.
+    /// Counts entries that went out of use. Only with the last one, the parts of the table are known to have none.
     pub(super) fn remove_used(self, entries: u32, weights: u32) {
         let (used, kinds) = (self.used_counter(), self.kinds_counter());
-        used.store(used.load(Relaxed) - entries, Relaxed);
+        let left = self.used() - entries;
+        used.store(if left == 0 { 0 } else { used.load(Relaxed) - entries }, Relaxed);
         kinds.store(kinds.load(Relaxed) - weights, Relaxed);
     }
 

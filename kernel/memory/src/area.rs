@@ -273,8 +273,17 @@ impl Areas {
         self.by_start.range(first..range.end.max(first)).map(|(_, area)| area)
     }
 
+    /// Where the first area starts that overlaps the range.
+    fn first_overlapping(&self, range: &Range<u64>) -> Option<u64> {
+        if range.is_empty() {
+            return None;
+        }
+        let first = self.find(range.start).or_else(|| self.above(range.start).filter(|area| area.start < range.end));
+        first.map(|area| area.start)
+    }
+
     pub(crate) fn is_free(&self, range: Range<u64>) -> bool {
-        self.overlapping(range).next().is_none()
+        range.is_empty() || self.below(range.end - 1).is_none_or(|last| last.end <= range.start)
     }
 
     /// Whether every page of the range is in an area.
@@ -292,12 +301,6 @@ impl Areas {
     /// Puts an area in whose range is free; it may join its neighbours.
     pub(crate) fn insert(&mut self, mut area: Area) {
         debug_assert!(self.is_free(area.range()), "areas overlap");
-        if let Some(before) = self.below(area.start).filter(|before| before.continues_in(&area)) {
-            let before = before.start;
-            if let Some(before) = self.remove(before) {
-                area = Area { end: area.end, ..before };
-            }
-        }
         if let Some(after) = self.by_start.get(&area.end).filter(|after| area.continues_in(after)) {
             let after = after.start;
             if let Some(after) = self.remove(after) {
@@ -305,22 +308,29 @@ impl Areas {
             }
         }
         self.totals.combine(Totals::of(&area), |a, b| a + b);
-        self.by_start.insert(area.start, area);
+        match self.by_start.range_mut(..area.start).next_back() {
+            Some((_, before)) if before.continues_in(&area) => before.end = area.end,
+            _ => drop(self.by_start.insert(area.start, area)),
+        }
     }
 
     /// Takes out all that lies in the range, cutting areas that reach out of it.
     pub(crate) fn take(&mut self, range: Range<u64>) -> Vec<Area> {
-        let starts: Vec<u64> = self.overlapping(range.clone()).map(|area| area.start).collect();
-        let mut taken = Vec::with_capacity(starts.len());
-        for start in starts {
-            let Some(area) = self.remove(start) else { continue };
+        let mut taken = Vec::new();
+        let mut rest = range.clone();
+        while let Some(start) = self.first_overlapping(&rest) {
+            let Some(mut area) = self.remove(start) else { break };
+            rest.start = area.end.min(range.end);
             if area.start < range.start {
                 self.put_back(area.part(&(area.start..range.start)));
             }
             if area.end > range.end {
                 self.put_back(area.part(&(range.end..area.end)));
             }
-            taken.push(area.part(&range));
+            if area.start < range.start || area.end > range.end {
+                area = area.part(&range);
+            }
+            taken.push(area);
         }
         taken
     }

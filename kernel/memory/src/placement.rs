@@ -23,6 +23,11 @@ impl Placement {
     pub const fn on(allowed: NodeSet) -> Self {
         Self { allowed, preferred: None, first: NodeSet::EMPTY }
     }
+
+    /// Whether the node is one of those that are tried before the others.
+    pub(crate) fn prefers(&self, node: NodeId) -> bool {
+        self.allowed.contains(node) && (self.first.is_empty() || self.first.contains(node))
+    }
 }
 
 /// Tells where pages of the running task may lie.

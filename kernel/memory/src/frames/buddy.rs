@@ -1,6 +1,6 @@
 //! The free frames of one node, as blocks of 2^order frames: neighbours that are both free join to a larger block.
 
-use machine::frame::{Block, BlockList, MAX_ORDER};
+use machine::frame::{Block, BlockList, BlockStack, MAX_ORDER};
 
 const ORDERS: usize = MAX_ORDER as usize + 1;
 
@@ -39,6 +39,16 @@ impl Buddy {
         Some(block)
     }
 
+    /// Takes so many single frames, or all that there are if there are fewer, from the smallest blocks.
+    pub(super) fn take_frames(&mut self, mut frames: u64, taken: &mut BlockStack) {
+        while frames > 0 {
+            let Some(smallest) = self.lists.iter().position(|list| !list.is_empty()) else { return };
+            let Some(block) = self.take(smallest.min(frames.ilog2() as usize) as u8) else { return };
+            frames -= block.frames();
+            push_frames(block, taken);
+        }
+    }
+
     /// Gives a block back.
     pub(super) fn give(&mut self, mut block: Block) {
         self.free += block.frames();
@@ -49,6 +59,16 @@ impl Buddy {
         }
         self.lists[usize::from(block.order())].push(block);
     }
+}
+
+/// Cuts a block into single frames.
+fn push_frames(block: Block, taken: &mut BlockStack) {
+    if block.order() == 0 {
+        return taken.push(block);
+    }
+    let (low, high) = block.split();
+    push_frames(high, taken);
+    push_frames(low, taken);
 }
 
 #[cfg(test)]
@@ -74,6 +94,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn single_frames_come_from_the_smallest_blocks(singles in 0..64u64, frames in 0..300u64) {
+            let mut buddy = buddy(FRAMES);
+            let mut apart = BlockStack::new();
+            buddy.take_frames(singles, &mut apart);
+            prop_assert_eq!((apart.len() as u64, buddy.free()), (singles, FRAMES - singles));
+            // Every other one comes back alone.
+            let kept: Vec<Block> = std::iter::from_fn(|| Some((apart.pop()?, apart.pop().map(|block| buddy.give(block))).0)).collect();
+            let (free, large) = (buddy.free(), buddy.lists[5..].iter().map(BlockList::len).collect::<Vec<_>>());
+            let small: u64 = (0..5).map(|order| (buddy.lists[order].len() as u64) << order).sum();
+            let mut taken = BlockStack::new();
+            buddy.take_frames(frames, &mut taken);
+            prop_assert_eq!((taken.len() as u64, buddy.free()), (frames.min(free), free - frames.min(free)));
+            if frames <= small {
+                prop_assert_eq!(buddy.lists[5..].iter().map(BlockList::len).collect::<Vec<_>>(), large);
+            }
+            let blocks: Vec<Block> = std::iter::from_fn(|| taken.pop()).chain(kept).collect();
+            prop_assert_eq!(blocks.iter().map(Block::first).collect::<BTreeSet<_>>().len(), blocks.len());
+            blocks.into_iter().for_each(|block| buddy.give(block));
+            prop_assert_eq!(buddy.free(), FRAMES);
+        }
+
         #[test]
         fn blocks_never_overlap_and_all_join_again(steps in prop::collection::vec((any::<bool>(), 0..=4u8, any::<prop::sample::Index>()), 1..200)) {
             let mut buddy = buddy(FRAMES);

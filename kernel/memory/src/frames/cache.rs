@@ -36,13 +36,8 @@ impl CpuCache {
     /// Takes a batch from the node's free frames, all but `reserve`.
     pub(super) fn refill(&mut self, node: NodeId, buddy: &mut Buddy, reserve: u64) {
         let Some(stack) = self.nodes.get_mut(node.index()) else { return };
-        for _ in 0..BATCH {
-            if buddy.free() <= reserve {
-                return;
-            }
-            let Some(block) = buddy.take(0) else { return };
-            stack.push(block);
-        }
+        let spare = buddy.free().saturating_sub(reserve);
+        buddy.take_frames(spare.min(BATCH as u64), stack);
     }
 
     /// Puts a frame in. `true`: there are so many now that [`CpuCache::drain`] is due.

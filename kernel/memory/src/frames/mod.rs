@@ -117,7 +117,18 @@ impl FrameAllocator {
             cache.refill(node, &mut frames.buddy.lock(), frames.reserve(purpose));
             cache.take(node)
         };
-        let local = caches.cpus.here().lock().node;
+        let local = {
+            let mut cache = caches.cpus.here().lock();
+            let local = cache.node;
+            // Mostly the best node may be used and has one here. Every node is the nearest to itself.
+            let best = placement.preferred.unwrap_or(local);
+            if placement.prefers(best)
+                && let Some(found) = cache.take(best)
+            {
+                return Ok(found);
+            }
+            local
+        };
         caches
             .order(placement, local)
             .find_map(take)
@@ -195,11 +206,7 @@ impl Caches {
         let origin = placement.preferred.unwrap_or(local);
         let nearest = self.nearest.get(origin.index()).or(self.nearest.first());
         let allowed = nearest.into_iter().flatten().copied().filter(|node| placement.allowed.contains(*node));
-        let first = if placement.first.is_empty() { placement.allowed } else { placement.first };
-        allowed
-            .clone()
-            .filter(move |node| first.contains(*node))
-            .chain(allowed.filter(move |node| !first.contains(*node)))
+        allowed.clone().filter(|node| placement.prefers(*node)).chain(allowed.filter(|node| !placement.prefers(*node)))
     }
 }
 

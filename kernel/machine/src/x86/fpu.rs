@@ -152,11 +152,15 @@ pub(super) enum Width {
     Avx,
 }
 
-/// The widest registers that are switched on; `None` early at boot.
+/// The widest registers that are switched on and can be put aside whole; `None` early at boot.
+///
+/// An AVX instruction clears the parts of a register that only AVX-512 knows (Intel SDM volume 2, 2.3.10), an SSE
+/// instruction leaves them: with AVX-512 it is SSE.
 #[inline]
 pub(super) fn widest() -> Option<Width> {
-    let layout = LAYOUT.get()?;
-    Some(if layout.parts & XCr0Flags::AVX.bits() != 0 { Width::Avx } else { Width::Sse })
+    let parts = LAYOUT.get()?.parts;
+    let avx = parts & (XCr0Flags::AVX | XCr0Flags::ZMM_HI256).bits() == XCr0Flags::AVX.bits();
+    Some(if avx { Width::Avx } else { Width::Sse })
 }
 
 /// Saved registers, in the format that the processor defines and signal frames show: the FXSAVE area, then, on

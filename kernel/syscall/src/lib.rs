@@ -6,6 +6,7 @@
 //! | file | calls |
 //! |---|---|
 //! | `transfer` | bytes between memory and files |
+//! | `copying` | bytes between files |
 //! | `descriptors`, `locks` | descriptors, pipes, directories, file locks |
 //! | `paths`, `mounts` | names in the file system |
 //! | `polling` | waiting for files |
@@ -31,6 +32,7 @@ mod call;
 #[cfg(test)]
 mod catalogue;
 mod clock;
+mod copying;
 mod descriptors;
 mod extended;
 mod identity;

@@ -1,7 +1,7 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    advice, arguments::Argument, call::Call, clock, descriptors, extended, identity, locks, memory, messages,
+    advice, arguments::Argument, call::Call, clock, copying, descriptors, extended, identity, locks, memory, messages,
     migration, mounts, paths, policy, polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals,
     sockets, system, timers, transfer, unknown,
 };
@@ -88,7 +88,7 @@ system_calls! {
     37 => signals::alarm(seconds);
     38 => signals::setitimer(which, new, old);
     39 => processes::getpid();
-    40 => transfer::sendfile(to, from, offset, count);
+    40 => copying::sendfile(to, from, offset, count);
     41 => sockets::socket(family, kind, protocol);
     42 => sockets::connect(descriptor, address, length);
     43 => sockets::accept(descriptor, address, length);
@@ -274,7 +274,10 @@ system_calls! {
     272 => processes::unshare(flags);
     273 => processes::set_robust_list(head, length);
     274 => processes::get_robust_list(tid, head, length);
+    275 => copying::splice(from, from_offset, to, to_offset, count, flags);
+    276 => copying::tee(from, to, count, flags);
     277 => advice::sync_file_range(descriptor, offset, length, flags);
+    278 => copying::vmsplice(descriptor, vectors, count, flags);
     279 => migration::move_pages(pid, count, pages, nodes, status, flags);
     280 => paths::utimensat(directory, path, times, flags);
     281 => polling::epoll_pwait(epoll, out, most, timeout, mask, size);
@@ -300,7 +303,7 @@ system_calls! {
     316 => paths::renameat2(old_directory, old, new_directory, new, flags);
     318 => system::getrandom(out, length, flags);
     325 => memory::mlock2(address, length, flags);
-    326 => transfer::copy_file_range(from, from_offset, to, to_offset, count, flags);
+    326 => copying::copy_file_range(from, from_offset, to, to_offset, count, flags);
     327 => transfer::preadv2(descriptor, vectors, count, offset, high, flags);
     328 => transfer::pwritev2(descriptor, vectors, count, offset, high, flags);
     332 => paths::statx(directory, path, flags, mask, out);

@@ -8,14 +8,14 @@ use crate::{
     arguments::{Abi, UserPtr},
     call::Call,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::vec::Vec;
 use base::Errno;
 use machine::user_memory;
 use memory::heap;
 use vfs::OpenFile;
 
 /// The most bytes that one call transfers, as in Linux.
-const MOST: usize = 0x7fff_f000;
+pub(crate) const MOST: usize = 0x7fff_f000;
 /// The most that goes through the stack.
 const SMALL: usize = 256;
 /// A buffer that is cleared with a few stores: a number for a control file, a byte for a pipe.
@@ -74,7 +74,7 @@ pub(crate) fn check_range(address: u64, length: usize) -> Result<(), Errno> {
 }
 
 /// What has been moved so far counts; an error counts only when nothing was.
-fn so_far(done: usize, result: Result<usize, Errno>) -> Result<usize, Errno> {
+pub(crate) fn so_far(done: usize, result: Result<usize, Errno>) -> Result<usize, Errno> {
     match result {
         Ok(more) => Ok(done + more),
         Err(errno) if done == 0 => Err(errno),
@@ -291,6 +291,13 @@ pub(crate) fn message_vectors(list: UserPtr<IoVector>, count: u64) -> Result<Vec
     vectors(list, usize::try_from(count).map_err(|_| Errno::EMSGSIZE)?)
 }
 
+/// The ranges of `vmsplice`, each within user space.
+pub(crate) fn checked_vectors(list: UserPtr<IoVector>, count: usize) -> Result<Vec<(u64, usize)>, Errno> {
+    let ranges = vectors(list, count)?;
+    ranges.iter().try_for_each(|&(address, length)| check_range(address, length))?;
+    Ok(ranges)
+}
+
 /// `read(2)`.
 pub fn read(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize) -> Result<usize, Errno> {
     let file = call.file(descriptor)?;
@@ -400,83 +407,6 @@ pub fn pwritev2(
 ) -> Result<usize, Errno> {
     let at = second_position(call, descriptor, at, flags)?;
     call.write_vectors(descriptor, list, count, at)
-}
-
-/// `sendfile(2)`: from a file that has positions to any other.
-pub fn sendfile(call: &Call<'_>, to: i32, from: i32, offset: UserPtr<i64>, count: usize) -> Result<usize, Errno> {
-    let (source, target) = (call.file(from)?, call.file(to)?);
-    source.admit_read()?;
-    target.admit_write(0)?;
-    let start = offset.read_optional()?;
-    let at = start.map_or(Ok(Position::Current), Position::from_raw)?;
-    let result = between(call, &source, at, &target, Position::Current, count);
-    if let (Some(start), Ok(moved)) = (start, result) {
-        offset.write(&(start + moved as i64))?;
-    }
-    result
-}
-
-/// `copy_file_range(2)`.
-pub fn copy_file_range(
-    call: &Call<'_>,
-    from: i32,
-    from_offset: UserPtr<i64>,
-    to: i32,
-    to_offset: UserPtr<i64>,
-    count: usize,
-    flags: u32,
-) -> Result<usize, Errno> {
-    if flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let (source, target) = (call.file(from)?, call.file(to)?);
-    source.admit_read()?;
-    target.admit_write(0)?;
-    if source.is_stream() || target.is_stream() {
-        return Err(Errno::EINVAL);
-    }
-    let (start, end) = (from_offset.read_optional()?, to_offset.read_optional()?);
-    let at = start.map_or(Ok(Position::Current), Position::from_raw)?;
-    let onto = end.map_or(Ok(Position::Current), Position::from_raw)?;
-    let moved = between(call, &source, at, &target, onto, count)?;
-    if let Some(start) = start {
-        from_offset.write(&(start + moved as i64))?;
-    }
-    if let Some(end) = end {
-        to_offset.write(&(end + moved as i64))?;
-    }
-    Ok(moved)
-}
-
-fn between(
-    call: &Call<'_>,
-    source: &Arc<OpenFile>,
-    at: Position,
-    target: &Arc<OpenFile>,
-    onto: Position,
-    count: usize,
-) -> Result<usize, Errno> {
-    let count = count.min(MOST);
-    let mut buffer = heap::try_zeroed(count.min(PIECE))?;
-    let mut done = 0;
-    while done < count {
-        let piece = buffer.len().min(count - done);
-        let found = match at.advanced(done).read(source, &mut buffer[..piece]) {
-            Ok(0) => break,
-            Ok(found) => found,
-            Err(errno) => return so_far(done, Err(errno)),
-        };
-        let written = match onto.advanced(done).write(target, &buffer[..found]) {
-            Ok(written) => written,
-            Err(errno) => return call.broken_pipe(so_far(done, Err(errno))),
-        };
-        done += written;
-        if written < found {
-            break;
-        }
-        sched::give_way();
-    }
-    Ok(done)
 }
 
 const _: () = assert!(IoVector::SIZE == 16);

@@ -40,6 +40,7 @@ mod poll;
 pub mod ramfs;
 mod ring;
 pub mod socket;
+pub mod splice;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -80,5 +81,18 @@ pub(crate) fn interrupted(error: sched::WaitError) -> base::Errno {
     match error {
         sched::WaitError::Interrupted => base::Errno::EINTR,
         sched::WaitError::TimedOut => base::Errno::EAGAIN,
+    }
+}
+
+/// Tries at once, then waits at `queue` unless it must not: `EAGAIN`. `EINTR`; what the attempt fails with.
+pub(crate) fn wait<R>(
+    queue: &sched::WaitQueue,
+    nonblocking: bool,
+    mut attempt: impl FnMut() -> Option<Result<R, base::Errno>>,
+) -> Result<R, base::Errno> {
+    match attempt() {
+        Some(result) => result,
+        None if nonblocking => Err(base::Errno::EAGAIN),
+        None => queue.wait_until_interruptible(attempt, None).map_err(interrupted)?,
     }
 }

@@ -241,6 +241,11 @@ impl OpenFile {
         *self.position.lock()
     }
 
+    /// Moves the position, for a call that has worked with offsets. A file without one has no use for it.
+    pub fn set_position(&self, position: u64) {
+        *self.position.lock() = position;
+    }
+
     /// Hands the directory's entries from the position on to `each`, and moves the position past those for which it
     /// said true. `ENOTDIR`, `EBADF`, `ENOENT` removed directory.
     pub fn read_directory(&self, each: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<(), Errno> {

@@ -3,11 +3,14 @@
 //! A write of up to [`ATOMIC`] bytes is never mixed with another; a longer one may be. The buffer grows with what is
 //! in it, up to the capacity.
 
+mod moving;
+
 use crate::{
     FileKind, FileOps, Inode, Metadata, OpenFile, OpenFlags, OpenRequest, Permissions, PollEvents, PollTable,
     anonymous::{self, Anonymous},
     interrupted,
     ring::Ring,
+    wait,
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use base::{
@@ -41,6 +44,10 @@ struct State {
     /// Lengths of the packets in `ring`, if ends were opened with `O_DIRECT`; 0 is never one.
     packets: VecDeque<usize>,
     capacity: usize,
+    /// Room that is promised to what is on its way in, or may have to come back.
+    held: usize,
+    /// The first bytes are on their way elsewhere and may come back: nobody else reads meanwhile.
+    lent: bool,
     readers: usize,
     writers: usize,
     /// How often it was opened for reading and for writing: a FIFO's opener waits for the other count to move.
@@ -50,21 +57,33 @@ struct State {
 
 impl State {
     fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.ring.len())
+        self.capacity.saturating_sub(self.ring.len() + self.held)
     }
 
-    /// Puts bytes into the ring; if its buffer has to grow, the running task's containers pay for the new one. `ENOMEM`
-    /// there is no memory, or they don't.
-    fn push(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        let grown = self.ring.growth(bytes.len());
+    /// Makes the ring's buffer large enough for so many bytes more, besides those that room is held for; the running
+    /// task's containers pay for a new one. `ENOMEM` there is no memory, or they don't.
+    fn grow(&mut self, more: usize) -> Result<(), Errno> {
+        let needed = self.held + more;
+        let grown = self.ring.growth(needed);
         let payer = grown.and_then(|size| Some((size as u64, memory::payer::current()?)));
         let paid = payer.map(|(size, payer)| Amount::take(payer, Resource::KernelMemory, size, Severity::Barrier));
         let paid = paid.transpose().map_err(|Refused| Errno::ENOMEM)?;
-        self.ring.push(bytes)?;
+        self.ring.reserve(needed)?;
         if grown.is_some() {
             self.buffer = paid;
         }
         Ok(())
+    }
+
+    /// Puts bytes into the ring. Errors: see [`State::grow`].
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        self.grow(bytes.len())?;
+        self.ring.push(bytes)
+    }
+
+    /// What a reader finds if it can't have bytes now: the end, or nothing yet (`None`).
+    fn end_for_readers(&self) -> Option<usize> {
+        (self.writers == 0 && !self.lent).then_some(0)
     }
 }
 
@@ -76,6 +95,8 @@ impl Pipe {
             buffer: None,
             packets: VecDeque::new(),
             capacity: DEFAULT_CAPACITY,
+            held: 0,
+            lent: false,
             readers: 0,
             writers: 0,
             reader_opens: 0,
@@ -101,8 +122,8 @@ impl Pipe {
     /// Takes what is there: `None` if nothing is but may come.
     fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
         let mut state = self.state.lock();
-        if state.ring.is_empty() {
-            return (state.writers == 0).then_some(0);
+        if state.ring.is_empty() || state.lent {
+            return state.end_for_readers();
         }
         let was_narrow = state.room() < ATOMIC;
         let count = match state.packets.pop_front() {
@@ -174,15 +195,7 @@ impl FileOps for PipeEnd {
         while done < buffer.len() {
             let rest = &buffer[done..];
             let attempt = || self.pipe.try_write(rest, whole, packets);
-            let result = match attempt() {
-                Some(result) => result,
-                None if flags.contains(OpenFlags::NONBLOCK) => Err(Errno::EAGAIN),
-                None => {
-                    let waited = self.pipe.writable.wait_until_interruptible(attempt, None);
-                    waited.map_err(interrupted).flatten()
-                }
-            };
-            match result {
+            match wait(&self.pipe.writable, flags.contains(OpenFlags::NONBLOCK), attempt) {
                 Ok(count) => {
                     done += count;
                     self.pipe.readable.wake_all();
@@ -321,7 +334,8 @@ pub(crate) fn open_fifo(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Arc<dyn Fi
     Ok(Arc::new(end))
 }
 
-fn pipe_of(file: &OpenFile) -> Result<&Arc<Pipe>, Errno> {
+/// The pipe that an open file is an end of. `EBADF` it is something else.
+pub(crate) fn pipe_of(file: &OpenFile) -> Result<&Arc<Pipe>, Errno> {
     file.operations::<PipeEnd>().map(|end| &end.pipe).ok_or(Errno::EBADF)
 }
 
@@ -342,7 +356,7 @@ pub fn set_capacity(file: &OpenFile, bytes: u64, credentials: &Credentials) -> R
         return Err(Errno::EPERM);
     }
     let mut state = pipe.state.lock();
-    if state.ring.len() as u64 > capacity {
+    if (state.ring.len() + state.held) as u64 > capacity {
         return Err(Errno::EBUSY);
     }
     state.capacity = capacity as usize;

@@ -42,6 +42,25 @@ impl Ring {
         Ok(())
     }
 
+    /// Puts bytes back in front of all others. `ENOMEM`, then none.
+    pub fn push_front(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.grow(bytes.len())?;
+        self.start = self.start.wrapping_sub(bytes.len()) & (self.buffer.len() - 1);
+        let (first, second) = bytes.split_at(bytes.len().min(self.buffer.len() - self.start));
+        self.buffer[self.start..self.start + first.len()].copy_from_slice(first);
+        self.buffer[..second.len()].copy_from_slice(second);
+        self.length += bytes.len();
+        Ok(())
+    }
+
+    /// Makes the buffer large enough for so many bytes more. `ENOMEM`.
+    pub fn reserve(&mut self, more: usize) -> Result<(), Errno> {
+        self.grow(more)
+    }
+
     /// Copies bytes out, from `skip` on, and leaves them in.
     pub fn peek(&self, skip: usize, out: &mut [u8]) -> usize {
         let count = out.len().min(self.length.saturating_sub(skip));
@@ -75,7 +94,7 @@ impl Ring {
         *self = Self::new();
     }
 
-    /// The size of the buffer that [`Ring::push`] of so many bytes will make, if it has to make one.
+    /// The size of the buffer that [`Ring::reserve`] and [`Ring::push`] of so many bytes will make, if they have to.
     pub fn growth(&self, more: usize) -> Option<usize> {
         let needed = self.length + more;
         (needed > self.buffer.len()).then(|| needed.next_power_of_two().max(SMALLEST))
@@ -101,6 +120,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Push(Vec<u8>),
+        PushFront(Vec<u8>),
         Pop(usize),
         Peek(usize, usize),
         Discard(usize),
@@ -109,6 +129,7 @@ mod tests {
     fn any_step() -> impl Strategy<Value = Step> {
         prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..3000).prop_map(Step::Push),
+            proptest::collection::vec(any::<u8>(), 0..3000).prop_map(Step::PushFront),
             (0..5000usize).prop_map(Step::Pop),
             (0..5000usize, 0..5000usize).prop_map(|(skip, count)| Step::Peek(skip, count)),
             (0..3000usize).prop_map(Step::Discard),
@@ -125,6 +146,10 @@ mod tests {
                     Step::Push(bytes) => {
                         ring.push(&bytes).unwrap();
                         model.extend(bytes);
+                    }
+                    Step::PushFront(bytes) => {
+                        ring.push_front(&bytes).unwrap();
+                        bytes.into_iter().rev().for_each(|byte| model.push_front(byte));
                     }
                     Step::Pop(count) => {
                         let mut out = std::vec![0; count];

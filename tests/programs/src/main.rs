@@ -6,6 +6,7 @@
 mod attributes;
 mod audit;
 mod born;
+mod checks;
 mod child;
 mod faults;
 mod hog;
@@ -19,6 +20,7 @@ mod process_files;
 mod shares;
 mod soak;
 mod spend;
+mod splice;
 mod sweep;
 
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ const HELP: &str = "usage: probe COMMAND
   log               the kernel log by all its doors
   ipc               semaphores and messages of System V between processes
   mq                POSIX message queues
+  splice            splice, tee, vmsplice, sendfile and copy_file_range
   xattr PATH        extended attributes of PATH
   policies          memory policies on two nodes, by every call of their family
   policies confined the same of a task that may use node 1 only
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         ["log"] => kernel_log::run(),
         ["ipc"] => ipc::run(),
         ["mq"] => posix_queues::run(),
+        ["splice"] => splice::run(),
         ["xattr", path] => attributes::run(path),
         ["policies"] => policies::run(false),
         ["policies", "confined"] => policies::run(true),

@@ -14,7 +14,7 @@ pub use types::{Peer, Received, Shutdown, SocketType};
 use crate::{
     Caller, FileKind, FileOps, Inode, Location, Metadata, OpenFile, OpenFlags, Permissions, PollEvents, PollTable,
     anonymous::{self, Anonymous},
-    interrupted, open_file,
+    open_file, wait,
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use base::{Credentials, Errno, charge::Charge};
@@ -374,19 +374,6 @@ impl Socket {
     /// `SO_ACCEPTCONN`: whether it listens.
     pub fn is_listening(&self) -> bool {
         matches!(self.core.state.lock().link, Link::Listening { .. })
-    }
-}
-
-/// Tries at once, then waits at `queue` unless it must not.
-fn wait<R>(
-    queue: &WaitQueue,
-    nonblocking: bool,
-    mut attempt: impl FnMut() -> Option<Result<R, Errno>>,
-) -> Result<R, Errno> {
-    match attempt() {
-        Some(result) => result,
-        None if nonblocking => Err(Errno::EAGAIN),
-        None => queue.wait_until_interruptible(attempt, None).map_err(interrupted)?,
     }
 }
 

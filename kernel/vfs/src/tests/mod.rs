@@ -7,6 +7,7 @@ mod inotify;
 mod mounts;
 mod objects;
 mod paths;
+mod splice;
 mod trees;
 
 use crate::{Caller, NodeKind, OpenFile, OpenFlags, Permissions, Start};

@@ -130,6 +130,8 @@ pub const CALLS: &[(&str, c_long, &[Argument])] = &[
     ("select exceptional", SYS_select, &[N(1), N(0), N(0), P, N(0)]),
     ("setitimer old", SYS_setitimer, &[N(0), N(0), P]),
     ("copy_file_range", SYS_copy_file_range, &[F, P, F, P, N(16), N(0)]),
+    ("splice", SYS_splice, &[F, P, C, N(0), N(16), N(2)]),
+    ("vmsplice", SYS_vmsplice, &[C, P, N(1), N(2)]),
     ("accept", SYS_accept, &[L, P, P]),
     ("accept4", SYS_accept4, &[L, P, P, N(0)]),
     ("sendto", SYS_sendto, &[C, P, N(16), N(0), N(0), N(0)]),

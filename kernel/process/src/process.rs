@@ -40,6 +40,8 @@ pub struct Process {
     pub(crate) ended: WaitQueue,
     /// Stopped threads sleep here.
     pub(crate) stopped: WaitQueue,
+    /// Woken when a signal was sent to the process or to a thread of it, for `signalfd`.
+    pub(crate) signalled: WaitQueue,
     /// Interval timers and POSIX timers.
     pub timers: ProcessTimers,
     program: SpinLock<Option<Arc<Program>>>,
@@ -149,6 +151,7 @@ impl Process {
             news: WaitQueue::new(),
             ended: WaitQueue::new(),
             stopped: WaitQueue::new(),
+            signalled: WaitQueue::new(),
             timers: ProcessTimers::new(this.clone()),
             program: SpinLock::new(rank::TASK, start.program),
             max_resident: AtomicU64::new(0),

@@ -5,8 +5,8 @@ use crate::{arguments::UserPtr, call::Call};
 use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
 use linux_raw_sys::general::{
-    F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_GETPIPE_SZ, F_SETFD, F_SETFL, F_SETPIPE_SZ, FD_CLOEXEC, SEEK_CUR,
-    SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
+    F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_GETPIPE_SZ, F_SETFD, F_SETFL, F_SETPIPE_SZ,
+    FD_CLOEXEC, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
 };
 use linux_raw_sys::ioctl::{FIOCLEX, FIONBIO, FIONCLEX};
 use machine::user_memory;
@@ -102,6 +102,11 @@ pub fn fcntl(call: &Call<'_>, descriptor: i32, command: u32, argument: u64) -> R
         F_SETFL => file.set_status_flags(OpenFlags::from_bits_truncate(argument as u32)).map(|()| 0),
         F_GETPIPE_SZ => pipe::capacity(&file),
         F_SETPIPE_SZ => pipe::set_capacity(&file, argument as u32 as u64, &call.task.credentials()),
+        F_GET_SEALS => Ok(file.seals()?.bits() as usize),
+        F_ADD_SEALS => {
+            file.add_seals(u32::try_from(argument).map_err(|_| Errno::EINVAL)?)?;
+            Ok(0)
+        }
         _ => crate::locks::fcntl(call, &file, command, argument),
     }
 }

@@ -78,9 +78,9 @@ fn source(
 ) -> Result<(Source, Protection), Errno> {
     let file = call.file(descriptor)?;
     let shared = sharing == Sharing::Shared;
-    let mapping = file.mapping(shared && protection.contains(Protection::WRITE))?;
+    let mapping = file.mapping(shared, protection.contains(Protection::WRITE))?;
     let mut most = Protection::all();
-    if shared && !file.flags().writes() {
+    if shared && !file.may_become_writable() {
         most.remove(Protection::WRITE);
     }
     match mapping {
@@ -193,4 +193,27 @@ pub fn mlockall(call: &Call<'_>, flags: u32) -> Result<usize, Errno> {
 pub fn munlockall(call: &Call<'_>) -> Result<usize, Errno> {
     call.address_space()?.unlock_all();
     Ok(0)
+}
+
+/// `memfd_create(2)`.
+///
+/// Errors, in this order: `EINVAL` flags (`MFD_HUGETLB` among them: there are no large pages); `EFAULT`; `EINVAL` a name of
+/// more than 249 bytes; `EMFILE`; those of [`vfs::ramfs::RamFs::memory_file`].
+pub fn memfd_create(call: &Call<'_>, name: UserPtr<u8>, flags: u32) -> Result<usize, Errno> {
+    const CLOSE_ON_EXEC: u32 = 1;
+    const ALLOW_SEALING: u32 = 2;
+    const LONGEST_NAME: usize = 249;
+    if flags & !(CLOSE_ON_EXEC | ALLOW_SEALING) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let name = machine::user_memory::read_string(name.address(), LONGEST_NAME + 1);
+    let name = name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::EINVAL } else { errno })?;
+    let files = call.files()?;
+    let slot = files.reserve(0, call.descriptor_limit())?;
+    let registry = call.task.context()?;
+    let registry = registry.namespace().registry();
+    let file = registry.memory_files()?.memory_file(&name, flags & ALLOW_SEALING != 0, &call.task.credentials())?;
+    let number = slot.descriptor().index();
+    slot.fill(file, flags & CLOSE_ON_EXEC != 0);
+    Ok(number)
 }

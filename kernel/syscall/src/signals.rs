@@ -12,10 +12,11 @@ use process::{
     signals::{
         Action, ActionFlags, AlternateStack, Signal, SignalInfo, SignalSet,
         calls::{self, MaskChange},
-        deliver,
+        deliver, signal_file,
     },
     timers::{Interval, Setting},
 };
+use vfs::OpenFlags;
 
 /// Every signal set has this size.
 const SET_SIZE: usize = 8;
@@ -233,4 +234,31 @@ pub fn alarm(call: &Call<'_>, seconds: u32) -> Result<usize, Errno> {
         0 => 0,
         left => ((left + 500_000_000) / 1_000_000_000).max(1) as usize,
     })
+}
+
+/// `signalfd4(2)`: a new file for -1, else another set for the file `descriptor`.
+///
+/// Errors, in this order: `EINVAL` the size; `EFAULT`; `EINVAL` flags; `EBADF`; `EINVAL` another kind of file.
+pub fn signalfd4(
+    call: &Call<'_>,
+    descriptor: i32,
+    mask: UserPtr<u64>,
+    size: usize,
+    flags: u32,
+) -> Result<usize, Errno> {
+    check_size(size)?;
+    let set = SignalSet::from_bits(mask.read()?);
+    let allowed = OpenFlags::CLOSE_ON_EXEC | OpenFlags::NONBLOCK;
+    let flags = OpenFlags::from_bits(flags).filter(|flags| allowed.contains(*flags)).ok_or(Errno::EINVAL)?;
+    if descriptor == -1 {
+        let file = signal_file::open(set, flags & OpenFlags::NONBLOCK, &call.task.credentials())?;
+        return call.insert(file, flags.contains(OpenFlags::CLOSE_ON_EXEC));
+    }
+    signal_file::change(&*call.file(descriptor)?, set)?;
+    Ok(descriptor as usize)
+}
+
+/// `signalfd(2)`.
+pub fn signalfd(call: &Call<'_>, descriptor: i32, mask: UserPtr<u64>, size: usize) -> Result<usize, Errno> {
+    signalfd4(call, descriptor, mask, size, 0)
 }

@@ -281,12 +281,14 @@ system_calls! {
     279 => migration::move_pages(pid, count, pages, nodes, status, flags);
     280 => paths::utimensat(directory, path, times, flags);
     281 => polling::epoll_pwait(epoll, out, most, timeout, mask, size);
+    282 => signals::signalfd(descriptor, mask, size);
     283 => polling::timerfd_create(clock, flags);
     284 => descriptors::eventfd(initial);
     285 => descriptors::fallocate(descriptor, mode, offset, length);
     286 => polling::timerfd_settime(descriptor, flags, new, old);
     287 => polling::timerfd_gettime(descriptor, out);
     288 => sockets::accept4(descriptor, address, length, flags);
+    289 => signals::signalfd4(descriptor, mask, size, flags);
     290 => descriptors::eventfd2(initial, flags);
     291 => polling::epoll_create1(flags);
     292 => descriptors::dup3(old, new, flags);
@@ -302,6 +304,7 @@ system_calls! {
     315 => scheduling::sched_getattr(tid, out, size, flags);
     316 => paths::renameat2(old_directory, old, new_directory, new, flags);
     318 => system::getrandom(out, length, flags);
+    319 => memory::memfd_create(name, flags);
     325 => memory::mlock2(address, length, flags);
     326 => copying::copy_file_range(from, from_offset, to, to_offset, count, flags);
     327 => transfer::preadv2(descriptor, vectors, count, offset, high, flags);

@@ -1,13 +1,18 @@
 //! File systems, their types and the drivers of device files, and the registry that finds them by name and number.
 
-use crate::{DeviceNumber, FileKind, FileOps, Inode, MountFlags, OpenRequest, socket::AbstractNames};
+use crate::{
+    DeviceNumber, FileKind, FileOps, Inode, MountFlags, OpenRequest, Permissions,
+    ramfs::{Limits, RamFs},
+    socket::AbstractNames,
+};
 use alloc::{format, string::String, sync::Arc, vec::Vec};
-use base::{Credentials, Errno};
+use base::{Credentials, Errno, Gid, Uid};
 use core::{
     any::Any,
     fmt,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
+use machine::sync::{SpinLock, rank};
 
 /// What `statfs` shows of a file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -106,12 +111,33 @@ pub struct Registry {
     types: Vec<Arc<dyn FileSystemType>>,
     drivers: Vec<(FileKind, u32, Arc<dyn DeviceDriver>)>,
     abstract_names: AbstractNames,
+    memory_files: MemoryFiles,
+}
+
+/// The file system that the files of `memfd_create` lie in, from the first of them on.
+struct MemoryFiles(SpinLock<Option<Arc<RamFs>>>);
+
+impl Default for MemoryFiles {
+    fn default() -> Self {
+        Self(SpinLock::new(rank::FILE_STATE, None))
+    }
 }
 
 impl Registry {
     /// An empty registry. Filled at boot, then shared by `Arc` and never changed.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The file system, mounted nowhere, for `memfd_create`. `ENOSPC`.
+    pub fn memory_files(&self) -> Result<Arc<RamFs>, Errno> {
+        let there = self.memory_files.0.lock().clone();
+        if let Some(there) = there {
+            return Ok(there);
+        }
+        // Made with no lock held; of two that are made at once the second goes.
+        let made = RamFs::create("tmpfs", Limits::NONE, Permissions::new(0o700), Uid::ROOT, Gid::ROOT)?;
+        Ok(self.memory_files.0.lock().get_or_insert(made).clone())
     }
 
     /// Adds a file system type.

@@ -2,7 +2,7 @@
 
 use crate::{
     BoundSocket, DeviceNumber, FileKind, FileOps, Location, Metadata, MetadataChange, OpenFile, OpenFlags, Ownership,
-    Permissions, lock::FileLocks,
+    Permissions, Sealing, Seals, lock::FileLocks,
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid, extended::ExtendedAttributes};
@@ -232,6 +232,22 @@ pub trait Inode: Any + Send + Sync {
     /// `ENOSPC`, `ENOMEM`.
     fn allocate(&self, _range: Range<u64>, _how: Allocation) -> Result<(), Errno> {
         Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Makes a regular file that has no name, for `O_TMPFILE`; only if it is `linkable` it can get one. `EOPNOTSUPP` where
+    /// that is not offered, `ENOENT` if this directory was removed, `ENOSPC`, `ENOMEM`.
+    fn create_unnamed(&self, _node: &NewNode<'_>, _linkable: bool) -> Result<Arc<dyn Inode>, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// The seals of its content; `None` (the default) where it can have none.
+    fn sealing(&self) -> Option<&Sealing> {
+        None
+    }
+
+    /// Adds seals, when no write is under way. `EINVAL` where there can be none; `EPERM`, `EBUSY`.
+    fn add_seals(&self, _seals: Seals) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
     }
 
     /// The page of this file with this index, for mappings; see [`memory::PageSource::page`].

@@ -2,7 +2,7 @@
 
 use crate::{
     Allocation, DirectoryEntry, FileKind, FileOps, FsContext, Inode, Location, MappedPages, Mapping, MountFlags,
-    OpenFlags, PollEvents, PollTable, SeekFrom,
+    OpenFlags, PollEvents, PollTable, Seals, SeekFrom,
     lock::LockOwner,
     mount_text,
     pages::FilePages,
@@ -319,22 +319,48 @@ impl OpenFile {
         self.operations.can_poll()
     }
 
-    /// What `mmap` gets. `EACCES` not open for reading, or shared and writable but not open for writing; `ENODEV`.
-    pub fn mapping(self: &Arc<Self>, shared_writable: bool) -> Result<Mapping, Errno> {
+    /// What `mmap` gets. `EACCES` not open for reading, or shared and `writes` but not open for writing; `ENODEV`; `EPERM` a
+    /// seal.
+    pub fn mapping(self: &Arc<Self>, shared: bool, writes: bool) -> Result<Mapping, Errno> {
         let flags = self.flags();
         if flags.contains(OpenFlags::PATH) {
             return Err(Errno::EBADF);
         }
-        if !flags.reads() || (shared_writable && !flags.writes()) {
+        if !flags.reads() || (shared && writes && !flags.writes()) {
             return Err(Errno::EACCES);
         }
-        self.program_pages()
+        match self.operations.mapped()? {
+            MappedPages::OfInode if shared && flags.writes() => {
+                Ok(Mapping::Pages(Arc::new(FilePages::shared(self.clone(), writes)?)))
+            }
+            _ => self.program_pages(),
+        }
+    }
+
+    /// Whether a shared mapping made now may be made writable later.
+    pub fn may_become_writable(&self) -> bool {
+        let sealed = self.inode().sealing().is_some_and(|sealing| sealing.seals().intersects(Seals::NO_WRITE));
+        self.flags().writes() && !sealed
+    }
+
+    /// `F_GET_SEALS`. `EINVAL` a file that can have none.
+    pub fn seals(&self) -> Result<Seals, Errno> {
+        self.inode().sealing().map(|sealing| sealing.seals()).ok_or(Errno::EINVAL)
+    }
+
+    /// `F_ADD_SEALS`. `EPERM` not open for writing, or no more may be added; `EINVAL` unknown seals, or a file that can have
+    /// none; `EBUSY` somebody can write through a mapping.
+    pub fn add_seals(&self, bits: u32) -> Result<(), Errno> {
+        if !self.flags().writes() {
+            return Err(Errno::EPERM);
+        }
+        self.inode().add_seals(Seals::from_bits(bits).ok_or(Errno::EINVAL)?)
     }
 
     /// [`OpenFile::mapping`] for exec, which may map what it may not read. `ENODEV`.
     pub fn program_pages(self: &Arc<Self>) -> Result<Mapping, Errno> {
         Ok(match self.operations.mapped()? {
-            MappedPages::OfInode => Mapping::Pages(Arc::new(FilePages::new(self.clone()))),
+            MappedPages::OfInode => Mapping::Pages(Arc::new(FilePages::read_only(self.clone()))),
             MappedPages::Of(pages) => Mapping::Pages(pages),
             MappedPages::Anonymous => Mapping::Anonymous,
         })

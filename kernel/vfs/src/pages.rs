@@ -9,11 +9,32 @@ use memory::{PageSource, PageUse, SharedPolicies, SourceDescription};
 /// The pages of an open file's inode. Keeps the file open, as a mapping does.
 pub(crate) struct FilePages {
     file: Arc<OpenFile>,
+    /// Whether the file's seals know of it.
+    counted: bool,
 }
 
 impl FilePages {
-    pub fn new(file: Arc<OpenFile>) -> Self {
-        Self { file }
+    /// For mappings that can't change the file.
+    pub fn read_only(file: Arc<OpenFile>) -> Self {
+        Self { file, counted: false }
+    }
+
+    /// For a shared mapping of a file that is open for writing; `writes` from the beginning. `EPERM` a seal.
+    pub fn shared(file: Arc<OpenFile>, writes: bool) -> Result<Self, Errno> {
+        let sealing = file.inode().sealing();
+        sealing.map_or(Ok(()), |sealing| sealing.map(writes))?;
+        let counted = sealing.is_some();
+        Ok(Self { file, counted })
+    }
+}
+
+impl Drop for FilePages {
+    fn drop(&mut self) {
+        if self.counted
+            && let Some(sealing) = self.file.inode().sealing()
+        {
+            sealing.unmap();
+        }
     }
 }
 

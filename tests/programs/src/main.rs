@@ -12,12 +12,14 @@ mod faults;
 mod hog;
 mod ipc;
 mod kernel_log;
+mod memory_files;
 mod migration;
 mod pointers;
 mod policies;
 mod posix_queues;
 mod process_files;
 mod shares;
+mod signal_files;
 mod soak;
 mod spend;
 mod splice;
@@ -31,6 +33,8 @@ const HELP: &str = "usage: probe COMMAND
   log               the kernel log by all its doors
   ipc               semaphores and messages of System V between processes
   mq                POSIX message queues
+  memfd             memfd_create, seals, and files without a name
+  signalfd          signals that are read from a file
   splice            splice, tee, vmsplice, sendfile and copy_file_range
   xattr PATH        extended attributes of PATH
   policies          memory policies on two nodes, by every call of their family
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
         ["log"] => kernel_log::run(),
         ["ipc"] => ipc::run(),
         ["mq"] => posix_queues::run(),
+        ["memfd"] => memory_files::run(),
+        ["signalfd"] => signal_files::run(),
         ["splice"] => splice::run(),
         ["xattr", path] => attributes::run(path),
         ["policies"] => policies::run(false),

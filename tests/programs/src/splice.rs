@@ -13,7 +13,7 @@ use std::{
 };
 
 const NONBLOCK: c_uint = SPLICE_F_NONBLOCK;
-const BAD: *mut i64 = 8 as *mut i64;
+const BAD: *mut i64 = std::ptr::dangling_mut();
 
 struct Pipe {
     reader: RawFd,
@@ -122,7 +122,7 @@ fn moving(checks: &mut Checks, file: &File, other: &File) {
 fn refusals(checks: &mut Checks, file: &File, other: &File) {
     let (null, none) = (file.as_raw_fd(), null_mut());
     let two = pipe(0);
-    let (mut zero, mut negative) = (0, -1);
+    let (mut zero, mut negative, mut one) = (0, -1, 1);
     let zero = &raw mut zero;
     checks.equal("nothing asked", splice(-1, none, -1, none, 0, 99), Ok(0));
     checks.equal("splice: flags", splice(null, none, two.writer, none, 1, 16), Err(EINVAL));
@@ -153,7 +153,7 @@ fn refusals(checks: &mut Checks, file: &File, other: &File) {
     // SAFETY: the address is bad on purpose.
     checks.equal(
         "vmsplice: bad address",
-        result(unsafe { libc::vmsplice(two.writer, 8 as *const iovec, 1, 0) } as i64),
+        result(unsafe { libc::vmsplice(two.writer, std::ptr::dangling::<iovec>(), 1, 0) } as i64),
         Err(EFAULT),
     );
     checks.equal("sendfile: bad address first", sendfile(-1, -1, BAD, 1), Err(EFAULT));
@@ -168,7 +168,7 @@ fn refusals(checks: &mut Checks, file: &File, other: &File) {
     checks.equal("copy: directory", copy(directory.as_raw_fd(), none, to, none, 1, 0), Err(EISDIR));
     checks.equal("copy: pipe", copy(two.reader, none, to, none, 1, 0), Err(EINVAL));
     checks.equal("copy: appending", copy(from, none, append.as_raw_fd(), none, 1, 0), Err(EBADF));
-    checks.equal("copy: overlap", copy(to, zero, to, &raw mut 1_i64.clone(), 4, 0), Err(EINVAL));
+    checks.equal("copy: overlap", copy(to, zero, to, &raw mut one, 4, 0), Err(EINVAL));
     checks.equal("copy: too far", copy(from, zero, to, none, usize::MAX, 0), Err(EOVERFLOW));
     let Ok(proc) = File::open("/proc/self/maps") else { return };
     checks.equal("copy: another file system", copy(proc.as_raw_fd(), none, to, none, 1, 0), Err(EXDEV));

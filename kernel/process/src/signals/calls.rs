@@ -219,18 +219,27 @@ pub fn queue_to_thread(sender: &Arc<Task>, process: i32, thread: i32, info: Sign
     send_to_thread(sender, Some(process), thread, Some(signal), |_| info)
 }
 
+/// The signals that wait for the task or its process.
+pub(crate) fn pending(task: &Task) -> SignalSet {
+    let state = task.process().state();
+    task.signals.lock().pending.set().or(state.pending.set())
+}
+
+/// Takes a signal of `set` that waits for the task or its process.
+pub(crate) fn take(task: &Task, set: SignalSet) -> Option<SignalInfo> {
+    let mut state = task.process().state();
+    let mut signals = task.signals.lock();
+    let unwanted = SignalSet::from_bits(!set.bits());
+    let own = signals.pending.take(unwanted);
+    own.or_else(|| state.pending.take(unwanted))
+}
+
 /// `rt_sigtimedwait(2)`: takes the first signal of `set` that comes, handler or not.
 ///
 /// `EAGAIN` none came in `timeout` ns; `EINTR` another signal came.
 pub fn wait_for(task: &Arc<Task>, set: SignalSet, timeout: Option<u64>) -> Result<SignalInfo, Errno> {
     let set = set.without(SignalSet::UNSTOPPABLE);
-    let take = || {
-        let mut state = task.process().state();
-        let mut signals = task.signals.lock();
-        let unwanted = SignalSet::from_bits(!set.bits());
-        let own = signals.pending.take(unwanted);
-        own.or_else(|| state.pending.take(unwanted))
-    };
+    let take = || take(task, set);
     if let Some(info) = take() {
         return Ok(info);
     }
@@ -257,8 +266,8 @@ pub fn wait_for(task: &Arc<Task>, set: SignalSet, timeout: Option<u64>) -> Resul
 }
 
 fn set_attention_if_pending(task: &Arc<Task>) {
+    let waiting = pending(task);
     let state = task.process().state();
-    let waiting = task.signals.lock().pending.set().or(state.pending.set());
     let must_look = state.exit.is_some() || state.stop.is_some() || state.executing.is_some();
     drop(state);
     if must_look || !waiting.without(task.mask()).is_empty() {

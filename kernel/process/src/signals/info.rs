@@ -14,6 +14,7 @@ pub mod code {
     pub const QUEUE: i32 = -1;
     pub const TIMER: i32 = -2;
     pub const MESSAGE_QUEUE: i32 = -3;
+    pub const POLL: i32 = -5;
     pub const TKILL: i32 = -6;
     pub const CLD_EXITED: i32 = 1;
     pub const CLD_KILLED: i32 = 2;

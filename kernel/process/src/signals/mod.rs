@@ -13,6 +13,7 @@ mod number;
 mod queue;
 pub mod restart;
 pub mod send;
+pub mod signal_file;
 mod stack;
 
 pub use action::{Action, ActionFlags, ActionTable, SIG_DFL, SIG_IGN};

@@ -62,6 +62,7 @@ fn send(process: &Arc<Process>, info: SignalInfo, target: Target<'_>) -> Result<
     let continued = prepare(process, &mut state, info.signal);
     let result = enqueue(process, &mut state, info, target, limit);
     drop(state);
+    process.signalled.wake_all();
     if continued.0 {
         tell_parent(process, Change::Continued);
     }

@@ -10,7 +10,7 @@ use crate::{
     walk::{Last, Walk},
     watches::FileEvents,
 };
-use alloc::sync::Arc;
+use alloc::{format, sync::Arc};
 use base::{
     Errno,
     charge::Charge,
@@ -51,7 +51,7 @@ impl Caller<'_> {
         let path_only = flags.contains(OpenFlags::PATH);
         let create = flags.contains(OpenFlags::CREATE) && !path_only;
         if flags.contains(OpenFlags::TEMPORARY) && !path_only {
-            return Err(Errno::EOPNOTSUPP);
+            return self.open_temporary(start, path, flags, mode);
         }
         if create && flags.contains(OpenFlags::DIRECTORY) {
             return Err(Errno::EINVAL);
@@ -105,6 +105,33 @@ impl Caller<'_> {
             }
             return self.open_location(walk.at, Some(entry), flags, purpose, charge);
         }
+    }
+
+    /// `O_TMPFILE`: a new file without a name in the file system of a directory.
+    fn open_temporary(
+        &self,
+        start: Start<'_>,
+        path: &[u8],
+        flags: OpenFlags,
+        mode: Permissions,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        let kind = flags & (OpenFlags::DIRECTORY | OpenFlags::CREATE);
+        if kind != OpenFlags::DIRECTORY || !flags.writes() {
+            return Err(Errno::EINVAL);
+        }
+        let charge = open_file::pay(self.credentials)?;
+        let follow = if flags.contains(OpenFlags::NO_FOLLOW) { Follow::No } else { Follow::Yes };
+        let directory = self.resolve(start, path, follow)?;
+        if directory.inode.kind() != FileKind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        directory.check_writable()?;
+        permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;
+        let node = self.new_node(&*directory.inode, NodeKind::Regular, mode);
+        let inode = directory.inode.create_unnamed(&node, !flags.contains(OpenFlags::EXCLUSIVE))?;
+        let name = format!("#{}", inode.number()).into_bytes().into();
+        let name = Name { directory: directory.inode, name };
+        self.open_checked(Location { mount: directory.mount, inode }, Some(name), flags, charge)
     }
 
     /// Opens a program for exec: a regular file that the caller may execute, readable or not. `EACCES` otherwise;

@@ -4,10 +4,11 @@ use super::{
     Shared,
     copies::{ALL_COPIES, Copies},
 };
-use crate::{OpenFlags, SeekFrom};
+use crate::{OpenFlags, Sealing, Seals, SeekFrom};
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use base::Errno;
 use core::{
+    cmp::Ordering,
     ops::Range,
     sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
 };
@@ -31,6 +32,7 @@ pub(super) struct Content {
     /// Held by whoever changes bytes or size through a system call, so that appends don't mix.
     writing: Mutex<()>,
     pages: SpinLock<Pages>,
+    pub(super) sealing: Sealing,
     /// Where new pages come from that somebody mapped and bound.
     pub(super) policies: SharedPolicies,
 }
@@ -71,12 +73,13 @@ fn piece(position: u64, length: usize) -> (u64, usize, usize) {
 }
 
 impl Content {
-    pub fn new(shared: Arc<Shared>, borrowed: &'static [u8]) -> Self {
+    pub fn new(shared: Arc<Shared>, borrowed: &'static [u8], seals: Seals) -> Self {
         Self {
             shared,
             size: AtomicU64::new(borrowed.len() as u64),
             writing: Mutex::new(rank::INODE, ()),
             pages: SpinLock::new(rank::PAGE_CACHE, Pages { borrowed, own: BTreeMap::new(), copies: None }),
+            sealing: Sealing::new(seals),
             policies: SharedPolicies::new(),
         }
     }
@@ -127,7 +130,8 @@ impl Content {
         length
     }
 
-    /// Writes at `position`, with `O_APPEND` at the end; moves it. `EFBIG`, `ENOSPC`, `ENOMEM` if nothing was written.
+    /// Writes at `position`, with `O_APPEND` at the end; moves it. `EPERM` a seal, `EFBIG`, `ENOSPC`, `ENOMEM` if nothing
+    /// was written.
     pub fn write(&self, buffer: &[u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
         for _ in 0..RELIEFS {
             match self.try_write(buffer, position, flags) {
@@ -152,7 +156,8 @@ impl Content {
         while *position < start + length as u64 {
             let done = (*position - start) as usize;
             let (index, offset, count) = piece(*position, length - done);
-            let frame = match self.own_page(index, count == FRAME_SIZE, Errno::ENOMEM) {
+            let sealed = self.check_write(*position + count as u64);
+            let frame = match sealed.and_then(|()| self.own_page(index, count == FRAME_SIZE, Errno::ENOMEM)) {
                 Ok(frame) => frame,
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
@@ -164,6 +169,17 @@ impl Content {
             }
         }
         Ok((*position - start) as usize)
+    }
+
+    /// `EPERM` a seal forbids to write up to `end`.
+    fn check_write(&self, end: u64) -> Result<(), Errno> {
+        self.sealing.check(if end > self.size() { Seals::NO_WRITE | Seals::GROW } else { Seals::NO_WRITE })
+    }
+
+    /// Adds seals, when no write is under way. Errors: see [`Sealing::add`].
+    pub fn add_seals(&self, seals: Seals) -> Result<(), Errno> {
+        let _writing = self.writing.lock();
+        self.sealing.add(seals)
     }
 
     /// The page of its own with this index, made if there is none. A page that is `overwritten` wholly need not be filled;
@@ -272,12 +288,17 @@ impl Content {
         self.own_page(index, false, Errno::ENOSPC)
     }
 
-    /// Sets the size; what is cut off is gone, what is added is zero. `EFBIG`.
+    /// Sets the size; what is cut off is gone, what is added is zero. `EFBIG`, `EPERM` a seal.
     pub fn truncate(&self, size: u64) -> Result<(), Errno> {
         if size > LARGEST {
             return Err(Errno::EFBIG);
         }
         let _writing = self.writing.lock();
+        match size.cmp(&self.size()) {
+            Ordering::Less => self.sealing.check(Seals::SHRINK)?,
+            Ordering::Equal => {}
+            Ordering::Greater => self.sealing.check(Seals::GROW)?,
+        }
         if size < self.size() {
             // First the size, so that nobody reads what goes.
             self.size.store(size, Release);
@@ -304,10 +325,13 @@ impl Content {
     }
 
     /// Gives each page of the range memory of its own now, and with `grow` makes the file reach the range's end. All or
-    /// nothing: `EFBIG`, `ENOSPC`, `ENOMEM`.
+    /// nothing: `EFBIG`, `EPERM` a seal, `ENOSPC`, `ENOMEM`.
     pub fn reserve(&self, range: Range<u64>, grow: bool) -> Result<(), Errno> {
         if range.end > LARGEST {
             return Err(Errno::EFBIG);
+        }
+        if range.end > self.size() {
+            self.sealing.check(Seals::GROW)?;
         }
         let pages = range.start / FRAME_SIZE as u64..range.end.div_ceil(FRAME_SIZE as u64);
         // What can't end well is not begun: there may be no limit but the memory of the machine.
@@ -323,8 +347,11 @@ impl Content {
             result = self.try_reserve(&pages, &mut made);
         }
         let _writing = self.writing.lock();
+        // A seal may have come while nobody was kept from writing.
+        let grows = grow && range.end > self.size();
+        let result = result.and_then(|()| if grows { self.sealing.check(Seals::GROW) } else { Ok(()) });
         match result {
-            Ok(()) if grow && range.end > self.size() => self.size.store(range.end, Release),
+            Ok(()) if grows => self.size.store(range.end, Release),
             Ok(()) => {}
             Err(_) => self.clear_own(made),
         }
@@ -344,12 +371,13 @@ impl Content {
         Ok(())
     }
 
-    /// Makes the bytes of the range zeros and gives back the memory of its whole pages. `ENOMEM`, `ENOSPC`: bytes that
-    /// the initramfs gave can only be covered.
+    /// Makes the bytes of the range zeros and gives back the memory of its whole pages. `EPERM` a seal; `ENOMEM`, `ENOSPC`:
+    /// bytes that the initramfs gave can only be covered.
     pub fn punch(&self, range: Range<u64>) -> Result<(), Errno> {
         let page = FRAME_SIZE as u64;
         let whole = range.start.div_ceil(page)..range.end / page;
         let _writing = self.writing.lock();
+        self.sealing.check(Seals::NO_WRITE)?;
         if whole.start > whole.end {
             return self.zero_part(range);
         }

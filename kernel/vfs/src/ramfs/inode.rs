@@ -3,8 +3,8 @@
 use super::{Shared, content::Content};
 use crate::{
     Allocation, BoundSocket, DeviceNumber, DirectoryEntry, FileKind, FileOps, Inode, MappedPages, Metadata,
-    MetadataChange, NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, Permissions, RenameFlags, SeekFrom,
-    Timestamp,
+    MetadataChange, NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, Permissions, RenameFlags, Sealing, Seals,
+    SeekFrom, Timestamp,
     lock::FileLocks,
     pipe::{self, Pipe},
 };
@@ -40,6 +40,8 @@ struct Attributes {
     modified: Timestamp,
     changed: Timestamp,
     created: Timestamp,
+    /// Has no name yet and may get one.
+    linkable: bool,
     extended: ExtendedAttributes,
 }
 
@@ -82,7 +84,7 @@ impl RamInode {
         content: &'static [u8],
     ) -> Result<Arc<Self>, Errno> {
         let body = match node.kind {
-            NodeKind::Regular => Body::File(Content::new(shared.clone(), content)),
+            NodeKind::Regular => Body::File(Content::new(shared.clone(), content, Seals::SEAL)),
             NodeKind::Directory => Body::Directory(Directory {
                 listing: RwLock::new(rank::DIRECTORY, Listing { names: Names::new(shared.seed), removed: false }),
                 parent: SpinLock::new(rank::FILE_STATE, parent.map_or(Weak::new(), |parent| parent.this.clone())),
@@ -93,17 +95,35 @@ impl RamInode {
             NodeKind::Fifo => Body::Fifo(Pipe::new()),
             NodeKind::Socket => Body::Socket(BoundSocket::default()),
         };
+        let links = if node.kind == NodeKind::Directory { 2 } else { 1 };
+        Self::with_body(shared, node, body, links)
+    }
+
+    /// A regular file without a name, of which `seals` are set.
+    pub(super) fn unnamed(
+        shared: &Arc<Shared>,
+        node: &NewNode<'_>,
+        seals: Seals,
+        linkable: bool,
+    ) -> Result<Arc<Self>, Errno> {
+        let inode = Self::with_body(shared, node, Body::File(Content::new(shared.clone(), &[], seals)), 0)?;
+        inode.attributes.lock().linkable = linkable;
+        Ok(inode)
+    }
+
+    fn with_body(shared: &Arc<Shared>, node: &NewNode<'_>, body: Body, links: u32) -> Result<Arc<Self>, Errno> {
         let number = shared.take_inode()?;
         let now = Timestamp::now();
         let attributes = Attributes {
             permissions: node.permissions,
             uid: node.uid,
             gid: node.gid,
-            links: if node.kind == NodeKind::Directory { 2 } else { 1 },
+            links,
             accessed: now,
             modified: now,
             changed: now,
             created: now,
+            linkable: false,
             extended: ExtendedAttributes::new(),
         };
         Ok(Arc::new_cyclic(|this| Self {
@@ -340,11 +360,12 @@ impl Inode for RamInode {
             let now = Timestamp::now();
             let mut attributes = target.attributes.lock();
             match attributes.links {
-                // Its last name went away meanwhile.
-                0 => return Err(Errno::ENOENT),
+                // Its last name went away.
+                0 if !attributes.linkable => return Err(Errno::ENOENT),
                 MOST_LINKS.. => return Err(Errno::EMLINK),
                 links => attributes.links = links + 1,
             }
+            attributes.linkable = false;
             attributes.changed = now;
         }
         listing.names.insert(name, target);
@@ -428,6 +449,21 @@ impl Inode for RamInode {
             Body::Fifo(fifo) => pipe::open_fifo(fifo, request.flags),
             _ => Err(Errno::ENXIO),
         }
+    }
+
+    fn create_unnamed(&self, node: &NewNode<'_>, linkable: bool) -> Result<Arc<dyn Inode>, Errno> {
+        if self.directory()?.listing.read().removed {
+            return Err(Errno::ENOENT);
+        }
+        Ok(Self::unnamed(&self.shared, node, Seals::SEAL, linkable)?)
+    }
+
+    fn sealing(&self) -> Option<&Sealing> {
+        self.content().ok().map(|content| &content.sealing)
+    }
+
+    fn add_seals(&self, seals: Seals) -> Result<(), Errno> {
+        self.content()?.add_seals(seals)
     }
 
     fn truncate(&self, size: u64) -> Result<(), Errno> {

@@ -8,9 +8,13 @@ mod rename;
 pub use copies::{ALL_COPIES, AllCopies};
 pub use inode::RamInode;
 
-use crate::{DeviceNumber, FileKind, FileSystem, Inode, NewNode, NodeKind, Permissions, StatFs, filesystem};
-use alloc::{sync::Arc, vec::Vec};
-use base::{Errno, Gid, Uid};
+use crate::{
+    DeviceNumber, FileKind, FileSystem, Inode, Location, NewNode, NodeKind, OpenFile, OpenFlags, Permissions, Seals,
+    StatFs, filesystem,
+    open_file::{self, Name},
+};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use base::{Credentials, Errno, Gid, Uid};
 use core::{
     fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -105,6 +109,26 @@ impl RamFs {
         });
         let root = RamInode::new(&shared, &NewNode { kind: NodeKind::Directory, permissions, uid, gid }, None)?;
         Ok(Arc::new(Self { kind, shared, root }))
+    }
+
+    /// `memfd_create(2)`: an open file without a name in this file system, which `/proc/<pid>/fd` shows as
+    /// `/memfd:NAME (deleted)`. Unless `sealable`, it can get no seals. `ENFILE`, `ENOSPC`, `ENOMEM`.
+    pub fn memory_file(
+        &self,
+        name: &[u8],
+        sealable: bool,
+        credentials: &Arc<Credentials>,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        let charge = open_file::pay(credentials)?;
+        let (uid, gid) = (credentials.fsuid, credentials.fsgid);
+        let node = NewNode { kind: NodeKind::Regular, permissions: Permissions::new(0o777), uid, gid };
+        let seals = if sealable { Seals::empty() } else { Seals::SEAL };
+        let inode = RamInode::unnamed(&self.shared, &node, seals, false)?;
+        let name: Box<[u8]> = [b"memfd:", name].concat().into();
+        let name = Name { directory: self.root.clone(), name };
+        let location = Location { mount: None, inode: inode.clone() };
+        let flags = OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE;
+        Ok(OpenFile::new(location, Some(name), inode, flags, credentials.clone(), charge))
     }
 
     /// The limits now.

@@ -39,6 +39,7 @@ pub mod ipc;
 pub mod kernel_log;
 pub mod limits;
 mod names;
+mod numbered;
 pub mod oom;
 mod payers;
 mod placement;

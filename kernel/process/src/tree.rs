@@ -3,8 +3,8 @@
 //! A plain data structure over handles, without a lock of its own: [`crate::Population`] keeps the one of the system
 //! under its tree lock. A number is in use as long as a task, a process, a group or a session has it.
 
-use crate::terminal::Terminal;
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use crate::{numbered::Numbered, terminal::Terminal};
+use alloc::{sync::Arc, vec::Vec};
 use base::{Errno, Pid};
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
@@ -100,6 +100,11 @@ fn take_out<P: Kin>(list: &mut Vec<P>, pid: Pid) {
     }
 }
 
+/// Where a number has its slot. Only numbers that nobody has are below 0; the place of these is far beyond all others.
+fn index_of(pid: Pid) -> usize {
+    pid.raw() as u32 as usize
+}
+
 impl<P, T> Slot<P, T> {
     const fn empty() -> Self {
         Self { reserved: false, task: None, process: None, group: None, session: None }
@@ -116,7 +121,7 @@ impl<P, T> Slot<P, T> {
 
 /// All numbers and relations of the system. `P` is a handle of a process, `T` one of a task.
 pub struct Tree<P, T> {
-    slots: BTreeMap<Pid, Slot<P, T>>,
+    slots: Numbered<Slot<P, T>>,
     last: i32,
     largest: i32,
     tasks: usize,
@@ -124,8 +129,8 @@ pub struct Tree<P, T> {
 
 impl<P: Kin, T: Clone> Tree<P, T> {
     /// An empty tree that gives out the numbers 1 to `largest`.
-    pub const fn new(largest: i32) -> Self {
-        Self { slots: BTreeMap::new(), last: 0, largest, tasks: 0 }
+    pub fn new(largest: i32) -> Self {
+        Self { slots: Numbered::new(), last: 0, largest, tasks: 0 }
     }
 
     /// Takes the next free number; it stays taken until [`Self::give_back`] or the last use of it ends.
@@ -138,7 +143,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
         let number = number.ok_or(Errno::EAGAIN)?;
         self.last = number;
         let pid = Pid::new(number);
-        self.slots.insert(pid, Slot { reserved: true, ..Slot::empty() });
+        self.slot(pid).reserved = true;
         Ok(pid)
     }
 
@@ -153,32 +158,26 @@ impl<P: Kin, T: Clone> Tree<P, T> {
     }
 
     fn free_from(&self, start: i32) -> Option<i32> {
-        let mut candidate = start;
-        for (&used, _) in self.slots.range(Pid::new(start)..) {
-            if used.raw() != candidate {
-                break;
-            }
-            candidate = candidate.checked_add(1)?;
-        }
-        (candidate <= self.largest).then_some(candidate)
+        let free = i32::try_from(self.slots.first_free(index_of(Pid::new(start)))).ok()?;
+        (free <= self.largest).then_some(free)
     }
 
     /// Frees a number that was reserved and never used.
     pub fn give_back(&mut self, pid: Pid) {
-        if let Some(slot) = self.slots.get_mut(&pid) {
+        if let Some(slot) = self.slots.get_mut(index_of(pid)) {
             slot.reserved = false;
         }
         self.drop_unused(pid);
     }
 
     fn drop_unused(&mut self, pid: Pid) {
-        if self.slots.get(&pid).is_some_and(Slot::is_unused) {
-            self.slots.remove(&pid);
+        if self.slots.get(index_of(pid)).is_some_and(Slot::is_unused) {
+            self.slots.remove(index_of(pid));
         }
     }
 
     fn slot(&mut self, pid: Pid) -> &mut Slot<P, T> {
-        self.slots.entry(pid).or_insert_with(Slot::empty)
+        self.slots.get_or_insert_with(index_of(pid), Slot::empty)
     }
 
     /// Enters a task under a reserved number: from here on it can be found.
@@ -191,7 +190,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
 
     /// Takes a task out; its number is free once nothing else has it.
     pub fn remove_task(&mut self, tid: Pid) -> Option<T> {
-        let task = self.slots.get_mut(&tid)?.task.take();
+        let task = self.slots.get_mut(index_of(tid))?.task.take();
         self.tasks -= usize::from(task.is_some());
         self.drop_unused(tid);
         task
@@ -210,7 +209,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
 
     /// Takes a process that was reaped out. Its children must have been given away before.
     pub fn remove_process(&mut self, pid: Pid) -> Option<P> {
-        let node = self.slots.get_mut(&pid)?.process.take()?;
+        let node = self.slots.get_mut(index_of(pid))?.process.take()?;
         let parent = node.process.kinship().parent();
         if let Some(parent) = self.node_mut(parent) {
             take_out(&mut parent.children, pid);
@@ -221,11 +220,11 @@ impl<P: Kin, T: Clone> Tree<P, T> {
     }
 
     fn node(&self, pid: Pid) -> Option<&Node<P>> {
-        self.slots.get(&pid)?.process.as_ref()
+        self.slots.get(index_of(pid))?.process.as_ref()
     }
 
     fn node_mut(&mut self, pid: Pid) -> Option<&mut Node<P>> {
-        self.slots.get_mut(&pid)?.process.as_mut()
+        self.slots.get_mut(index_of(pid))?.process.as_mut()
     }
 
     fn join_group(&mut self, process: &P, group: Pid, session: Pid) {
@@ -241,7 +240,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
 
     fn leave_group(&mut self, process: &P) {
         let (pid, number) = (process.kinship().pid, process.kinship().group());
-        let Some(slot) = self.slots.get_mut(&number) else { return };
+        let Some(slot) = self.slots.get_mut(index_of(number)) else { return };
         let Some(group) = &mut slot.group else { return };
         take_out(&mut group.members, pid);
         if !group.members.is_empty() {
@@ -250,7 +249,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
         let session = group.session;
         slot.group = None;
         self.drop_unused(number);
-        if let Some(slot) = self.slots.get_mut(&session)
+        if let Some(slot) = self.slots.get_mut(index_of(session))
             && let Some(record) = &mut slot.session
         {
             record.groups -= 1;
@@ -263,7 +262,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
 
     /// The task with this number.
     pub fn task(&self, tid: Pid) -> Option<&T> {
-        self.slots.get(&tid)?.task.as_ref()
+        self.slots.get(index_of(tid))?.task.as_ref()
     }
 
     /// The process with this number, zombies included.
@@ -283,17 +282,17 @@ impl<P: Kin, T: Clone> Tree<P, T> {
 
     /// The first process at or after a number, for a listing of /proc.
     pub fn next_process(&self, from: Pid) -> Option<&P> {
-        self.slots.range(from..).find_map(|(_, slot)| slot.process.as_ref()).map(|node| &node.process)
+        self.slots.values_from(index_of(from)).find_map(|slot| slot.process.as_ref()).map(|node| &node.process)
     }
 
     /// All processes, by number.
     pub fn processes(&self) -> impl Iterator<Item = &P> {
-        self.slots.values().filter_map(|slot| slot.process.as_ref()).map(|node| &node.process)
+        self.slots.values_from(0).filter_map(|slot| slot.process.as_ref()).map(|node| &node.process)
     }
 
     /// All tasks, by number.
     pub fn tasks(&self) -> impl Iterator<Item = &T> {
-        self.slots.values().filter_map(|slot| slot.task.as_ref())
+        self.slots.values_from(0).filter_map(|slot| slot.task.as_ref())
     }
 
     /// The children of a process, in the order of their birth or adoption.
@@ -303,22 +302,22 @@ impl<P: Kin, T: Clone> Tree<P, T> {
 
     /// The members of a process group; empty if there is none.
     pub fn group(&self, group: Pid) -> &[P] {
-        self.slots.get(&group).and_then(|slot| slot.group.as_ref()).map_or(&[], |group| &group.members)
+        self.slots.get(index_of(group)).and_then(|slot| slot.group.as_ref()).map_or(&[], |group| &group.members)
     }
 
     /// The session that a group belongs to.
     pub fn session_of_group(&self, group: Pid) -> Option<Pid> {
-        Some(self.slots.get(&group)?.group.as_ref()?.session)
+        Some(self.slots.get(index_of(group))?.group.as_ref()?.session)
     }
 
     /// The controlling terminal of a session.
     pub fn terminal(&self, session: Pid) -> Option<&Arc<dyn Terminal>> {
-        self.slots.get(&session)?.session.as_ref()?.terminal.as_ref()
+        self.slots.get(index_of(session))?.session.as_ref()?.terminal.as_ref()
     }
 
     /// Gives a session a controlling terminal, or takes it away; returns the one before.
     pub fn set_terminal(&mut self, session: Pid, terminal: Option<Arc<dyn Terminal>>) -> Option<Arc<dyn Terminal>> {
-        let record = self.slots.get_mut(&session)?.session.as_mut()?;
+        let record = self.slots.get_mut(index_of(session))?.session.as_mut()?;
         core::mem::replace(&mut record.terminal, terminal)
     }
 
@@ -362,7 +361,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
     /// `setsid(2)`: `pid` becomes the leader of a new session and group. `EPERM` if a group has its number.
     pub fn new_session(&mut self, pid: Pid) -> Result<Pid, Errno> {
         let process = self.process(pid).cloned().ok_or(Errno::ESRCH)?;
-        if self.slots.get(&pid).is_some_and(|slot| slot.group.is_some() || slot.session.is_some()) {
+        if self.slots.get(index_of(pid)).is_some_and(|slot| slot.group.is_some() || slot.session.is_some()) {
             return Err(Errno::EPERM);
         }
         self.leave_group(&process);
@@ -545,7 +544,7 @@ mod tests {
                 tree.remove_task(pid(number));
                 tree.remove_process(pid(number));
             }
-            prop_assert_eq!(tree.slots.len(), 1);
+            prop_assert_eq!(tree.slots.values_from(0).count(), 1);
             prop_assert_eq!(tree.task_count(), 1);
             prop_assert!(tree.children(pid(1)).is_empty());
         }

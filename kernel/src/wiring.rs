@@ -144,8 +144,9 @@ impl cpu::Scheduler for Groups {
     }
 
     fn put(&self, member: &dyn Member, group: Option<&dyn TaskGroup>) {
-        if let Some(task) = task_of(member).and_then(Task::schedulable) {
-            sched::set_group(&task, group.map(|group| SchedulerGroup::of(group).clone()));
+        if let Some(task) = task_of(member) {
+            let group = group.map(|group| SchedulerGroup::of(group).clone());
+            sched::set_group(task.entity(), || task.schedulable(), group);
         }
     }
 }
@@ -163,6 +164,10 @@ impl TaskControl for Confined {
         if let Some(task) = task_of(member) {
             task.confine(cpus);
         }
+    }
+
+    fn chose_cpus(&self, member: &dyn Member) -> bool {
+        task_of(member).is_some_and(Task::chose_cpus)
     }
 
     fn set_domains(&self, domains: &[cpuset::Domain]) {

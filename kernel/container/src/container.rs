@@ -197,6 +197,14 @@ impl Container {
         self.lists.lock().names.get(name).cloned()
     }
 
+    /// The state of a subsystem that is bound to the hierarchy.
+    pub(crate) fn state(&self, subsystem: usize) -> &dyn State {
+        match &self.states[subsystem] {
+            Some(state) => &**state,
+            None => panic!("subsystem {subsystem} is not bound to hierarchy {}", self.hierarchy.number()),
+        }
+    }
+
     /// Whether a live task is in this container itself. Not known for roots, which always have some.
     pub(crate) fn has_live_tasks(&self) -> bool {
         self.live_sets.load(SeqCst) > 0

@@ -24,10 +24,28 @@ pub struct File(usize);
 
 /// Who writes to a control file.
 pub struct Writer<'a> {
-    /// The task that writes: number 0 in `tasks` and `procs`.
-    pub task: &'a Arc<dyn Member>,
+    /// Finds the task that writes. Most writes never ask.
+    task: &'a dyn Fn() -> Option<Arc<dyn Member>>,
     /// The credentials with which the file was opened.
     pub opener: &'a Credentials,
+}
+
+impl<'a> Writer<'a> {
+    /// The task that `task` finds, through a file that was opened with the credentials `opener`. None is the kernel
+    /// itself, which may do everything.
+    pub fn new(task: &'a dyn Fn() -> Option<Arc<dyn Member>>, opener: &'a Credentials) -> Self {
+        Self { task, opener }
+    }
+
+    /// The task that writes: number 0 in `tasks` and `procs`.
+    pub fn task(&self) -> Option<Arc<dyn Member>> {
+        (self.task)()
+    }
+
+    /// Its credentials now.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.task().map_or_else(|| Arc::new(Credentials::root()), |task| task.credentials())
+    }
 }
 
 /// The files of a hierarchy in the order in which they are made.

@@ -13,16 +13,13 @@ use crate::{
 };
 use alloc::vec::Vec;
 use base::{Credentials, Errno, Pid, Uid, number};
-use core::{
-    cell::{Cell, OnceCell},
-    marker::PhantomData,
-};
+use core::cell::{Cell, OnceCell};
 use machine::sync::Arc;
 
 /// A move as a subsystem sees it: some tasks, from where they are, into one container.
 pub struct Move<'a, S> {
     pub(crate) context: &'a MoveContext<'a>,
-    pub(crate) subsystem: PhantomData<fn() -> S>,
+    pub(crate) target: Lineage<'a, S>,
 }
 
 impl<'a, S: Subsystem> Move<'a, S> {
@@ -33,10 +30,7 @@ impl<'a, S: Subsystem> Move<'a, S> {
 
     /// The state of the container that the tasks go to, and those above it.
     pub fn target(&self) -> Lineage<'a, S> {
-        match &self.context.target.states[S::INDEX] {
-            Some(state) => Lineage::new(&**state),
-            None => panic!("{} is not bound to hierarchy {}", S::NAME, self.context.target.hierarchy().number()),
-        }
+        self.target
     }
 
     /// The tasks, each with the states that it comes from. A child that is born into a container comes from there:
@@ -58,25 +52,38 @@ pub(crate) struct MoveContext<'a> {
     pub(crate) writer: &'a Mover<'a>,
 }
 
-/// Who asked for a move; a task's credentials are looked at when a subsystem asks.
+/// Who asked for a move; a task and its credentials are looked at when a subsystem asks.
 pub(crate) struct Mover<'a> {
-    task: Option<&'a dyn Member>,
+    who: Who<'a>,
     credentials: OnceCell<Arc<Credentials>>,
 }
 
+enum Who<'a> {
+    /// The kernel itself, which may do everything.
+    Kernel,
+    Task(&'a dyn Member),
+    Writer(&'a Writer<'a>),
+}
+
 impl<'a> Mover<'a> {
-    pub(crate) fn new(task: &'a dyn Member) -> Self {
-        Self { task: Some(task), credentials: OnceCell::new() }
+    pub(crate) fn task(task: &'a dyn Member) -> Self {
+        Self { who: Who::Task(task), credentials: OnceCell::new() }
     }
 
-    /// The kernel itself, which may do everything.
+    fn writer(writer: &'a Writer<'a>) -> Self {
+        Self { who: Who::Writer(writer), credentials: OnceCell::new() }
+    }
+
     fn kernel() -> Self {
-        Self { task: None, credentials: OnceCell::new() }
+        Self { who: Who::Kernel, credentials: OnceCell::new() }
     }
 
     fn credentials(&self) -> &Credentials {
-        let root = || Arc::new(Credentials::root());
-        self.credentials.get_or_init(|| self.task.map_or_else(root, |task| task.credentials()))
+        self.credentials.get_or_init(|| match self.who {
+            Who::Task(task) => task.credentials(),
+            Who::Writer(writer) => writer.credentials(),
+            Who::Kernel => Arc::new(Credentials::root()),
+        })
     }
 }
 
@@ -104,7 +111,7 @@ impl Framework {
     ) -> Result<(), Errno> {
         let number = number::parse_unsigned(text).ok().and_then(|number| i32::try_from(number).ok());
         let task = match number.ok_or(Errno::EINVAL)? {
-            0 => writer.task.clone(),
+            0 => writer.task().ok_or(Errno::ESRCH)?,
             number => self.tasks.find(Pid::new(number)).ok_or(Errno::ESRCH)?,
         };
         if task.is_kernel_thread() {
@@ -118,7 +125,7 @@ impl Framework {
                 return Err(Errno::EACCES);
             }
         }
-        self.move_task(target, task, &Mover::new(&**writer.task), whole_process)
+        self.move_task(target, task, &Mover::writer(writer), whole_process)
     }
 
     fn move_task(
@@ -217,9 +224,9 @@ impl Framework {
     pub(crate) fn ask_all(&self, target: &Arc<Container>, moving: &[Moving], writer: &Mover<'_>) -> Result<(), Errno> {
         let context = MoveContext { target, tasks: moving, moved: None, writer };
         for index in self.concerned(self.callbacks.can_attach, target) {
-            if let Err(errno) = self.subsystem(index).can_attach(&context) {
+            if let Err(errno) = target.state(index).can_attach(&context) {
                 let agreed = self.concerned(self.callbacks.can_attach, target).filter(|&other| other < index);
-                agreed.rev().for_each(|other| self.subsystem(other).cancel_attach(&context));
+                agreed.rev().for_each(|other| target.state(other).cancel_attach(&context));
                 return Err(errno);
             }
         }
@@ -229,13 +236,13 @@ impl Framework {
     /// cancel_attach of all that have agreed.
     pub(crate) fn cancel_all(&self, context: &MoveContext<'_>) {
         let all = self.concerned(self.callbacks.can_attach, context.target);
-        all.rev().for_each(|index| self.subsystem(index).cancel_attach(context));
+        all.rev().for_each(|index| context.target.state(index).cancel_attach(context));
     }
 
     /// post_attach of all.
     pub(crate) fn tell_all(&self, context: &MoveContext<'_>) {
         let all = self.concerned(self.callbacks.post_attach, context.target);
-        all.for_each(|index| self.subsystem(index).post_attach(context));
+        all.for_each(|index| context.target.state(index).post_attach(context));
     }
 
     /// Switches the sets of all tasks but those that exit meanwhile; how many it were.

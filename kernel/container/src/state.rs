@@ -1,6 +1,11 @@
 //! What a subsystem keeps for one container, and the way from there up to the root.
 
-use crate::{member::Member, notice::Notice, subsystem::Subsystem};
+use crate::{
+    member::Member,
+    moves::{Move, MoveContext},
+    notice::Notice,
+    subsystem::Subsystem,
+};
 use alloc::{string::String, vec::Vec};
 use base::{
     CpuId, Errno,
@@ -91,6 +96,10 @@ pub(crate) trait State: Any + Send + Sync {
     /// The number of this state, used for no other since boot.
     fn serial(&self) -> u64;
 
+    /// These three: into this state's container.
+    fn can_attach(&self, change: &MoveContext<'_>) -> Result<(), Errno>;
+    fn cancel_attach(&self, change: &MoveContext<'_>);
+    fn post_attach(&self, change: &MoveContext<'_>);
     fn attach(&self, task: &dyn Member, from: &dyn State);
     fn can_fork(&self) -> Result<(), Errno>;
     fn cancel_fork(&self);
@@ -150,6 +159,18 @@ impl<S: Send + Sync + 'static> Kept<S> {
 impl<S: Subsystem> State for Kept<S> {
     fn serial(&self) -> u64 {
         self.serial
+    }
+
+    fn can_attach(&self, change: &MoveContext<'_>) -> Result<(), Errno> {
+        S::can_attach(&Move { context: change, target: Lineage::of(self) })
+    }
+
+    fn cancel_attach(&self, change: &MoveContext<'_>) {
+        S::cancel_attach(&Move { context: change, target: Lineage::of(self) });
+    }
+
+    fn post_attach(&self, change: &MoveContext<'_>) {
+        S::post_attach(&Move { context: change, target: Lineage::of(self) });
     }
 
     fn attach(&self, task: &dyn Member, from: &dyn State) {

@@ -9,7 +9,7 @@ use crate::{
     framework::Framework,
     hierarchy::{Dialect, Hierarchy},
     member::Member,
-    moves::{Move, MoveContext},
+    moves::Move,
     notice::Notice,
     payer::Charger,
     report::{Report, ReportTraits},
@@ -23,7 +23,6 @@ use base::{
     device::{Device, DeviceAccess},
 };
 use bitflags::bitflags;
-use core::marker::PhantomData;
 use machine::sync::Arc;
 
 /// How many indices there are for subsystems. The index of each is fixed, also in a build that lacks some. The rules
@@ -163,9 +162,6 @@ pub(crate) trait Erased: Send + Sync {
     fn online(&self, framework: &Framework, container: &Arc<Container>) -> Result<(), Errno>;
     fn offline(&self, framework: &Framework, container: &Arc<Container>);
     fn bind(&self, root: &dyn State, hierarchy: &Hierarchy);
-    fn can_attach(&self, change: &MoveContext<'_>) -> Result<(), Errno>;
-    fn cancel_attach(&self, change: &MoveContext<'_>);
-    fn post_attach(&self, change: &MoveContext<'_>);
     fn charger(&self) -> Charger;
     fn report(&self) -> Option<ReportTraits>;
     fn show_report(&self, framework: &Framework, container: &Arc<Container>) -> Result<String, Errno>;
@@ -248,18 +244,6 @@ impl<S: Subsystem> Erased for Adapter<S> {
 
     fn bind(&self, root: &dyn State, hierarchy: &Hierarchy) {
         root.value::<S>().bind(hierarchy);
-    }
-
-    fn can_attach(&self, change: &MoveContext<'_>) -> Result<(), Errno> {
-        S::can_attach(&Move { context: change, subsystem: PhantomData })
-    }
-
-    fn cancel_attach(&self, change: &MoveContext<'_>) {
-        S::cancel_attach(&Move { context: change, subsystem: PhantomData });
-    }
-
-    fn post_attach(&self, change: &MoveContext<'_>) {
-        S::post_attach(&Move { context: change, subsystem: PhantomData });
     }
 
     fn charger(&self) -> Charger {

@@ -42,7 +42,7 @@ impl Entry<'_> {
     /// Calls `f` with the move that `task` makes into the target: it comes from nowhere else.
     fn with_move<R>(&self, task: &Arc<dyn Member>, set: &SetReference, f: impl FnOnce(&MoveContext<'_>) -> R) -> R {
         let tasks = [Moving { task: task.clone(), from: set.clone(), to: set.clone(), moved: Cell::new(true) }];
-        let writer = Mover::new(&**self.parent);
+        let writer = Mover::task(&**self.parent);
         f(&MoveContext { target: self.target, tasks: &tasks, moved: None, writer: &writer })
     }
 }

@@ -160,13 +160,8 @@ impl World {
 
     fn write(&self, container: &Arc<Container>, file: &str, text: &str) -> Result<(), Errno> {
         let file = container.file(file.as_bytes()).unwrap();
-        let task: Arc<dyn Member> = self.first.clone();
-        self.framework.write_file(
-            container,
-            file,
-            text.as_bytes(),
-            &Writer { task: &task, opener: &Credentials::root() },
-        )
+        let task = || Some(self.first.clone() as Arc<dyn Member>);
+        self.framework.write_file(container, file, text.as_bytes(), &Writer::new(&task, &Credentials::root()))
     }
 
     fn tasks(&self, container: &Arc<Container>) -> String {

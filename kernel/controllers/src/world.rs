@@ -29,7 +29,8 @@ pub struct Task {
     gate: Gate,
     tid: Pid,
     credentials: Mutex<Arc<Credentials>>,
-    cpus: Mutex<CpuSet>,
+    /// Those that it may use, and whether it chose them itself.
+    cpus: Mutex<(CpuSet, bool)>,
     nodes: Mutex<NodeSet>,
     kernel_nodes: Mutex<NodeSet>,
     spreads: AtomicBool,
@@ -43,7 +44,7 @@ pub struct Task {
 }
 
 impl Task {
-    fn new(tid: i32, cpus: CpuSet, nodes: NodeSet) -> Arc<Self> {
+    fn new(tid: i32, cpus: (CpuSet, bool), nodes: NodeSet) -> Arc<Self> {
         let task = Arc::new(Self {
             group: Mutex::new(1),
             membership: Membership::new(),
@@ -68,12 +69,12 @@ impl Task {
 
     /// It asks for these CPUs itself.
     pub fn choose_cpus(&self, list: &str) {
-        *self.cpus.lock().unwrap() = CpuSet::parse_list(list, CpuId::new(3)).unwrap();
+        *self.cpus.lock().unwrap() = (CpuSet::parse_list(list, CpuId::new(3)).unwrap(), true);
     }
 
     /// The CPUs that it may run on, as a list.
     pub fn cpus(&self) -> String {
-        self.cpus.lock().unwrap().to_string()
+        self.cpus.lock().unwrap().0.to_string()
     }
 
     /// Where memory that the kernel needs for it may lie.
@@ -94,11 +95,6 @@ impl Task {
     /// The nodes that the policies of its memory were told of since the last question.
     pub fn rebinds(&self) -> Vec<String> {
         core::mem::take(&mut *self.rebinds.lock().unwrap())
-    }
-
-    /// Sets the CPUs that it may run on, as it would itself.
-    pub fn wish(&self, cpus: &str) {
-        *self.cpus.lock().unwrap() = CpuSet::parse_list(cpus, CpuId::new(3)).unwrap();
     }
 
     /// The nodes that its memory may lie on, as a list.
@@ -170,7 +166,10 @@ fn own(task: &dyn Member) -> &Task {
 
 impl TaskControl for Control {
     fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet) {
-        *own(task).cpus.lock().unwrap() = *cpus;
+        *own(task).cpus.lock().unwrap() = (*cpus, false);
+    }
+    fn chose_cpus(&self, task: &dyn Member) -> bool {
+        own(task).cpus.lock().unwrap().1
     }
     fn set_domains(&self, domains: &[Domain]) {
         let mut lists: Vec<String> =
@@ -179,7 +178,7 @@ impl TaskControl for Control {
         DOMAINS.with(|shown| *shown.borrow_mut() = lists.join("; "));
     }
     fn has_cpu(&self, task: &dyn Member) -> bool {
-        own(task).cpus.lock().unwrap().intersects(&machine::cpu::online())
+        own(task).cpus.lock().unwrap().0.intersects(&machine::cpu::online())
     }
     fn set_nodes(&self, task: &dyn Member, nodes: &Nodes) {
         *own(task).nodes.lock().unwrap() = nodes.mems;
@@ -298,7 +297,7 @@ impl World {
         let tasks = Table::default();
         let framework = Framework::new(subsystems, "", Box::new(tasks.clone()), Box::new(NoWorker));
         let mounted = framework.mount(dialect, bound.as_bytes(), &Credentials::root()).unwrap();
-        let first = Task::new(1, machine::cpu::possible(), machine::topology::get().nodes_with_memory());
+        let first = Task::new(1, (machine::cpu::possible(), false), machine::topology::get().nodes_with_memory());
         tasks.0.lock().unwrap().insert(1, first.clone());
         framework.can_start().unwrap().admit(&(first.clone() as Arc<dyn Member>));
         Self { framework, mounted, tasks, first, next: Mutex::new(2) }
@@ -379,9 +378,8 @@ impl World {
     pub fn write_as(&self, writer: &Arc<Task>, path: &str, file: &str, text: &str) -> Result<(), Errno> {
         let container = self.at(path);
         let file = container.file(file.as_bytes()).unwrap_or_else(|| panic!("there is no file {file}"));
-        let task: Arc<dyn Member> = writer.clone();
-        let opener = task.credentials();
-        self.framework.write_file(&container, file, text.as_bytes(), &Writer { task: &task, opener: &opener })
+        let task = || Some(writer.clone() as Arc<dyn Member>);
+        self.framework.write_file(&container, file, text.as_bytes(), &Writer::new(&task, &writer.credentials()))
     }
 
     /// The setting of this name of any of the subsystems.

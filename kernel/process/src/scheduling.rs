@@ -83,6 +83,11 @@ impl Task {
         *self.affinity.lock()
     }
 
+    /// Whether it has asked for CPUs itself since it was last [confined](Self::confine).
+    pub fn chose_cpus(&self) -> bool {
+        *self.affinity.lock() != CpuSet::first(base::MAX_CPUS)
+    }
+
     fn set_affinity(&self, wish: &CpuSet) -> Result<(), Errno> {
         let confined = CONFINEMENT.get().map_or(CpuSet::first(base::MAX_CPUS), |hook| hook.allowed(self));
         let allowed = wish.and(&confined);

@@ -1,7 +1,7 @@
 //! Waking, placing and moving tasks.
 
 use crate::{
-    Activity, Group, Nice, Schedulable,
+    Activity, Entity, Group, Nice, Schedulable,
     cpu::{self, Cpu, Reason, TaskRef},
     domain,
     entity::RunState,
@@ -222,31 +222,34 @@ pub fn set_nice(task: &TaskRef, nice: Nice) {
 /// Sets the task's policy. It competes by it at once; if it runs, when it next gives its CPU away, which it is asked to do.
 /// Not under a run queue's lock.
 pub fn set_policy(task: &TaskRef, policy: Policy) {
-    change(task, |state| core::mem::replace(&mut state.policy, policy));
+    change(task.entity(), || Some(task.clone()), |state| core::mem::replace(&mut state.policy, policy));
 }
 
 /// Puts the task into `group`; without one it belongs to the machine's own. If it runs, the change takes effect when
-/// it next gives its CPU away, which it is asked to do at once. Not under a run queue's lock.
-pub fn set_group(task: &TaskRef, group: Option<Arc<Group>>) {
-    let before = change(task, |state| core::mem::replace(&mut state.group, group));
+/// it next gives its CPU away, which it is asked to do at once. `reference` gives the task, which is asked only if it is
+/// awake. Not under a run queue's lock.
+pub fn set_group(entity: &Entity, reference: impl FnOnce() -> Option<TaskRef>, group: Option<Arc<Group>>) {
+    let before = change(entity, reference, |state| core::mem::replace(&mut state.group, group));
     drop(before);
 }
 
 /// Changes how a task competes: it is taken out of the queue before and put back after. What `what` returns.
-fn change<R>(task: &TaskRef, what: impl FnOnce(&mut RunState) -> R) -> R {
-    let mut state = task.entity().lock();
-    let found = state.queued.then(|| take_waiting(task, &mut state));
+fn change<R>(entity: &Entity, reference: impl FnOnce() -> Option<TaskRef>, what: impl FnOnce(&mut RunState) -> R) -> R {
+    let mut state = entity.lock();
+    let task = if state.queued { reference() } else { None };
+    let found = task.as_ref().map(|task| take_waiting(task, &mut state));
     let result = what(&mut state);
-    match found {
-        Some(Found::Running(cpu)) => {
+    match (found, &task) {
+        (Some(Found::Running(cpu)), _) => {
             state.is_misplaced = true;
             cpu.kick();
         }
-        Some(Found::Taken) => enqueue_on(known(task.entity().cpu()), task, &mut state),
+        (Some(Found::Taken), Some(task)) => enqueue_on(known(entity.cpu()), task, &mut state),
         // Who moves it, or wakes it up, adds it to the new one.
-        Some(Found::Moving) | None => {}
+        _ => {}
     }
     drop(state);
+    drop(task);
     result
 }
 

@@ -106,6 +106,10 @@ impl TaskControl for Control {
             held(&task.masks).0 = bits(cpus.iter().map(|cpu| cpu.raw()));
         }
     }
+    /// No task of the model does.
+    fn chose_cpus(&self, _task: &dyn Member) -> bool {
+        false
+    }
     /// Where tasks are balanced changes nothing that a file shows.
     fn set_domains(&self, _domains: &[Domain]) {}
     fn has_cpu(&self, task: &dyn Member) -> bool {
@@ -327,9 +331,9 @@ impl Real {
     pub fn write(&self, container: u32, file: &str, text: &[u8], writer: Writer) -> Result<(), Errno> {
         let container = &self.containers[&container];
         let file = container.file(file.as_bytes()).ok_or(Errno::ENOENT)?;
-        let task = self.task(writer.task) as Arc<dyn Member>;
+        let task = || Some(self.task(writer.task) as Arc<dyn Member>);
         let opener = credentials(writer.opener);
-        self.framework.write_file(container, file, text, &RealWriter { task: &task, opener: &opener })
+        self.framework.write_file(container, file, text, &RealWriter::new(&task, &opener))
     }
 
     /// The new task.

@@ -18,8 +18,8 @@ fn write_as(
     opener: &Credentials,
 ) -> Result<(), Errno> {
     let file = container.file(file.as_bytes()).unwrap();
-    let task: Arc<dyn Member> = writer.clone();
-    framework.write_file(container, file, text.as_bytes(), &Writer { task: &task, opener })
+    let task = || Some(writer.clone() as Arc<dyn Member>);
+    framework.write_file(container, file, text.as_bytes(), &Writer::new(&task, opener))
 }
 
 /// Somebody without any capability.

@@ -18,9 +18,9 @@ fn world() -> (Arc<Framework>, Mounted, Arc<Container>, Arc<Task>) {
 }
 
 fn attach(framework: &Framework, container: &Arc<Container>, task: &Arc<Task>) -> Result<(), Errno> {
-    let writer: Arc<dyn Member> = task.clone();
+    let writer = || Some(task.clone() as Arc<dyn Member>);
     let file = container.file(b"tasks").unwrap();
-    framework.write_file(container, file, b"1", &crate::Writer { task: &writer, opener: &Credentials::root() })
+    framework.write_file(container, file, b"1", &crate::Writer::new(&writer, &Credentials::root()))
 }
 
 /// The numbers of tasks in the root and in the container, as the lists and as the subsystem have them; they agree.
@@ -153,10 +153,10 @@ fn a_set_is_found_or_made_while_another_task_leaves_it() {
                 framework.release(&*task);
             })
         };
-        let writer: Arc<dyn Member> = other.clone();
+        let writer = || Some(other.clone() as Arc<dyn Member>);
         let file = container.file(b"tasks").unwrap();
         let opener = Credentials::root();
-        framework.write_file(&container, file, b"0", &crate::Writer { task: &writer, opener: &opener }).unwrap();
+        framework.write_file(&container, file, b"0", &crate::Writer::new(&writer, &opener)).unwrap();
         leaving.join().unwrap();
         assert_eq!(counts(&framework, &mounted, &container), (0, 1));
         framework.exit(&*other);

@@ -208,7 +208,6 @@ pub(super) fn write(
     task: &Arc<Task>,
 ) -> Result<(), Errno> {
     let file = container.file(file.as_bytes()).ok_or(Errno::ENOENT)?;
-    let task: Arc<dyn Member> = task.clone();
-    let writer = crate::Writer { task: &task, opener: &Credentials::root() };
-    framework.write_file(container, file, text.as_bytes(), &writer)
+    let task = || Some(task.clone() as Arc<dyn Member>);
+    framework.write_file(container, file, text.as_bytes(), &crate::Writer::new(&task, &Credentials::root()))
 }

@@ -16,6 +16,7 @@
 
 mod domains;
 mod pressure;
+mod sets;
 
 pub use domains::Domain;
 pub use pressure::note_reclaim;
@@ -28,6 +29,7 @@ use machine::sync::atomic::{AtomicBool, AtomicI8, AtomicU64, Ordering::Relaxed, 
 use machine::sync::{Hook, SpinLock, rank};
 use machine::{cpu, topology};
 use pressure::Meter;
+use sets::{OwnSets, Sets, Trial};
 
 /// Where the memory of a task may lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +46,8 @@ pub struct Nodes {
 pub trait TaskControl: Sync {
     /// From the return on the task runs on no other CPU than these; what it asked for itself is forgotten.
     fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet);
+    /// Whether the task has asked for CPUs itself since.
+    fn chose_cpus(&self, task: &dyn Member) -> bool;
     /// Tasks are balanced among the CPUs of each domain from here on; those in none keep their tasks to themselves.
     fn set_domains(&self, domains: &[Domain]);
     /// Whether the task may use a CPU that is online.
@@ -66,7 +70,7 @@ static CHANGES: AtomicU64 = AtomicU64::new(1);
 /// The sets of one container.
 pub struct Cpuset {
     /// `None` for the root, whose sets are those of the machine.
-    sets: Option<SpinLock<Sets>>,
+    sets: Option<OwnSets>,
     cpu_exclusive: AtomicBool,
     mem_exclusive: AtomicBool,
     mem_hardwall: AtomicBool,
@@ -83,41 +87,6 @@ pub struct Cpuset {
     change: AtomicU64,
     /// Whether an attach that was refused because a set is empty was logged: only the first is.
     logged: AtomicBool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Sets {
-    cpus: CpuSet,
-    mems: NodeSet,
-}
-
-/// What a container would have after a change.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Trial {
-    sets: Sets,
-    cpu_exclusive: bool,
-    mem_exclusive: bool,
-    mem_hardwall: bool,
-}
-
-impl Trial {
-    /// Whether memory for the kernel's needs comes from these nodes only.
-    fn is_walled(&self) -> bool {
-        self.mem_exclusive || self.mem_hardwall
-    }
-
-    fn is_within(&self, other: &Self) -> bool {
-        self.sets.cpus.is_subset_of(&other.sets.cpus)
-            && self.sets.mems.is_subset_of(&other.sets.mems)
-            && self.cpu_exclusive <= other.cpu_exclusive
-            && self.mem_exclusive <= other.mem_exclusive
-    }
-
-    fn disturbs(&self, sibling: &Self) -> bool {
-        let cpus = self.cpu_exclusive || sibling.cpu_exclusive;
-        let mems = self.mem_exclusive || sibling.mem_exclusive;
-        cpus && self.sets.cpus.intersects(&sibling.sets.cpus) || mems && self.sets.mems.intersects(&sibling.sets.mems)
-    }
 }
 
 impl Subsystem for Cpuset {
@@ -192,8 +161,7 @@ impl Subsystem for Cpuset {
     ];
 
     fn create(parent: &Self) -> Result<Self, Errno> {
-        let empty = Sets { cpus: CpuSet::EMPTY, mems: NodeSet::EMPTY };
-        let new = Self::new(Some(empty), false);
+        let new = Self::new(Some(OwnSets::empty()), false);
         new.spread_page.store(parent.spread_page.load(Relaxed), Relaxed);
         Ok(new)
     }
@@ -209,7 +177,7 @@ impl Subsystem for Cpuset {
         if let Some(sets) = &node.state().sets
             && !parent.children().any(exclusive)
         {
-            *sets.lock() = parent.state().sets();
+            sets.set(parent.state().sets());
             domains::rebuild(node);
         }
         Ok(())
@@ -225,10 +193,9 @@ impl Subsystem for Cpuset {
 
     fn can_attach(change: &Move<'_, Self>) -> Result<(), Errno> {
         let target = change.target();
-        let Sets { cpus, mems } = target.own().sets();
-        if cpus.is_empty() || mems.is_empty() {
+        if target.own().sets.as_ref().is_some_and(|sets| !sets.are_complete()) {
             if !target.own().logged.swap(true, Relaxed) {
-                let file = if cpus.is_empty() { "cpus" } else { "mems" };
+                let file = if target.own().cpus().is_empty() { "cpus" } else { "mems" };
                 machine::log!("cpuset: no task can come into {}: write its {file} file first", target.path());
             }
             return Err(Errno::ENOSPC);
@@ -243,9 +210,13 @@ impl Subsystem for Cpuset {
 
     fn post_attach(change: &Move<'_, Self>) {
         let state = change.target().own();
-        let mems = state.mems();
         change.tasks().for_each(|(task, from)| {
+            if state.has_as_is(task, from.own()) {
+                state.note_seen(task);
+                return;
+            }
             state.confine(task);
+            let mems = state.mems();
             if from.own().mems() != mems {
                 rebind_space(task, &mems);
             }
@@ -272,9 +243,9 @@ impl Cpuset {
         Self::new(None, true)
     }
 
-    fn new(sets: Option<Sets>, exclusive: bool) -> Self {
+    fn new(sets: Option<OwnSets>, exclusive: bool) -> Self {
         Self {
-            sets: sets.map(|sets| SpinLock::new(rank::CONTROLLER, sets)),
+            sets,
             cpu_exclusive: AtomicBool::new(exclusive),
             mem_exclusive: AtomicBool::new(exclusive),
             mem_hardwall: AtomicBool::new(false),
@@ -325,7 +296,7 @@ impl Cpuset {
 
     fn sets(&self) -> Sets {
         match &self.sets {
-            Some(sets) => *sets.lock(),
+            Some(sets) => sets.get(),
             None => Sets { cpus: cpu::online(), mems: topology::get().nodes_with_memory() },
         }
     }
@@ -337,6 +308,23 @@ impl Cpuset {
             mem_exclusive: self.mem_exclusive.load(Relaxed),
             mem_hardwall: self.mem_hardwall.load(Relaxed),
         }
+    }
+
+    /// Whether a task that has just come from a container with the sets `from` is where these want it already: both have
+    /// the same, its last container's have reached it, and it has no wish of its own that a move would make it forget.
+    /// With *manage* held.
+    fn has_as_is(&self, task: &dyn Member, from: &Self) -> bool {
+        let (Some(own), Some(old)) = (&self.sets, &from.sets) else { return false };
+        let places = |set: &Self| (set.wall.load(Relaxed), set.spread_page.load(Relaxed));
+        task.membership().word(Self::INDEX).load(SeqCst) == from.change.load(SeqCst)
+            && places(self) == places(from)
+            && own.equal(old)
+            && !TASKS.get().is_some_and(|tasks| tasks.chose_cpus(task))
+    }
+
+    /// Remembers in the task that the last change of these sets has reached it.
+    fn note_seen(&self, task: &dyn Member) {
+        task.membership().word(Self::INDEX).store(self.change.load(SeqCst), SeqCst);
     }
 
     /// Makes the task obey these sets, and remembers in it which change that was.
@@ -416,7 +404,7 @@ fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), 
     state.mem_hardwall.store(trial.mem_hardwall, Relaxed);
     let walls = trial.is_walled() != now.is_walled() || trial.sets.mems != now.sets.mems;
     if let Some(sets) = state.sets.as_ref().filter(|_| trial.sets != now.sets) {
-        *sets.lock() = trial.sets;
+        sets.set(trial.sets);
         // Before the walk: a child that the walk misses is born with a word that is older.
         let before = state.change.swap(CHANGES.fetch_add(1, SeqCst), SeqCst);
         let tasks = node.tasks();
@@ -494,10 +482,10 @@ pub fn follow_machine(framework: &Framework) {
     framework.with_tree(|root: &Node<'_, Cpuset>| {
         let mut changed = Vec::new();
         root.for_each_below(|node| {
-            let Some(sets) = &node.state().sets else { return };
-            let mut sets = sets.lock();
+            let Some(own) = &node.state().sets else { return };
+            let sets = own.get();
             if !sets.cpus.is_subset_of(&cpu::online()) {
-                sets.cpus = sets.cpus.and(&cpu::online());
+                own.set(Sets { cpus: sets.cpus.and(&cpu::online()), ..sets });
                 changed.push(node.clone());
             }
         });
@@ -522,8 +510,7 @@ pub fn follow_machine(framework: &Framework) {
 fn flee(node: &Node<'_, Cpuset>) {
     let mut refuge = node.parent();
     while let Some(above) = refuge {
-        let Sets { cpus, mems } = above.state().sets();
-        if !cpus.is_empty() && !mems.is_empty() {
+        if above.state().sets().are_complete() {
             if let Err(errno) = node.transfer_tasks(&above) {
                 machine::log!(
                     "cpuset: {} has no CPU left, and its tasks can't go to {}: {errno}",

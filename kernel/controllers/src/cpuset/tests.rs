@@ -37,6 +37,30 @@ fn a_task_that_comes_in_runs_exactly_on_the_containers_cpus() {
 }
 
 #[test]
+fn a_move_between_equal_sets_leaves_nothing_as_it_was_before() {
+    let world = world();
+    give(&world, "/a", "2-3", "1");
+    give(&world, "/c", "2-3", "1");
+    let task = world.spawn_in("/a");
+    // What the task chose itself is forgotten.
+    task.choose_cpus("3");
+    world.attach("/c", &task).unwrap();
+    assert_eq!(task.cpus(), "2-3");
+    // Whoever is there already is told of what comes later, its children too.
+    world.attach("/a", &task).unwrap();
+    world.write("/a", "cpuset.cpus", "0-1").unwrap();
+    assert_eq!((task.cpus(), world.fork(&task).unwrap().cpus()), ("0-1".into(), "0-1".into()));
+    // Equal are only containers that have all in common.
+    give(&world, "/c", "0-1", "1");
+    world.write("/c", "cpuset.memory_spread_page", "1").unwrap();
+    world.attach("/c", &task).unwrap();
+    assert!(task.spreads());
+    world.write("/a", "cpuset.mem_hardwall", "1").unwrap();
+    world.attach("/a", &task).unwrap();
+    assert_eq!((task.spreads(), task.kernel_nodes()), (false, "1".into()));
+}
+
+#[test]
 fn new_mems_leave_the_cpus_that_a_task_chose() {
     let world = world();
     give(&world, "/a", "2-3", "1");
@@ -286,8 +310,8 @@ fn tasks_of_a_container_that_lost_its_last_cpu_move_to_the_nearest_one_that_has_
 fn a_task_of_the_root_forgets_a_wish_for_nothing_but_a_cpu_that_left() {
     let world = world();
     let (one, two) = (world.spawn_in("/"), world.spawn_in("/"));
-    one.wish("3");
-    two.wish("2-3");
+    one.choose_cpus("3");
+    two.choose_cpus("2-3");
     take_offline(&world, 3);
     assert_eq!((one.cpus(), two.cpus()), ("0-3".into(), "2-3".into()));
 }

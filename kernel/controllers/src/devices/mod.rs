@@ -68,7 +68,7 @@ type Change = fn(&Node<'_, Devices>, Rule) -> Result<(), Errno>;
 
 fn store(node: &Node<'_, Devices>, text: &str, writer: &Writer<'_>, change: Change) -> Result<(), Errno> {
     // Both: a descriptor that was opened with the right gives it to nobody, and who has it lends it to no descriptor.
-    let may = writer.opener.has(Capabilities::SYS_ADMIN) && writer.task.credentials().has(Capabilities::SYS_ADMIN);
+    let may = writer.opener.has(Capabilities::SYS_ADMIN) && writer.credentials().has(Capabilities::SYS_ADMIN);
     if may { change(node, Rule::parse(text)?) } else { Err(Errno::EPERM) }
 }
 

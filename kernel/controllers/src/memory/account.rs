@@ -63,8 +63,6 @@ pub struct Account {
     pub soft_limit: AtomicU64,
     /// Kept for those who ask.
     pub swappiness: AtomicU64,
-    /// Which pages come along with a process that moves in.
-    pub move_charges: AtomicU64,
     /// Room taken for pages of a process that is just moving in.
     pub moving: AtomicU64,
     /// Whether faults wait at the limit instead of killing.
@@ -141,7 +139,6 @@ impl Accounts {
             (&account.failures, 0),
             (&account.soft_limit, ByteLimit::UNLIMITED.pages()),
             (&account.swappiness, above.map_or(60, |above| above.swappiness.load(Relaxed))),
-            (&account.move_charges, 0),
             (&account.moving, 0),
             (&account.kills, 0),
             (&account.references, 1),

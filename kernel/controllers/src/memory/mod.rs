@@ -35,7 +35,7 @@ use base::{
 use container::{Callbacks, ControlFile, Lineage, Member, Move, Node, Subsystem};
 use core::fmt::{self, Write};
 use machine::sync::atomic::{
-    AtomicBool,
+    AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 
@@ -46,6 +46,8 @@ const INDEX: usize = 3;
 pub struct Memory {
     ledger: &'static Ledger,
     number: Number,
+    /// `move_charge_at_immigrate`.
+    move_charges: AtomicU64,
     /// Whether the account was closed. Its number may be another container's since.
     is_closed: AtomicBool,
 }
@@ -87,9 +89,9 @@ impl Subsystem for Memory {
         ),
         ControlFile::read_write(
             "move_charge_at_immigrate",
-            |memory, out| writeln!(out, "{}", memory.account().move_charges.load(Relaxed)),
+            |memory, out| writeln!(out, "{}", memory.move_charges.load(Relaxed)),
             |memory, text| {
-                memory.account().move_charges.store(number_up_to(text, 3)?, Relaxed);
+                memory.move_charges.store(number_up_to(text, 3)?, Relaxed);
                 Ok(())
             },
         ),
@@ -131,7 +133,7 @@ impl Memory {
     }
 
     fn new(ledger: &'static Ledger, number: Number) -> Self {
-        Self { ledger, number, is_closed: AtomicBool::new(false) }
+        Self { ledger, number, move_charges: AtomicU64::new(0), is_closed: AtomicBool::new(false) }
     }
 
     fn close(&self) {

@@ -32,7 +32,7 @@ impl<'a> Process<'a> {
     /// The process of a move, if its leader is among the tasks and pages are to come along.
     fn of(change: &Move<'a, Memory>) -> Option<Self> {
         let to = change.target().own();
-        let which = to.account().move_charges.load(Relaxed);
+        let which = to.move_charges.load(Relaxed);
         if which == 0 {
             return None;
         }

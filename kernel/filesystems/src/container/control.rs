@@ -59,7 +59,9 @@ impl Inode for Control {
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
         let opener = request.credentials.clone();
         let watcher = watch::watcher(&self.fs.framework, self.fs.device, &self.container, self.file);
-        Ok(Arc::new(TextFile::new(Box::new(Open { control: self, opener, watcher, seen: AtomicU64::new(0) }))))
+        let longest_write = self.container.longest_write(self.file);
+        let open = Open { control: self, opener, longest_write, watcher, seen: AtomicU64::new(0) };
+        Ok(Arc::new(TextFile::new(Box::new(open))))
     }
 
     fn watched(&self) {
@@ -78,6 +80,7 @@ struct Open {
     control: Arc<Control>,
     /// With whose rights it was opened: these count, not those of whoever writes through it later.
     opener: Credentials,
+    longest_write: usize,
     /// Tells of changes, where the file does.
     watcher: Option<Arc<FileWatcher>>,
     /// Which notice the last read came after.
@@ -96,13 +99,12 @@ impl TextSource for Open {
 
     fn store(&self, text: &[u8]) -> Result<(), Errno> {
         let Control { fs, container, file } = &*self.control;
-        let task: Arc<dyn Member> = process::current().ok_or(Errno::ESRCH)?;
-        fs.framework.write_file(container, *file, text, &Writer { task: &task, opener: &self.opener })
+        let task = || process::current().map(|task| task as Arc<dyn Member>);
+        fs.framework.write_file(container, *file, text, &Writer::new(&task, &self.opener))
     }
 
     fn admit(&self, length: usize) -> Result<(), Errno> {
-        let longest = self.control.container.longest_write(self.control.file);
-        if length > longest { Err(Errno::E2BIG) } else { Ok(()) }
+        if length > self.longest_write { Err(Errno::E2BIG) } else { Ok(()) }
     }
 
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {

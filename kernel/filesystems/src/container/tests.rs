@@ -179,7 +179,8 @@ fn events_are_news_until_they_are_read_from_the_start() {
     framework.can_start().unwrap().admit(&task);
     let tasks = child.lookup(b"tasks").unwrap();
     let container = framework_container(&*tasks);
-    let writer = container::Writer { task: &task, opener: &Credentials::root() };
+    let (running, root) = (|| Some(task.clone()), Credentials::root());
+    let writer = container::Writer::new(&running, &root);
     let file = container.file(b"tasks").unwrap();
     framework.write_file(&container, file, b"0", &writer).unwrap();
     assert!(is_news());
@@ -220,7 +221,8 @@ fn inotify_hears_of_events_and_of_the_end() {
     let container = framework_container(&*child.lookup(b"events").unwrap());
     let task = Idle::member(1);
     framework.can_start().unwrap().admit(&task);
-    let writer = container::Writer { task: &task, opener: &Credentials::root() };
+    let (running, root) = (|| Some(task.clone()), Credentials::root());
+    let writer = container::Writer::new(&running, &root);
     let file = container.file(b"tasks").unwrap();
     framework.write_file(&container, file, b"0", &writer).unwrap();
     assert_eq!(told(), [(2, 2), (3, 2)]);

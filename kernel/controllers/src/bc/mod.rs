@@ -110,16 +110,15 @@ impl Subsystem for Bc {
     fn attach(_task: &dyn Member, from: Lineage<'_, Self>, to: Lineage<'_, Self>) {
         // What both are below keeps its charge.
         let common = from.common_with(to);
-        to.below(common).for_each(|bc| {
-            bc.each_of_task(|counter, amount| {
-                counter.take(amount, Severity::Force);
-                counter.keep(amount);
-            });
-        });
+        to.below(common).for_each(|bc| bc.each_of_task(Counter::add));
         from.below(common).for_each(|bc| bc.each_of_task(Counter::give_back));
     }
 
     fn can_fork(parent: Lineage<'_, Self>) -> Result<(), Errno> {
+        if parent.upwards().all(|level| level.own().is_open_for_tasks()) {
+            parent.upwards().for_each(|level| level.own().each_of_task(Counter::add));
+            return Ok(());
+        }
         // Nothing is kept before both have agreed: what one of them refuses leaves no trace in the other.
         let both = parent.charge(Self::take_task, |bc| bc.each_of_task(Counter::give_up));
         if both.is_err() {
@@ -139,23 +138,9 @@ impl Subsystem for Bc {
     }
 
     fn charge(payer: Lineage<'_, Self>, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
-        if severity == Severity::Force {
-            // Nobody has to agree.
-            payer.upwards().for_each(|level| {
-                let counter = level.own().counter(resource);
-                counter.take(amount, severity);
-                counter.keep(amount);
-            });
-            return Ok(());
-        }
-        if payer.is_root() {
-            // The way of all who are in no container: nobody else has to agree.
-            let counter = payer.own().counter(resource);
-            if !counter.take(amount, severity) {
-                counter.fail();
-                return Err(Refused);
-            }
-            counter.keep(amount);
+        // A look costs less than the second step apart from the first: most resources have no bounds anywhere.
+        if payer.upwards().all(|level| level.own().counter(resource).is_unbounded(severity)) {
+            payer.upwards().for_each(|level| level.own().counter(resource).add(amount));
             return Ok(());
         }
         Self::take(payer, resource, amount, severity)?;
@@ -178,6 +163,12 @@ impl Bc {
         let mut counters = core::array::from_fn(|_| Counter::new(UNLIMITED, UNLIMITED));
         counters[Resource::Files as usize] = Counter::new(files.0, files.1);
         Self { id, next_id, counters }
+    }
+
+    /// Whether no charge for a task is refused at this level.
+    fn is_open_for_tasks(&self) -> bool {
+        self.counter(Resource::Tasks).is_unbounded(Severity::Barrier)
+            && self.counter(Resource::KernelMemory).is_unbounded(Severity::Barrier)
     }
 
     /// The first step of a charge for a task, at one level.

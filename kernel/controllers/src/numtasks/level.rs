@@ -83,9 +83,14 @@ impl Level {
         if growth == 0 {
             return 0;
         }
-        let before = self.claim();
-        self.committed.set(self.committed.get().saturating_add_signed(growth));
-        self.claim().wrapping_sub(before) as i64
+        let before = self.committed.get();
+        let after = before.saturating_add_signed(growth);
+        self.committed.set(after);
+        match self.min.get() {
+            // Without a guarantee all of it is the parent's too.
+            0 => after.wrapping_sub(before) as i64,
+            min => after.max(min).wrapping_sub(before.max(min)) as i64,
+        }
     }
 
     /// Makes `committed` and `min` other numbers. Gives by how much the claim has grown.

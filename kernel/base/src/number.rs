@@ -47,8 +47,9 @@ fn parse_digits(text: &str) -> Result<u64, Errno> {
     }
     // A wrong character is EINVAL even where the number is too long, so the range is judged at the end.
     let mut value = Some(0u64);
-    for character in digits.chars() {
-        let digit = character.to_digit(radix).ok_or(Errno::EINVAL)?;
+    // No byte of a character beyond ASCII is a digit either.
+    for byte in digits.bytes() {
+        let digit = char::from(byte).to_digit(radix).ok_or(Errno::EINVAL)?;
         value = value.and_then(|value| value.checked_mul(radix.into())?.checked_add(digit.into()));
     }
     value.ok_or(Errno::ERANGE)

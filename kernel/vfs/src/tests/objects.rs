@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    EpollChange, EpollEvent, FileTable, PollEvents, PollRequest, PollTable, SeekFrom, epoll, epoll_control, epoll_wait,
-    eventfd, pipe, poll,
+    EpollChange, EpollEvent, FileTable, OpenRequest, PollEvents, PollRequest, PollTable, SeekFrom, epoll,
+    epoll_control, epoll_wait, eventfd, pipe, poll,
     testing::{context, start_frames, with_caller},
 };
 use std::{thread, vec};
@@ -79,6 +79,23 @@ fn threads_hand_bytes_through_a_small_pipe() {
     }
     assert_eq!(sender.join().unwrap(), Ok(200_000));
     assert_eq!(received, bytes);
+}
+
+#[test]
+fn a_pipe_opened_again_waits_for_nobody() {
+    let root = Arc::new(Credentials::root());
+    let again = |file: &OpenFile, flags| file.inode().clone().open(&OpenRequest { flags, credentials: &root });
+    let [reader, writer] = pipe::pipe(OpenFlags::empty(), &root).unwrap();
+    writer.write(b"left").unwrap();
+    drop(writer);
+    let second = again(&reader, OpenFlags::empty()).unwrap();
+    let mut buffer = [0; 10];
+    assert_eq!(second.read(&mut buffer, &mut 0, OpenFlags::empty()), Ok(4));
+    assert!(second.poll(&mut PollTable::look()).contains(PollEvents::HANG_UP));
+    let [reader, writer] = pipe::pipe(OpenFlags::empty(), &root).unwrap();
+    drop(reader);
+    let second = again(&writer, OpenFlags::WRITE_ONLY | OpenFlags::NONBLOCK).unwrap();
+    assert!(second.poll(&mut PollTable::look()).contains(PollEvents::ERROR));
 }
 
 #[test]

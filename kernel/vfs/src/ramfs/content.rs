@@ -22,6 +22,9 @@ use memory::{ChargeKind, PageUse, SharedPolicies, charge, payer::SharedPage, pla
 /// writer holds.
 const RELIEFS: usize = 100;
 
+/// How many pages become holes under one hold of their lock.
+const CLEARED_AT_ONCE: usize = 32;
+
 /// The largest file.
 const LARGEST: u64 = i64::MAX as u64;
 
@@ -338,7 +341,7 @@ impl Content {
         if pages.end - pages.start > memory::frames::total().free {
             return Err(Errno::ENOSPC);
         }
-        let mut made = Vec::new();
+        let mut made: Vec<Range<u64>> = Vec::new();
         let mut result = self.try_reserve(&pages, &mut made);
         for _ in 0..RELIEFS {
             if result != Err(Errno::ENOMEM) || !charge::relieve_call() {
@@ -353,19 +356,24 @@ impl Content {
         match result {
             Ok(()) if grows => self.size.store(range.end, Release),
             Ok(()) => {}
-            Err(_) => self.clear_own(made),
+            Err(_) => made.into_iter().for_each(|pages| self.clear_own(pages)),
         }
         result
     }
 
     /// Makes the pages that are missing, and notes which.
-    fn try_reserve(&self, pages: &Range<u64>, made: &mut Vec<u64>) -> Result<(), Errno> {
+    fn try_reserve(&self, pages: &Range<u64>, made: &mut Vec<Range<u64>>) -> Result<(), Errno> {
         let _writing = self.writing.lock();
         for index in pages.clone() {
             let source = self.pages.lock().source(index);
-            if matches!(source, Source::Hole) {
-                self.own_page(index, false, Errno::ENOMEM)?;
-                made.push(index);
+            if !matches!(source, Source::Hole) {
+                continue;
+            }
+            made.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            self.own_page(index, false, Errno::ENOMEM)?;
+            match made.last_mut() {
+                Some(last) if last.end == index => last.end += 1,
+                _ => made.push(index..index + 1),
             }
         }
         Ok(())
@@ -387,8 +395,7 @@ impl Content {
         for index in whole.start..whole.end.min(borrowed) {
             self.own_page(index, false, Errno::ENOMEM)?;
         }
-        let own = self.pages.lock().own.range(whole).map(|(index, _)| *index).collect();
-        self.clear_own(own);
+        self.clear_own(whole);
         Ok(())
     }
 
@@ -402,21 +409,32 @@ impl Content {
         Ok(())
     }
 
-    /// Makes holes of pages of its own. One that somebody has mapped, or that hides borrowed bytes, stays and becomes
-    /// zeros.
-    fn clear_own(&self, indices: Vec<u64>) {
-        let mut gone = Vec::new();
-        let mut pages = self.pages.lock();
-        let borrowed = (pages.borrowed.len() as u64).div_ceil(FRAME_SIZE as u64);
-        for index in indices {
-            // Who wants the frame takes it under this lock, so a count of one stays one.
-            match pages.own.get(&index) {
-                Some(page) if index < borrowed || page.frame.reference_count() > 1 => page.frame.zero(0, FRAME_SIZE),
-                _ => gone.extend(pages.own.remove(&index)),
+    /// Makes holes of the pages of its own in a range. One that somebody has mapped, or that hides borrowed bytes, stays
+    /// and becomes zeros.
+    fn clear_own(&self, range: Range<u64>) {
+        let mut from = range.start;
+        loop {
+            // Some at a time: they are freed without the lock, and a list of all might find no memory.
+            let mut gone = [const { None }; CLEARED_AT_ONCE];
+            let mut pages = self.pages.lock();
+            let borrowed = (pages.borrowed.len() as u64).div_ceil(FRAME_SIZE as u64);
+            let mut looked = 0;
+            for slot in &mut gone {
+                let Some((&index, page)) = pages.own.range(from..range.end).next() else { break };
+                (from, looked) = (index + 1, looked + 1);
+                // Who wants the frame takes it under this lock, so a count of one stays one.
+                if index < borrowed || page.frame.reference_count() > 1 {
+                    page.frame.zero(0, FRAME_SIZE);
+                } else {
+                    *slot = pages.own.remove(&index);
+                }
+            }
+            drop(pages);
+            self.shared.give_pages(gone.iter().flatten().count() as u64);
+            if looked < CLEARED_AT_ONCE {
+                return;
             }
         }
-        drop(pages);
-        self.shared.give_pages(gone.len() as u64);
     }
 
     /// The first byte from `from` on that is data (`SEEK_DATA`) or in a hole (`SEEK_HOLE`; the end is one). `ENXIO` no

@@ -5,6 +5,7 @@
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use base::{Errno, Gid, Uid};
+use core::any::Any;
 use vfs::{
     DeviceNumber, DirectoryEntry, FileKind, FileOps, FileSystem, FileSystemType, Inode, Link, Metadata, MountRequest,
     OpenRequest, Permissions, StatFs, TextFile, TextSource, Timestamp, next_device,
@@ -23,6 +24,11 @@ pub trait Subject: Clone + Send + Sync + 'static {
     /// Whether it is still there; what is not has no names any more.
     fn exists(&self) -> bool {
         true
+    }
+
+    /// What its first directory (`id` 0) stands for, for floors above: see [`Inode::subject`].
+    fn stands_for(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
     }
 }
 
@@ -242,6 +248,10 @@ impl<S: Subject> Inode for DirectoryInode<S> {
 
     fn parent(&self) -> Option<Arc<dyn Inode>> {
         self.place.parent.clone()
+    }
+
+    fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        if self.table.id == 0 { self.subject.stands_for() } else { None }
     }
 
     fn read_directory(&self, from: u64, each: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<(), Errno> {

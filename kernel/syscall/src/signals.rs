@@ -140,14 +140,14 @@ pub fn pidfd_send_signal(
         return Err(Errno::EINVAL);
     }
     let file = call.file(descriptor)?;
-    let process = process_file::process_of(&file).ok_or(Errno::EBADF)?;
+    let process = process_file::target_of(&file)?;
     let bytes = info.read_optional()?;
     if bytes.is_some_and(|bytes| bytes.first_chunk() != Some(&signal.to_ne_bytes())) {
         return Err(Errno::EINVAL);
     }
     let signal = signal_or_probe(signal)?;
     let info = bytes.zip(signal).map(|(bytes, signal)| SignalInfo::from_bytes(signal, &bytes));
-    calls::signal_process(call.task, process, signal, info)?;
+    calls::signal_process(call.task, &process, signal, info)?;
     Ok(0)
 }
 

@@ -9,9 +9,9 @@ use alloc::{
     vec::Vec,
 };
 use base::{Errno, Gid, Pid, Uid};
-use core::fmt::Write;
+use core::{any::Any, fmt::Write};
 use memory::{Protection, Sharing};
-use process::{Name, Process, Task};
+use process::{Name, Process, Task, process_file::ProcessNumber};
 use vfs::{FileKind, Inode};
 
 /// A task as the subject of a directory: by number, so that an open directory keeps nothing alive.
@@ -70,6 +70,10 @@ impl Subject for TaskFiles {
 
     fn exists(&self) -> bool {
         self.task().is_ok()
+    }
+
+    fn stands_for(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        if self.process { Some(Arc::new(ProcessNumber(self.tid))) } else { None }
     }
 }
 

@@ -1,9 +1,36 @@
 //! CPUs and data that each of them has for itself.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, string::String, vec::Vec};
 use base::{CpuId, MAX_CPUS};
 
 pub use crate::arch::cpu::*;
+
+/// What the processor says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Its maker.
+    pub vendor: String,
+    /// Its name; empty if it has none.
+    pub name: String,
+    /// Its family, extensions added.
+    pub family: u32,
+    /// Its model, extensions added.
+    pub model: u32,
+    /// The version of the model.
+    pub stepping: u32,
+    /// The highest leaf of CPUID.
+    pub level: u32,
+    /// The size of its second cache; 0 where that is not said.
+    pub cache_kibibytes: u32,
+    /// What `clflush` flushes.
+    pub flush_bytes: u32,
+    /// The length of a physical address.
+    pub physical_bits: u32,
+    /// The length of a virtual address.
+    pub virtual_bits: u32,
+    /// What it can do, by Linux's names.
+    pub features: Vec<&'static str>,
+}
 
 /// One value for each CPU, each on cache lines of its own so that CPUs writing theirs don't disturb each other.
 pub struct PerCpu<T> {

@@ -2,7 +2,34 @@
 
 use crate::sync::Hook;
 
-pub use crate::arch::interrupts::{InterruptsOff, enabled, off};
+pub use crate::arch::interrupts::{InterruptsOff, counts, enabled, off};
+
+/// How many interrupts of each kind a CPU has served since boot.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Of its own timer.
+    pub timer: u64,
+    /// From CPUs that want it to look at its run queue.
+    pub reschedule: u64,
+    /// From CPUs that want a function called.
+    pub call: u64,
+    /// From itself, as the kernel log has grown.
+    pub log: u64,
+    /// Of the serial lines COM1 and COM2.
+    pub serial: [u64; 2],
+    /// That went away before they were served.
+    pub spurious: u64,
+    /// Errors that its local APIC reported.
+    pub errors: u64,
+}
+
+impl Counts {
+    /// All of them.
+    pub fn sum(&self) -> u64 {
+        let [first, second] = self.serial;
+        self.timer + self.reschedule + self.call + self.log + first + second + self.spurious + self.errors
+    }
+}
 
 /// What the kernel does when an interrupt arrives; called on the interrupted CPU with interrupts off.
 ///

@@ -1,6 +1,6 @@
 //! /proc: tasks, the system and its settings as files, in Linux's formats.
 //!
-//! `system` has the files of the root, `task` those of a task, `status` the two long texts about one, `links` the
+//! `system` and `processor` have the files of the root, `task` those of a task, `status` the two long texts about one, `links` the
 //! links to files, `reports` the files that controllers fill. All are lines of tables (`crate::table`).
 
 mod ipc_limits;
@@ -10,6 +10,7 @@ mod log;
 mod mqueue;
 mod numa;
 mod oom;
+mod processor;
 mod reports;
 mod settings;
 mod status;

@@ -1,6 +1,8 @@
 //! The files in the root of /proc that tell of the whole system, and the task numbers beside them.
 
-use super::{System, kernel_memory, own_context, population, reports, settings, task::TaskFiles, ticks, written};
+use super::{
+    System, kernel_memory, own_context, population, processor, reports, settings, task::TaskFiles, ticks, written,
+};
 use crate::table::{Child, Children, Directory, Line, Place};
 use alloc::{
     string::{String, ToString},
@@ -9,7 +11,7 @@ use alloc::{
 };
 use base::{Errno, NodeId, Pid};
 use core::fmt::Write;
-use machine::{boot, cpu, time, topology};
+use machine::{boot, cpu, time};
 use memory::{ChargeKind, charge};
 use process::{RELEASE, SYSTEM, VERSION};
 use vfs::{FileKind, Inode, Link};
@@ -24,14 +26,16 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::text("cgroups", |_, out| append(out, &population()?.framework().proc_cgroups())),
         Line::text("cmdline", |_, out| written(writeln!(out, "{}", boot::info().command_line))),
         Line::text("containers", |_, out| append(out, &population()?.framework().proc_containers())),
-        Line::text("cpuinfo", cpuinfo),
+        Line::text("cpuinfo", processor::cpuinfo),
         Line::text("devices", |_, out| append(out, &own_context()?.namespace().registry().list_devices())),
         Line::text("filesystems", |_, out| append(out, &own_context()?.namespace().registry().list())),
+        Line::text("interrupts", processor::interrupts),
         Line::opened("kmsg", super::log::open),
         Line::text("loadavg", loadavg),
         Line::text("meminfo", meminfo),
         Line::text("schedstat", schedstat),
         Line::private("slabinfo", kernel_memory::slabinfo),
+        Line::text("softirqs", processor::softirqs),
         Line::text("stat", stat),
         Line::directory("sys", &settings::SYS),
         Line::order("sysrq-trigger", settings::sysrq),
@@ -78,26 +82,6 @@ impl Children<System> for Processes {
     }
 }
 
-fn cpuinfo(_: &System, out: &mut String) -> Result<(), Errno> {
-    let topology = topology::get();
-    for cpu in cpu::online().iter() {
-        let info = topology.cpus.get(cpu.index()).copied().unwrap_or_default();
-        written(write!(
-            out,
-            "processor\t: {cpu}\nvendor_id\t: {}\nmodel name\t: {}\ncpu MHz\t\t: {}.{:03}\nphysical id\t: {}\n\
-             core id\t\t: {}\napicid\t\t: {}\nfpu\t\t: yes\n\n",
-            cpu::vendor(),
-            cpu::model_name(),
-            time::cycles_per_second() / 1_000_000,
-            time::cycles_per_second() / 1000 % 1000,
-            info.package,
-            info.core,
-            info.apic_id,
-        ))?;
-    }
-    Ok(())
-}
-
 fn loadavg(_: &System, out: &mut String) -> Result<(), Errno> {
     for load in sched::load_averages() {
         // In units of 1/2048; rounded to hundredths as Linux does.
@@ -133,9 +117,10 @@ fn stat(_: &System, out: &mut String) -> Result<(), Errno> {
     written(cpu_line(out, "cpu ", all))?;
     out.push_str(&lines);
     let boot = time::realtime().saturating_sub(time::now()) / 1_000_000_000;
+    let [interrupts, soft] = processor::sums();
     written(write!(
         out,
-        "intr 0\nctxt {switches}\nbtime {boot}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\nsoftirq 0\n",
+        "{interrupts}ctxt {switches}\nbtime {boot}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\n{soft}",
         population()?.forks(),
         sched::runnable_count(),
     ))

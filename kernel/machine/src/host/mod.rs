@@ -146,14 +146,9 @@ pub mod cpu {
         OFFLINE.with(|offline| offline.set(offline.get().without(&CpuSet::only(current()))));
     }
 
-    /// The processor's maker: none.
-    pub fn vendor() -> String {
-        String::from("host")
-    }
-
-    /// The processor's name: none.
-    pub fn model_name() -> String {
-        String::from("host")
+    /// A processor with a name and nothing else.
+    pub fn identity() -> crate::cpu::Identity {
+        crate::cpu::Identity { vendor: String::from("host"), name: String::from("host"), ..Default::default() }
     }
 
     /// The processor's feature word for programs: none.
@@ -240,6 +235,11 @@ pub mod interrupts {
     pub fn off() -> InterruptsOff {
         INTERRUPTS_OFF.with(|depth| depth.set(depth.get() + 1));
         InterruptsOff { not_send: PhantomData }
+    }
+
+    /// Nothing interrupts a host's CPU.
+    pub fn counts(_cpu: base::CpuId) -> crate::interrupts::Counts {
+        crate::interrupts::Counts::default()
     }
 
     /// Whether interrupts are on.

@@ -2,11 +2,10 @@
 
 use super::context::Context;
 use super::descriptors::{EMERGENCY_STACK_SIZE, EMERGENCY_STACKS, SegmentTable};
-use super::interrupts::InterruptsOff;
+use super::interrupts::{self, InterruptsOff};
 use super::ipi::Mailbox;
 use super::local_apic::LocalApicCell;
 use super::physical;
-use alloc::string::String;
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use base::{CpuId, CpuSet, MAX_CPUS};
 use core::arch::asm;
@@ -17,6 +16,7 @@ use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{GsBase, KernelGsBase};
 use x86_64::structures::tss::TaskStateSegment;
 
+pub use super::identity::identity;
 pub use super::smp::start_others;
 
 /// What each CPU has for itself; GS points to it in kernel mode. The entry code knows the offsets.
@@ -35,6 +35,8 @@ pub(crate) struct CpuLocal {
     pub(super) apic_id: Cell<u32>,
     /// Set by every interrupt, cleared when user mode is about to be entered: see `UserContext::run`.
     pub(super) interrupted: Cell<bool>,
+    /// How many interrupts it has served, by [`interrupts::Kind`].
+    pub(super) served: [AtomicU64; interrupts::KINDS],
     /// TSC cycles spent in user mode since somebody took them.
     pub(super) user_cycles: Cell<u64>,
     /// The contexts of a task that has ended and of the one that follows it: see `context::switch_from_ended`.
@@ -49,7 +51,7 @@ pub(crate) struct CpuLocal {
     pub(super) emergency_stacks: Cell<[u64; EMERGENCY_STACKS]>,
 }
 
-// SAFETY: blocks are shared so that other CPUs can reach `mailbox`, which is made of atomics. All else is for
+// SAFETY: blocks are shared so that other CPUs can reach `mailbox` and `served`, which are made of atomics. All else is for
 // the owner alone: `here()` is the only way to the cells, gives a CPU its own block, and the block's reference
 // is not kept over a switch.
 unsafe impl Sync for CpuLocal {}
@@ -67,6 +69,7 @@ impl CpuLocal {
             id: Cell::new(0),
             apic_id: Cell::new(0),
             interrupted: Cell::new(false),
+            served: [const { AtomicU64::new(0) }; interrupts::KINDS],
             user_cycles: Cell::new(0),
             left: Cell::new(None),
             local_apic: LocalApicCell::new(),
@@ -316,30 +319,6 @@ impl CpuIdResult {
     fn none(self) -> Self {
         Self { eax: 0, ebx: 0, ecx: 0, edx: 0 }
     }
-}
-
-/// The processor's maker, as CPUID says it.
-pub fn vendor() -> String {
-    let words = cpuid(0, 0);
-    text(&[words.ebx, words.edx, words.ecx])
-}
-
-/// The processor's name, as CPUID says it; empty if it has none.
-pub fn model_name() -> String {
-    const FIRST: u32 = 0x8000_0002;
-    if cpuid(0x8000_0000, 0).eax < FIRST + 2 {
-        return String::new();
-    }
-    let leaves = [0, 1, 2].map(|index| cpuid(FIRST + index, 0));
-    let words = leaves.map(|leaf| [leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]);
-    text(words.as_flattened())
-}
-
-/// Words of CPUID as text: up to the first NUL, without blanks at the ends.
-fn text(words: &[u32]) -> String {
-    let bytes = words.iter().flat_map(|word| word.to_le_bytes()).take_while(|&byte| byte != 0);
-    let bytes: alloc::vec::Vec<u8> = bytes.collect();
-    String::from_utf8_lossy(bytes.trim_ascii()).into_owned()
 }
 
 /// The processor's feature word that programs get as `AT_HWCAP`: CPUID leaf 1, EDX.

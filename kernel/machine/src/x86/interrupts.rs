@@ -1,8 +1,10 @@
 //! The interrupt flag, the numbers of interrupts, and what is done when one arrives.
 
 use super::{console, cpu, ipi};
-use crate::interrupts::HANDLERS;
+use crate::interrupts::{Counts, HANDLERS};
+use base::CpuId;
 use core::marker::PhantomData;
+use core::sync::atomic::Ordering::Relaxed;
 use x86_64::instructions::interrupts;
 
 /// Numbers of interrupts in the descriptor table; the local APIC serves higher numbers first.
@@ -27,6 +29,53 @@ pub(super) mod vector {
     pub const ERROR: u8 = 0xfe;
     /// An interrupt that went away before it was served.
     pub const SPURIOUS: u8 = 0xff;
+}
+
+/// Interrupts that are counted apart.
+#[derive(Clone, Copy)]
+enum Kind {
+    Timer,
+    Reschedule,
+    Call,
+    Log,
+    SerialFirst,
+    SerialSecond,
+    Spurious,
+    Error,
+}
+
+/// How many kinds there are.
+pub(super) const KINDS: usize = Kind::Error as usize + 1;
+
+impl Kind {
+    fn of(number: u8) -> Option<Self> {
+        Some(match number {
+            vector::TIMER => Self::Timer,
+            vector::RESCHEDULE => Self::Reschedule,
+            vector::CALL => Self::Call,
+            vector::LOG => Self::Log,
+            vector::SERIAL_1 => Self::SerialFirst,
+            vector::SERIAL_2 => Self::SerialSecond,
+            vector::SPURIOUS | vector::OLD_CONTROLLERS..=vector::OLD_CONTROLLERS_LAST => Self::Spurious,
+            vector::ERROR => Self::Error,
+            _ => return None,
+        })
+    }
+}
+
+/// What `cpu` has served since boot; nothing for a number that no CPU has.
+pub fn counts(cpu: CpuId) -> Counts {
+    let Some(local) = cpu::local(cpu) else { return Counts::default() };
+    let of = |kind: Kind| local.served[kind as usize].load(Relaxed);
+    Counts {
+        timer: of(Kind::Timer),
+        reschedule: of(Kind::Reschedule),
+        call: of(Kind::Call),
+        log: of(Kind::Log),
+        serial: [of(Kind::SerialFirst), of(Kind::SerialSecond)],
+        spurious: of(Kind::Spurious),
+        errors: of(Kind::Error),
+    }
 }
 
 /// Keeps interrupts off until dropped, then sets them as they were.
@@ -72,6 +121,11 @@ impl Drop for InterruptsOff {
 pub(super) fn serve(number: u8) {
     let here = cpu::here();
     here.interrupted.set(true);
+    if let Some(kind) = Kind::of(number) {
+        // Nobody else writes it, so that no locked instruction is needed.
+        let count = &here.served[kind as usize];
+        count.store(count.load(Relaxed) + 1, Relaxed);
+    }
     match number {
         // Spurious: none is in service, so none is ended.
         vector::SPURIOUS | vector::OLD_CONTROLLERS..=vector::OLD_CONTROLLERS_LAST => return,

@@ -6,7 +6,7 @@
 //! | `physical`, `direct_map`, `kernel_map`, `stack` | memory, the kernel's half of the address space, stacks |
 //! | `frame`, `paging`, `user_memory` | frames, user page tables, copies from and to user memory |
 //! | `descriptors`, `traps`, `interrupts`, `smap` | entry from the processor and what is done then |
-//! | `cpu`, `smp`, `local_apic`, `io_apic`, `ipi` | CPUs, starting them, interrupts between them |
+//! | `cpu`, `identity`, `smp`, `local_apic`, `io_apic`, `ipi` | CPUs, starting them, interrupts between them |
 //! | `time`, `timer`, `calendar`, `random` | clocks and chance |
 //! | `context`, `fpu`, `user` | tasks: switching, FPU state, user mode |
 //! | `console`, `log`, `panic`, `power` | serial ports, the log, and the ways to end |
@@ -35,6 +35,7 @@ mod calendar;
 mod descriptors;
 mod direct_map;
 mod fw_cfg;
+mod identity;
 mod io_apic;
 pub(crate) mod kernel_map;
 mod local_apic;

@@ -133,6 +133,9 @@ pub struct Test {
     /// Run only these suites
     #[arg(long, value_enum, value_delimiter = ',')]
     pub suite: Vec<Suite>,
+    /// Run also what takes minutes
+    #[arg(long)]
+    pub long: bool,
     /// CPUs of the virtual machine [default: 4, or what a scenario asks for]
     #[arg(long, value_name = "N")]
     pub cpus: Option<u32>,
@@ -244,6 +247,8 @@ pub enum Suite {
     Kernel,
     /// Scenarios typed into the shell
     Shell,
+    /// Debian's programs, driven by its bash
+    Linux,
     /// A short comparison with Linux
     Oracle,
     /// The controller of the manual, taken from its chapter
@@ -257,6 +262,7 @@ impl Suite {
             Self::Host => "host",
             Self::Kernel => "kernel",
             Self::Shell => "shell",
+            Self::Linux => "linux",
             Self::Oracle => "oracle",
             Self::Chapter => "chapter",
         }

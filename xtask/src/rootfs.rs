@@ -7,18 +7,19 @@ mod apt;
 mod tree;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::command_line::Rootfs;
-use crate::workspace::{self, BuildLock};
+use crate::workspace::{self, BuildLock, RunFolder};
 use crate::{progress, setup, userland};
 
 /// What a person gets who names no packages.
 pub const USUAL_PACKAGES: &[&str] = &[
     "busybox-static",
     "bash",
+    "bsdutils",
     "coreutils",
     "util-linux",
     "procps",
@@ -33,7 +34,9 @@ pub const USUAL_PACKAGES: &[&str] = &[
     "stress-ng",
     "time",
     "file",
-    "python3-minimal",
+    "less",
+    "htop",
+    "python3",
 ];
 
 /// What no choice can do without: a shell, the users, the terminals, `mount`. `usr-is-merged` keeps out `usrmerge` and
@@ -55,17 +58,24 @@ pub fn run(options: &Rootfs) -> Result<u8> {
 
 /// The initramfs that `cargo xtask rootfs` was last asked for, or that of [`USUAL_PACKAGES`]. The lock is held.
 ///
-/// Errors: see [`usual`].
+/// Errors: see [`usual_with`].
 pub fn last() -> Result<PathBuf> {
     let packages = fs::read_to_string(last_choice()).unwrap_or_default();
-    Choice::of(&packages.lines().map(str::to_owned).collect::<Vec<_>>()).cached()
+    let choice = Choice::of(&packages.lines().map(str::to_owned).collect::<Vec<_>>());
+    choice.unpack_unless_made()?;
+    choice.archive()
 }
 
-/// The initramfs of [`USUAL_PACKAGES`], made unless it is there. The lock is held.
+/// The initramfs of [`USUAL_PACKAGES`] with the folder `host` in it as `guest`, in the folder of the run. The lock is
+/// held.
 ///
 /// Errors: there is no apt here, it cannot resolve or fetch, or a package cannot be unpacked.
-pub fn usual() -> Result<PathBuf> {
-    Choice::of(&[]).cached()
+pub fn usual_with(host: &Path, guest: &str, run: &RunFolder) -> Result<PathBuf> {
+    let choice = Choice::of(&[]);
+    choice.unpack_unless_made()?;
+    let mut tree = tree::pack(&choice.unpacked(), &userland::init()?)?;
+    userland::add(&mut tree, host, guest)?;
+    run.write("debian.cpio", &tree.archive()?)
 }
 
 /// Whether this host has what it takes to get packages.
@@ -127,11 +137,9 @@ impl Choice {
         Ok(path)
     }
 
-    fn cached(&self) -> Result<PathBuf> {
-        if !workspace::is_made(&self.unpacked()) {
-            self.unpack()?;
-        }
-        self.archive()
+    /// Resolves and unpacks only where nothing of this choice lies yet.
+    fn unpack_unless_made(&self) -> Result<()> {
+        if workspace::is_made(&self.unpacked()) { Ok(()) } else { self.unpack() }
     }
 }
 

@@ -114,7 +114,7 @@ impl std::str::FromStr for Addition {
 }
 
 /// Adds a file, a link, or a folder with all that is in it.
-fn add(tree: &mut Initramfs, host: &Path, guest: &str) -> Result<()> {
+pub fn add(tree: &mut Initramfs, host: &Path, guest: &str) -> Result<()> {
     let cannot_read = || format!("cannot read {} for the initramfs", host.display());
     // What a person names may be a link to the file that is meant; links inside a folder stay links.
     let about = fs::metadata(host).with_context(cannot_read)?;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use super::report::Report;
 use super::{USUAL, Workshop, host, scenario, shell};
 use crate::command_line::Test;
+use crate::toolchain::Toolchain;
 use crate::{kernel, workspace};
 
 const SUITE: &str = "chapter";
@@ -62,11 +63,10 @@ pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
         report,
     )?;
     let session = scenario::parse(&chapter.session)?;
-    let optimisation = kernel::Optimisation::chosen(options.debug, false);
-    let variant = kernel::Variant { optimisation, test: false, max_hierarchies: None };
-    let workshop = Workshop::open_with(options, |toolchain| {
-        kernel::build_with(variant, toolchain, cargo(), &target, kept.join(variant.name()))
-    })?;
+    let variant = super::variant(options, false);
+    let build =
+        |toolchain: &Toolchain| kernel::build_with(variant, toolchain, cargo(), &target, kept.join(variant.name()));
+    let workshop = Workshop::open_with(options, build, super::our_initramfs)?;
     let started = Instant::now();
     match shell::run_one(NAME, &session, USUAL, &workshop, &mut None) {
         Ok(()) => report.passed(SUITE, &shell::described(NAME, &session), Some(started.elapsed())),

@@ -4,7 +4,7 @@
 //! - [`host`]: `cargo test` for every crate that runs on the host, and the loom models.
 //! - [`in_kernel`]: suites compiled into the test kernel.
 //! - [`oracle`]: a short comparison with Linux.
-//! - [`shell`]: scenarios, what a person types and reads ([`scenario`] is their language).
+//! - [`shell`]: scenarios, what a person types and reads ([`scenario`] is their language), in our shell and in Debian's.
 
 mod chapter;
 mod console;
@@ -35,14 +35,15 @@ const USUAL: Shape =
 pub fn run(options: &Test) -> Result<u8> {
     let filter = options.filter.as_deref().unwrap_or_default();
     let mut report = Report::to(std::io::stdout());
-    for suite in [Suite::Host, Suite::Kernel, Suite::Shell, Suite::Chapter, Suite::Oracle] {
+    for suite in [Suite::Host, Suite::Kernel, Suite::Shell, Suite::Linux, Suite::Chapter, Suite::Oracle] {
         if !options.suite.is_empty() && !options.suite.contains(&suite) {
             continue;
         }
         let result = match suite {
             Suite::Host => host::run(filter, &mut report),
             Suite::Kernel => in_kernel::run(filter, options, &mut report),
-            Suite::Shell => shell::run(filter, options, &mut report),
+            Suite::Shell => shell::run(&shell::OURS, filter, options, &mut report),
+            Suite::Linux => shell::run(&shell::DEBIANS, filter, options, &mut report),
             Suite::Chapter => chapter::run(filter, options, &mut report),
             Suite::Oracle => oracle::run(filter, options, &mut report),
         };
@@ -65,32 +66,47 @@ fn shape(options: &Test, base: Shape) -> Shape {
     }
 }
 
+fn variant(options: &Test, test_kernel: bool) -> kernel::Variant {
+    let optimisation = kernel::Optimisation::chosen(options.debug, false);
+    kernel::Variant { optimisation, test: test_kernel, max_hierarchies: None }
+}
+
+/// Our programs and the one that torments the kernel.
+fn our_initramfs(run: &RunFolder) -> Result<PathBuf> {
+    userland::build(&userland::Contents { added: &[], for_tests: true }, run)
+}
+
 /// Makes the machines of one suite from a kernel and an initramfs that are built once.
 struct Workshop {
     run: RunFolder,
     kernel: kernel::Kernel,
     initramfs: PathBuf,
+    /// What is typed into the shell of each machine before anything else.
+    first_line: Option<&'static str>,
     accelerator: crate::emulator::Accelerator,
     cpu_model: String,
 }
 
 impl Workshop {
     fn open(options: &Test, test_kernel: bool) -> Result<Self> {
-        let optimisation = kernel::Optimisation::chosen(options.debug, false);
-        let variant = kernel::Variant { optimisation, test: test_kernel, max_hierarchies: None };
-        Self::open_with(options, |toolchain| kernel::build(variant, toolchain))
+        let variant = variant(options, test_kernel);
+        Self::open_with(options, |toolchain| kernel::build(variant, toolchain), our_initramfs)
     }
 
-    /// A workshop for the kernel that `build` makes.
-    fn open_with(options: &Test, build: impl FnOnce(&Toolchain) -> Result<kernel::Kernel>) -> Result<Self> {
+    /// A workshop for the kernel and the initramfs that the two functions make; the lock is held meanwhile.
+    fn open_with(
+        options: &Test,
+        kernel: impl FnOnce(&Toolchain) -> Result<kernel::Kernel>,
+        initramfs: impl FnOnce(&RunFolder) -> Result<PathBuf>,
+    ) -> Result<Self> {
         let run = RunFolder::create()?;
         let toolchain = setup::for_building()?;
         setup::for_booting(shape(options, USUAL).firmware)?;
         let _lock = BuildLock::take()?;
-        let kernel = build(&toolchain)?;
-        let initramfs = userland::build(&userland::Contents { added: &[], for_tests: true }, &run)?;
+        let kernel = kernel(&toolchain)?;
+        let initramfs = initramfs(&run)?;
         let accelerator = acceleration::choose(options.accel, false, &run)?;
-        Ok(Self { run, kernel, initramfs, accelerator, cpu_model: options.cpu.clone() })
+        Ok(Self { run, kernel, initramfs, first_line: None, accelerator, cpu_model: options.cpu.clone() })
     }
 
     /// A machine of the given shape; its log goes to `target/xtask/logs/NAME.log`.

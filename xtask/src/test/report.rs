@@ -59,7 +59,7 @@ impl Report {
             }
         }
         if self.skipped > 0 {
-            self.say(&format!("{} skipped, as they ask for another machine", self.skipped));
+            self.say(&format!("{} skipped, for the reasons above", self.skipped));
         }
         self.say(&format!("{} passed, {} failed", self.passed, self.failed));
         u8::from(self.failed > 0)

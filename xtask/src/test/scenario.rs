@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use regex_lite::Regex;
 
-use crate::command_line::System;
 use crate::shape::{Firmware, Shape, Size};
 
 /// One scenario, as its file says.
@@ -40,18 +39,18 @@ pub struct Wish {
     pub icount: bool,
     /// Whether the initramfs is compressed.
     pub gzip: bool,
-    /// Whose userland is booted, if it is not ours.
-    pub rootfs: Option<System>,
     /// Whether the initramfs is in the disk image and the bootloader loads it.
     pub image: bool,
     /// How long one step may take.
     pub patience: Option<Duration>,
+    /// Whether it takes so long that only those who ask for it run it.
+    pub long: bool,
 }
 
 impl Wish {
     /// Whether no other scenario may run in its machine.
     pub fn is_alone(&self) -> bool {
-        self.alone || self.icount || self.gzip || self.image || self.rootfs.is_some() || !self.append.is_empty()
+        self.alone || self.icount || self.gzip || self.image || !self.append.is_empty()
     }
 
     /// Whether a machine of this shape will do.
@@ -88,7 +87,7 @@ pub struct Step {
     pub end: Option<End>,
 }
 
-/// A control key that is pressed once the output contains a text.
+/// A key that is pressed once the output contains a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// What the key sends.
@@ -174,7 +173,7 @@ fn parse_line(line: &str, number: usize, scenario: &mut Scenario) -> Result<()> 
         ("icount", None) => scenario.wish.icount = true,
         ("gzip", None) => scenario.wish.gzip = true,
         ("image", None) => scenario.wish.image = true,
-        ("rootfs", None) if rest == "debian" => scenario.wish.rootfs = Some(System::Debian),
+        ("long", None) => scenario.wish.long = true,
         ("patience", None) => {
             let seconds = rest.strip_suffix(" s").and_then(|number| number.parse().ok());
             scenario.wish.patience = Some(Duration::from_secs(seconds.context("write it like `% patience 120 s`")?));
@@ -202,15 +201,16 @@ fn parse_machine(words: &str, wish: &mut Wish) -> Result<()> {
     Ok(())
 }
 
-/// `ctrl-c when TEXT`
+/// `ctrl-c when TEXT`, or with `enter` or a printable character for the key.
 fn parse_key(words: &str) -> Result<Key> {
     let (key, when) = words.split_once(" when ").context("write it like `% press ctrl-c when TEXT`")?;
-    let letter = key.strip_prefix("ctrl-").and_then(|letter| match letter.as_bytes() {
-        [letter @ (b'a'..=b'z' | b'\\')] => Some(*letter),
-        _ => None,
-    });
-    let letter = letter.with_context(|| format!("{key:?} is no key; write it like ctrl-c"))?;
-    Ok(Key { byte: letter & 0x1f, when: when.to_owned() })
+    let byte = match (key.strip_prefix("ctrl-").map(str::as_bytes), key.as_bytes()) {
+        (Some([letter @ (b'a'..=b'z' | b'\\')]), _) => letter & 0x1f,
+        (_, b"enter") => b'\r',
+        (_, [character @ b'!'..=b'~']) => *character,
+        _ => bail!("{key:?} is no key; write it like ctrl-c, enter or q"),
+    };
+    Ok(Key { byte, when: when.to_owned() })
 }
 
 fn parse_end(words: &str) -> Result<End> {
@@ -280,7 +280,7 @@ mod tests {
     fn the_head_describes_the_machine() {
         let scenario = parse(
             "# Title\n# more words\n% machine cpus 4 nodes 2 memoryless 1 memory 1G firmware uefi\n% append maxcpus=2\n\
-             % patience 120 s\n% alone\n% icount\n% gzip\n% rootfs debian\n% image\n$ true\n",
+             % patience 120 s\n% alone\n% icount\n% gzip\n% image\n% long\n$ true\n",
         )
         .unwrap();
         let wish = Wish {
@@ -293,9 +293,9 @@ mod tests {
             alone: true,
             icount: true,
             gzip: true,
-            rootfs: Some(System::Debian),
             image: true,
             patience: Some(Duration::from_secs(120)),
+            long: true,
         };
         assert_eq!(scenario.wish, wish);
     }
@@ -313,6 +313,9 @@ mod tests {
         let scenario = parse("# Title\n$ spin\n% press ctrl-c when on CPU\n^C\n").unwrap();
         assert_eq!(scenario.steps[0].keys, [Key { byte: 3, when: "on CPU".to_owned() }]);
         assert_eq!(in_words(&scenario.steps[0].expected), "^C\n");
+        let keys = parse("# Title\n$ less\n% press q when END\n% press enter when x\n").unwrap().steps.remove(0).keys;
+        assert_eq!(keys.iter().map(|key| key.byte).collect::<Vec<_>>(), b"q\r");
+        assert!(parse("# Title\n$ less\n% press quit when END\n").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Scenarios: types each file of `tests/scenarios` into the guest's shell and compares what comes back.
+//! Scenarios: types each file of a folder into the guest's shell and compares what comes back.
 //!
-//! Scenarios that want the same machine share one boot, until one of them fails or ends the machine.
+//! Scenarios that want the same machine share one boot, until one of them fails or ends the machine. Those of
+//! `tests/scenarios` meet our own userland, those of `tests/linux` Debian's.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,11 +15,39 @@ use super::scenario::{self, End, Scenario, Step, Wish};
 use super::{USUAL, Workshop, shape};
 use crate::command_line::Test;
 use crate::emulator::{self, Boot, Ending};
-use crate::shape::Shape;
-use crate::workspace::{self, BuildLock};
-use crate::{image, images, rootfs};
+use crate::shape::{Shape, Size};
+use crate::toolchain::Toolchain;
+use crate::workspace::{self, RunFolder};
+use crate::{image, images, kernel, rootfs};
 
-const SUITE: &str = "shell";
+/// A folder of scenarios and the userland that they are typed into.
+pub(super) struct Userland {
+    /// The word in front of each result.
+    suite: &'static str,
+    /// Where the scenarios lie.
+    folder: &'static str,
+    /// Whether it is Debian's.
+    debian: bool,
+    /// The machine of those who ask for nothing.
+    usual: Shape,
+}
+
+/// Our own programs.
+pub(super) const OURS: Userland = Userland { suite: "shell", folder: "tests/scenarios", debian: false, usual: USUAL };
+
+/// Debian's, whose archive lies in memory.
+pub(super) const DEBIANS: Userland = Userland {
+    suite: "linux",
+    folder: "tests/linux",
+    debian: true,
+    usual: Shape { memory: Size::mebibytes(1024), ..USUAL },
+};
+
+/// What lies beside Debian's scenarios for their use, and where the guest finds it.
+const DEBIANS_FILES: (&str, &str) = ("tests/linux/files", "/tests");
+
+/// Typed into Debian's bash before anything else: readline draws long lines its own way.
+const NO_LINE_EDITING: &str = "set +o emacs +o vi";
 
 /// How long a step may take unless the scenario says otherwise: TCG on a busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,14 +71,19 @@ impl std::fmt::Display for NoPrompt {
 impl std::error::Error for NoPrompt {}
 
 /// Runs the scenarios whose names (the file's, and the title) contain `filter`.
-pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
-    let base = shape(options, USUAL);
+pub fn run(userland: &Userland, filter: &str, options: &Test, report: &mut Report) -> Result<()> {
+    let suite = userland.suite;
+    let base = shape(options, userland.usual);
     // Somebody who names a machine wants that one; otherwise each scenario gets what it asks for.
     let only_this_machine = options.names_a_machine();
     let mut by_shape: BTreeMap<Shape, Vec<(String, Scenario)>> = BTreeMap::new();
-    for (name, scenario) in load(filter, report)? {
-        if only_this_machine && !scenario.wish.is_fulfilled_by(base) {
-            report.skipped(SUITE, &name, &format!("it wants another machine ({})", scenario.wish.shape(base)));
+    for (name, scenario) in load(userland, filter, report)? {
+        if scenario.wish.long && !options.long {
+            report.skipped(suite, &described(&name, &scenario), "it takes minutes; --long runs it");
+        } else if userland.debian && !rootfs::is_possible() {
+            report.skipped(suite, &described(&name, &scenario), "there is no apt here to get Debian's packages");
+        } else if only_this_machine && !scenario.wish.is_fulfilled_by(base) {
+            report.skipped(suite, &name, &format!("it wants another machine ({})", scenario.wish.shape(base)));
         } else {
             by_shape.entry(scenario.wish.shape(base)).or_default().push((name, scenario));
         }
@@ -57,31 +91,35 @@ pub fn run(filter: &str, options: &Test, report: &mut Report) -> Result<()> {
     if by_shape.is_empty() {
         return Ok(());
     }
-    let workshop = Workshop::open(options, false)?;
+    let workshop = if userland.debian { debians_workshop(options)? } else { Workshop::open(options, false)? };
     for (shape, scenarios) in by_shape {
         report.heading(&format!("Scenarios ({shape})"));
         let mut shared = None;
         let mut failed_boots = 0;
         for (name, scenario) in scenarios {
             let started = Instant::now();
-            if scenario.wish.rootfs.is_some() && !rootfs::is_possible() {
-                report.skipped(SUITE, &described(&name, &scenario), "there is no apt here to get Debian's packages");
-                continue;
-            }
             if failed_boots == ENOUGH_FAILED_BOOTS {
-                report.failed(SUITE, &described(&name, &scenario), "not tried: this machine does not boot");
+                report.failed(suite, &described(&name, &scenario), "not tried: this machine does not boot");
                 continue;
             }
             match run_one(&name, &scenario, shape, &workshop, &mut shared) {
-                Ok(()) => report.passed(SUITE, &described(&name, &scenario), Some(started.elapsed())),
+                Ok(()) => report.passed(suite, &described(&name, &scenario), Some(started.elapsed())),
                 Err(error) => {
                     failed_boots = if error.is::<NoPrompt>() { failed_boots + 1 } else { 0 };
-                    report.failed(SUITE, &described(&name, &scenario), &format!("{error:#}"));
+                    report.failed(suite, &described(&name, &scenario), &format!("{error:#}"));
                 }
             }
         }
     }
     Ok(())
+}
+
+fn debians_workshop(options: &Test) -> Result<Workshop> {
+    let (host, guest) = DEBIANS_FILES;
+    let initramfs = |run: &RunFolder| rootfs::usual_with(&workspace::root().join(host), guest, run);
+    let kernel = |toolchain: &Toolchain| kernel::build(super::variant(options, false), toolchain);
+    let workshop = Workshop::open_with(options, kernel, initramfs)?;
+    Ok(Workshop { first_line: Some(NO_LINE_EDITING), ..workshop })
 }
 
 /// How a scenario is called in a report.
@@ -90,8 +128,8 @@ pub(super) fn described(name: &str, scenario: &Scenario) -> String {
 }
 
 /// The scenarios by name. A file that cannot be understood is a failure.
-fn load(filter: &str, report: &mut Report) -> Result<Vec<(String, Scenario)>> {
-    let folder = workspace::root().join("tests/scenarios");
+fn load(userland: &Userland, filter: &str, report: &mut Report) -> Result<Vec<(String, Scenario)>> {
+    let folder = workspace::root().join(userland.folder);
     let mut scenarios = Vec::new();
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
@@ -104,7 +142,7 @@ fn load(filter: &str, report: &mut Report) -> Result<Vec<(String, Scenario)>> {
         match scenario::parse(&text) {
             Ok(scenario) if described(&name, &scenario).contains(filter) => scenarios.push((name, scenario)),
             Ok(_) => {}
-            Err(error) => report.failed(SUITE, &name, &format!("{}: {error:#}", path.display())),
+            Err(error) => report.failed(userland.suite, &name, &format!("{}: {error:#}", path.display())),
         }
     }
     scenarios.sort_by(|(left, _), (right, _)| left.cmp(right));
@@ -141,10 +179,6 @@ fn boot(name: &str, wish: &Wish, shape: Shape, workshop: &Workshop) -> Result<Se
     let words = format!("log=ttyS1 TERM=dumb PS1={PROMPT} {}", wish.append);
     let mut machine = workshop.machine(&format!("scenario-{name}"), shape, words)?;
     machine.icount = wish.icount.then_some(SLOW_CLOCK);
-    if wish.rootfs.is_some() {
-        let _lock = BuildLock::take()?;
-        machine.initramfs = rootfs::usual()?;
-    }
     if wish.gzip || wish.image {
         let packed = image::compressed(&machine.initramfs, &workshop.run)?;
         if wish.image {
@@ -156,7 +190,12 @@ fn boot(name: &str, wish: &Wish, shape: Shape, workshop: &Workshop) -> Result<Se
         machine.initramfs = packed;
     }
     let mut session = Session::start(machine, &workshop.run)?;
-    match session.read_until(PROMPT, PATIENCE) {
+    let mut answer = session.read_until(PROMPT, PATIENCE);
+    if let (Some(line), Stop::Found) = (workshop.first_line, answer.1) {
+        session.press(format!("{line}\n").as_bytes())?;
+        answer = session.read_until(PROMPT, PATIENCE);
+    }
+    match answer {
         (_, Stop::Found) => Ok(session),
         (output, stop) => {
             session.guest.kill();
@@ -243,9 +282,11 @@ mod tests {
 
     #[test]
     fn every_scenario_in_the_repository_can_be_understood() {
-        let mut report = Report::to(std::io::sink());
-        load("", &mut report).unwrap();
-        assert_eq!(report.end(), 0);
+        for userland in [&OURS, &DEBIANS] {
+            let mut report = Report::to(std::io::sink());
+            assert!(!load(userland, "", &mut report).unwrap().is_empty());
+            assert_eq!(report.end(), 0);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A task as the scheduler sees it.
 
-use crate::policy::{Class, Group, Nice, Policy, Standing};
+use crate::policy::{Class, Group, Nice, Policy, Priority, Standing};
 use alloc::sync::Arc;
 use base::{CpuId, CpuSet, Errno, MAX_CPUS};
 use core::{
@@ -72,6 +72,8 @@ pub(crate) struct RunState {
     pub(crate) nice: Nice,
     /// In a run queue, running or waiting, or on the way from one to another.
     pub(crate) policy: Policy,
+    /// The real-time priority that those lend who wait for it.
+    pub(crate) lent: Option<Priority>,
     pub(crate) queued: bool,
     pub(crate) standing: Standing,
     /// Where it competes; none is the machine's own group.
@@ -83,7 +85,17 @@ pub(crate) struct RunState {
 impl RunState {
     /// How the task competes.
     pub(crate) fn class(&self) -> Class {
-        self.policy.class(self.nice)
+        match self.lent {
+            Some(priority) if self.lent > self.policy.priority() => {
+                Class::RealTime { priority, takes_turns: matches!(self.policy, Policy::RoundRobin(_)) }
+            }
+            _ => self.policy.class(self.nice),
+        }
+    }
+
+    /// The real-time priority that it has, of its own or lent.
+    pub(crate) fn priority(&self) -> Option<Priority> {
+        self.lent.max(self.policy.priority())
     }
 }
 
@@ -96,7 +108,16 @@ impl Entity {
             entry,
             run: IrqLock::new(
                 rank::TASK_STATE,
-                RunState { allowed, nice, policy, queued: false, standing, group: None, is_misplaced: false },
+                RunState {
+                    allowed,
+                    nice,
+                    policy,
+                    lent: None,
+                    queued: false,
+                    standing,
+                    group: None,
+                    is_misplaced: false,
+                },
             ),
             activity: AtomicU8::new(Activity::Runnable as u8),
             interrupted: AtomicBool::new(false),

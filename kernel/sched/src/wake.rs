@@ -5,7 +5,7 @@ use crate::{
     cpu::{self, Cpu, Reason, TaskRef},
     domain,
     entity::RunState,
-    policy::{Class, Policy, placement},
+    policy::{Class, Policy, Priority, placement},
 };
 use alloc::sync::Arc;
 use base::CpuSet;
@@ -17,7 +17,7 @@ pub(crate) fn place(task: &TaskRef, state: &RunState) -> &'static Cpu {
     let last = task.entity().cpu();
     let choice = domain::choice(cpu::usable(&state.allowed), last, true);
     let here = machine::cpu::current();
-    let chosen = match state.policy.priority() {
+    let chosen = match state.priority() {
         Some(priority) => placement::real_time(&choice, last, priority, topology::get(), cpu::state),
         None => placement::wake_up(&choice, last, here, topology::get(), cpu::state),
     };
@@ -127,7 +127,7 @@ pub fn start(task: TaskRef) {
     let mut state = task.entity().lock();
     let here = machine::cpu::current();
     let choice = domain::choice(cpu::usable(&state.allowed), here, false);
-    let chosen = match state.policy.priority() {
+    let chosen = match state.priority() {
         Some(priority) => placement::real_time(&choice, here, priority, topology::get(), cpu::state),
         None => placement::new_task(&choice, here, topology::get(), cpu::state),
     };
@@ -223,6 +223,14 @@ pub fn set_nice(task: &TaskRef, nice: Nice) {
 /// Not under a run queue's lock.
 pub fn set_policy(task: &TaskRef, policy: Policy) {
     change(task.entity(), || Some(task.clone()), |state| core::mem::replace(&mut state.policy, policy));
+}
+
+/// Lends the task a real-time priority, which holds where it is greater than its own; none takes it back. Otherwise as
+/// [`set_policy`].
+pub fn lend(task: &TaskRef, priority: Option<Priority>) {
+    if task.entity().lock().lent != priority {
+        change(task.entity(), || Some(task.clone()), |state| state.lent = priority);
+    }
 }
 
 /// Puts the task into `group`; without one it belongs to the machine's own. If it runs, the change takes effect when

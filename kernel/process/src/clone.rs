@@ -263,6 +263,9 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         affinity: parent.affinity(),
     });
 
+    if !flags.contains(CloneFlags::VM) {
+        child.sequence.inherit(&parent.sequence);
+    }
     let tid = number.pid();
     let member: Arc<dyn Member> = child.clone();
     admission.admit(&member);
@@ -319,6 +322,7 @@ fn inherit(parent: &Task, flags: CloneFlags) -> Result<Belongings, Errno> {
         credentials: own.credentials.clone(),
         secure_bits: own.secure_bits,
         no_new_privileges: own.no_new_privileges,
+        persona: own.persona,
         share: own.share.as_ref().map(|share| share.another()),
         files: Some(files),
         context: Some(context),
@@ -359,6 +363,7 @@ fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> 
         oom_score: (own.oom_score_adj.load(Relaxed), own.oom_score_least.load(Relaxed)),
     };
     let process = Process::new(own.population(), start);
+    process.barriers.store(own.barriers.load(Relaxed), Relaxed);
     // A limit of CPU time is inherited, timers are not.
     process.timers.watch();
     process

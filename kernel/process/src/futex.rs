@@ -4,7 +4,9 @@
 //! the new value, or whoever stores it later finds the sleeper queued. A sleeper that finds its word changed although
 //! it was woken meanwhile passes the wake-up on, so none is lost to somebody who would not have slept.
 
+use crate::priority::Waiting;
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
+use base::Errno;
 use machine::sync::{
     SpinGuard, SpinLock,
     atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
@@ -47,8 +49,19 @@ impl Key {
 pub struct Sleeper {
     bucket: AtomicUsize,
     woken: AtomicBool,
-    /// Where it sleeps.
+    /// Where it sleeps, unless on several words at once.
     pub queue: WaitQueue,
+    /// Where it sleeps then.
+    common: Option<Arc<WaitQueue>>,
+}
+
+/// What one who sleeps on a word is to be made to wait for, by `FUTEX_CMP_REQUEUE_PI`.
+#[derive(Clone)]
+pub struct Proxy {
+    /// The lock.
+    pub target: Key,
+    /// Who.
+    pub waiting: Arc<Waiting>,
 }
 
 impl Sleeper {
@@ -59,7 +72,7 @@ impl Sleeper {
 
     fn wake(&self) {
         self.woken.store(true, Release);
-        self.queue.wake_all();
+        self.common.as_deref().unwrap_or(&self.queue).wake_all();
     }
 }
 
@@ -67,6 +80,8 @@ struct Entry {
     key: Key,
     bits: u32,
     sleeper: Arc<Sleeper>,
+    /// Wake-ups are not for it then.
+    proxy: Option<Proxy>,
 }
 
 type Bucket = VecDeque<Entry>;
@@ -84,11 +99,45 @@ impl FutexQueues {
 
     /// Queues a sleeper for wake-ups of `key` that have one of `bits`.
     pub fn enqueue(&self, key: Key, bits: u32) -> Arc<Sleeper> {
+        self.enqueue_as(key, bits, None, None)
+    }
+
+    /// Queues one of the words that a task sleeps on at `common`.
+    pub fn enqueue_one_of(&self, key: Key, common: Arc<WaitQueue>) -> Arc<Sleeper> {
+        self.enqueue_as(key, u32::MAX, Some(common), None)
+    }
+
+    /// Queues a task that is to be made to wait for a lock.
+    pub fn enqueue_proxy(&self, key: Key, proxy: Proxy) -> Arc<Sleeper> {
+        self.enqueue_as(key, u32::MAX, None, Some(proxy))
+    }
+
+    fn enqueue_as(&self, key: Key, bits: u32, common: Option<Arc<WaitQueue>>, proxy: Option<Proxy>) -> Arc<Sleeper> {
         let bucket = key.bucket();
-        let sleeper =
-            Arc::new(Sleeper { bucket: bucket.into(), woken: AtomicBool::new(false), queue: WaitQueue::new() });
-        self.buckets[bucket].lock().push_back(Entry { key, bits, sleeper: sleeper.clone() });
+        let woken = AtomicBool::new(false);
+        let sleeper = Arc::new(Sleeper { bucket: bucket.into(), woken, queue: WaitQueue::new(), common });
+        self.buckets[bucket].lock().push_back(Entry { key, bits, sleeper: sleeper.clone(), proxy });
         sleeper
+    }
+
+    /// The first who sleeps on `key`, to be made to wait for `target`, and whether it is the only one there.
+    ///
+    /// `EINVAL` it sleeps for something else.
+    pub fn first_proxy(&self, key: Key, target: Key) -> Result<Option<(Arc<Waiting>, bool)>, Errno> {
+        let bucket = self.buckets[key.bucket()].lock();
+        let mut sleepers = bucket.iter().filter(|entry| entry.key == key);
+        let Some(first) = sleepers.next() else { return Ok(None) };
+        let proxy = first.proxy.as_ref().filter(|proxy| proxy.target == target).ok_or(Errno::EINVAL)?;
+        Ok(Some((proxy.waiting.clone(), sleepers.next().is_none())))
+    }
+
+    /// Takes out the first who sleeps on `key`.
+    pub fn take_proxy(&self, key: Key) {
+        let mut bucket = self.buckets[key.bucket()].lock();
+        let first = bucket.iter().position(|entry| entry.key == key);
+        let taken = first.and_then(|first| bucket.remove(first));
+        drop(bucket);
+        drop(taken);
     }
 
     /// Takes a sleeper out. False if somebody has woken it before.
@@ -118,14 +167,14 @@ impl FutexQueues {
         if first == second {
             let mut bucket = self.buckets[first].lock();
             let woken = wake_in(&mut bucket, from, wake, u32::MAX);
-            let moving = bucket.iter_mut().filter(|entry| entry.key == from).take(requeue);
+            let moving = bucket.iter_mut().filter(|entry| entry.key == from && entry.proxy.is_none()).take(requeue);
             return (woken, moving.map(|entry| entry.key = to).count());
         }
         let (mut source, mut target) = self.lock_both(first, second);
         let woken = wake_in(&mut source, from, wake, u32::MAX);
         let (mut at, mut moved) = (0, 0);
         while moved < requeue && at < source.len() {
-            if source[at].key != from {
+            if source[at].key != from || source[at].proxy.is_some() {
                 at += 1;
             } else if let Some(mut entry) = source.remove(at) {
                 entry.key = to;
@@ -159,7 +208,7 @@ fn wake_in(bucket: &mut Bucket, key: Key, most: usize, bits: u32) -> usize {
     let mut woken = 0;
     if most > 0 {
         bucket.retain(|entry| {
-            let wanted = woken < most && entry.key == key && entry.bits & bits != 0;
+            let wanted = woken < most && entry.key == key && entry.bits & bits != 0 && entry.proxy.is_none();
             if wanted {
                 entry.sleeper.wake();
                 woken += 1;

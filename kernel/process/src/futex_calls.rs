@@ -5,17 +5,18 @@ use crate::{
     sleep,
     task::{NumberedSpace, Task},
 };
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
 use machine::user_memory;
 use memory::space::Location;
+use sched::WaitQueue;
 
 /// The bit of a futex word that says somebody waits.
-const WAITERS: u32 = 0x8000_0000;
+pub(crate) const WAITERS: u32 = 0x8000_0000;
 /// The bit that says the owner ended.
-const OWNER_DIED: u32 = 0x4000_0000;
+pub(crate) const OWNER_DIED: u32 = 0x4000_0000;
 /// The owner's number.
-const TID_MASK: u32 = 0x3fff_ffff;
+pub(crate) const TID_MASK: u32 = 0x3fff_ffff;
 /// The most entries of a robust list that are looked at, as on Linux.
 const ROBUST_LIMIT: usize = 2048;
 
@@ -28,7 +29,8 @@ pub struct Word {
     pub private: bool,
 }
 
-fn key(task: &Task, word: Word) -> Result<Key, Errno> {
+/// What the word is known by. `EINVAL` unaligned; `EFAULT` nothing is mapped there.
+pub(crate) fn key(task: &Task, word: Word) -> Result<Key, Errno> {
     if !word.address.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
@@ -72,6 +74,37 @@ pub fn wait(task: &Arc<Task>, word: Word, expected: u32, bits: u32, deadline: Op
         Err(_) if !futexes.dequeue(&sleeper) => Ok(()),
         Err(error) => Err(sleep::error(error)),
     }
+}
+
+/// `futex_waitv(2)`: sleeps while each word has its value, until a wake-up at one of them or the deadline. Which it was.
+///
+/// Errors as [`wait`].
+pub fn wait_for_any(task: &Arc<Task>, words: &[(Word, u32)], deadline: Option<u64>) -> Result<usize, Errno> {
+    let futexes = &task.population().futexes;
+    let keys = words.iter().map(|(word, _)| key(task, *word)).collect::<Result<Vec<_>, Errno>>()?;
+    let common = Arc::new(WaitQueue::new());
+    let mut sleepers = Vec::with_capacity(words.len());
+    let mut slept = Ok(());
+    for (&key, &(word, expected)) in keys.iter().zip(words) {
+        sleepers.push(futexes.enqueue_one_of(key, common.clone()));
+        slept = user_memory::load_u32(word.address)
+            .and_then(|found| (found == expected).then_some(()).ok_or(Errno::EAGAIN));
+        if slept.is_err() {
+            break;
+        }
+    }
+    if slept.is_ok() {
+        let woken = || sleepers.iter().any(|sleeper| sleeper.is_woken()).then_some(());
+        slept = common.wait_until_interruptible(woken, deadline).map_err(sleep::error);
+    }
+    // Whoever was woken counts, also when the wait ended for another reason.
+    let mut woken = None;
+    for (at, sleeper) in sleepers.iter().enumerate() {
+        if !futexes.dequeue(sleeper) {
+            woken = Some(at);
+        }
+    }
+    woken.map_or_else(|| slept.map(|()| 0), Ok)
 }
 
 /// `FUTEX_WAKE` and `FUTEX_WAKE_BITSET`: wakes up to `most` sleepers with one of `bits`; says how many. `EINVAL` no bits.
@@ -169,17 +202,23 @@ impl Operation {
 /// What an ending task owes to those who wait for it: robust futexes, then the word of `CLONE_CHILD_CLEARTID`. Nothing
 /// here can fail: words that can't be reached are left.
 pub(crate) fn exit(task: &Arc<Task>) {
+    leave_locks(task);
+    let address = task.set_clear_child_tid_to_none();
+    if address != 0 && user_memory::write(address, &[0; 4]).is_ok() {
+        // A word in the same place may be waited for through a shared mapping; Linux wakes that too.
+        let _ = wake(task, Word { address, private: false }, 1, u32::MAX);
+    }
+}
+
+/// What a task owes that ends or executes another program: others get its robust futexes, and those that lend priority.
+pub(crate) fn leave_locks(task: &Task) {
     let head = task.robust_list();
     if head != 0 {
         task.forget_robust_list();
         // A list that can't be read is the program's loss.
         let _ = release_robust(task, head);
     }
-    let address = task.set_clear_child_tid_to_none();
-    if address != 0 && user_memory::write(address, &[0; 4]).is_ok() {
-        // A word in the same place may be waited for through a shared mapping; Linux wakes that too.
-        let _ = wake(task, Word { address, private: false }, 1, u32::MAX);
-    }
+    task.population().priority_futexes.leave(task);
 }
 
 fn release_robust(task: &Task, head: u64) -> Result<(), Errno> {
@@ -197,24 +236,25 @@ fn release_robust(task: &Task, head: u64) -> Result<(), Errno> {
         }
         // The next is read first: the owner of the woken may free this one.
         let next = load(entry & !1);
-        if entry != pending {
-            release_word(task, (entry & !1).wrapping_add(offset))?;
+        if entry & !1 != pending & !1 {
+            release_word(task, (entry & !1).wrapping_add(offset), entry & 1 != 0)?;
         }
         entry = next?;
     }
     if pending & !1 != 0 {
-        release_word(task, (pending & !1).wrapping_add(offset))?;
+        release_word(task, (pending & !1).wrapping_add(offset), pending & 1 != 0)?;
     }
     Ok(())
 }
 
-fn release_word(task: &Task, address: u64) -> Result<(), Errno> {
+/// The owner of a word that `lends` priority is found by those who wait in another way.
+fn release_word(task: &Task, address: u64, lends: bool) -> Result<(), Errno> {
     let own = task.tid().raw() as u32;
     let mut value = user_memory::load_u32(address)?;
     while value & TID_MASK == own {
         let found = user_memory::compare_exchange_u32(address, value, value & WAITERS | OWNER_DIED)?;
         if found == value {
-            if value & WAITERS != 0 {
+            if value & WAITERS != 0 && !lends {
                 wake(task, Word { address, private: false }, 1, u32::MAX)?;
             }
             break;

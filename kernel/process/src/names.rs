@@ -7,6 +7,8 @@ use machine::sync::{SpinLock, rank};
 pub const SYSTEM: &str = "Linux";
 /// The release: that of the Linux whose interface is offered, which libraries look at, and our name.
 pub const RELEASE: &str = "6.1.0-menagerie";
+/// The same for programs that were made when releases began with 2.6 (`UNAME26` of personality(2)).
+pub const RELEASE_26: &str = "2.6.61-menagerie";
 /// The version of the kernel itself.
 pub const VERSION: &str = concat!("#1 SMP Menagerie ", env!("CARGO_PKG_VERSION"));
 /// The machine.

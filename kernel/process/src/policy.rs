@@ -122,6 +122,7 @@ impl Task {
         }
         if wanted.policy != now.policy {
             sched::set_policy(&task, wanted.policy);
+            self.population().priority_futexes.reassess(target);
         }
         Ok(())
     }

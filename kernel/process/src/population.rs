@@ -6,6 +6,7 @@ use crate::{
     ipc::{Budget, messages::MessageQueues, semaphores::Semaphores},
     names::Names,
     posix_queues::PosixQueues,
+    priority::PriorityFutexes,
     process::Process,
     shared_memory::SharedMemory,
     task::Task,
@@ -36,6 +37,8 @@ pub struct Population {
     framework: Arc<Framework>,
     /// Who sleeps on which word.
     pub futexes: FutexQueues,
+    /// Who waits for locks that lend priority.
+    pub priority_futexes: PriorityFutexes,
     /// What each user has.
     pub accounts: Accounts,
     /// The segments of System V shared memory.
@@ -65,6 +68,7 @@ impl Population {
             tree: SpinLock::new(rank::TASK_TABLE, Tree::new(LARGEST_PID)),
             framework,
             futexes: FutexQueues::new(),
+            priority_futexes: PriorityFutexes::new(),
             accounts: Accounts::new(),
             shared_memory: SharedMemory::new(),
             semaphores: Semaphores::new(budget.clone()),

@@ -13,7 +13,7 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Pid};
 use container::Gate;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 use machine::sync::{SpinGuard, SpinLock, rank};
 use sched::WaitQueue;
 use vfs::OpenFile;
@@ -48,6 +48,8 @@ pub struct Process {
     max_resident: AtomicU64,
     /// `PR_SET_DUMPABLE`.
     pub dumpable: AtomicBool,
+    /// What it has registered for with `membarrier(2)`.
+    pub(crate) barriers: AtomicU32,
     /// `oom_score_adj`: how gladly it is killed when memory runs out.
     pub(crate) oom_score_adj: AtomicI32,
     /// The least that an unprivileged writer may set it to.
@@ -156,6 +158,7 @@ impl Process {
             program: SpinLock::new(rank::TASK, start.program),
             max_resident: AtomicU64::new(0),
             dumpable: AtomicBool::new(start.dumpable),
+            barriers: AtomicU32::new(0),
             oom_score_adj: AtomicI32::new(start.oom_score.0),
             oom_score_least: AtomicI32::new(start.oom_score.1),
         })
@@ -198,6 +201,16 @@ impl Process {
     /// The task whose number is the process's, as long as it was not reaped.
     pub fn leader(&self) -> Option<Arc<Task>> {
         self.population.task(self.pid())
+    }
+
+    /// Whether it has been told to end: it runs no instruction of the program any more, or soon not.
+    pub fn is_ending(&self) -> bool {
+        self.state.lock().exit.is_some()
+    }
+
+    /// What is done about signals, as it may be shared with other processes.
+    pub fn signal_actions(&self) -> SharedActions {
+        self.state.lock().actions.clone()
     }
 
     /// Whether all threads have ended and nobody has waited for it yet.

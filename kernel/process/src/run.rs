@@ -1,7 +1,7 @@
 //! The main loop of a task: user mode, what made it come back, what there is to do before it goes there again.
 
 use crate::{
-    exit, faults,
+    exit, faults, restartable,
     signals::deliver::{self, Fate, InterruptedCall},
     spawn,
     task::{Start, Task, current},
@@ -68,6 +68,10 @@ fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
         if sched::need_resched() {
             sched::before_user_mode();
             // Others ran meanwhile and may have sent something.
+            continue;
+        }
+        if task.sequence.is_marked() {
+            restartable::before_user_mode(task, &mut context);
             continue;
         }
         match context.run() {

@@ -45,6 +45,7 @@ impl Program {
             path: &self.path,
             follow: Follow::Yes,
             name: &self.path,
+            is_name_closed: false,
             arguments: self.arguments.clone(),
             environment: self.environment.clone(),
         }
@@ -101,6 +102,7 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
             credentials: Arc::new(credentials),
             secure_bits: Default::default(),
             no_new_privileges: false,
+            persona: Default::default(),
             share: Some(share),
             files: plan.files,
             context: plan.context,

@@ -7,9 +7,11 @@ use crate::{
     accounts::TaskShare,
     identity::SecureBits,
     ipc::semaphores::UndoList,
+    persona::Persona,
     placement::TaskMemory,
     population::Population,
     process::Process,
+    restartable::Sequence,
     signals::{AlternateStack, FaultFacts, Signal, SignalInfo, SignalQueue, SignalSet, calls, send},
     spawn::Program,
     status::{End, Usage},
@@ -59,6 +61,7 @@ pub(crate) struct Belongings {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) secure_bits: SecureBits,
     pub(crate) no_new_privileges: bool,
+    pub(crate) persona: Persona,
     pub(crate) share: Option<TaskShare>,
     pub(crate) files: Option<Arc<FileTable>>,
     pub(crate) context: Option<Arc<FsContext>>,
@@ -125,6 +128,10 @@ pub struct Task {
     call_deadline: AtomicU64,
     clear_child_tid: AtomicU64,
     robust_list: AtomicU64,
+    /// It ends, or executes another program: nobody can wait for it to let a lock go.
+    pub(crate) has_left_futexes: AtomicBool,
+    /// Its restartable sequences.
+    pub(crate) sequence: Sequence,
     set_child_tid: AtomicU64,
     /// The signal that the task gets when its parent ends (`PR_SET_PDEATHSIG`); 0 for none.
     pub(crate) parent_death_signal: AtomicU32,
@@ -190,6 +197,8 @@ impl Task {
             call_deadline: AtomicU64::new(0),
             clear_child_tid: AtomicU64::new(parts.clear_child_tid),
             robust_list: AtomicU64::new(0),
+            has_left_futexes: AtomicBool::new(false),
+            sequence: Sequence::default(),
             set_child_tid: AtomicU64::new(parts.set_child_tid),
             parent_death_signal: AtomicU32::new(0),
             vfork: SpinLock::new(rank::TASK, parts.vfork),
@@ -273,6 +282,11 @@ impl Task {
     /// Where it notes what is undone of its operations on semaphores; made when it is first needed.
     pub fn undo_list(&self) -> Arc<UndoList> {
         self.with_belongings(|own| own.undo.get_or_insert_with(UndoList::new).clone())
+    }
+
+    /// That list, if there is one.
+    pub fn shown_undo_list(&self) -> Option<Arc<UndoList>> {
+        self.with_belongings(|own| own.undo.clone())
     }
 
     /// Lets go of that list: the last of those who share it undoes what is in it.

@@ -104,6 +104,11 @@ abi_struct! {
 }
 
 abi_struct! {
+    /// `struct futex_waitv`.
+    FutexWait { value: u64, address: u64, flags: u32, reserved: u32 }
+}
+
+abi_struct! {
     /// The kernel's `struct sigaction`.
     SignalAction { handler: u64, flags: u64, restorer: u64, mask: u64 }
 }

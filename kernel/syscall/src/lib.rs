@@ -14,7 +14,7 @@
 //! | `memory` | address spaces |
 //! | `shared_memory`, `semaphores`, `messages` | System V objects |
 //! | `posix_queues` | POSIX message queues |
-//! | `processes`, `identity`, `signals`, `scheduling` | tasks |
+//! | `processes`, `others`, `threads`, `futexes`, `identity`, `signals`, `scheduling` | tasks |
 //! | `clock`, `system` | time and the machine |
 //!
 //! What a call does is not here but in the floors below: `process`, `vfs`, `memory`, `sched`, `container`.
@@ -35,6 +35,7 @@ mod clock;
 mod copying;
 mod descriptors;
 mod extended;
+mod futexes;
 mod identity;
 mod ipc;
 mod locks;
@@ -42,6 +43,7 @@ mod memory;
 mod messages;
 mod migration;
 mod mounts;
+mod others;
 mod paths;
 mod policy;
 mod polling;
@@ -54,6 +56,7 @@ mod signals;
 mod sockets;
 mod system;
 mod table;
+mod threads;
 mod timers;
 mod transfer;
 mod unknown;

@@ -3,20 +3,25 @@
 use crate::{arguments::UserPtr, call::Call};
 use base::Errno;
 use linux_raw_sys::general::{
-    MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK,
-    MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM,
-    MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE,
-    MAP_GROWSDOWN, MAP_LOCKED, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, MCL_CURRENT,
-    MCL_FUTURE, MCL_ONFAULT, MLOCK_ONFAULT,
+    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE,
+    MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ,
+    MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK, MAP_ANONYMOUS,
+    MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_LOCKED, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED,
+    MAP_SHARED_VALIDATE, MAP_TYPE, MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, MLOCK_ONFAULT,
 };
 use memory::{Advice, LockAll, MapRequest, Place, Protection, Sharing};
+use process::persona::Persona;
 use vfs::Mapping;
 
 /// `PROT_GROWSDOWN` and its like are not offered; `PROT_SEM` means nothing on x86.
-fn protection(bits: u32) -> Result<Protection, Errno> {
+fn protection(call: &Call<'_>, bits: u32) -> Result<Protection, Errno> {
     const SEM: u32 = 8;
     let bits = u8::try_from(bits & !SEM).map_err(|_| Errno::EINVAL)?;
-    Protection::from_bits(bits).ok_or(Errno::EINVAL)
+    let mut protection = Protection::from_bits(bits).ok_or(Errno::EINVAL)?;
+    if protection.contains(Protection::READ) && call.task.persona().contains(Persona::READ_IMPLIES_EXECUTE) {
+        protection |= Protection::EXECUTE;
+    }
+    Ok(protection)
 }
 
 /// `mmap(2)`.
@@ -44,7 +49,7 @@ pub fn mmap(
     } else {
         Place::Hint
     };
-    let protection = protection(bits)?;
+    let protection = protection(call, bits)?;
     let (source, most) = if flags & MAP_ANONYMOUS != 0 {
         (None, Protection::all())
     } else {
@@ -97,7 +102,7 @@ pub fn munmap(call: &Call<'_>, address: u64, length: u64) -> Result<usize, Errno
 
 /// `mprotect(2)`.
 pub fn mprotect(call: &Call<'_>, address: u64, length: u64, bits: u32) -> Result<usize, Errno> {
-    call.address_space()?.protect(address, length, protection(bits)?)?;
+    call.address_space()?.protect(address, length, protection(call, bits)?)?;
     Ok(0)
 }
 
@@ -114,7 +119,13 @@ pub fn brk(call: &Call<'_>, end: u64) -> Result<usize, Errno> {
 
 /// `madvise(2)`.
 pub fn madvise(call: &Call<'_>, address: u64, length: u64, advice: u32) -> Result<usize, Errno> {
-    let advice = match advice {
+    call.address_space()?.advise(address, length, advice_of(advice)?)?;
+    Ok(0)
+}
+
+/// What a number of `madvise(2)` asks for. `EINVAL` none that there is.
+pub(crate) fn advice_of(advice: u32) -> Result<Advice, Errno> {
+    Ok(match advice {
         MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_MERGEABLE | MADV_UNMERGEABLE
         | MADV_HUGEPAGE | MADV_NOHUGEPAGE | MADV_DONTDUMP | MADV_DODUMP => Advice::Hint,
         MADV_DONTNEED => Advice::DontNeed,
@@ -125,10 +136,9 @@ pub fn madvise(call: &Call<'_>, address: u64, length: u64, advice: u32) -> Resul
         MADV_KEEPONFORK => Advice::KeepOnFork,
         MADV_POPULATE_READ => Advice::PopulateRead,
         MADV_POPULATE_WRITE => Advice::PopulateWrite,
+        MADV_COLD | MADV_PAGEOUT => Advice::Cold,
         _ => return Err(Errno::EINVAL),
-    };
-    call.address_space()?.advise(address, length, advice)?;
-    Ok(0)
+    })
 }
 
 /// `mincore(2)`.

@@ -36,13 +36,18 @@ impl PathArgument {
         Self { start: Some(file), text: Vec::new() }
     }
 
+    /// Whether it starts from an open file.
+    pub(crate) fn is_relative_to_file(&self) -> bool {
+        self.start.is_some()
+    }
+
     pub(crate) fn start(&self) -> Start<'_> {
         self.start.as_ref().map_or(Start::WorkingDirectory, |file| Start::File(file))
     }
 }
 
 /// Whether the last symbolic link is followed, from the flags of an *at call.
-fn follow(flags: u32) -> Follow {
+pub(crate) fn follow(flags: u32) -> Follow {
     match (flags & AT_SYMLINK_NOFOLLOW != 0, flags & AT_EMPTY_PATH != 0) {
         (false, false) => Follow::Yes,
         (true, false) => Follow::No,
@@ -52,7 +57,7 @@ fn follow(flags: u32) -> Follow {
 }
 
 /// `EINVAL` if `flags` has a bit that is not in `known`.
-fn only(flags: u32, known: u32) -> Result<u32, Errno> {
+pub(crate) fn only(flags: u32, known: u32) -> Result<u32, Errno> {
     if flags & !known == 0 { Ok(flags) } else { Err(Errno::EINVAL) }
 }
 

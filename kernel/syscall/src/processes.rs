@@ -1,21 +1,20 @@
 //! Calls about processes and threads: begin, end, wait, groups, limits.
 
 use crate::{
-    abi::{CloneArguments, ResourceLimit, Timespec},
+    abi::{CloneArguments, ResourceLimit},
     arguments::{Abi, UserPtr},
     call::Call,
-    clock::nanoseconds,
+    paths::{PathArgument, follow, only},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{format, sync::Arc, vec::Vec};
 use base::{Errno, Pid};
+use linux_raw_sys::general::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW};
 use machine::user_memory;
 use process::{
     Limit, Resource,
     clone::{self, CloneFlags, CloneRequest},
     exec::{self, ExecRequest},
-    exit,
-    futex_calls::{self, Word},
-    prctl, process_file, session,
+    exit, prctl, process_file, session,
     status::{self, WaitOptions, WaitTarget},
     usage_calls::{self, UsageOf},
     wait,
@@ -124,11 +123,49 @@ pub fn execve(
         path: &path,
         follow: Follow::Yes,
         name: &path,
+        is_name_closed: false,
         arguments,
         environment,
     };
     exec::execute(call.task, call.user, request)?;
     Ok(call.user.registers.rax as usize)
+}
+
+/// `execveat(2)`. `EINVAL` another flag than `AT_EMPTY_PATH` and `AT_SYMLINK_NOFOLLOW`; `ELOOP` a link that is not to be
+/// followed; `EBADF`; `ENOENT` a script whose descriptor its interpreter would not have; and those of execve.
+pub fn execveat(
+    call: &mut Call<'_>,
+    directory: i32,
+    path: UserPtr<u8>,
+    arguments: UserPtr<u64>,
+    environment: UserPtr<u64>,
+    flags: u32,
+) -> Result<usize, Errno> {
+    let flags = only(flags, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
+    let path = PathArgument::fetch(call, directory, path)?;
+    let (arguments, environment) = (strings(arguments)?, strings(environment)?);
+    let by_descriptor = path.is_relative_to_file();
+    let name = match (by_descriptor, path.text.is_empty()) {
+        (false, _) => path.text.clone(),
+        (true, true) => format!("/dev/fd/{directory}").into_bytes(),
+        (true, false) => [format!("/dev/fd/{directory}/").as_bytes(), &path.text].concat(),
+    };
+    let request = ExecRequest {
+        start: path.start(),
+        path: &path.text,
+        follow: follow(flags),
+        name: &name,
+        is_name_closed: by_descriptor && call.files()?.is_close_on_exec(directory)?,
+        arguments,
+        environment,
+    };
+    exec::execute(call.task, call.user, request)?;
+    Ok(call.user.registers.rax as usize)
+}
+
+/// `personality(2)`.
+pub fn personality(call: &Call<'_>, wanted: u32) -> Result<usize, Errno> {
+    Ok(call.task.set_persona(wanted)?.bits() as usize)
 }
 
 /// `exit(2)`.
@@ -310,81 +347,6 @@ pub fn unshare(call: &Call<'_>, flags: u64) -> Result<usize, Errno> {
         call.task.leave_undo_list();
     }
     Ok(0)
-}
-
-/// `set_robust_list(2)`.
-pub fn set_robust_list(call: &Call<'_>, head: u64, length: u64) -> Result<usize, Errno> {
-    call.task.set_robust_list(head, length)?;
-    Ok(0)
-}
-
-/// `get_robust_list(2)`; of the caller itself. `EPERM` another task's.
-pub fn get_robust_list(call: &Call<'_>, tid: i32, head: UserPtr<u64>, length: UserPtr<u64>) -> Result<usize, Errno> {
-    let task = call.task_or_self(tid).map_err(|_| Errno::ESRCH)?;
-    if task.pid() != call.task.pid() {
-        return Err(Errno::EPERM);
-    }
-    length.write(&24)?;
-    head.write(&task.robust_list())?;
-    Ok(0)
-}
-
-/// `futex(2)`. The fourth argument is a time, or for some operations a number. Operations with priority inheritance
-/// are `ENOSYS`.
-pub fn futex(
-    call: &Call<'_>,
-    address: u64,
-    operation: u32,
-    value: u32,
-    fourth: u64,
-    second: u64,
-    third: u32,
-) -> Result<usize, Errno> {
-    const PRIVATE: u32 = 128;
-    const REALTIME: u32 = 256;
-    const WAIT: u32 = 0;
-    const WAKE: u32 = 1;
-    const REQUEUE: u32 = 3;
-    const COMPARE_REQUEUE: u32 = 4;
-    const WAKE_OPERATION: u32 = 5;
-    const WAIT_BITSET: u32 = 9;
-    const WAKE_BITSET: u32 = 10;
-    const ANY: u32 = u32::MAX;
-    let private = operation & PRIVATE != 0;
-    let (word, second) = (Word { address, private }, Word { address: second, private });
-    let time = || UserPtr::<Timespec>::at(fourth).read_optional()?.map(|time| nanoseconds(&time)).transpose();
-    let count = |number: u32| usize::try_from(number as i32).map_err(|_| Errno::EINVAL);
-    match operation & !(PRIVATE | REALTIME) {
-        WAIT => {
-            let deadline = time()?.map(|time| call.task.deadline_after(time));
-            futex_calls::wait(call.task, word, value, ANY, deadline).map(|()| 0)
-        }
-        WAIT_BITSET => {
-            let offset = if operation & REALTIME != 0 { clock_offset() } else { 0 };
-            let deadline = time()?.map(|time| time.saturating_sub(offset));
-            futex_calls::wait(call.task, word, value, third, deadline).map(|()| 0)
-        }
-        WAKE => futex_calls::wake(call.task, word, (value as i32).max(1) as usize, ANY),
-        WAKE_BITSET => futex_calls::wake(call.task, word, (value as i32).max(1) as usize, third),
-        REQUEUE => {
-            let (woken, _) = futex_calls::requeue(call.task, word, second, count(value)?, count(fourth as u32)?, None)?;
-            Ok(woken)
-        }
-        COMPARE_REQUEUE => {
-            let (most, moved) = (count(value)?, count(fourth as u32)?);
-            let (woken, moved) = futex_calls::requeue(call.task, word, second, most, moved, Some(third))?;
-            Ok(woken + moved)
-        }
-        WAKE_OPERATION => {
-            futex_calls::wake_operation(call.task, word, second, value as usize, fourth as u32 as usize, third)
-        }
-        _ => Err(Errno::ENOSYS),
-    }
-}
-
-/// How far the time since the epoch is ahead of the time since boot.
-fn clock_offset() -> u64 {
-    machine::time::realtime().saturating_sub(machine::time::now())
 }
 
 /// `arch_prctl(2)`: the bases of fs and gs. `EPERM` an address that is none of user space.

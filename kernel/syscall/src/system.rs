@@ -7,7 +7,7 @@ use crate::{
 };
 use base::{Capabilities, Errno};
 use machine::user_memory;
-use process::{KERNEL_LOG, kernel_log::LogUse};
+use process::{KERNEL_LOG, kernel_log::LogUse, persona::Persona};
 
 /// `uname(2)`.
 pub fn uname(call: &Call<'_>, out: UserPtr<SystemName>) -> Result<usize, Errno> {
@@ -19,12 +19,14 @@ pub fn uname(call: &Call<'_>, out: UserPtr<SystemName>) -> Result<usize, Errno> 
         bytes
     };
     let names = call.population().names();
+    let persona = call.task.persona();
+    let release = if persona.contains(Persona::UNAME26) { process::RELEASE_26 } else { process::RELEASE };
     out.write(&SystemName {
         system: field(process::SYSTEM.as_bytes()),
         node: field(&names.host()),
-        release: field(process::RELEASE.as_bytes()),
+        release: field(release.as_bytes()),
         version: field(process::VERSION.as_bytes()),
-        machine: field(b"x86_64"),
+        machine: field(persona.machine()),
         domain: field(&names.domain()),
     })?;
     Ok(0)

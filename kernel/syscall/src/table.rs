@@ -1,9 +1,9 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    advice, arguments::Argument, call::Call, clock, copying, descriptors, extended, identity, locks, memory, messages,
-    migration, mounts, paths, policy, polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals,
-    sockets, system, timers, transfer, unknown,
+    advice, arguments::Argument, call::Call, clock, copying, descriptors, extended, futexes, identity, locks, memory,
+    messages, migration, mounts, others, paths, policy, polling, posix_queues, processes, scheduling, semaphores,
+    shared_memory, signals, sockets, system, threads, timers, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -178,6 +178,7 @@ system_calls! {
     130 => signals::rt_sigsuspend(mask, size);
     131 => signals::sigaltstack(new, old);
     133 => paths::mknod(path, mode, device);
+    135 => processes::personality(wanted);
     137 => paths::statfs(path, out);
     138 => paths::fstatfs(descriptor, out);
     140 => scheduling::getpriority(which, who);
@@ -219,7 +220,7 @@ system_calls! {
     199 => extended::fremovexattr(descriptor, name);
     200 => signals::tkill(tid, signal);
     201 => clock::time(out);
-    202 => processes::futex(word, operation, value, timeout, second_word, third);
+    202 => futexes::futex(word, operation, value, timeout, second_word, third);
     203 => scheduling::sched_setaffinity(tid, size, mask);
     204 => scheduling::sched_getaffinity(tid, size, out);
     213 => polling::epoll_create(size);
@@ -272,8 +273,8 @@ system_calls! {
     270 => polling::pselect6(count, readable, writable, exceptional, timeout, mask);
     271 => polling::ppoll(descriptors, count, timeout, mask, size);
     272 => processes::unshare(flags);
-    273 => processes::set_robust_list(head, length);
-    274 => processes::get_robust_list(tid, head, length);
+    273 => threads::set_robust_list(head, length);
+    274 => threads::get_robust_list(tid, head, length);
     275 => copying::splice(from, from_offset, to, to_offset, count, flags);
     276 => copying::tee(from, to, count, flags);
     277 => advice::sync_file_range(descriptor, offset, length, flags);
@@ -300,22 +301,32 @@ system_calls! {
     302 => processes::prlimit64(pid, resource, new, old);
     306 => advice::syncfs(descriptor);
     309 => scheduling::getcpu(cpu, node);
+    310 => others::process_vm_readv(pid, local, local_count, remote, remote_count, flags);
+    311 => others::process_vm_writev(pid, local, local_count, remote, remote_count, flags);
+    312 => others::kcmp(first, second, kind, first_of, second_of);
     314 => scheduling::sched_setattr(tid, attributes, flags);
     315 => scheduling::sched_getattr(tid, out, size, flags);
     316 => paths::renameat2(old_directory, old, new_directory, new, flags);
     318 => system::getrandom(out, length, flags);
     319 => memory::memfd_create(name, flags);
+    322 => processes::execveat(directory, path, arguments, environment, flags);
+    324 => threads::membarrier(command, flags, cpu);
     325 => memory::mlock2(address, length, flags);
     326 => copying::copy_file_range(from, from_offset, to, to_offset, count, flags);
     327 => transfer::preadv2(descriptor, vectors, count, offset, high, flags);
     328 => transfer::pwritev2(descriptor, vectors, count, offset, high, flags);
     332 => paths::statx(directory, path, flags, mask, out);
+    334 => threads::rseq(area, length, flags, signature);
     424 => signals::pidfd_send_signal(descriptor, signal, info, flags);
     434 => processes::pidfd_open(pid, flags);
     435 => processes::clone3(arguments, size);
     436 => descriptors::close_range(first, last, flags);
+    438 => others::pidfd_getfd(process, descriptor, flags);
     439 => paths::faccessat2(directory, path, mode, flags);
+    440 => others::process_madvise(process, list, count, advice, flags);
     441 => polling::epoll_pwait2(epoll, out, most, timeout, mask, size);
+    448 => others::process_mrelease(process, flags);
+    449 => futexes::futex_waitv(list, count, flags, timeout, clock);
     450 => policy::set_mempolicy_home_node(start, length, home, flags);
     452 => paths::fchmodat2(directory, path, mode, flags);
 }

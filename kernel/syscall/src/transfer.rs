@@ -155,7 +155,7 @@ fn write_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Posit
 }
 
 /// The vectors of a call, checked as Linux does: `EINVAL` more than 1024 or lengths that overflow.
-fn vectors(list: UserPtr<IoVector>, count: usize) -> Result<Vec<(u64, usize)>, Errno> {
+pub(crate) fn vectors(list: UserPtr<IoVector>, count: usize) -> Result<Vec<(u64, usize)>, Errno> {
     if count > VECTORS {
         return Err(Errno::EINVAL);
     }

@@ -12,12 +12,15 @@ mod faults;
 mod hog;
 mod ipc;
 mod kernel_log;
+mod locks;
 mod memory_files;
 mod migration;
+mod others;
 mod pointers;
 mod policies;
 mod posix_queues;
 mod process_files;
+mod sequences;
 mod shares;
 mod signal_files;
 mod soak;
@@ -30,6 +33,10 @@ use std::process::ExitCode;
 const HELP: &str = "usage: probe COMMAND
   pointers          bad addresses in every system call that takes one
   pidfd             files that stand for processes, in every way they are used
+  locks             locks that lend priority, sleeping on several words
+  others            calls that reach into other processes, programs in other domains
+  persona NUMBER    whether its execution domain is this one
+  sequences         restartable sequences, and barriers on the CPUs of others
   log               the kernel log by all its doors
   ipc               semaphores and messages of System V between processes
   mq                POSIX message queues
@@ -66,6 +73,10 @@ fn main() -> ExitCode {
     let fine = match words[..] {
         ["pointers"] => pointers::run(),
         ["pidfd"] => process_files::run(),
+        ["locks"] => locks::run(),
+        ["others"] => others::run(),
+        ["persona", expected] => expected.parse().is_ok_and(others::has_persona),
+        ["sequences"] => sequences::run(),
         ["log"] => kernel_log::run(),
         ["ipc"] => ipc::run(),
         ["mq"] => posix_queues::run(),

@@ -97,6 +97,8 @@ ranks! {
     SIGNAL_ACTIONS = 365;
     /// The signals that wait for one task, and its alternate stack.
     SIGNALS = 370;
+    /// Who waits for locks that lend priority.
+    PRIORITY_FUTEX = 378;
     /// Futex queues, by address.
     FUTEX = 380;
     /// The container framework's table of active hierarchies.

@@ -24,6 +24,8 @@ pub enum Advice {
     WipeOnFork,
     /// MADV_KEEPONFORK: undoes WipeOnFork.
     KeepOnFork,
+    /// MADV_COLD, MADV_PAGEOUT: there is no swap to put pages in. `EINVAL` for locked ones.
+    Cold,
     /// Hints that change nothing (MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, HUGEPAGE, NOHUGEPAGE, …): only the
     /// range is checked.
     Hint,
@@ -66,6 +68,13 @@ impl AddressSpace {
                 }
                 return state.areas.covers(address..end).then_some(()).ok_or(Errno::ENOMEM);
             }
+            Advice::Cold => {
+                let state = self.read_state();
+                if state.areas.overlapping(range).any(|area| area.flags.contains(AreaFlags::LOCKED)) {
+                    return Err(Errno::EINVAL);
+                }
+                return state.areas.covers(address..end).then_some(()).ok_or(Errno::ENOMEM);
+            }
             Advice::Hint => {
                 return self.read_state().areas.covers(address..end).then_some(()).ok_or(Errno::ENOMEM);
             }
@@ -83,6 +92,17 @@ impl AddressSpace {
             _ => area.flags.remove(AreaFlags::WIPE_ON_FORK),
         });
         state.areas.covers(address..end).then_some(()).ok_or(Errno::ENOMEM)
+    }
+
+    /// Gives back the private pages of a space whose tasks are about to end: they may still look, and find zeros.
+    ///
+    /// Errors: `ENOMEM` see [`Editor::unmap`](machine::paging::Editor::unmap); what was given back is.
+    pub fn reap(&self) -> Result<(), Errno> {
+        let state = self.read_state();
+        for area in state.areas.iter().filter(|area| area.is_private_anonymous()) {
+            self.counts.remove(self.tables.edit().unmap(area.range(), &Tables)?);
+        }
+        Ok(())
     }
 
     /// `mincore(2)`: for each page of the range, whether it is resident.

@@ -36,8 +36,8 @@ use crate::frames;
 use crate::placement;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::Errno;
 use base::charge::{Payer, Resource, Severity};
+use base::{CpuSet, Errno};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::frame::Block;
@@ -194,6 +194,11 @@ impl AddressSpace {
     /// Makes this the address space of the current CPU (see [`PageTables::activate`]).
     pub fn activate(&self) {
         self.tables.activate();
+    }
+
+    /// The CPUs on which it is the active one now.
+    pub fn active_on(&self) -> CpuSet {
+        self.tables.active_on()
     }
 
     /// What a futex at `address` is known by.

@@ -4,6 +4,7 @@ use super::{
     image::{HEADER_SIZE, Header, Image, PAGE, Segment},
     stack::{self, Facts},
 };
+use crate::restartable;
 use alloc::{sync::Arc, vec, vec::Vec};
 use base::{Credentials, Errno};
 use linux_raw_sys::auxvec;
@@ -32,6 +33,8 @@ pub(super) struct Plan<'a> {
     pub(super) credentials: &'a Credentials,
     pub(super) secure: bool,
     pub(super) limits: Limits,
+    /// Whether chance decides where program and stack lie.
+    pub(super) is_randomized: bool,
 }
 
 /// A program that is ready to run.
@@ -52,7 +55,7 @@ pub(super) fn load(plan: &Plan<'_>) -> Result<Loaded, Errno> {
         None => None,
     };
     let space = AddressSpace::new(plan.limits.stack)?;
-    let random = random_bytes();
+    let random = random_bytes(plan.is_randomized);
     let bias = if image.relocatable { RELOCATABLE_BASE + random.pages[0] * PAGE - image.span().0 } else { 0 };
     map_image(&space, &image, plan.file, bias, &plan.limits)?;
     let end = image.span().1 + bias;
@@ -79,6 +82,8 @@ pub(super) fn load(plan: &Plan<'_>) -> Result<Loaded, Errno> {
         (auxvec::AT_GID, credentials.gid.raw().into()),
         (auxvec::AT_EGID, credentials.egid.raw().into()),
         (auxvec::AT_SECURE, plan.secure.into()),
+        (auxvec::AT_RSEQ_FEATURE_SIZE, restartable::FEATURE_SIZE.into()),
+        (auxvec::AT_RSEQ_ALIGN, restartable::AREA_SIZE.into()),
         (auxvec::AT_MINSIGSTKSZ, (fpu::state_size() + crate::signals::frame::FRAME_SIZE + 256) as u64),
     ];
     let facts = Facts { random: random.program, path: plan.name, vector: &vector };
@@ -104,14 +109,14 @@ struct Chance {
     program: [u8; 16],
 }
 
-fn random_bytes() -> Chance {
+fn random_bytes(is_randomized: bool) -> Chance {
     let mut bytes = [0; 32];
     random::fill(&mut bytes);
     let (pages, program) = bytes.split_at(16);
     let page = |at: usize| u64::from(u16::from_le_bytes([pages[at], pages[at + 1]])) % RANDOM_PAGES;
     let mut own = [0; 16];
     own.copy_from_slice(program);
-    Chance { pages: [page(0), page(2)], program: own }
+    Chance { pages: if is_randomized { [page(0), page(2)] } else { [0; 2] }, program: own }
 }
 
 /// Reads exactly `length` bytes; `ENOEXEC` if the file is shorter.

@@ -10,7 +10,9 @@ pub mod script;
 pub mod stack;
 
 use crate::{
+    futex_calls,
     identity::{self, ExecutedFile},
+    persona::Persona,
     process::{Program, shared_actions},
     signals::{AlternateStack, Signal},
     sleep,
@@ -33,6 +35,8 @@ pub struct ExecRequest<'a> {
     pub follow: Follow,
     /// How a script's interpreter and `AT_EXECFN` name the file: the path, or `/dev/fd/N`.
     pub name: &'a [u8],
+    /// That name leads nowhere once the program runs: its descriptor is closed then.
+    pub is_name_closed: bool,
     /// The arguments.
     pub arguments: Vec<Vec<u8>>,
     /// The environment.
@@ -50,21 +54,28 @@ struct Found {
 /// Errors, nothing changed: those of opening the file; `EACCES` it may not be executed; `ENOEXEC` it is no program for
 /// this machine; `E2BIG` arguments and environment; `ELOOP` too many scripts; `ENOMEM`; `EINTR` the process is ending.
 /// Locks: none may be held.
-pub fn execute(task: &Arc<Task>, context: &mut UserContext, request: ExecRequest<'_>) -> Result<(), Errno> {
+pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecRequest<'_>) -> Result<(), Errno> {
     let old = task.credentials();
     let files = task.context()?;
     let caller = Caller { context: &files, credentials: &old };
     let stack_limit = task.process().limit(crate::limits::Resource::Stack);
-    let mut arguments = request.arguments;
+    let mut arguments = core::mem::take(&mut request.arguments);
     if arguments.is_empty() {
         arguments.push(Vec::new());
     }
     stack::check_size(arguments.iter().chain(&request.environment), stack_limit)?;
     let file = caller.open_program(request.start, request.path, request.follow)?;
-    let found = find(&caller, file, request.name, arguments)?;
+    let found = find(&caller, file, &request, arguments)?;
     stack::check_size(found.arguments.iter().chain(&request.environment), stack_limit)?;
-    let (bits, no_new_privileges) = task.with_belongings(|own| (own.secure_bits, own.no_new_privileges));
-    let (credentials, secure) = identity::execute(&old, bits, no_new_privileges, set_ids(&found.file));
+    let (bits, no_new_privileges, mut persona) =
+        task.with_belongings(|own| (own.secure_bits, own.no_new_privileges, own.persona));
+    let ids = set_ids(&found.file);
+    let (credentials, secure) = identity::execute(&old, bits, no_new_privileges, ids);
+    if !no_new_privileges && (ids.set_uid.is_some() || ids.set_gid.is_some()) {
+        persona.remove(Persona::UNSAFE);
+    }
+    // A program of 64 bits says itself what it may execute.
+    persona.remove(Persona::READ_IMPLIES_EXECUTE);
     let plan = load::Plan {
         caller: &caller,
         file: &found.file,
@@ -74,10 +85,13 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, request: ExecRequest
         credentials: &credentials,
         secure,
         limits: task.memory_limits(),
+        is_randomized: !persona.contains(Persona::NO_RANDOMIZE),
     };
     let loaded = load::load(&plan)?;
     let table = private_files(task)?;
 
+    // By the number and in the memory that it still has.
+    futex_calls::leave_locks(task);
     become_only_thread(task)?;
     // From here on nothing fails.
     let space = NumberedSpace { space: loaded.space, number: task.population().next_space_number() };
@@ -86,7 +100,7 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, request: ExecRequest
     task.finish_vfork();
     drop(previous);
     table.close_on_exec();
-    task.with_belongings(|own| own.files = Some(table));
+    task.with_belongings(|own| (own.files, own.persona) = (Some(table), persona));
     let program = Program {
         file: found.file,
         arguments: loaded.arguments,
@@ -103,18 +117,22 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, request: ExecRequest
     Ok(())
 }
 
-/// Follows `#!` lines until a file is no script. `ELOOP` after [`script::MAX_DEPTH`] of them.
+/// Follows `#!` lines until a file is no script. `ELOOP` after [`script::MAX_DEPTH`] of them; `ENOENT` the interpreter would
+/// not find the script.
 fn find(
     caller: &Caller<'_>,
     mut file: Arc<OpenFile>,
-    name: &[u8],
+    request: &ExecRequest<'_>,
     mut arguments: Vec<Vec<u8>>,
 ) -> Result<Found, Errno> {
-    let mut name = name.to_vec();
+    let mut name = request.name.to_vec();
     for _ in 0..=script::MAX_DEPTH {
         let mut start = vec![0; script::LINE_MAX];
         let length = file.read_program(&mut start, 0)?;
         let Some(script) = Script::parse(&start[..length]) else { return Ok(Found { file, arguments }) };
+        if request.is_name_closed {
+            return Err(Errno::ENOENT);
+        }
         let script = script?;
         arguments = script.arguments(&name, &arguments);
         file = caller.open_program(Start::WorkingDirectory, &script.interpreter, Follow::Yes)?;
@@ -208,7 +226,9 @@ fn reset(task: &Arc<Task>, name: &[u8], program: Program, credentials: Credentia
     }
     process.timers.forget_posix();
     task.set_clear_child_tid(0);
-    task.forget_robust_list();
+    task.has_left_futexes.store(false, Relaxed);
+    task.sequence.forget();
+    process.barriers.store(0, Relaxed);
     let start = name.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     task.set_name(Name::new(&name[start..]));
     process.set_program(Arc::new(program));

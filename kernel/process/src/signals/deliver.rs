@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     process::Stop,
+    restartable,
     status::{Change, End},
     task::Task,
 };
@@ -199,6 +200,7 @@ fn enter(task: &Arc<Task>, context: &mut UserContext, info: &SignalInfo, action:
     if !action.flags.contains(ActionFlags::RESTORER) {
         return Err(Errno::EFAULT);
     }
+    restartable::before_handler(task, context)?;
     let mask = task.mask();
     let (stack, saved, fault) = {
         let mut signals = task.signals.lock();

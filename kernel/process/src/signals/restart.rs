@@ -14,6 +14,8 @@ pub enum Restart {
     WithoutHandler,
     /// Started again if no handler ran or it has `SA_RESTART`; else `EINTR`.
     ByHandler,
+    /// Started again, whatever handler ran.
+    Always,
 }
 
 /// The class of a system call. For `futex`, `second` is its operation and `fourth` its timeout.
@@ -40,6 +42,7 @@ pub fn class(call: u64, second: u64, fourth: u64) -> Restart {
         | number::__NR_io_getevents
         | number::__NR_close => Restart::Never,
         number::__NR_futex if fourth != 0 && is_futex_wait(second) => Restart::WithoutHandler,
+        number::__NR_futex if is_futex_lock(second) => Restart::Always,
         _ => Restart::ByHandler,
     }
 }
@@ -50,11 +53,18 @@ fn is_futex_wait(operation: u64) -> bool {
     matches!(command, number::FUTEX_WAIT | number::FUTEX_WAIT_BITSET)
 }
 
+/// Whether a futex operation waits for a lock that lends priority.
+fn is_futex_lock(operation: u64) -> bool {
+    let command = operation as u32 & !(number::FUTEX_PRIVATE_FLAG | number::FUTEX_CLOCK_REALTIME);
+    matches!(command, number::FUTEX_LOCK_PI | number::FUTEX_LOCK_PI2 | number::FUTEX_WAIT_REQUEUE_PI)
+}
+
 impl Restart {
     /// Whether the call is started again, given the handler that runs first: none, or whether it has `SA_RESTART`.
     pub const fn again(self, handler: Option<bool>) -> bool {
         match (self, handler) {
             (Self::Never, _) => false,
+            (Self::Always, _) => true,
             (_, None) => true,
             (Self::WithoutHandler, Some(_)) => false,
             (Self::ByHandler, Some(restarts)) => restarts,
@@ -74,6 +84,12 @@ mod tests {
         assert_eq!([pause.again(None), pause.again(Some(true))], [true, false]);
         let epoll = class(number::__NR_epoll_wait.into(), 0, 0);
         assert_eq!([epoll.again(None), epoll.again(Some(true))], [false, false]);
+    }
+
+    #[test]
+    fn a_wait_for_a_lock_is_always_started_again() {
+        let lock = class(number::__NR_futex.into(), number::FUTEX_LOCK_PI.into(), 0x1000);
+        assert_eq!([lock.again(None), lock.again(Some(false))], [true, true]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ impl Schedulable for Task {
         if let Ok(space) = self.space() {
             space.activate();
         }
+        self.sequence.mark();
     }
 
     fn charge_time(&self, cpu: CpuId, user: u64, system: u64) {

@@ -46,7 +46,7 @@ impl TimerState {
         // Without an interval (a division by 0) there is one expiration only.
         let more = (now - deadline).checked_div(self.interval);
         self.expirations += more.unwrap_or(0) + 1;
-        self.deadline = more.map(|more| deadline + (more + 1) * self.interval);
+        self.deadline = more.map(|more| deadline.saturating_add((more + 1).saturating_mul(self.interval)));
     }
 
     fn setting(&self, now: u64) -> TimerSetting {
@@ -59,20 +59,28 @@ impl TimerCall for TimerFile {
     fn expired(&self) {
         let mut state = self.state.lock();
         state.advance(machine::time::now());
-        let deadline = state.deadline;
+        self.arm(&state);
         drop(state);
-        if let Some(deadline) = deadline {
-            self.timer.set(deadline);
-        }
         self.expired.wake_all();
     }
 }
 
 impl TimerFile {
+    /// Sets the timer for the next expiration, unless one waits to be read: nobody has to be told again before, and an
+    /// interval shorter than its interrupt would keep the CPU in it for ever.
+    fn arm(&self, state: &TimerState) {
+        if let Some(deadline) = state.deadline.filter(|_| state.expirations == 0) {
+            self.timer.set(deadline);
+        }
+    }
+
     fn try_take(&self) -> Option<u64> {
         let mut state = self.state.lock();
         state.advance(machine::time::now());
         let count = core::mem::take(&mut state.expirations);
+        if count > 0 {
+            self.arm(&state);
+        }
         (count > 0).then_some(count)
     }
 
@@ -88,11 +96,8 @@ impl TimerFile {
         state.advance(now);
         let old = state.setting(now);
         *state = TimerState { deadline, interval: setting.interval, expirations: 0 };
-        drop(state);
-        match deadline {
-            Some(deadline) => self.timer.set(deadline),
-            None => self.timer.cancel(),
-        }
+        self.timer.cancel();
+        self.arm(&state);
         old
     }
 }
@@ -163,5 +168,12 @@ mod tests {
         assert_eq!(state.expirations, 0);
         state.advance(135);
         assert_eq!((state.expirations, state.deadline), (4, Some(140)));
+    }
+
+    #[test]
+    fn an_interval_without_end_leaves_a_deadline_that_never_comes() {
+        let mut state = TimerState { deadline: Some(100), interval: u64::MAX, expirations: 0 };
+        state.advance(150);
+        assert_eq!((state.expirations, state.deadline), (1, Some(u64::MAX)));
     }
 }

@@ -51,7 +51,8 @@ impl Caller<'_> {
     }
 
     /// `fchownat(2)`; `None` leaves the id. Takes set-ID bits away as Linux does. `EPERM` without CAP_CHOWN, but that
-    /// owners may give their files to a group that they are in.
+    /// owners may give their files to a group that they are in; neither owner nor CAP_FOWNER of a file that would lose
+    /// its set-ID bits, even if no id changes.
     pub fn change_owner(
         &self,
         start: Start<'_>,
@@ -78,6 +79,9 @@ impl Caller<'_> {
         }
         let kept = permission::without_set_id(ownership.permissions);
         let falls = location.inode.kind() != FileKind::Directory && kept != ownership.permissions;
+        if falls && !permission::is_owner(ownership, who) {
+            return Err(Errno::EPERM);
+        }
         let permissions = falls.then_some(kept);
         self.change_metadata_of(location, &MetadataChange { permissions, uid, gid, ..MetadataChange::default() })
     }

@@ -137,8 +137,12 @@ fn set_ids_fall_when_another_writes_and_when_the_owner_changes() {
         let bits = |root: Caller<'_>| root.metadata(HERE, b"/f", Follow::Yes).unwrap().permissions;
         assert_eq!(bits(root), mode(0o777));
         root.change_mode(HERE, b"/f", mode(0o4755), Follow::Yes).unwrap();
+        let stranger = Caller { credentials: &other, ..root };
+        assert_eq!(stranger.change_owner(HERE, b"/f", None, None, Follow::Yes), Err(Errno::EPERM));
+        assert_eq!(bits(root), mode(0o4755), "nothing changes for a stranger who changes no id");
         root.change_owner(HERE, b"/f", Some(Uid::new(3)), None, Follow::Yes).unwrap();
         assert_eq!(bits(root), mode(0o755));
+        assert_eq!(stranger.change_owner(HERE, b"/f", None, None, Follow::Yes), Ok(()), "there is nothing to lose");
     });
 }
 

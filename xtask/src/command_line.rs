@@ -30,7 +30,7 @@ pub enum Command {
     Rootfs(Rootfs),
     /// Measure the kernel with the yardstick and compare with Linux
     Bench(Bench),
-    /// Do random things to hierarchies, on Menagerie alone or compared with Debian's Linux 6.1
+    /// Make random system calls; or do random things to hierarchies, also compared with Debian's Linux 6.1
     Fuzz(Fuzz),
     /// Check formatting, clippy's lints, the documentation and the rules of the house
     Lint,
@@ -169,20 +169,44 @@ impl Test {
 /// Options of `fuzz`.
 #[derive(Args)]
 pub struct Fuzz {
-    /// Do the same on Linux and compare; its kernel is fetched by apt-get
-    #[arg(long)]
-    pub oracle: bool,
     /// What decides the choices
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// The first sequence of the seed
+    /// The first round, or the first sequence, of the seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub first: u64,
-    /// How many operations, about
-    #[arg(long, value_name = "N", default_value_t = 6000)]
+    /// How long system calls are made
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "hierarchies")]
+    pub minutes: u64,
+    /// How many rounds of system calls at most
+    #[arg(long, value_name = "N", conflicts_with = "hierarchies")]
+    pub rounds: Option<u64>,
+    /// CPUs of the machine where system calls are made
+    #[arg(long, value_name = "N", default_value_t = 4, conflicts_with = "hierarchies")]
+    pub cpus: u32,
+    /// Memory nodes of the same machine
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "hierarchies")]
+    pub nodes: u32,
+    /// Processes that make system calls at a time, each with two threads
+    #[arg(long, value_name = "N", default_value_t = 6, conflicts_with = "hierarchies")]
+    pub processes: u32,
+    /// System calls of each thread in a round
+    #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "hierarchies")]
+    pub calls: u64,
+    /// Make only this system call; can be given several times
+    #[arg(long, value_name = "NAME", conflicts_with = "hierarchies")]
+    pub only: Vec<String>,
+    /// Do random things to hierarchies instead
+    #[arg(long = "hierarchies", id = "alone", group = "hierarchies")]
+    pub hierarchies: bool,
+    /// Do random things to hierarchies, the same on Linux, and compare; its kernel is fetched by apt-get
+    #[arg(long, group = "hierarchies")]
+    pub oracle: bool,
+    /// How many operations on hierarchies, about
+    #[arg(long, value_name = "N", default_value_t = 6000, requires = "hierarchies")]
     pub operations: u64,
-    /// Do the lines of this file instead, and show everything
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "first", "operations"])]
+    /// Do the lines of this file to hierarchies, and show everything
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "first", "operations"], requires = "hierarchies")]
     pub script: Option<PathBuf>,
     /// Build the kernel without optimisations, with overflow checks
     #[arg(long)]

@@ -92,6 +92,8 @@ pub struct Machine {
     pub log: PathBuf,
     /// Waits for a debugger on port 1234 before the first instruction.
     pub gdb: bool,
+    /// A folder for files that are the machine's memory, to be read when it has ended.
+    pub memory_files: Option<PathBuf>,
 }
 
 impl Machine {
@@ -112,7 +114,11 @@ impl Machine {
                 "base=2026-01-01T00:00:00,clock=vm",
             ]);
         }
-        add(&self.shape.arguments()?.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut shape = self.shape.arguments()?;
+        if let Some(folder) = &self.memory_files {
+            in_files(&mut shape, &self.shape, &value(folder)?);
+        }
+        add(&shape.iter().map(String::as_str).collect::<Vec<_>>());
         if self.shape.firmware == Firmware::Uefi {
             let Some((code, variables)) = find_ovmf() else {
                 bail!("OVMF is not installed. Run `sudo apt-get install ovmf`, then the same command again");
@@ -155,6 +161,22 @@ impl Machine {
         let mut command: Command = tied::command(QEMU)?;
         command.args(self.arguments(run)?).stdin(input).stdout(output).stderr(errors);
         Ok(Tied::new(command.spawn().context("cannot start QEMU")?))
+    }
+}
+
+/// Has the memory of a shape in files of `folder`, one a node.
+fn in_files(arguments: &mut Vec<String>, shape: &Shape, folder: &str) {
+    if shape.nodes == 1 {
+        let backend = format!("memory-backend-ram,id=node0,size={}", shape.memory);
+        arguments.extend(["-machine", "memory-backend=node0", "-object", &backend].map(str::to_owned));
+    }
+    for argument in arguments {
+        let id =
+            argument.strip_prefix("memory-backend-ram,id=").and_then(|rest| rest.split(',').next()).map(str::to_owned);
+        if let Some(id) = id {
+            *argument = argument.replace("memory-backend-ram", "memory-backend-file");
+            argument.push_str(&format!(",share=on,mem-path={folder}/{id}"));
+        }
     }
 }
 
@@ -232,6 +254,7 @@ mod tests {
             console: Console::Plain,
             log: PathBuf::from("/log"),
             gdb: false,
+            memory_files: None,
         }
     }
 
@@ -251,6 +274,19 @@ mod tests {
             assert!(line.contains(part), "{part:?} is not in {line:?}");
         }
         assert_eq!(fs::read_to_string(run.path().join("cmdline")).unwrap(), "log=ttyS1");
+    }
+
+    #[test]
+    fn memory_can_be_in_files() {
+        let run = RunFolder::create().unwrap();
+        let machine = Machine { memory_files: Some(PathBuf::from("/m")), ..machine(Firmware::Bios) };
+        let line = machine.arguments(&run).unwrap().join(" ");
+        let part =
+            "-machine memory-backend=node0 -object memory-backend-file,id=node0,size=64M,share=on,mem-path=/m/node0";
+        assert!(line.contains(part), "{line}");
+        let shape = Shape { cpus: 2, nodes: 2, ..machine.shape };
+        let line = Machine { shape, ..machine }.arguments(&run).unwrap().join(" ");
+        assert!(line.contains("memory-backend-file,id=node1,size=32M,share=on,mem-path=/m/node1 -numa"), "{line}");
     }
 
     #[test]

@@ -93,6 +93,7 @@ fn prepare(options: &Qemu, run: &RunFolder) -> Result<Machine> {
         console,
         log: log_file(options.log.as_deref())?,
         gdb: options.gdb,
+        memory_files: None,
     })
 }
 

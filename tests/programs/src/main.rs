@@ -8,7 +8,9 @@ mod audit;
 mod born;
 mod checks;
 mod child;
+mod choices;
 mod faults;
+mod fuzz;
 mod hog;
 mod ipc;
 mod kernel_log;
@@ -62,6 +64,8 @@ const HELP: &str = "usage: probe COMMAND
                     busy children on CPU 0; says what percentage of it each got. HOW is a
                     nice value, batch, idle, fifo:PRIORITY or rr:PRIORITY
   sleeps COUNT MS   sleeps so often and so long; says by how much the longest was over
+  fuzz SEED FIRST ROUNDS SECONDS PROCESSES CALLS [NAME...]
+                    random system calls with half-sensible arguments, in rounds
   born DIR          children that are born into a container of cpuacct's hierarchy at DIR
   sweep DIR         bad input for every control file of the hierarchy at DIR
   soak SECONDS DIR  storms of fork, exec, exit, move, mount and umount, mounting below DIR
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
             matches!((count.parse(), milliseconds.parse()), (Ok(count), Ok(long)) if shares::sleeps(count, long))
         }
         ["soak", seconds, directory] => seconds.parse().is_ok_and(|seconds| soak::run(seconds, directory)),
+        ["fuzz", ref numbers @ ..] => fuzz::from_words(numbers).is_some_and(|plan| fuzz::run(&plan)),
         ["born", directory] => born::run(directory),
         ["sweep", directory] => sweep::run(directory),
         ["nothing"] => true,

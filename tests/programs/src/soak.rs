@@ -1,6 +1,6 @@
 //! A storm: eight workers that fork, run programs, move between containers, mount and unmount, for some time.
 
-use crate::audit;
+use crate::{audit, choices::Choices};
 use std::{
     fs,
     io::Write,
@@ -10,18 +10,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-/// A generator of choices: xorshift, seeded by the worker's number, so that a run can be told from its number.
-struct Choices(u64);
-
-impl Choices {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
 
 #[derive(Default)]
 struct Counts {
@@ -50,7 +38,7 @@ fn umount(directory: &Path) -> bool {
 }
 
 fn work(number: u64, tree: &Path, own: &Path, end: Instant, stop: &AtomicBool, counts: &Counts) {
-    let mut choices = Choices(0x9e37_79b9_7f4a_7c15 ^ (number + 1));
+    let mut choices = Choices::of(&[number]);
     let container = tree.join(format!("worker{number}"));
     while Instant::now() < end && !stop.load(Relaxed) {
         match choices.below(8) {
@@ -90,8 +78,8 @@ fn work(number: u64, tree: &Path, own: &Path, end: Instant, stop: &AtomicBool, c
 }
 
 /// What must be the same before and after.
-#[derive(PartialEq)]
-struct Census {
+#[derive(PartialEq, Debug)]
+pub struct Census {
     tasks: String,
     containers: String,
 }
@@ -99,7 +87,7 @@ struct Census {
 impl Census {
     /// Counts, once what has ended is gone. Memory is told apart, in KiB: what is free, and the kernel's stacks, of which
     /// some are kept for later (as many as there are tasks are in use, before as after).
-    fn take() -> (Self, u64) {
+    pub fn take() -> (Self, u64) {
         thread::sleep(Duration::from_millis(200));
         write(Path::new("/proc/sys/vm/drop_caches"), "3");
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();

@@ -184,6 +184,7 @@ impl Guests {
             console: Console::Plain,
             log: folder.join(format!("{}.log", system.name())),
             gdb: false,
+            memory_files: None,
         };
         let path = self.run.path().join(format!("{}.txt", system.name()));
         let printed = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,12 +1,15 @@
-//! `cargo xtask fuzz`: random sequences of what one can do to hierarchies, and with `--oracle` the same on Linux.
+//! `cargo xtask fuzz`: random system calls ([`system_calls`]); or random sequences of what one can do to hierarchies, and
+//! with `--oracle` the same on Linux.
 //!
-//! The program `oracle` (`tests/oracle`) is the first program of both machines and prints a line for each operation.
-//! Equal lines mean equal errno, contents, memberships. Where they differ, [`shrink`] looks for the shortest
+//! For hierarchies the program `oracle` (`tests/oracle`) is the first program of both machines and prints a line for each
+//! operation. Equal lines mean equal errno, contents, memberships. Where they differ, [`shrink`] looks for the shortest
 //! sequence that shows it.
 
 mod guest;
+mod last_calls;
 mod linux;
 mod shrink;
+mod system_calls;
 
 use std::fs;
 use std::path::Path;
@@ -23,6 +26,9 @@ const OPERATIONS_OF_A_BOOT: u64 = 20_000;
 
 /// Runs the command. Status 1 if something differs or fails.
 pub fn run(options: &Fuzz) -> Result<u8> {
+    if !options.hierarchies && !options.oracle {
+        return system_calls::run(options);
+    }
     let guests = Guests::open(options.oracle, options.debug)?;
     if let Some(script) = &options.script {
         let text = fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;

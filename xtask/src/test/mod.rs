@@ -129,6 +129,7 @@ impl Workshop {
             console: Console::Plain,
             log: logs.join(format!("{name}.log")),
             gdb: false,
+            memory_files: None,
         })
     }
 }

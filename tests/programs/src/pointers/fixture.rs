@@ -31,7 +31,23 @@ pub struct Fixture {
     messages: c_int,
     posix_queue: c_int,
     timer: i64,
+    segment: c_int,
+    inotify: c_int,
+    /// SIGUSR2, which this process blocks.
+    signals: u64,
+    /// A page for reading and writing, one for reading, and one for nothing.
+    edges: usize,
 }
+
+/// What a call with a bad address gave.
+pub struct Answer {
+    /// The errno, or 0 if it went well.
+    pub errno: i32,
+    /// Whether a descriptor is in use that was not before.
+    pub left_a_file: bool,
+}
+
+const PAGE: usize = 4096;
 
 impl Fixture {
     pub fn new() -> Self {
@@ -73,7 +89,52 @@ impl Fixture {
                 semaphores: semget(IPC_PRIVATE, 1, 0o600),
                 messages: msgget(IPC_PRIVATE, 0o600),
                 posix_queue: Self::posix_queue(),
+                segment: shmget(IPC_PRIVATE, PAGE, 0o600),
+                inotify: inotify_init1(0),
+                signals: 1 << (SIGUSR2 - 1),
+                edges: Self::edges(),
             }
+        }
+    }
+
+    /// The pages of `edges`, full of letters.
+    fn edges() -> usize {
+        // SAFETY: new mappings of this process's own; three pages, of which all are written before rights are taken away.
+        unsafe {
+            let start = mmap(null_mut(), 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            start.cast::<u8>().write_bytes(b'x', 3 * PAGE);
+            mprotect(start.byte_add(PAGE), PAGE, PROT_READ);
+            mprotect(start.byte_add(2 * PAGE), PAGE, PROT_NONE);
+            let mut set = std::mem::zeroed();
+            sigemptyset(&raw mut set);
+            sigaddset(&raw mut set, SIGUSR2);
+            sigprocmask(SIG_BLOCK, &raw const set, null_mut());
+            start as usize
+        }
+    }
+
+    /// An address of which the first byte can be read and the next can't.
+    pub fn before_hole(&self) -> usize {
+        self.edges + 2 * PAGE - 1
+    }
+
+    /// An address of which the first byte can be written and the next only read.
+    pub fn before_read_only(&self) -> usize {
+        self.edges + PAGE - 1
+    }
+
+    /// An address that can be read and not written.
+    pub fn read_only(&self) -> usize {
+        self.edges + PAGE
+    }
+
+    /// The lowest descriptor that is free.
+    fn free_descriptor(&self) -> c_int {
+        // SAFETY: takes no address; what it makes is closed.
+        unsafe {
+            let free = dup(self.file);
+            close(free);
+            free
         }
     }
 
@@ -125,8 +186,8 @@ impl Fixture {
         }
     }
 
-    /// Makes the call with the address at `bad_at` bad; its errno, or 0 if it went well.
-    pub fn call(&mut self, number: c_long, arguments: &[Argument], bad_at: usize, bad: usize) -> i32 {
+    /// Makes the call with the address at `bad_at` bad.
+    pub fn call(&mut self, number: c_long, arguments: &[Argument], bad_at: usize, bad: usize) -> Answer {
         // Any length that is read from it is a small one.
         self.buffer.fill(16);
         let mut words = [0_i64; 6];
@@ -178,18 +239,27 @@ impl Fixture {
                     unsafe { msgsnd(self.messages, [1_i64, 0].as_ptr().cast(), 1, IPC_NOWAIT) };
                     i64::from(self.messages)
                 }
+                Argument::J => i64::from(self.segment),
+                Argument::Watch => i64::from(self.inotify),
+                Argument::Pending => {
+                    // SAFETY: takes no address; the signal is blocked.
+                    unsafe { kill(getpid(), SIGUSR2) };
+                    (&raw const self.signals) as i64
+                }
                 Argument::I => i64::from(std::process::id()),
                 Argument::Z => Self::zombie(),
             };
         }
+        let free_before = self.free_descriptor();
         // SAFETY: every good address is of a buffer or text that is large enough for the call; a bad one is what the
         // kernel must refuse, which is the thing tested.
         let result = unsafe { syscall(number, words[0], words[1], words[2], words[3], words[4], words[5]) };
         let errno = if result < 0 { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 };
+        let left_a_file = self.free_descriptor() != free_before;
         self.zeros.0.fill(0);
         // SAFETY: no status is asked for. The child, if there was one, may be gone already.
         unsafe { waitpid(-1, null_mut(), WNOHANG) };
-        errno
+        Answer { errno, left_a_file }
     }
 }
 
@@ -198,6 +268,7 @@ impl Drop for Fixture {
         // SAFETY: literals with their NUL, and commands that take no address.
         unsafe {
             removexattr(c"/tmp".as_ptr(), ATTRIBUTE.as_ptr());
+            shmctl(self.segment, IPC_RMID, null_mut());
             semctl(self.semaphores, 0, IPC_RMID);
             msgctl(self.messages, IPC_RMID, null_mut());
         }

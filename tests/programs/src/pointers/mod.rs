@@ -3,8 +3,9 @@
 mod fixture;
 mod table;
 
+use crate::fuzz;
 use fixture::Fixture;
-use table::CALLS;
+use table::{CALLS, PARTLY};
 
 /// One argument of a call. The letters stand in the table.
 #[derive(Clone, Copy)]
@@ -55,6 +56,12 @@ enum Argument {
     O,
     /// A POSIX message queue that has a message.
     B,
+    /// A System V segment of memory.
+    J,
+    /// An inotify file.
+    Watch,
+    /// The address of a set of signals of which one is pending.
+    Pending,
     /// The number of this process.
     I,
     /// The number of a child that has ended and was not waited for.
@@ -76,13 +83,23 @@ pub fn run() -> bool {
     let (mut tried, mut wrong) = (0, 0);
     for (name, number, arguments) in CALLS {
         let places = arguments.iter().enumerate().filter(|(_, argument)| argument.can_be_bad());
-        for (place, _) in places {
-            for bad in BAD {
+        for (place, argument) in places {
+            let mut bad = BAD.to_vec();
+            let partly = PARTLY.iter().any(|(call, ..)| call == number);
+            // Where the vector is good and its buffer bad, the buffer is what the call transfers.
+            let written = fuzz::is_written(*number as u64, place) && !matches!(argument, Argument::V);
+            if !partly {
+                bad.push(fixture.before_hole());
+                bad.extend(written.then(|| fixture.before_read_only()));
+            }
+            bad.extend(written.then(|| fixture.read_only()));
+            for bad in bad {
                 tried += 1;
-                let errno = fixture.call(*number, arguments, place, bad);
-                if errno != libc::EFAULT {
+                let answer = fixture.call(*number, arguments, place, bad);
+                if answer.errno != libc::EFAULT || answer.left_a_file {
                     wrong += 1;
-                    println!("{name}: argument {place} at {bad:#x} gives {errno}");
+                    let left = if answer.left_a_file { " and leaves a file open" } else { "" };
+                    println!("{name}: argument {place} at {bad:#x} gives {}{left}", answer.errno);
                 }
             }
         }

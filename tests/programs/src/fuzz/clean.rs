@@ -1,0 +1,157 @@
+//! What stands before a round, and what is taken away after it: containers, file systems, objects.
+
+use super::{CONTAINER, PATIENCE, WORK, values};
+use libc::*;
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The hierarchy of the test.
+const HIERARCHY: &str = "/tmp/fuzz/box";
+
+/// What a round may use: tasks by two controllers, and memory.
+const LIMITS: &[(&str, &str)] = &[("pids.max", "48"), ("numtasks.limit", "56"), ("memory.limit_in_bytes", "48M")];
+
+fn text(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}
+
+fn mount_at(kind: &str, target: &str, options: &str) -> Result<(), String> {
+    let (kind, target_text, options) = (text(kind), text(target), text(options));
+    // SAFETY: texts that live until the call is over.
+    let result = unsafe { mount(kind.as_ptr(), target_text.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
+    if result == 0 { Ok(()) } else { Err(format!("mount on {target}: {}", std::io::Error::last_os_error())) }
+}
+
+fn unmount(target: &str) -> std::io::Result<()> {
+    let target = text(target);
+    // SAFETY: a text that lives until the call is over.
+    if unsafe { umount2(target.as_ptr(), 0) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Once: the hierarchy.
+pub fn lay_out() -> Result<(), String> {
+    for directory in [HIERARCHY, WORK] {
+        fs::create_dir_all(directory).map_err(|error| format!("{directory}: {error}"))?;
+    }
+    mount_at("container", HIERARCHY, "pids,numtasks,memory")
+}
+
+/// The last thing: the hierarchy goes.
+pub fn take_away() -> Result<(), String> {
+    unmount(HIERARCHY).map_err(|error| format!("{HIERARCHY}: {error}"))?;
+    fs::remove_dir_all("/tmp/fuzz").map_err(|error| format!("/tmp/fuzz: {error}"))
+}
+
+/// A new container, and a new file system with a few files, which belong to the tasks.
+pub fn before_round(root: bool) -> Result<(), String> {
+    let fine = |result: std::io::Result<()>, what: &str| result.map_err(|error| format!("{what}: {error}"));
+    fine(fs::create_dir(CONTAINER), CONTAINER)?;
+    for (name, value) in LIMITS {
+        fine(fs::write(Path::new(CONTAINER).join(name), value), name)?;
+    }
+    // The child writes itself into `tasks` before it gives up its rights.
+    mount_at("tmpfs", WORK, "size=8M,nr_inodes=300,mode=0755")?;
+    let path = |name: &str| format!("{WORK}/{name}");
+    for name in ["d", "e", "mount"] {
+        fine(fs::create_dir(path(name)), name)?;
+    }
+    fine(fs::write(path("file"), [b'x'; 10_000]), "file")?;
+    fine(fs::copy("/proc/self/exe", path("run")).map(drop), "run")?;
+    fine(fs::set_permissions(path("run"), fs::Permissions::from_mode(0o755)), "run")?;
+    fine(symlink("file", path("link")), "link")?;
+    fine(symlink("loop", path("loop")), "loop")?;
+    let fifo = text(&path("fifo"));
+    // SAFETY: a text that lives until the call is over.
+    unsafe { mkfifo(fifo.as_ptr(), 0o644) };
+    if !root {
+        for name in ["", "d", "e", "mount", "file", "run", "fifo"] {
+            fine(chown(path(name), Some(1000), Some(1000)), name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what the tasks of a round have left. The container is empty.
+pub fn after_round() -> Result<(), String> {
+    let begun = Instant::now();
+    // What was mounted in it, the last one first, until nothing is left at or below the place.
+    while let Some(target) = below(WORK).pop() {
+        containers(Path::new(&target));
+        if unmount(&target).is_err() {
+            if begun.elapsed() > PATIENCE {
+                return Err(format!(
+                    "{target} can't be unmounted: {}",
+                    fs::read_to_string("/proc/mounts").unwrap_or_default()
+                ));
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+    while let Err(error) = fs::remove_dir(CONTAINER) {
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("{CONTAINER}: {error}"));
+        }
+        sleep(Duration::from_millis(5));
+    }
+    // What a user may make outside.
+    for directory in ["/tmp", "/dev/shm"] {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten().filter(|entry| entry.file_name() != "fuzz")
+        {
+            let _ = if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                fs::remove_dir_all(entry.path())
+            } else {
+                fs::remove_file(entry.path())
+            };
+        }
+    }
+    let _ = fs::write("/proc/sys/kernel/hostname", "menagerie");
+    let _ = fs::write("/proc/sys/kernel/domainname", "(none)");
+    Ok(())
+}
+
+/// Where something is mounted at or below a place, in the order in which it was.
+fn below(place: &str) -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let targets = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    targets.filter(|target| target.starts_with(place)).map(str::to_owned).collect()
+}
+
+/// Removes the containers of a hierarchy, deepest first.
+fn containers(directory: &Path) {
+    if !directory.join("tasks").exists() {
+        return;
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            containers(&entry.path());
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// Removes all System V objects, and the queues.
+pub fn objects() {
+    for (kind, remove) in [("shm", 0), ("sem", 1), ("msg", 2)] {
+        let text = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let mut words = line.split_ascii_whitespace().map(|word| word.parse::<i32>().unwrap_or(0));
+            let Some(number) = words.nth(1) else { continue };
+            // SAFETY: commands without an address.
+            unsafe {
+                match remove {
+                    0 => shmctl(number, IPC_RMID, std::ptr::null_mut()),
+                    1 => semctl(number, 0, IPC_RMID),
+                    _ => msgctl(number, IPC_RMID, std::ptr::null_mut()),
+                };
+            }
+        }
+    }
+    for queue in values::QUEUES {
+        // SAFETY: a literal that ends in NUL.
+        unsafe { mq_unlink(queue.as_ptr()) };
+    }
+}

@@ -31,7 +31,10 @@ use sched::{
     FREEZE_KEEPER, FreezeKeeper, OnlineChange, Schedulable,
     policy::{Domain, Reach},
 };
-use vfs::{DEVICE_GUARD, DeviceGuard};
+use vfs::{
+    DEVICE_GUARD, DeviceGuard,
+    socket::{SENDER, Sender},
+};
 
 /// The serial terminals, for the interrupt that brings bytes.
 pub static CONSOLE: Hook<Console> = Hook::new();
@@ -78,6 +81,7 @@ pub fn install() -> &'static Population {
         PAYERS.install(&TaskPayers);
     }
     DEVICE_GUARD.install(&ContainerDevices);
+    SENDER.install(&running_sender);
     memory_users::install(population);
     cpu::SCHEDULER.install(&Groups);
     freezer::TASKS.install(&Frost);
@@ -274,6 +278,13 @@ impl FreezeKeeper for Frost {
 
 /// The containers of the running task say which devices it may use.
 struct ContainerDevices;
+
+/// Who the running task is, for those to whom it sends a message.
+fn running_sender() -> Option<Sender> {
+    let task = process::current()?;
+    let credentials = task.credentials();
+    Some(Sender { pid: task.pid(), uid: credentials.uid, gid: credentials.gid })
+}
 
 impl DeviceGuard for ContainerDevices {
     fn check(&self, device: &Device, access: DeviceAccess) -> Result<(), Errno> {

@@ -17,6 +17,7 @@ bitflags! {
         #[allow(missing_docs)] const SETGID = 1 << 6;
         #[allow(missing_docs)] const SETUID = 1 << 7;
         #[allow(missing_docs)] const SETPCAP = 1 << 8;
+        #[allow(missing_docs)] const NET_ADMIN = 1 << 12;
         #[allow(missing_docs)] const IPC_LOCK = 1 << 14;
         #[allow(missing_docs)] const IPC_OWNER = 1 << 15;
         #[allow(missing_docs)] const SYS_CHROOT = 1 << 18;

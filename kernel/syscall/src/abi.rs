@@ -94,6 +94,11 @@ abi_struct! {
 }
 
 abi_struct! {
+    /// `struct mmsghdr`: a message of many, and how many bytes of it went.
+    OneOfMessages { head: MessageHeader, length: u32, hole: u32 }
+}
+
+abi_struct! {
     /// `struct pollfd`, `poll(2)`.
     PollDescriptor { descriptor: i32, events: i16, ready: i16 }
 }

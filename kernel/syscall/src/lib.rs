@@ -10,7 +10,7 @@
 //! | `descriptors`, `locks` | descriptors, pipes, directories, file locks |
 //! | `paths`, `mounts` | names in the file system |
 //! | `polling` | waiting for files |
-//! | `sockets` | local sockets |
+//! | `sockets`, `socket_options`, `socket_messages` | local sockets |
 //! | `memory` | address spaces |
 //! | `shared_memory`, `semaphores`, `messages` | System V objects |
 //! | `posix_queues` | POSIX message queues |
@@ -53,6 +53,8 @@ mod scheduling;
 mod semaphores;
 mod shared_memory;
 mod signals;
+mod socket_messages;
+mod socket_options;
 mod sockets;
 mod system;
 mod table;

@@ -3,7 +3,7 @@
 use crate::{
     advice, arguments::Argument, call::Call, clock, copying, descriptors, extended, futexes, identity, locks, memory,
     messages, migration, mounts, others, paths, policy, polling, posix_queues, processes, scheduling, semaphores,
-    shared_memory, signals, sockets, system, threads, timers, transfer, unknown,
+    shared_memory, signals, socket_messages, socket_options, sockets, system, threads, timers, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -92,17 +92,18 @@ system_calls! {
     41 => sockets::socket(family, kind, protocol);
     42 => sockets::connect(descriptor, address, length);
     43 => sockets::accept(descriptor, address, length);
-    44 => sockets::sendto(descriptor, buffer, length, flags, address, address_length);
-    45 => sockets::recvfrom(descriptor, buffer, length, flags, address, address_length);
-    46 => sockets::sendmsg(descriptor, message, flags);
-    47 => sockets::recvmsg(descriptor, message, flags);
+    44 => socket_messages::sendto(descriptor, buffer, length, flags, address, address_length);
+    45 => socket_messages::recvfrom(descriptor, buffer, length, flags, address, address_length);
+    46 => socket_messages::sendmsg(descriptor, message, flags);
+    47 => socket_messages::recvmsg(descriptor, message, flags);
     48 => sockets::shutdown(descriptor, how);
     49 => sockets::bind(descriptor, address, length);
     50 => sockets::listen(descriptor, backlog);
     51 => sockets::getsockname(descriptor, address, length);
     52 => sockets::getpeername(descriptor, address, length);
     53 => sockets::socketpair(family, kind, protocol, descriptors);
-    55 => sockets::getsockopt(descriptor, level, option, value, length);
+    54 => socket_options::setsockopt(descriptor, level, option, value, length);
+    55 => socket_options::getsockopt(descriptor, level, option, value, length);
     56 => processes::clone(flags, stack, parent_tid, child_tid, tls);
     57 => processes::fork();
     58 => processes::vfork();
@@ -298,8 +299,10 @@ system_calls! {
     295 => transfer::preadv(descriptor, vectors, count, offset);
     296 => transfer::pwritev(descriptor, vectors, count, offset);
     297 => signals::rt_tgsigqueueinfo(pid, tid, signal, info);
+    299 => socket_messages::recvmmsg(descriptor, messages, count, flags, timeout);
     302 => processes::prlimit64(pid, resource, new, old);
     306 => advice::syncfs(descriptor);
+    307 => socket_messages::sendmmsg(descriptor, messages, count, flags);
     309 => scheduling::getcpu(cpu, node);
     310 => others::process_vm_readv(pid, local, local_count, remote, remote_count, flags);
     311 => others::process_vm_writev(pid, local, local_count, remote, remote_count, flags);

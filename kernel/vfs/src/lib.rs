@@ -90,11 +90,21 @@ pub(crate) fn interrupted(error: sched::WaitError) -> base::Errno {
 pub(crate) fn wait<R>(
     queue: &sched::WaitQueue,
     nonblocking: bool,
+    attempt: impl FnMut() -> Option<Result<R, base::Errno>>,
+) -> Result<R, base::Errno> {
+    wait_until(queue, nonblocking, None, attempt)
+}
+
+/// [`wait`], but only until `deadline` (nanoseconds since boot): `EAGAIN`.
+pub(crate) fn wait_until<R>(
+    queue: &sched::WaitQueue,
+    nonblocking: bool,
+    deadline: Option<u64>,
     mut attempt: impl FnMut() -> Option<Result<R, base::Errno>>,
 ) -> Result<R, base::Errno> {
     match attempt() {
         Some(result) => result,
         None if nonblocking => Err(base::Errno::EAGAIN),
-        None => queue.wait_until_interruptible(attempt, None).map_err(interrupted)?,
+        None => queue.wait_until_interruptible(attempt, deadline).map_err(interrupted)?,
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     FileKind, OpenFile, OpenFlags,
     pipe::pipe_of,
-    socket::{Socket, SocketType},
+    socket::{Receive, Socket, SocketType},
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -91,7 +91,9 @@ pub fn feed_pipe(
     pipe_of(target)?.feed(count, nonblock, |buffer, done| match (at, socket) {
         _ if done > 0 && !again => Ok(0),
         (Some(at), _) => source.read_at(buffer, at.saturating_add(done as u64)),
-        (None, Some(socket)) => socket.receive(buffer, false, true).map(|received| received.length),
+        (None, Some(socket)) => {
+            socket.receive(buffer, Receive { nonblock: true, ..Receive::default() }).map(|received| received.length)
+        }
         (None, None) => source.read(buffer),
     })
 }

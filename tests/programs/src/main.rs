@@ -26,6 +26,7 @@ mod sequences;
 mod shares;
 mod signal_files;
 mod soak;
+mod sockets;
 mod spend;
 mod splice;
 mod sweep;
@@ -44,6 +45,7 @@ const HELP: &str = "usage: probe COMMAND
   mq                POSIX message queues
   memfd             memfd_create, seals, and files without a name
   signalfd          signals that are read from a file
+  sockets           options and messages of local sockets
   splice            splice, tee, vmsplice, sendfile and copy_file_range
   xattr PATH        extended attributes of PATH
   policies          memory policies on two nodes, by every call of their family
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         ["mq"] => posix_queues::run(),
         ["memfd"] => memory_files::run(),
         ["signalfd"] => signal_files::run(),
+        ["sockets"] => sockets::run(),
         ["splice"] => splice::run(),
         ["xattr", path] => attributes::run(path),
         ["policies"] => policies::run(false),

@@ -4,6 +4,7 @@ use super::Core;
 use crate::{Caller, Follow, NodeKind, Permissions, Start, permission};
 use alloc::{
     collections::BTreeMap,
+    format,
     sync::{Arc, Weak},
     vec::Vec,
 };
@@ -60,6 +61,22 @@ pub(super) fn bind(core: &Arc<Core>, caller: &Caller<'_>, address: &Address) -> 
             Ok(())
         }
     }
+}
+
+/// Gives a socket an abstract name that nobody has: five hexadecimal digits. `ENOSPC` all are taken.
+pub(super) fn bind_automatically(core: &Arc<Core>, caller: &Caller<'_>) -> Result<Address, Errno> {
+    const NAMES: u32 = 1 << 20;
+    let mut seed = [0; 4];
+    machine::random::fill(&mut seed);
+    let first = u32::from_le_bytes(seed);
+    for step in 0..NAMES {
+        let name = Address::Abstract(format!("{:05x}", first.wrapping_add(step) % NAMES).into_bytes());
+        match bind(core, caller, &name) {
+            Err(Errno::EADDRINUSE) => {}
+            result => return result.map(|()| name),
+        }
+    }
+    Err(Errno::ENOSPC)
 }
 
 /// The socket with this name. `ECONNREFUSED` nobody has it (any more); for a path also `ENOENT`, `EACCES` without write

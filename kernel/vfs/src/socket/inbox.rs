@@ -1,14 +1,13 @@
 //! What has been sent to a socket and not been received.
 
-use super::{Address, Received};
+use super::{Address, Received, Sender};
 use crate::{OpenFile, ring::Ring};
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use base::Errno;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use machine::sync::{SpinLock, rank};
 use sched::WaitQueue;
 
-/// How many bytes may wait (Linux's `wmem_default`).
-pub(super) const CAPACITY: usize = 212_992;
 /// How many packets may wait.
 const MOST_PACKETS: usize = 512;
 
@@ -19,6 +18,8 @@ pub(super) struct Inbox {
     pub readable: WaitQueue,
     /// Woken when there is room, or never will be again.
     pub writable: WaitQueue,
+    /// The owner wants to know who sends (`SO_PASSCRED`).
+    pub asks_sender: AtomicBool,
 }
 
 #[derive(Default)]
@@ -40,6 +41,14 @@ struct Packet {
     length: usize,
     files: Vec<Arc<OpenFile>>,
     from: Option<Address>,
+    sender: Option<Sender>,
+}
+
+/// What comes with the bytes of a sending.
+pub(super) struct Attached<'a> {
+    pub files: Vec<Arc<OpenFile>>,
+    pub from: &'a Option<Address>,
+    pub sender: Option<Sender>,
 }
 
 /// What can be sent or received now.
@@ -49,6 +58,7 @@ pub(super) struct Readiness {
     pub room: bool,
     pub deaf: bool,
     pub ended: bool,
+    pub reset: bool,
 }
 
 impl Inbox {
@@ -57,18 +67,31 @@ impl Inbox {
             state: SpinLock::new(rank::BUFFER, State::default()),
             readable: WaitQueue::new(),
             writable: WaitQueue::new(),
+            asks_sender: AtomicBool::new(false),
         })
     }
 
-    pub fn readiness(&self) -> Readiness {
+    /// What can be done; there is room for senders that may have `capacity` bytes wait.
+    pub fn readiness(&self, capacity: usize) -> Readiness {
         let state = self.state.lock();
         Readiness {
             something: !state.packets.is_empty(),
             // A quarter must be free, so that a waker finds room worth the switch.
-            room: state.bytes.len() <= CAPACITY / 4 * 3 && state.packets.len() < MOST_PACKETS,
+            room: state.bytes.len() <= capacity / 4 * 3 && state.packets.len() < MOST_PACKETS,
             deaf: state.deaf,
             ended: state.ended,
+            reset: state.reset,
         }
+    }
+
+    /// How many bytes wait.
+    pub fn length(&self) -> usize {
+        self.state.lock().bytes.len()
+    }
+
+    /// Whether the peer left unread what was sent to it; told once.
+    pub fn take_reset(&self) -> bool {
+        core::mem::take(&mut self.state.lock().reset)
     }
 
     /// How many bytes a receive could give now.
@@ -77,20 +100,20 @@ impl Inbox {
         if stream { state.bytes.len() } else { state.packets.front().map_or(0, |packet| packet.length) }
     }
 
-    /// Puts bytes in: of a stream what there is room for, of a packet all. `None` no room now; `EPIPE` nobody receives.
-    /// Takes `files` and `from` if anything was put in.
+    /// Puts bytes in, up to `capacity` in all: of a stream what there is room for, of a packet all. `None` no room now;
+    /// `EPIPE` nobody receives. Takes the attached files if anything was put in.
     pub fn try_put(
         &self,
         bytes: &[u8],
         stream: bool,
-        files: &mut Vec<Arc<OpenFile>>,
-        from: &Option<Address>,
+        capacity: usize,
+        attached: &mut Attached<'_>,
     ) -> Option<Result<usize, Errno>> {
         let mut state = self.state.lock();
         if state.deaf || state.ended {
             return Some(Err(Errno::EPIPE));
         }
-        let room = CAPACITY.saturating_sub(state.bytes.len());
+        let room = capacity.saturating_sub(state.bytes.len());
         let fits = if stream { room > 0 } else { room >= bytes.len() };
         if !fits || state.packets.len() >= MOST_PACKETS {
             return None;
@@ -100,69 +123,91 @@ impl Inbox {
             return Some(Err(error));
         }
         match state.packets.back_mut() {
-            Some(last) if stream && files.is_empty() && last.files.is_empty() => last.length += count,
+            Some(last)
+                if stream && attached.files.is_empty() && last.files.is_empty() && last.sender == attached.sender =>
+            {
+                last.length += count;
+            }
             _ => {
-                let files = core::mem::take(files);
-                state.packets.push_back(Packet { length: count, files, from: from.clone() });
+                let files = core::mem::take(&mut attached.files);
+                let (from, sender) = (attached.from.clone(), attached.sender);
+                state.packets.push_back(Packet { length: count, files, from, sender });
             }
         }
         Some(Ok(count))
     }
 
-    /// Takes out bytes of one packet, or of a stream as many as came with the same files. With `peek` they stay. `None`
-    /// nothing is there but may come.
-    pub fn try_take(&self, buffer: &mut [u8], stream: bool, peek: bool) -> Option<Result<Received, Errno>> {
+    /// What a receive finds where no packet is: an error, the end, or nothing yet.
+    fn nothing(state: &mut State) -> Option<Result<bool, Errno>> {
+        if core::mem::take(&mut state.reset) {
+            return Some(Err(Errno::ECONNRESET));
+        }
+        (state.deaf || state.ended).then_some(Ok(true))
+    }
+
+    /// Takes out one packet, or what a stream has, and adds it to what was `received`. Bytes of a stream that came with
+    /// files end the call, and so do those of another sender where that is asked for. The answer says whether the call is
+    /// over; `None` nothing is there but may come.
+    pub fn try_take(&self, buffer: &mut [u8], stream: bool, received: &mut Received) -> Option<Result<bool, Errno>> {
         let mut state = self.state.lock();
-        let State { bytes, packets, deaf, ended, reset } = &mut *state;
-        let Some(packet) = packets.front_mut() else {
-            if core::mem::take(reset) {
-                return Some(Err(Errno::ECONNRESET));
+        if state.packets.is_empty() {
+            return Self::nothing(&mut state);
+        }
+        let asks_sender = self.asks_sender.load(Relaxed);
+        let State { bytes, packets, .. } = &mut *state;
+        while let Some(packet) = packets.front_mut() {
+            if received.length > 0 && asks_sender && packet.sender != received.sender {
+                return Some(Ok(true));
             }
-            return (*deaf || *ended).then(|| Ok(Received::default()));
-        };
-        let full_length = packet.length;
-        let mut received = Received { full_length, from: packet.from.clone(), ..Received::default() };
-        if peek {
-            let wanted = buffer.len().min(if stream { bytes.len() } else { full_length });
-            received.length = bytes.peek(0, &mut buffer[..wanted]);
-            if stream {
-                received.full_length = received.length;
-            }
-            received.files = packet.files.clone();
-            return Some(Ok(received));
-        }
-        let wanted = buffer.len().min(full_length);
-        received.length = bytes.pop(&mut buffer[..wanted]);
-        received.files = core::mem::take(&mut packet.files);
-        if stream {
-            received.full_length = received.length;
-            packet.length -= received.length;
-        } else {
-            bytes.discard(full_length - received.length);
-            packet.length = 0;
-        }
-        if packet.length == 0 {
-            packets.pop_front();
-        }
-        // Bytes behind those that came with files go out by the same call, as far as there is room.
-        while stream
-            && received.length < buffer.len()
-            && let Some(next) = packets.front_mut()
-            && next.files.is_empty()
-        {
-            let end = buffer.len().min(received.length + next.length);
+            let end = buffer.len().min(received.length + packet.length);
             let count = bytes.pop(&mut buffer[received.length..end]);
+            if received.length == 0 {
+                (received.from, received.sender) = (packet.from.clone(), packet.sender);
+            }
+            received.files.append(&mut packet.files);
             received.length += count;
-            next.length -= count;
-            if next.length > 0 {
-                break;
+            received.full_length += if stream { count } else { packet.length };
+            packet.length -= count;
+            if !stream {
+                // What of a packet finds no room is lost.
+                bytes.discard(packet.length);
+            } else if packet.length > 0 {
+                return Some(Ok(true));
             }
             packets.pop_front();
+            if !stream || !received.files.is_empty() || received.length == buffer.len() {
+                return Some(Ok(true));
+            }
         }
-        if stream {
-            received.full_length = received.length;
-        }
-        Some(Ok(received))
+        Some(Ok(false))
+    }
+
+    /// Looks at the first bytes from `skip` on, of one packet or of a stream, and leaves all as it is. `None` there are
+    /// none but they may come.
+    pub fn try_peek(&self, buffer: &mut [u8], stream: bool, skip: usize) -> Option<Result<Received, Errno>> {
+        let mut state = self.state.lock();
+        let (mut start, mut skip) = (0, skip);
+        let State { bytes, packets, .. } = &mut *state;
+        let found = packets.iter().find(|packet| {
+            let passed = skip > 0 && skip >= packet.length;
+            if passed {
+                (start, skip) = (start + packet.length, skip - packet.length);
+            }
+            !passed
+        });
+        let Some(packet) = found else {
+            return Self::nothing(&mut state).map(|end| end.map(|_| Received::default()));
+        };
+        let most = if stream { bytes.len() - start } else { packet.length };
+        let wanted = buffer.len().min(most - skip);
+        let length = bytes.peek(start + skip, &mut buffer[..wanted]);
+        Some(Ok(Received {
+            length,
+            full_length: if stream { length } else { most - skip },
+            files: packet.files.clone(),
+            from: packet.from.clone(),
+            sender: packet.sender,
+        }))
     }
 
     /// Nobody will receive: who sends gets `EPIPE`. Gives what was in it and says whether that was anything.

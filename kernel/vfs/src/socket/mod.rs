@@ -5,21 +5,25 @@
 
 mod address;
 mod inbox;
+mod options;
 mod types;
 
 pub(crate) use address::AbstractNames;
 pub use address::{Address, BoundSocket};
-pub use types::{Peer, Received, Shutdown, SocketType};
+pub use options::{Kept, Timeout};
+pub use types::{Message, Peer, Receive, Received, SENDER, Sender, Shutdown, SocketType};
 
 use crate::{
     Caller, FileKind, FileOps, Inode, Location, Metadata, OpenFile, OpenFlags, Permissions, PollEvents, PollTable,
     anonymous::{self, Anonymous},
-    open_file, wait,
+    open_file, wait_until,
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use base::{Credentials, Errno, charge::Charge};
-use inbox::{CAPACITY, Inbox};
+use core::sync::atomic::Ordering::Relaxed;
+use inbox::{Attached, Inbox};
 use machine::sync::{SpinLock, rank};
+use options::Options;
 use sched::WaitQueue;
 
 /// The most connections that wait for `accept`, whatever `listen` asked for.
@@ -30,6 +34,7 @@ pub(crate) struct Core {
     kind: SocketType,
     credentials: Arc<Credentials>,
     inbox: Arc<Inbox>,
+    options: Options,
     state: SpinLock<State>,
     /// Woken when a connection arrives, and when one was accepted.
     connections: WaitQueue,
@@ -80,6 +85,7 @@ impl Core {
             kind,
             credentials: credentials.clone(),
             inbox,
+            options: Options::default(),
             state: SpinLock::new(rank::FILE_STATE, State { name, link }),
             connections: WaitQueue::new(),
         })
@@ -119,7 +125,7 @@ impl Core {
         let inbox = Inbox::new();
         let to_client = Connection { inbox: client.inbox.clone(), name: client_name.clone(), peer: Some(client_peer) };
         let server = Core::with_inbox(self.kind, &self.credentials, name.clone(), Link::Connected(to_client), inbox);
-        let connection = Connection { inbox: server.inbox.clone(), name, peer: Some(*me) };
+        let connection = Connection { inbox: server.inbox.clone(), name, peer: Some(me.clone()) };
         queue.push_back(Socket { core: server });
         Some(Ok(connection))
     }
@@ -170,7 +176,8 @@ pub fn pair(
     let charges = [open_file::pay(who)?, open_file::pay(who)?];
     let inboxes = [Inbox::new(), Inbox::new()];
     let end = |own: usize, charge| {
-        let connection = Connection { inbox: inboxes[1 - own].clone(), name: Address::Unnamed, peer: Some(peer) };
+        let connection =
+            Connection { inbox: inboxes[1 - own].clone(), name: Address::Unnamed, peer: Some(peer.clone()) };
         let link = Link::Connected(connection);
         let core = Core::with_inbox(kind, who, Address::Unnamed, link, inboxes[own].clone());
         open(Socket { core }, flags, charge)
@@ -180,13 +187,25 @@ pub fn pair(
 }
 
 impl Socket {
-    /// `bind(2)`. `EADDRINUSE`; `EINVAL` bound already or no name given; for a path the errors of making a file.
+    /// `bind(2)`; without a name the kernel chooses one, if the socket has none. `EADDRINUSE`; `EINVAL` bound already; for a
+    /// path the errors of making a file.
     pub fn bind(&self, caller: &Caller<'_>, address: &Address) -> Result<(), Errno> {
+        if *address == Address::Unnamed {
+            return self.have_name(caller);
+        }
         if self.core.name() != Address::Unnamed {
             return Err(Errno::EINVAL);
         }
         address::bind(&self.core, caller, address)?;
         self.core.state.lock().name = address.clone();
+        Ok(())
+    }
+
+    fn have_name(&self, caller: &Caller<'_>) -> Result<(), Errno> {
+        if self.core.name() == Address::Unnamed {
+            let name = address::bind_automatically(&self.core, caller)?;
+            self.core.state.lock().name = name;
+        }
         Ok(())
     }
 
@@ -219,7 +238,8 @@ impl Socket {
             Link::Listening { queue, .. } => queue.pop_front().map(Ok),
             _ => Some(Err(Errno::EINVAL)),
         };
-        let socket = wait(&self.core.connections, nonblocking, attempt)?;
+        let deadline = self.core.options.receive_deadline();
+        let socket = wait_until(&self.core.connections, nonblocking, deadline, attempt)?;
         // Those who wait for a place in the backlog.
         self.core.connections.wake_all();
         Ok(open(socket, new_flags, charge))
@@ -232,7 +252,11 @@ impl Socket {
         if target.kind != self.core.kind {
             return Err(Errno::EPROTOTYPE);
         }
+        if self.passes_credentials() {
+            self.have_name(caller)?;
+        }
         if self.core.kind == SocketType::Datagram {
+            self.check_may_send(&target)?;
             let connection = Connection { inbox: target.inbox.clone(), name: address.clone(), peer: None };
             let old = core::mem::replace(&mut self.core.state.lock().link, Link::Aimed(connection));
             drop(old);
@@ -244,8 +268,9 @@ impl Socket {
             Link::Aimed(_) | Link::Connected(_) => return Err(Errno::EISCONN),
         }
         let name = self.core.name();
-        let attempt = || target.try_connect(&self.core, &name, me);
-        let connection = wait(&target.connections, nonblock, attempt)?;
+        let attempt = || target.try_connect(&self.core, &name, me.clone());
+        let deadline = self.core.options.send_deadline();
+        let connection = wait_until(&target.connections, nonblock, deadline, attempt)?;
         target.connections.wake_all();
         let mut state = self.core.state.lock();
         if !matches!(state.link, Link::None) {
@@ -258,18 +283,33 @@ impl Socket {
         Ok(())
     }
 
-    /// `sendmsg(2)`. `EPIPE` (the caller sends SIGPIPE), `ENOTCONN`, `EDESTADDRREQ`, `ECONNREFUSED` the datagram's receiver
-    /// is gone, `EMSGSIZE` a packet longer than can ever wait, `EISCONN` a name on a connection, `EAGAIN`, `EINTR`.
-    pub fn send(
-        &self,
-        caller: &Caller<'_>,
-        bytes: &[u8],
-        to: Option<&Address>,
-        files: Vec<Arc<OpenFile>>,
-        nonblock: bool,
-    ) -> Result<usize, Errno> {
-        match to {
-            None => self.send_connected(bytes, files, nonblock),
+    /// A datagram socket without a peer again, as `connect(2)` with `AF_UNSPEC` makes it. `EINVAL` another kind of socket.
+    pub fn disconnect(&self) -> Result<(), Errno> {
+        if self.core.kind != SocketType::Datagram {
+            return Err(Errno::EINVAL);
+        }
+        let old = core::mem::replace(&mut self.core.state.lock().link, Link::None);
+        drop(old);
+        Ok(())
+    }
+
+    /// `EPERM` the target hears another socket only.
+    fn check_may_send(&self, target: &Core) -> Result<(), Errno> {
+        match target.connection() {
+            Some(connection) if !Arc::ptr_eq(&connection.inbox, &self.core.inbox) => Err(Errno::EPERM),
+            _ => Ok(()),
+        }
+    }
+
+    /// `sendmsg(2)`. `EPIPE` (the caller sends SIGPIPE), `ENOTCONN`, `ECONNREFUSED` the datagram's receiver
+    /// is gone, `EMSGSIZE` a packet longer than can ever wait, `EISCONN` a name on a connection, `EPERM` the receiver is
+    /// connected to another socket, `EAGAIN` also after the timeout, `EINTR`.
+    pub fn send(&self, caller: &Caller<'_>, message: Message<'_>, nonblock: bool) -> Result<usize, Errno> {
+        if self.core.kind == SocketType::Datagram && self.passes_credentials() {
+            self.have_name(caller)?;
+        }
+        match message.to {
+            None => self.send_connected(message, nonblock),
             Some(_) if self.core.kind != SocketType::Datagram => {
                 let connected = self.core.connection().is_some();
                 Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP })
@@ -279,22 +319,24 @@ impl Socket {
                 if target.kind != SocketType::Datagram {
                     return Err(Errno::EPROTOTYPE);
                 }
-                self.put(&target.inbox, bytes, files, nonblock)
+                self.check_may_send(&target)?;
+                self.put(&target.inbox, message, nonblock)
             }
         }
     }
 
-    fn send_connected(&self, bytes: &[u8], files: Vec<Arc<OpenFile>>, nonblock: bool) -> Result<usize, Errno> {
-        let connection = self.core.connection().ok_or(match self.core.kind {
-            SocketType::Datagram => Errno::EDESTADDRREQ,
-            _ => Errno::ENOTCONN,
-        })?;
-        self.put(&connection.inbox, bytes, files, nonblock)
+    fn send_connected(&self, message: Message<'_>, nonblock: bool) -> Result<usize, Errno> {
+        let connection = self.core.connection().ok_or(Errno::ENOTCONN)?;
+        self.put(&connection.inbox, message, nonblock)
     }
 
-    fn put(&self, inbox: &Inbox, bytes: &[u8], mut files: Vec<Arc<OpenFile>>, nonblock: bool) -> Result<usize, Errno> {
+    fn put(&self, inbox: &Inbox, message: Message<'_>, nonblock: bool) -> Result<usize, Errno> {
+        /// What of the buffer Linux keeps for itself.
+        const OVERHEAD: usize = 32;
+        let Message { bytes, files, sender, .. } = message;
         let stream = self.core.is_stream();
-        if !stream && bytes.len() > CAPACITY {
+        let capacity = self.core.options.capacity();
+        if !stream && bytes.len() > capacity - OVERHEAD {
             return Err(Errno::EMSGSIZE);
         }
         if stream && bytes.is_empty() {
@@ -302,11 +344,15 @@ impl Socket {
         }
         let datagram = self.core.kind == SocketType::Datagram;
         let from = if datagram { Some(self.core.name()) } else { None };
+        let asked = self.passes_credentials() || inbox.asks_sender.load(Relaxed);
+        let running = || if asked { SENDER.get().and_then(|sender| sender()) } else { None };
+        let mut attached = Attached { files, from: &from, sender: sender.or_else(running) };
+        let deadline = self.core.options.send_deadline();
         let mut done = 0;
         loop {
             let rest = &bytes[done..];
-            let attempt = || inbox.try_put(rest, stream, &mut files, &from);
-            match wait(&inbox.writable, nonblock, attempt) {
+            let attempt = || inbox.try_put(rest, stream, capacity, &mut attached);
+            match wait_until(&inbox.writable, nonblock, deadline, attempt) {
                 Ok(count) => {
                     done += count;
                     inbox.readable.wake_all();
@@ -321,9 +367,9 @@ impl Socket {
         }
     }
 
-    /// `recvmsg(2)`. With `peek` nothing is taken. 0 bytes are the end of a connection. `ENOTCONN`, `ECONNRESET` the peer
-    /// went away without having read everything, `EAGAIN`, `EINTR`.
-    pub fn receive(&self, buffer: &mut [u8], peek: bool, nonblock: bool) -> Result<Received, Errno> {
+    /// `recvmsg(2)`. 0 bytes are the end of a connection. `ENOTCONN`, `ECONNRESET` the peer went away without having read
+    /// everything, `EAGAIN` also after the timeout, `EINTR`.
+    pub fn receive(&self, buffer: &mut [u8], how: Receive) -> Result<Received, Errno> {
         let core = &*self.core;
         if core.kind != SocketType::Datagram && core.connection().is_none() {
             return Err(if core.is_stream() { Errno::EINVAL } else { Errno::ENOTCONN });
@@ -332,10 +378,28 @@ impl Socket {
         if stream && buffer.is_empty() {
             return Ok(Received::default());
         }
-        let received = wait(&core.inbox.readable, nonblock, || core.inbox.try_take(buffer, stream, peek))?;
-        if !peek {
-            core.inbox.writable.wake_all();
+        let deadline = core.options.receive_deadline();
+        if how.peek {
+            let start = core.options.peek_start();
+            let attempt = || core.inbox.try_peek(buffer, stream, start);
+            let received = wait_until(&core.inbox.readable, how.nonblock, deadline, attempt)?;
+            core.options.peeked(received.length);
+            return Ok(received);
         }
+        let least = if how.whole { buffer.len() } else { core.options.least(buffer.len()) };
+        let mut received = Received::default();
+        loop {
+            let attempt = || core.inbox.try_take(buffer, stream, &mut received);
+            let result = wait_until(&core.inbox.readable, how.nonblock, deadline, attempt);
+            core.inbox.writable.wake_all();
+            match result {
+                Ok(over) if over || received.length >= least => break,
+                Ok(_) => {}
+                Err(_) if received.length > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        core.options.taken(if stream { received.length } else { received.full_length });
         Ok(received)
     }
 
@@ -379,11 +443,13 @@ impl Socket {
 
 impl FileOps for Socket {
     fn read(&self, buffer: &mut [u8], _position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
-        Ok(self.receive(buffer, false, flags.contains(OpenFlags::NONBLOCK))?.length)
+        let how = Receive { nonblock: flags.contains(OpenFlags::NONBLOCK), ..Receive::default() };
+        Ok(self.receive(buffer, how)?.length)
     }
 
     fn write(&self, buffer: &[u8], _position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
-        self.send_connected(buffer, Vec::new(), flags.contains(OpenFlags::NONBLOCK))
+        let message = Message { bytes: buffer, ..Message::default() };
+        self.send_connected(message, flags.contains(OpenFlags::NONBLOCK))
     }
 
     fn is_stream(&self) -> bool {
@@ -391,8 +457,15 @@ impl FileOps for Socket {
     }
 
     fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
+        /// `SIOCOUTQ`: how many bytes were sent and not read yet.
+        const SIOCOUTQ: u32 = 0x5411;
         match request {
+            anonymous::FIONREAD | SIOCOUTQ if self.is_listening() => Err(Errno::EINVAL),
             anonymous::FIONREAD => anonymous::answer_length(self.core.inbox.available(self.core.is_stream()), argument),
+            SIOCOUTQ => {
+                let sent = self.core.connection().map_or(0, |connection| connection.inbox.length());
+                anonymous::answer_length(sent, argument)
+            }
             _ => Err(Errno::ENOTTY),
         }
     }
@@ -411,12 +484,13 @@ impl FileOps for Socket {
         let connection = core.connection();
         let outgoing = connection.as_ref().map(|connection| {
             table.watch(&connection.inbox.writable);
-            connection.inbox.readiness()
+            connection.inbox.readiness(core.options.capacity())
         });
-        let incoming = core.inbox.readiness();
+        let incoming = core.inbox.readiness(core.options.capacity());
         let ended = incoming.ended || incoming.deaf;
         events.set(PollEvents::READABLE, incoming.something || ended);
         events.set(PollEvents::READ_HANG_UP, ended);
+        events.set(PollEvents::ERROR, incoming.reset);
         match outgoing {
             Some(outgoing) => {
                 // A send that would fail at once does not sleep either.

@@ -3,7 +3,8 @@
 use super::Address;
 use crate::OpenFile;
 use alloc::{sync::Arc, vec::Vec};
-use base::{Gid, Pid, Uid};
+use base::{Credentials, Gid, Pid, Uid};
+use machine::sync::Hook;
 
 /// The type of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,15 +17,51 @@ pub enum SocketType {
     SequencedPacket,
 }
 
-/// Who is at the other end, `SO_PEERCRED`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Who is at the other end, `SO_PEERCRED` and `SO_PEERGROUPS`.
+#[derive(Clone)]
 pub struct Peer {
     /// Process.
     pub pid: Pid,
-    /// Effective user.
+    /// What it was when it connected or began to listen.
+    pub credentials: Arc<Credentials>,
+}
+
+/// Who sent a message, `SCM_CREDENTIALS`: as the sender said, or its process, real user and real group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sender {
+    /// Process.
+    pub pid: Pid,
+    /// User.
     pub uid: Uid,
-    /// Effective group.
+    /// Group.
     pub gid: Gid,
+}
+
+/// Says who the running task is. Installed once at boot by the floor that knows tasks.
+pub static SENDER: Hook<dyn Fn() -> Option<Sender> + Sync> = Hook::new();
+
+/// How to receive.
+#[derive(Clone, Copy, Default)]
+pub struct Receive {
+    /// `MSG_PEEK`: nothing is taken.
+    pub peek: bool,
+    /// `MSG_DONTWAIT`, or `O_NONBLOCK`.
+    pub nonblock: bool,
+    /// `MSG_WAITALL`: of a stream as much as there is place for, unless something ends that.
+    pub whole: bool,
+}
+
+/// A message to send.
+#[derive(Default)]
+pub struct Message<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// To whom, unless to the peer.
+    pub to: Option<&'a Address>,
+    /// Files to pass along (`SCM_RIGHTS`).
+    pub files: Vec<Arc<OpenFile>>,
+    /// Who sends it (`SCM_CREDENTIALS`), if that was said.
+    pub sender: Option<Sender>,
 }
 
 /// A message as `recvmsg` gets it, besides its bytes.
@@ -38,6 +75,8 @@ pub struct Received {
     pub files: Vec<Arc<OpenFile>>,
     /// The sender's name, for datagrams.
     pub from: Option<Address>,
+    /// Who sent it, if that is known.
+    pub sender: Option<Sender>,
 }
 
 /// Which directions `shutdown(2)` closes.

@@ -99,6 +99,11 @@ abi_struct! {
 }
 
 abi_struct! {
+    /// `struct open_how`, `openat2(2)`.
+    OpenHow { flags: u64, mode: u64, resolve: u64 }
+}
+
+abi_struct! {
     /// `struct pollfd`, `poll(2)`.
     PollDescriptor { descriptor: i32, events: i16, ready: i16 }
 }

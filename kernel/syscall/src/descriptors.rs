@@ -219,6 +219,21 @@ pub fn sync(_call: &Call<'_>) -> Result<usize, Errno> {
 
 /// `getdents64(2)`. `EINVAL` the first entry does not fit.
 pub fn getdents64(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, size: u32) -> Result<usize, Errno> {
+    read_entries(call, descriptor, buffer, size, append_entry)
+}
+
+/// `getdents(2)`, whose entries have their type at the end. `EINVAL` the first entry does not fit.
+pub fn getdents(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, size: u32) -> Result<usize, Errno> {
+    read_entries(call, descriptor, buffer, size, append_old_entry)
+}
+
+fn read_entries(
+    call: &Call<'_>,
+    descriptor: i32,
+    buffer: UserPtr<u8>,
+    size: u32,
+    append: fn(&mut Vec<u8>, usize, &DirectoryEntry<'_>) -> bool,
+) -> Result<usize, Errno> {
     /// More than this is never filled at once.
     const MOST: usize = 64 << 10;
     let file = call.file(descriptor)?;
@@ -226,7 +241,7 @@ pub fn getdents64(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, size: u
     let mut bytes: Vec<u8> = memory::heap::try_vec(size)?;
     let mut cut = false;
     file.read_directory(&mut |entry| {
-        let fits = append_entry(&mut bytes, size, entry);
+        let fits = append(&mut bytes, size, entry);
         cut |= !fits;
         fits
     })?;
@@ -239,19 +254,37 @@ pub fn getdents64(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, size: u
 
 /// Adds a `struct linux_dirent64`, if there is room for it.
 fn append_entry(bytes: &mut Vec<u8>, size: usize, entry: &DirectoryEntry<'_>) -> bool {
-    const HEAD: usize = 19;
-    let length = (HEAD + entry.name.len() + 1).next_multiple_of(8);
-    let end = bytes.len() + length;
-    if end > size {
-        return false;
-    }
-    bytes.extend_from_slice(&entry.inode.to_le_bytes());
-    bytes.extend_from_slice(&entry.next.to_le_bytes());
-    bytes.extend_from_slice(&(length as u16).to_le_bytes());
+    // The type, and a NUL.
+    let Some(end) = begin_entry(bytes, size, entry, 2) else { return false };
     bytes.push(entry.kind.entry_type());
     bytes.extend_from_slice(entry.name);
     bytes.resize(end, 0);
     true
+}
+
+/// Adds a `struct linux_dirent`, if there is room for it.
+fn append_old_entry(bytes: &mut Vec<u8>, size: usize, entry: &DirectoryEntry<'_>) -> bool {
+    // A NUL, and the type.
+    let Some(end) = begin_entry(bytes, size, entry, 2) else { return false };
+    bytes.extend_from_slice(entry.name);
+    bytes.resize(end - 1, 0);
+    bytes.push(entry.kind.entry_type());
+    true
+}
+
+/// Adds what both structures begin with, if there is room for an entry with so many bytes behind that beside its name;
+/// where the entry ends.
+fn begin_entry(bytes: &mut Vec<u8>, size: usize, entry: &DirectoryEntry<'_>, beside: usize) -> Option<usize> {
+    const HEAD: usize = 18;
+    let length = (HEAD + beside + entry.name.len()).next_multiple_of(8);
+    let end = bytes.len() + length;
+    if end > size {
+        return None;
+    }
+    bytes.extend_from_slice(&entry.inode.to_le_bytes());
+    bytes.extend_from_slice(&entry.next.to_le_bytes());
+    bytes.extend_from_slice(&(length as u16).to_le_bytes());
+    Some(end)
 }
 
 #[cfg(test)]
@@ -268,5 +301,8 @@ mod tests {
         assert_eq!(&bytes[..19], [7, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 32, 0, 8]);
         assert_eq!(&bytes[19..25], b"tasks\0");
         assert!(!append_entry(&mut bytes, 63, &entry));
+        bytes.clear();
+        assert!(append_old_entry(&mut bytes, 32, &entry));
+        assert_eq!(bytes[16..], *b"\x20\0tasks\0\0\0\0\0\0\0\0\x08");
     }
 }

@@ -8,7 +8,7 @@
 //! | `transfer` | bytes between memory and files |
 //! | `copying` | bytes between files |
 //! | `descriptors`, `locks` | descriptors, pipes, directories, file locks |
-//! | `paths`, `mounts` | names in the file system |
+//! | `opening`, `paths`, `mounts` | names in the file system |
 //! | `polling` | waiting for files |
 //! | `sockets`, `socket_options`, `socket_messages` | local sockets |
 //! | `memory` | address spaces |
@@ -43,6 +43,7 @@ mod memory;
 mod messages;
 mod migration;
 mod mounts;
+mod opening;
 mod others;
 mod paths;
 mod policy;

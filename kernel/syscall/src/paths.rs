@@ -18,7 +18,7 @@ use vfs::{
 
 /// A path argument: its text, and the file that it starts from.
 pub(crate) struct PathArgument {
-    start: Option<Arc<OpenFile>>,
+    pub(crate) start: Option<Arc<OpenFile>>,
     pub(crate) text: Vec<u8>,
 }
 
@@ -492,15 +492,36 @@ fn set_times(
 
 /// `utimes(2)`.
 pub fn utimes(call: &Call<'_>, path: UserPtr<u8>, times: UserPtr<[Timeval; 2]>) -> Result<usize, Errno> {
-    let given = match times.read_optional()? {
-        None => None,
-        Some(given) if given.iter().any(|time| !(0..1_000_000).contains(&time.microseconds)) => {
-            return Err(Errno::EINVAL);
-        }
-        Some(given) => {
-            Some(given.map(|time| Timespec { seconds: time.seconds, nanoseconds: time.microseconds * 1000 }))
-        }
-    };
+    let given = microsecond_times(times)?;
+    set_times(call, &PathArgument::fetch(call, AT_FDCWD, path)?, given, Follow::Yes)
+}
+
+/// Times that are given to the microsecond. `EFAULT`; `EINVAL` microseconds that are none.
+fn microsecond_times(times: UserPtr<[Timeval; 2]>) -> Result<Option<[Timespec; 2]>, Errno> {
+    let Some(given) = times.read_optional()? else { return Ok(None) };
+    if given.iter().any(|time| !(0..1_000_000).contains(&time.microseconds)) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Some(given.map(|time| Timespec { seconds: time.seconds, nanoseconds: time.microseconds * 1000 })))
+}
+
+/// `futimesat(2)`; with a null path the descriptor's own file is meant.
+pub fn futimesat(
+    call: &Call<'_>,
+    directory: i32,
+    path: UserPtr<u8>,
+    times: UserPtr<[Timeval; 2]>,
+) -> Result<usize, Errno> {
+    let given = microsecond_times(times)?;
+    if path.is_null() {
+        return set_times(call, &PathArgument::of_file(call.file(directory)?), given, Follow::YesOrEmpty);
+    }
+    set_times(call, &PathArgument::fetch(call, directory, path)?, given, Follow::Yes)
+}
+
+/// `utime(2)`: whole seconds.
+pub fn utime(call: &Call<'_>, path: UserPtr<u8>, times: UserPtr<[i64; 2]>) -> Result<usize, Errno> {
+    let given = times.read_optional()?.map(|times| times.map(|seconds| Timespec { seconds, nanoseconds: 0 }));
     set_times(call, &PathArgument::fetch(call, AT_FDCWD, path)?, given, Follow::Yes)
 }
 

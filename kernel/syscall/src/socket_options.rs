@@ -156,7 +156,7 @@ pub fn getsockopt(
             SocketType::Datagram => 2,
             SocketType::SequencedPacket => 5,
         }),
-        SO_ERROR => put(socket.take_error().map_or(0, |errno| i32::from(errno.code()))),
+        SO_ERROR => put(socket.take_error().map_or(0, Errno::code)),
         SO_PROTOCOL => put(0),
         SO_DOMAIN => put(1),
         SO_ACCEPTCONN => put(socket.is_listening().into()),

@@ -2,8 +2,9 @@
 
 use crate::{
     advice, arguments::Argument, call::Call, clock, copying, descriptors, extended, futexes, identity, locks, memory,
-    messages, migration, mounts, others, paths, policy, polling, posix_queues, processes, scheduling, semaphores,
-    shared_memory, signals, socket_messages, socket_options, sockets, system, threads, timers, transfer, unknown,
+    messages, migration, mounts, opening, others, paths, policy, polling, posix_queues, processes, scheduling,
+    semaphores, shared_memory, signals, socket_messages, socket_options, sockets, system, threads, timers, transfer,
+    unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -126,6 +127,7 @@ system_calls! {
     75 => descriptors::fsync(descriptor);
     76 => paths::truncate(path, size);
     77 => descriptors::ftruncate(descriptor, size);
+    78 => descriptors::getdents(descriptor, buffer, size);
     79 => paths::getcwd(out, size);
     80 => paths::chdir(path);
     81 => paths::fchdir(descriptor);
@@ -178,6 +180,7 @@ system_calls! {
     129 => signals::rt_sigqueueinfo(pid, signal, info);
     130 => signals::rt_sigsuspend(mask, size);
     131 => signals::sigaltstack(new, old);
+    132 => paths::utime(path, times);
     133 => paths::mknod(path, mode, device);
     135 => processes::personality(wanted);
     137 => paths::statfs(path, out);
@@ -263,6 +266,7 @@ system_calls! {
     258 => paths::mkdirat(directory, path, mode);
     259 => paths::mknodat(directory, path, mode, device);
     260 => paths::fchownat(directory, path, uid, gid, flags);
+    261 => paths::futimesat(directory, path, times);
     262 => paths::newfstatat(directory, path, out, flags);
     263 => paths::unlinkat(directory, path, flags);
     264 => paths::renameat(old_directory, old, new_directory, new);
@@ -324,6 +328,7 @@ system_calls! {
     434 => processes::pidfd_open(pid, flags);
     435 => processes::clone3(arguments, size);
     436 => descriptors::close_range(first, last, flags);
+    437 => opening::openat2(directory, path, how, size);
     438 => others::pidfd_getfd(process, descriptor, flags);
     439 => paths::faccessat2(directory, path, mode, flags);
     440 => others::process_madvise(process, list, count, advice, flags);

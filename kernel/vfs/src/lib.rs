@@ -75,7 +75,7 @@ pub use socket::BoundSocket;
 pub use table::{Descriptor, FileTable, Slot};
 pub use text::{TextFile, TextSource};
 pub use timer_file::{Clock, TimerSetting, timerfd, timerfd_get, timerfd_set};
-pub use walk::{LONGEST_NAME, LONGEST_PATH};
+pub use walk::{LONGEST_NAME, LONGEST_PATH, Resolve};
 pub use watches::{FileEvents, tell};
 
 /// The errno of a wait that ended without what it waited for.

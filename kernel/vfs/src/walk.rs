@@ -6,6 +6,7 @@
 use crate::{Caller, FileKind, Follow, Inode, Link, Location, Start, open_file::Name, permission};
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 use base::Errno;
+use bitflags::bitflags;
 use core::ops::Range;
 
 /// The longest name of a file.
@@ -14,6 +15,30 @@ pub const LONGEST_NAME: usize = 255;
 pub const LONGEST_PATH: usize = 4095;
 /// Symbolic links that one walk follows.
 const MOST_LINKS: u32 = 40;
+
+bitflags! {
+    /// Where a walk may not go (`RESOLVE_*` of `openat2(2)`).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Resolve: u64 {
+        /// `RESOLVE_NO_XDEV`: from one mount to another; `EXDEV`.
+        const NO_CROSSING = 0x01;
+        /// `RESOLVE_NO_MAGICLINKS`: along links of `/proc` that are no paths; `ELOOP`.
+        const NO_MAGIC_LINKS = 0x02;
+        /// `RESOLVE_NO_SYMLINKS`: along any link; `ELOOP`.
+        const NO_LINKS = 0x04;
+        /// `RESOLVE_BENEATH`: out of the directory where it starts; `EXDEV`.
+        const BENEATH = 0x08;
+        /// `RESOLVE_IN_ROOT`: that directory is the root.
+        const IN_ROOT = 0x10;
+        /// `RESOLVE_CACHED`: to where it would have to wait for a disk. There is none.
+        const CACHED = 0x20;
+    }
+}
+
+impl Resolve {
+    /// Those that keep a walk in the directory where it starts.
+    const SCOPED: Self = Self::BENEATH.union(Self::IN_ROOT);
+}
 
 /// The last component of a path.
 pub(crate) enum Last {
@@ -64,6 +89,9 @@ pub(crate) struct Walk<'a> {
     path: Cow<'a, [u8]>,
     next: usize,
     links: u32,
+    resolve: Resolve,
+    /// The directory that a scoped walk stays in.
+    base: Option<Location>,
 }
 
 impl<'a> Walk<'a> {
@@ -87,7 +115,81 @@ impl<'a> Walk<'a> {
                 }
             }
         };
-        Ok(Self { caller, at, entry, path: Cow::Borrowed(path), next: 0, links: 0 })
+        Ok(Self {
+            caller,
+            at,
+            entry,
+            path: Cow::Borrowed(path),
+            next: 0,
+            links: 0,
+            resolve: Resolve::empty(),
+            base: None,
+        })
+    }
+
+    /// A walk that keeps to `resolve`. Errors besides those of [`Walk::new`]: see [`Resolve`].
+    pub fn within(caller: Caller<'a>, start: Start<'_>, path: &'a [u8], resolve: Resolve) -> Result<Self, Errno> {
+        let mut walk = Self::new(caller, start, path, false)?;
+        walk.resolve = resolve;
+        if resolve.intersects(Resolve::SCOPED) {
+            let base = match start {
+                Start::WorkingDirectory => caller.context.working_directory(),
+                Start::File(file) => file.location(),
+            };
+            walk.base = Some(base);
+            if path.first() == Some(&b'/') {
+                walk.go_to_root()?;
+            }
+        }
+        Ok(walk)
+    }
+
+    /// Goes to the root that the walk has. `EXDEV` it may not.
+    fn go_to_root(&mut self) -> Result<(), Errno> {
+        if self.resolve.contains(Resolve::BENEATH) {
+            return Err(Errno::EXDEV);
+        }
+        let root = self.base.clone().unwrap_or_else(|| self.caller.context.root());
+        self.check_crossing(&root)?;
+        self.at = root;
+        Ok(())
+    }
+
+    /// `EXDEV` the step leads to another mount, and it may not.
+    fn check_crossing(&self, target: &Location) -> Result<(), Errno> {
+        let number = |location: &Location| location.mount.as_ref().map(|mount| mount.number());
+        let forbidden = self.resolve.contains(Resolve::NO_CROSSING) && number(target) != number(&self.at);
+        if forbidden { Err(Errno::EXDEV) } else { Ok(()) }
+    }
+
+    /// Goes one directory up, unless it stands at the root. `EXDEV` it may not.
+    fn go_up(&mut self) -> Result<(), Errno> {
+        let at_root = match &self.base {
+            Some(base) => base.is_same(&self.at),
+            None => self.caller.context.is_root(&self.at),
+        };
+        if at_root {
+            let leaves = self.resolve.contains(Resolve::BENEATH);
+            return if leaves { Err(Errno::EXDEV) } else { Ok(()) };
+        }
+        if let Some(parent) = self.at.parent() {
+            self.check_crossing(&parent)?;
+            self.at = parent;
+        }
+        Ok(())
+    }
+
+    /// Goes where a link of `/proc` leads. `ELOOP`, `EXDEV` it may not.
+    fn jump(&mut self, target: Location, entry: Option<Name>) -> Result<(), Errno> {
+        if self.resolve.contains(Resolve::NO_MAGIC_LINKS) {
+            return Err(Errno::ELOOP);
+        }
+        if self.base.is_some() {
+            return Err(Errno::EXDEV);
+        }
+        self.check_crossing(&target)?;
+        (self.at, self.entry) = (target, entry);
+        Ok(())
     }
 
     /// Goes on to the last component and stops before it. Errors: those of every walk, see [`Caller`].
@@ -118,11 +220,7 @@ impl<'a> Walk<'a> {
                 b"." => dots = Dots::One,
                 b".." => {
                     dots = Dots::Two;
-                    if !self.caller.context.is_root(&self.at)
-                        && let Some(parent) = self.at.parent()
-                    {
-                        self.at = parent;
-                    }
+                    self.go_up()?;
                 }
                 _ if last => {
                     self.next = self.path.len();
@@ -150,20 +248,24 @@ impl<'a> Walk<'a> {
         match inode.kind() {
             FileKind::Symlink if follow => {
                 self.links += 1;
-                if self.links > MOST_LINKS {
+                if self.links > MOST_LINKS || self.resolve.contains(Resolve::NO_LINKS) {
                     return Err(Errno::ELOOP);
                 }
                 match inode.follow()? {
                     Link::Path(text) => self.follow(text)?,
-                    Link::Jump(location) => (self.at, self.entry) = (location, None),
-                    Link::File(file) => (self.at, self.entry) = (file.location(), file.entry()),
+                    Link::Jump(location) => self.jump(location, None)?,
+                    Link::File(file) => self.jump(file.location(), file.entry())?,
                 }
                 Ok(true)
             }
             _ => {
                 let mounted = self.at.mount.as_ref().and_then(|mount| mount.child_at(&*inode));
                 match mounted {
-                    Some(child) => self.at = child.top().cross_mounts(),
+                    Some(child) => {
+                        let top = child.top().cross_mounts();
+                        self.check_crossing(&top)?;
+                        self.at = top;
+                    }
                     None => self.at.inode = inode,
                 }
                 Ok(false)
@@ -182,7 +284,7 @@ impl<'a> Walk<'a> {
             return Err(Errno::ENOENT);
         }
         if text.first() == Some(&b'/') {
-            self.at = self.caller.context.root();
+            self.go_to_root()?;
         }
         text.extend_from_slice(&self.path[self.next..]);
         if text.len() > LONGEST_PATH {

@@ -17,6 +17,7 @@ mod kernel_log;
 mod locks;
 mod memory_files;
 mod migration;
+mod opening;
 mod others;
 mod pointers;
 mod policies;
@@ -46,6 +47,7 @@ const HELP: &str = "usage: probe COMMAND
   memfd             memfd_create, seals, and files without a name
   signalfd          signals that are read from a file
   sockets           options and messages of local sockets
+  openat2           opening within bounds, and old forms of calls on files
   splice            splice, tee, vmsplice, sendfile and copy_file_range
   xattr PATH        extended attributes of PATH
   policies          memory policies on two nodes, by every call of their family
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         ["memfd"] => memory_files::run(),
         ["signalfd"] => signal_files::run(),
         ["sockets"] => sockets::run(),
+        ["openat2"] => opening::run(),
         ["splice"] => splice::run(),
         ["xattr", path] => attributes::run(path),
         ["policies"] => policies::run(false),

@@ -7,7 +7,7 @@ use crate::{
     inode::OpenRequest,
     open_file::{self, Name},
     permission,
-    walk::{Last, Walk},
+    walk::{Last, Resolve, Walk},
     watches::FileEvents,
 };
 use alloc::{format, sync::Arc};
@@ -37,21 +37,33 @@ impl Caller<'_> {
         flags: OpenFlags,
         mode: Permissions,
     ) -> Result<Arc<OpenFile>, Errno> {
-        self.open_for(start, path, flags, mode, Purpose::AsFlagsSay)
+        self.open_within(start, path, flags, mode, Resolve::empty())
+    }
+
+    /// [`Caller::open`] by a walk that keeps to `resolve`; besides its errors those of [`Resolve`].
+    pub fn open_within(
+        &self,
+        start: Start<'_>,
+        path: &[u8],
+        flags: OpenFlags,
+        mode: Permissions,
+        resolve: Resolve,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        self.open_for(start, path, (flags, mode), Purpose::AsFlagsSay, resolve)
     }
 
     fn open_for(
         &self,
         start: Start<'_>,
         path: &[u8],
-        flags: OpenFlags,
-        mode: Permissions,
+        (flags, mode): (OpenFlags, Permissions),
         purpose: Purpose,
+        resolve: Resolve,
     ) -> Result<Arc<OpenFile>, Errno> {
         let path_only = flags.contains(OpenFlags::PATH);
         let create = flags.contains(OpenFlags::CREATE) && !path_only;
         if flags.contains(OpenFlags::TEMPORARY) && !path_only {
-            return self.open_temporary(start, path, flags, mode);
+            return self.open_temporary(start, path, flags, mode, resolve);
         }
         if create && flags.contains(OpenFlags::DIRECTORY) {
             return Err(Errno::EINVAL);
@@ -60,7 +72,7 @@ impl Caller<'_> {
         let follow = !flags.contains(OpenFlags::NO_FOLLOW) && !exclusive;
         // First, so that a refusal leaves no new file.
         let charge = open_file::pay(self.credentials)?;
-        let mut walk = Walk::new(*self, start, path, false)?;
+        let mut walk = Walk::within(*self, start, path, resolve)?;
         loop {
             let (name, slash) = match walk.advance()? {
                 Last::Name { name, slash } => (name, slash),
@@ -114,14 +126,15 @@ impl Caller<'_> {
         path: &[u8],
         flags: OpenFlags,
         mode: Permissions,
+        resolve: Resolve,
     ) -> Result<Arc<OpenFile>, Errno> {
         let kind = flags & (OpenFlags::DIRECTORY | OpenFlags::CREATE);
         if kind != OpenFlags::DIRECTORY || !flags.writes() {
             return Err(Errno::EINVAL);
         }
         let charge = open_file::pay(self.credentials)?;
-        let follow = if flags.contains(OpenFlags::NO_FOLLOW) { Follow::No } else { Follow::Yes };
-        let directory = self.resolve(start, path, follow)?;
+        let follow = !flags.contains(OpenFlags::NO_FOLLOW);
+        let directory = Walk::within(*self, start, path, resolve)?.finish(follow)?;
         if directory.inode.kind() != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
@@ -143,7 +156,7 @@ impl Caller<'_> {
             return self.open_location(walk.at, walk.entry, OpenFlags::empty(), Purpose::Execute, charge);
         }
         let flags = if follow.follows() { OpenFlags::empty() } else { OpenFlags::NO_FOLLOW };
-        self.open_for(start, path, flags, Permissions::default(), Purpose::Execute)
+        self.open_for(start, path, (flags, Permissions::default()), Purpose::Execute, Resolve::empty())
     }
 
     fn create(&self, directory: &Location, name: &[u8], mode: Permissions) -> Result<Arc<dyn Inode>, Errno> {

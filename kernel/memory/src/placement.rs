@@ -13,15 +13,18 @@ pub struct Placement {
     pub preferred: Option<NodeId>,
     /// Those of the allowed nodes that are tried before the others; if it is empty there are no others.
     pub first: NodeSet,
+    /// Whether the preferred node is one of several in turn; for the statistics.
+    pub interleaves: bool,
 }
 
 impl Placement {
     /// Any node, nearest first: what the kernel's own memory takes.
-    pub const ANY: Self = Self { allowed: NodeSet::first(base::MAX_NODES), preferred: None, first: NodeSet::EMPTY };
+    pub const ANY: Self =
+        Self { allowed: NodeSet::first(base::MAX_NODES), preferred: None, first: NodeSet::EMPTY, interleaves: false };
 
     /// Only these nodes, nearest first.
     pub const fn on(allowed: NodeSet) -> Self {
-        Self { allowed, preferred: None, first: NodeSet::EMPTY }
+        Self { allowed, preferred: None, first: NodeSet::EMPTY, interleaves: false }
     }
 
     /// Whether the node is one of those that are tried before the others.

@@ -124,7 +124,7 @@ impl Task {
             match policy.next_interleaved(memory.interleaved) {
                 Some(next) => {
                     memory.interleaved = Some(next);
-                    Placement { preferred: Some(next), ..anywhere }
+                    Placement { preferred: Some(next), interleaves: true, ..anywhere }
                 }
                 None => policy.placement(&own, index),
             }

@@ -2,15 +2,25 @@
 
 use super::{System, written};
 use alloc::{format, string::String};
-use base::Errno;
+use base::{Errno, NodeId};
 use core::fmt::Write;
-use memory::{ChargeKind, charge, heap};
+use machine::topology;
+use memory::{ChargeKind, charge, frames, frames::NodeTraffic, heap};
 
 /// Linux's names for what is counted here too. There is no disk and no swap, so nothing is ever paged in or out.
 pub(super) fn vmstat(_: &System, out: &mut String) -> Result<(), Errno> {
     let [anonymous, copies, shared] = [ChargeKind::Anonymous, ChargeKind::Cache, ChargeKind::Shared].map(charge::pages);
+    let traffic = |of: fn(&NodeTraffic) -> u64| -> u64 {
+        topology::get().nodes_with_memory().iter().map(|node| of(&frames::traffic(node))).sum()
+    };
     let rows = [
-        ("nr_free_pages", memory::frames::total().free),
+        ("nr_free_pages", frames::total().free),
+        ("numa_hit", traffic(|node| node.hits)),
+        ("numa_miss", traffic(|node| node.misses)),
+        ("numa_foreign", traffic(|node| node.foreign)),
+        ("numa_interleave", traffic(|node| node.interleaved)),
+        ("numa_local", traffic(|node| node.local)),
+        ("numa_other", traffic(|node| node.other)),
         ("nr_anon_pages", anonymous),
         ("nr_file_pages", copies + shared),
         ("nr_dirty", 0),
@@ -24,6 +34,16 @@ pub(super) fn vmstat(_: &System, out: &mut String) -> Result<(), Errno> {
         ("pswpout", 0),
     ];
     rows.iter().try_for_each(|(name, value)| written(writeln!(out, "{name} {value}")))
+}
+
+/// The text of a node's `numastat` in /sys.
+pub(crate) fn numastat(node: NodeId, out: &mut String) -> Result<(), Errno> {
+    let NodeTraffic { hits, misses, foreign, interleaved, local, other } = frames::traffic(node);
+    written(writeln!(
+        out,
+        "numa_hit {hits}\nnuma_miss {misses}\nnuma_foreign {foreign}\ninterleave_hit {interleaved}\nlocal_node {local}\n\
+         other_node {other}"
+    ))
 }
 
 /// Version 2.1 of `slabinfo(5)`; no size can be tuned.

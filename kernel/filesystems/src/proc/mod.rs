@@ -18,6 +18,7 @@ mod system;
 mod sysvipc;
 mod task;
 
+pub(crate) use kernel_memory::numastat;
 pub(crate) use system::node_meminfo;
 
 use crate::table::{Subject, TreeType};

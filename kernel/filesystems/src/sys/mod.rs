@@ -4,7 +4,7 @@
 mod module;
 
 use crate::{
-    proc::node_meminfo,
+    proc::{node_meminfo, numastat},
     table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject, TreeType},
 };
 use alloc::{
@@ -244,6 +244,7 @@ static NODE: Directory<OneNode> = Directory {
         Line::text("cpumap", |node, out| line(out, cpus_of(node.0).mask(possible()))),
         Line::text("distance", distance),
         Line::text("meminfo", |node, out| node_meminfo(node.0, out)),
+        Line::text("numastat", |node, out| numastat(node.0, out)),
     ],
     children: Some(&CpusOfNode),
 };

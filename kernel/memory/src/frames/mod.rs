@@ -33,6 +33,23 @@ pub struct NodeStatistics {
     pub free: u64,
 }
 
+/// How often frames of one node were given since boot, and for whom, in the terms of `numastat(8)`. A block counts once.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct NodeTraffic {
+    /// Given, and no other node was wanted more.
+    pub hits: u64,
+    /// Given to who wanted another node first.
+    pub misses: u64,
+    /// Wanted first, but another node had to give.
+    pub foreign: u64,
+    /// Of the hits, those of who goes round several nodes in turn.
+    pub interleaved: u64,
+    /// Given on a CPU of the node.
+    pub local: u64,
+    /// Given on a CPU of another node.
+    pub other: u64,
+}
+
 /// Copies of files that are dropped at once when a program's page can't be had.
 const RECLAIMED: usize = 64;
 
@@ -59,7 +76,7 @@ struct NodeFrames {
 
 struct Caches {
     cpus: PerCpu<IrqLock<CpuCache>>,
-    /// For each node, all nodes, nearest first.
+    /// For each node, all that have memory, nearest first.
     nearest: Vec<Vec<NodeId>>,
 }
 
@@ -88,9 +105,16 @@ impl FrameAllocator {
         let nodes = topology.nodes.len().max(1);
         let caches = Caches {
             cpus: PerCpu::new(|cpu| IrqLock::new(rank::FRAME_CACHE, CpuCache::new(topology.node_of(cpu), nodes))),
-            nearest: (0..nodes).map(|node| nearest(topology, NodeId::new(node as u32))).collect(),
+            nearest: (0..nodes).map(|node| self.nearest(topology, NodeId::new(node as u32))).collect(),
         };
         self.caches.install(Box::leak(Box::new(caches)));
+    }
+
+    fn nearest(&self, topology: &Topology, from: NodeId) -> Vec<NodeId> {
+        let nodes = (0..topology.nodes.len().max(1)).filter(|&node| self.nodes[node].total.load(Relaxed) > 0);
+        let mut nodes: Vec<NodeId> = nodes.map(|node| NodeId::new(node as u32)).collect();
+        nodes.sort_by_key(|&node| (topology.distance(from, node), node != from));
+        nodes
     }
 
     /// The counts of one node.
@@ -103,19 +127,31 @@ impl FrameAllocator {
         NodeStatistics { total: frames.total.load(Relaxed), free: frames.buddy.lock().free() + cached }
     }
 
+    /// What was given of one node.
+    pub fn traffic(&self, node: NodeId) -> NodeTraffic {
+        let mut sum = NodeTraffic::default();
+        if let Some(caches) = self.caches.get() {
+            caches.cpus.iter().for_each(|(_, cache)| cache.lock().add_to(node, &mut sum));
+        }
+        sum
+    }
+
     /// Takes one frame.
     fn take(&self, placement: &Placement, purpose: Purpose) -> Result<Block, Errno> {
         let Some(caches) = self.caches.get() else {
             return self.take_block(0, placement);
         };
-        let take = |node: NodeId| {
+        let mut first = None;
+        let mut take = |node: NodeId| {
+            let first = *first.get_or_insert(node);
             let mut cache = caches.cpus.here().lock();
-            if let Some(found) = cache.take(node) {
-                return Some(found);
-            }
-            let frames = &self.nodes[node.index()];
-            cache.refill(node, &mut frames.buddy.lock(), frames.reserve(purpose));
-            cache.take(node)
+            let found = cache.take(node).or_else(|| {
+                let frames = &self.nodes[node.index()];
+                cache.refill(node, &mut frames.buddy.lock(), frames.reserve(purpose));
+                cache.take(node)
+            })?;
+            cache.note(node, first, placement.interleaves);
+            Some(found)
         };
         let local = {
             let mut cache = caches.cpus.here().lock();
@@ -125,13 +161,14 @@ impl FrameAllocator {
             if placement.prefers(best)
                 && let Some(found) = cache.take(best)
             {
+                cache.note(best, best, placement.interleaves);
                 return Ok(found);
             }
             local
         };
         caches
             .order(placement, local)
-            .find_map(take)
+            .find_map(&mut take)
             .or_else(|| {
                 self.empty_caches(caches);
                 caches.order(placement, local).find_map(take)
@@ -146,9 +183,18 @@ impl FrameAllocator {
             return placement.allowed.iter().find_map(take).ok_or(Errno::ENOMEM);
         };
         let local = caches.cpus.here().lock().node;
+        let mut first = None;
+        let mut take = |node: NodeId| {
+            let first = *first.get_or_insert(node);
+            let found = take(node)?;
+            let mut cache = caches.cpus.here().lock();
+            cache.count(node);
+            cache.note(node, first, placement.interleaves);
+            Some(found)
+        };
         caches
             .order(placement, local)
-            .find_map(take)
+            .find_map(&mut take)
             .or_else(|| {
                 self.empty_caches(caches);
                 caches.order(placement, local).find_map(take)
@@ -208,12 +254,6 @@ impl Caches {
         let allowed = nearest.into_iter().flatten().copied().filter(|node| placement.allowed.contains(*node));
         allowed.clone().filter(|node| placement.prefers(*node)).chain(allowed.filter(|node| !placement.prefers(*node)))
     }
-}
-
-fn nearest(topology: &Topology, from: NodeId) -> Vec<NodeId> {
-    let mut nodes: Vec<NodeId> = (0..topology.nodes.len().max(1)).map(|node| NodeId::new(node as u32)).collect();
-    nodes.sort_by_key(|&node| (topology.distance(from, node), node != from));
-    nodes
 }
 
 impl FrameSink for FrameAllocator {
@@ -280,6 +320,11 @@ pub fn statistics(node: NodeId) -> NodeStatistics {
     ALLOCATOR.statistics(node)
 }
 
+/// What was given of one node since the caches of the CPUs started, early at boot.
+pub fn traffic(node: NodeId) -> NodeTraffic {
+    ALLOCATOR.traffic(node)
+}
+
 /// The counts of all nodes together.
 pub fn total() -> NodeStatistics {
     let nodes = (0..MAX_NODES as u32).map(|node| statistics(NodeId::new(node)));
@@ -337,7 +382,7 @@ mod tests {
     fn the_nearest_allowed_node_comes_first_and_no_other_is_used() {
         let allocator = allocator();
         set_cpu(CpuId::new(0));
-        let placement = Placement { allowed: nodes(&[1, 2]), preferred: Some(NodeId::new(2)), first: NodeSet::EMPTY };
+        let placement = Placement { preferred: Some(NodeId::new(2)), ..Placement::on(nodes(&[1, 2])) };
         let all = fill(&allocator, &placement, Purpose::Kernel);
         let order: Vec<u32> = all.iter().map(|block| block.node().raw()).collect();
         assert_eq!(order, [[2; FRAMES as usize], [1; FRAMES as usize]].concat());
@@ -354,6 +399,26 @@ mod tests {
         let order: Vec<u32> = all.iter().map(|block| block.node().raw()).collect();
         assert_eq!(order, [[2; FRAMES as usize], [1; FRAMES as usize]].concat());
         all.into_iter().for_each(|block| allocator.give(block));
+    }
+
+    #[test]
+    fn what_is_given_is_counted_by_who_wanted_it_where() {
+        let allocator = allocator();
+        set_cpu(CpuId::new(0));
+        let all = nodes(&[0, 1, 2]);
+        let on = |node| Placement { preferred: Some(NodeId::new(node)), ..Placement::on(all) };
+        let rounds = FRAMES + 3;
+        let far: Vec<Block> = (0..rounds).map(|_| allocator.take(&on(2), Purpose::Kernel).unwrap()).collect();
+        let near = allocator.take_block(2, &on(0)).unwrap();
+        let turn = allocator.take(&Placement { interleaves: true, ..on(1) }, Purpose::User).unwrap();
+        let helper = far.last().unwrap().node();
+        let helped = |node: u32| if helper.raw() == node { 3 } else { 0 };
+        let traffic = |node| allocator.traffic(NodeId::new(node));
+        let hits = |hits, other| NodeTraffic { hits, other, ..NodeTraffic::default() };
+        assert_eq!(traffic(2), NodeTraffic { foreign: 3, ..hits(FRAMES, FRAMES) });
+        assert_eq!(traffic(0), NodeTraffic { misses: helped(0), local: 1 + helped(0), ..hits(1, 0) });
+        assert_eq!(traffic(1), NodeTraffic { misses: helped(1), interleaved: 1, ..hits(1, 1 + helped(1)) });
+        far.into_iter().chain([near, turn]).for_each(|block| allocator.give(block));
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl MemoryPolicy {
             PolicyMode::Preferred => Placement { preferred: own.lowest(), ..anywhere },
             PolicyMode::Bind => Placement { preferred: self.home, ..Placement::on(own) },
             PolicyMode::PreferredMany => Placement { preferred: self.home, first: own, ..anywhere },
-            PolicyMode::Interleave => Placement { preferred: nth(&own, index), ..anywhere },
+            PolicyMode::Interleave => Placement { preferred: nth(&own, index), interleaves: true, ..anywhere },
         }
     }
 

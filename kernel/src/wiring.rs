@@ -187,8 +187,8 @@ impl TaskControl for Confined {
 
     fn set_nodes(&self, member: &dyn Member, nodes: &cpuset::Nodes) {
         if let Some(task) = task_of(member) {
-            let cpuset::Nodes { mems, kernel, spread_files } = *nodes;
-            task.set_allowed_nodes(AllowedNodes { own: mems, kernel, spread_files });
+            let cpuset::Nodes { mems, kernel, spread_files, spread_objects } = *nodes;
+            task.set_allowed_nodes(AllowedNodes { own: mems, kernel, spread_files, spread_objects });
         }
     }
 

@@ -78,6 +78,7 @@ fn wrong_sets_and_flags_of_cpuset() {
         refused(BOTH, wide, "/a", &["cpuset.", flag].concat(), NO_FLAG);
     }
     refused(BOTH, wide, "/a", "cpuset.memory_spread_page", NO_FLAG);
+    refused(BOTH, wide, "/a", "cpuset.memory_spread_slab", NO_FLAG);
     refused(BOTH, wide, "/", "cpuset.memory_pressure_enabled", NO_FLAG);
     let levels = [("-2", EINVAL), ("6", EINVAL), ("x", EINVAL), ("9223372036854775808", ERANGE)];
     refused(BOTH, wide, "/a", "cpuset.sched_relax_domain_level", &levels);

@@ -33,7 +33,7 @@ pub struct Task {
     cpus: Mutex<(CpuSet, bool)>,
     nodes: Mutex<NodeSet>,
     kernel_nodes: Mutex<NodeSet>,
-    spreads: AtomicBool,
+    spreads: [AtomicBool; 2],
     moves: Mutex<Vec<String>>,
     rebinds: Mutex<Vec<String>>,
     threads: Mutex<std::sync::Weak<Task>>,
@@ -54,7 +54,7 @@ impl Task {
             cpus: Mutex::new(cpus),
             nodes: Mutex::new(nodes),
             kernel_nodes: Mutex::new(nodes),
-            spreads: AtomicBool::default(),
+            spreads: Default::default(),
             moves: Mutex::default(),
             rebinds: Mutex::default(),
             threads: Mutex::default(),
@@ -82,9 +82,9 @@ impl Task {
         self.kernel_nodes.lock().unwrap().to_string()
     }
 
-    /// Whether pages of its files go round its nodes.
-    pub fn spreads(&self) -> bool {
-        self.spreads.load(SeqCst)
+    /// Whether pages of its files go round its nodes, and whether the kernel's objects do.
+    pub fn spreads(&self) -> [bool; 2] {
+        [0, 1].map(|which: usize| self.spreads[which].load(SeqCst))
     }
 
     /// Between which nodes its pages were moved since the last question.
@@ -183,7 +183,8 @@ impl TaskControl for Control {
     fn set_nodes(&self, task: &dyn Member, nodes: &Nodes) {
         *own(task).nodes.lock().unwrap() = nodes.mems;
         *own(task).kernel_nodes.lock().unwrap() = nodes.kernel;
-        own(task).spreads.store(nodes.spread_files, SeqCst);
+        own(task).spreads[0].store(nodes.spread_files, SeqCst);
+        own(task).spreads[1].store(nodes.spread_objects, SeqCst);
     }
     fn rebind_space(&self, task: &dyn Member, mems: &NodeSet) {
         own(task).rebinds.lock().unwrap().push(mems.to_string());

@@ -44,6 +44,10 @@ pub trait PlacementSource: Sync {
     /// Where memory that the kernel needs for it should lie. Asked under locks.
     fn kernel(&self) -> Placement;
 
+    /// The node that the kernel's heap should grow on while it runs; without one, the nearest. Asked in interrupts and
+    /// under the heap's own locks: it may neither allocate nor free, nor take more than a leaf.
+    fn objects(&self) -> Option<NodeId>;
+
     /// The current task has to have pages reclaimed, since there is none free. Called with no spinning lock held.
     fn reclaims(&self);
 }
@@ -60,6 +64,11 @@ pub fn files(policy: Option<&MemoryPolicy>, index: u64) -> Placement {
 /// Where memory should lie that the kernel needs for the current task.
 pub fn kernel() -> Placement {
     PLACEMENT.get().map_or(Placement::ANY, |source| source.kernel())
+}
+
+/// Where the kernel's heap should grow. Nothing is forbidden: whoever needs an object must get it.
+pub(crate) fn objects() -> Placement {
+    Placement { preferred: PLACEMENT.get().and_then(|source| source.objects()), ..Placement::ANY }
 }
 
 /// Where a page should lie that the current task brings in, the `index`th of its area or object.

@@ -4,7 +4,7 @@
 use crate::task::Task;
 use base::{NodeId, NodeSet};
 use core::any::Any;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::{sync::Hook, topology};
 use memory::{MemoryPolicy, Placement, PlacementSource, PolicyMode};
 
@@ -17,12 +17,18 @@ pub struct AllowedNodes {
     pub kernel: NodeSet,
     /// Whether pages of files go round `own` in turn.
     pub spread_files: bool,
+    /// Whether the kernel's heap grows on each of `own` in turn while it runs.
+    pub spread_objects: bool,
 }
 
 impl AllowedNodes {
     /// Anywhere.
-    pub const ANY: Self =
-        Self { own: NodeSet::first(base::MAX_NODES), kernel: NodeSet::first(base::MAX_NODES), spread_files: false };
+    pub const ANY: Self = Self {
+        own: NodeSet::first(base::MAX_NODES),
+        kernel: NodeSet::first(base::MAX_NODES),
+        spread_files: false,
+        spread_objects: false,
+    };
 }
 
 /// What decides where the memory of a task lies. A child starts with its parent's.
@@ -47,6 +53,37 @@ impl TaskMemory {
     }
 }
 
+/// On which nodes the kernel's heap grows while a task runs: each in turn. Read under the heap's locks, so without one.
+#[derive(Default)]
+pub(crate) struct ObjectNodes {
+    /// A bit for each; none is anywhere.
+    nodes: AtomicU64,
+    turn: AtomicU64,
+}
+
+impl ObjectNodes {
+    pub(crate) fn of(memory: &TaskMemory) -> Self {
+        let new = Self::default();
+        new.follow(&memory.allowed);
+        new
+    }
+
+    fn follow(&self, allowed: &AllowedNodes) {
+        let usable = TaskMemory::with_memory(&allowed.own).words()[0];
+        self.nodes.store(if allowed.spread_objects { usable } else { 0 }, Relaxed);
+    }
+
+    /// The one whose turn it is.
+    fn next(&self) -> Option<NodeId> {
+        let nodes = self.nodes.load(Relaxed);
+        if nodes == 0 {
+            return None;
+        }
+        let turn = self.turn.fetch_add(1, Relaxed) % u64::from(nodes.count_ones());
+        NodeSet::from_words([nodes]).iter().nth(turn as usize)
+    }
+}
+
 impl Task {
     /// Where its memory may lie.
     pub fn allowed_nodes(&self) -> AllowedNodes {
@@ -63,6 +100,7 @@ impl Task {
         let usable = TaskMemory::with_memory(&nodes.own);
         let mut memory = self.memory.lock();
         memory.allowed = nodes;
+        self.objects.follow(&nodes);
         if let Some(policy) = &mut memory.policy {
             policy.rebind(&usable);
         }
@@ -172,11 +210,37 @@ impl PlacementSource for TaskPlacement {
         place.unwrap_or(Placement::ANY)
     }
 
+    fn objects(&self) -> Option<NodeId> {
+        let next = sched::glance(|task| {
+            let task: &dyn Any = &**task;
+            task.downcast_ref::<Task>().and_then(|task| task.objects.next())
+        });
+        next.flatten()
+    }
+
     fn reclaims(&self) {
         if let Some(hook) = RECLAIMS.get()
             && let Some(task) = crate::task::current()
         {
             hook(&task);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn objects_go_round_the_nodes_if_they_are_to_be_spread() {
+        let own: NodeSet = [1, 3].into_iter().map(NodeId::new).collect();
+        let nodes = ObjectNodes::default();
+        let grown = |nodes: &ObjectNodes| (0..4).map(|_| nodes.next().map(NodeId::raw)).collect::<Vec<_>>();
+        assert_eq!(grown(&nodes), [None; 4]);
+        nodes.nodes.store(own.words()[0], Relaxed);
+        assert_eq!(grown(&nodes), [1, 3, 1, 3].map(Some));
+        nodes.follow(&AllowedNodes { own, ..AllowedNodes::ANY });
+        assert_eq!(grown(&nodes), [None; 4]);
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     identity::SecureBits,
     ipc::semaphores::UndoList,
     persona::Persona,
-    placement::TaskMemory,
+    placement::{ObjectNodes, TaskMemory},
     population::Population,
     process::Process,
     restartable::Sequence,
@@ -142,6 +142,7 @@ pub struct Task {
     timer_slack: AtomicU64,
     /// What decides where its memory lies.
     pub(crate) memory: IrqLock<TaskMemory>,
+    pub(crate) objects: ObjectNodes,
     /// Pages of files that went round its nodes.
     pub(crate) turn: AtomicU32,
     /// The CPUs that it asked for itself.
@@ -205,6 +206,7 @@ impl Task {
             minor_faults: AtomicU64::new(0),
             major_faults: AtomicU64::new(0),
             timer_slack: AtomicU64::new(50_000),
+            objects: ObjectNodes::of(&parts.memory),
             memory: IrqLock::new(rank::LEAF, parts.memory),
             turn: AtomicU32::new(0),
             affinity: IrqLock::new(rank::LEAF, parts.affinity),

@@ -195,6 +195,11 @@ impl Cpu {
         self.running.lock().clone()
     }
 
+    /// What `f` says of the task that runs; it may take no lock.
+    pub(crate) fn glance<R>(&self, f: impl FnOnce(&TaskRef) -> R) -> Option<R> {
+        self.running.lock().as_ref().map(f)
+    }
+
     /// Tells others what the queue holds now; called at each change, under its lock.
     pub(crate) fn publish(&self, queue: &RunQueue) {
         self.load.store(queue.members.load(), Relaxed);

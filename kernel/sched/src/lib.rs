@@ -54,7 +54,7 @@ pub use real_time::{real_time_limit, set_real_time_limit};
 pub use timer::{Timer, TimerCall, sleep_until};
 pub use wait::{WaitError, WaitQueue};
 pub use wake::{
-    before_user_mode, current, current_as, exit_current, give_way, interrupt, lend, need_resched, sched_yield,
+    before_user_mode, current, current_as, exit_current, give_way, glance, interrupt, lend, need_resched, sched_yield,
     schedule, set_allowed, set_group, set_nice, set_policy, start, with_current,
 };
 

@@ -285,6 +285,12 @@ pub fn with_current<R>(f: impl FnOnce(&TaskRef) -> R) -> Option<R> {
     current().as_ref().map(f)
 }
 
+/// What `f` says of the running task. For interrupts and for whoever holds any lock but a leaf: `f` may take no lock, and
+/// neither allocate nor free.
+pub fn glance<R>(f: impl FnOnce(&TaskRef) -> R) -> Option<R> {
+    cpu::here()?.glance(f)
+}
+
 /// Whether this CPU should be given to another task at the next chance.
 pub fn need_resched() -> bool {
     cpu::here().is_some_and(|cpu| cpu.resched.load(SeqCst))

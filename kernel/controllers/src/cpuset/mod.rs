@@ -9,7 +9,8 @@
 //! `memory_migrate`: pages that are there come along when `mems` changes or a process moves in.
 //!
 //! `mem_hardwall`: memory that the kernel needs for tasks inside does not come from outside either; with `mem_exclusive`
-//! the same. `memory_spread_page`: pages of files go round `mems`. `memory_pressure`: see `pressure`.
+//! the same. `memory_spread_page`: pages of files go round `mems`, with `memory_spread_slab` what the kernel's heap
+//! takes for tasks inside. `memory_pressure`: see `pressure`.
 //!
 //! A task that comes in may run exactly on the container's CPUs, whatever it asked for itself before, and a change of
 //! `cpus` has taken effect on every task inside when the write returns. Rule: interfaces.md, section 10.
@@ -40,6 +41,8 @@ pub struct Nodes {
     pub kernel: NodeSet,
     /// Whether pages of files go round `mems` in turn.
     pub spread_files: bool,
+    /// Whether what the kernel's heap takes while it runs goes round `mems` in turn.
+    pub spread_objects: bool,
 }
 
 /// What cpuset asks of the floors that own tasks.
@@ -75,6 +78,7 @@ pub struct Cpuset {
     mem_exclusive: AtomicBool,
     mem_hardwall: AtomicBool,
     spread_page: AtomicBool,
+    spread_slab: AtomicBool,
     /// Of a root: whether pressure is measured.
     pressure_enabled: AtomicBool,
     pressure: SpinLock<Meter>,
@@ -146,7 +150,13 @@ impl Subsystem for Cpuset {
         ControlFile::read_write_node(
             "memory_spread_page",
             |node: &Node<'_, Self>, out| show_flag(&node.state().spread_page, out),
-            store_spread,
+            |node, text| store_spread(node, text, &node.state().spread_page),
+        )
+        .managed_alone(),
+        ControlFile::read_write_node(
+            "memory_spread_slab",
+            |node: &Node<'_, Self>, out| show_flag(&node.state().spread_slab, out),
+            |node, text| store_spread(node, text, &node.state().spread_slab),
         )
         .managed_alone(),
         ControlFile::read_write_node(
@@ -163,6 +173,7 @@ impl Subsystem for Cpuset {
     fn create(parent: &Self) -> Result<Self, Errno> {
         let new = Self::new(Some(OwnSets::empty()), false);
         new.spread_page.store(parent.spread_page.load(Relaxed), Relaxed);
+        new.spread_slab.store(parent.spread_slab.load(Relaxed), Relaxed);
         Ok(new)
     }
 
@@ -250,6 +261,7 @@ impl Cpuset {
             mem_exclusive: AtomicBool::new(exclusive),
             mem_hardwall: AtomicBool::new(false),
             spread_page: AtomicBool::new(false),
+            spread_slab: AtomicBool::new(false),
             pressure_enabled: AtomicBool::new(false),
             pressure: SpinLock::new(rank::CONTROLLER, Meter::default()),
             wall: AtomicU64::new(0),
@@ -279,7 +291,8 @@ impl Cpuset {
     /// The same where `mems` are the nodes for pages.
     fn nodes_with(&self, mems: NodeSet) -> Nodes {
         let kernel = if self.sets.is_some() { NodeSet::from_words([self.wall.load(Relaxed)]) } else { mems };
-        Nodes { mems, kernel, spread_files: self.spread_page.load(Relaxed) }
+        let [spread_files, spread_objects] = [&self.spread_page, &self.spread_slab].map(|flag| flag.load(Relaxed));
+        Nodes { mems, kernel, spread_files, spread_objects }
     }
 
     /// Tells tasks inside where their memory may lie.
@@ -447,11 +460,11 @@ fn renew_wall(node: &Node<'_, Cpuset>) -> bool {
     state.wall.swap(wall.words()[0], Relaxed) != wall.words()[0]
 }
 
-fn store_spread(node: &Node<'_, Cpuset>, text: &str) -> Result<(), Errno> {
+/// Sets one of the flags that say how memory is spread.
+fn store_spread(node: &Node<'_, Cpuset>, text: &str, stored: &AtomicBool) -> Result<(), Errno> {
     let flag = number::parse_flag(text)?;
-    let state = node.state();
-    if state.spread_page.swap(flag, Relaxed) != flag {
-        state.place(node);
+    if stored.swap(flag, Relaxed) != flag {
+        node.state().place(node);
     }
     Ok(())
 }

@@ -138,17 +138,21 @@ fn memory_for_the_kernels_needs_stops_at_the_nearest_wall() {
 
 #[test]
 fn spreading_is_inherited_and_reaches_tasks_at_once() {
-    let world = world();
+    let mut world = world();
     give(&world, "/a", "0-3", "0-1");
     let task = world.spawn_in("/");
     world.attach("/a", &task).unwrap();
-    world.write("/a", "cpuset.memory_spread_page", "1").unwrap();
-    assert!(task.spreads());
-    let world = world.mkdir("/a/d");
-    assert_eq!(world.read("/a/d", "cpuset.memory_spread_page"), "1\n");
-    assert_eq!(world.read("/a/b", "cpuset.memory_spread_page"), "0\n");
-    world.write("/a", "cpuset.memory_spread_page", "0").unwrap();
-    assert!(!task.spreads());
+    let files = ["cpuset.memory_spread_page", "cpuset.memory_spread_slab"];
+    for (file, child, spread) in [(files[0], "/a/d", [true, false]), (files[1], "/a/e", [false, true])] {
+        world.write("/a", file, "1").unwrap();
+        assert_eq!(task.spreads(), spread);
+        world = world.mkdir(child);
+        let shown = |container| files.map(|file| world.read(container, file));
+        assert_eq!(shown(child), spread.map(|flag| std::format!("{}\n", u8::from(flag))));
+        assert_eq!(shown("/a/b"), ["0\n", "0\n"]);
+        world.write("/a", file, "0").unwrap();
+        assert_eq!(task.spreads(), [false, false]);
+    }
 }
 
 #[test]

@@ -175,8 +175,12 @@ fn meminfo(_: &System, out: &mut String) -> Result<(), Errno> {
 /// The text of a node's `meminfo` in /sys.
 pub(crate) fn node_meminfo(node: NodeId, out: &mut String) -> Result<(), Errno> {
     let frames = memory::frames::statistics(node);
-    let rows =
-        [("MemTotal", frames.total), ("MemFree", frames.free), ("MemUsed", frames.total.saturating_sub(frames.free))];
+    let rows = [
+        ("MemTotal", frames.total),
+        ("MemFree", frames.free),
+        ("MemUsed", frames.total.saturating_sub(frames.free)),
+        ("Slab", memory::heap::frames_on(node)),
+    ];
     rows.iter().try_for_each(|(name, pages)| {
         let name = alloc::format!("{name}:");
         written(writeln!(out, "Node {node} {name:<16}{:>8} kB", kibibytes(*pages)))

@@ -1,7 +1,7 @@
 //! The kernel heap, and helpers that fail with `ENOMEM` where the plain ones would panic.
 //!
 //! Small objects come in size classes from slabs of frames; each CPU keeps some free ones for itself (`slabs`). Larger
-//! ones are frames in a row. Before the frame allocator runs, a small static arena serves (`early`).
+//! ones are frames in a row. It grows on the node that the running task's containers say, else on the nearest. Before the frame allocator runs, a small static arena serves (`early`).
 //!
 //! The only unsafe code outside `machine` is here: a heap hands out raw memory.
 
@@ -14,7 +14,7 @@ mod slabs;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::Errno;
+use base::{Errno, NodeId};
 
 pub use slabs::Heap;
 
@@ -50,6 +50,11 @@ static HEAP: Heap = Heap::new();
 /// How much the heap holds now.
 pub fn statistics() -> HeapStatistics {
     HEAP.statistics()
+}
+
+/// Frames that the heap has on `node`.
+pub fn frames_on(node: NodeId) -> u64 {
+    HEAP.frames_on(node)
 }
 
 /// What each size class holds now, small sizes first.

@@ -7,9 +7,8 @@
 
 use super::classes::{CLASSES, SIZES, Size, size_for, slab_order};
 use super::{ClassStatistics, HeapStatistics};
-use crate::Placement;
-use crate::frames;
-use base::MAX_CPUS;
+use crate::{frames, placement};
+use base::{MAX_CPUS, MAX_NODES, NodeId};
 use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -23,7 +22,11 @@ pub struct Heap {
     classes: [IrqLock<Class>; CLASSES],
     /// Frames of large objects.
     large: AtomicU64,
+    nodes: NodeFrames,
 }
+
+/// Frames of the heap by the node that they lie on.
+struct NodeFrames([AtomicU64; MAX_NODES]);
 
 /// What a CPU keeps for itself.
 #[repr(align(128))]
@@ -81,6 +84,7 @@ impl Heap {
             cpus: [const { Cache(IrqLock::new(rank::HEAP_CACHE, [const { FreeList::EMPTY }; CLASSES])) }; MAX_CPUS],
             classes,
             large: AtomicU64::new(0),
+            nodes: NodeFrames([const { AtomicU64::new(0) }; MAX_NODES]),
         }
     }
 
@@ -120,7 +124,7 @@ impl Heap {
             Size::Frames { count, .. } => {
                 self.large.fetch_sub(count as u64, Relaxed);
                 // SAFETY: `allocate_frames` gave these frames, all `count` of them, and the caller has given them up.
-                unsafe { free_frames(pointer, count) };
+                unsafe { free_frames(pointer, count, &self.nodes) };
             }
             Size::TooLarge => {}
         }
@@ -157,18 +161,23 @@ impl Heap {
         })
     }
 
+    /// Frames that it has on `node`.
+    pub fn frames_on(&self, node: NodeId) -> u64 {
+        self.nodes.0.get(node.index()).map_or(0, |frames| frames.load(Relaxed))
+    }
+
     /// Gives back what holds nothing.
     pub fn trim(&self) {
         for cpu in &self.cpus {
             let mut lists = cpu.0.lock();
             for (number, list) in lists.iter_mut().enumerate() {
                 if list.length > 0 {
-                    self.classes[number].lock().drain(list, usize::MAX);
+                    self.classes[number].lock().drain(list, usize::MAX, &self.nodes);
                 }
             }
         }
         for class in &self.classes {
-            class.lock().release_empty();
+            class.lock().release_empty(&self.nodes);
         }
     }
 
@@ -176,18 +185,19 @@ impl Heap {
     // allocation save and restore registers.
     #[inline(never)]
     fn refill(&self, class: usize, list: &mut FreeList) {
-        self.classes[class].lock().refill(list);
+        self.classes[class].lock().refill(list, &self.nodes);
     }
 
     #[inline(never)]
     fn drain(&self, class: usize, list: &mut FreeList) {
-        self.classes[class].lock().drain(list, batch(class));
+        self.classes[class].lock().drain(list, batch(class), &self.nodes);
     }
 
     #[inline(never)]
     fn allocate_frames(&self, count: usize, order: u8) -> *mut u8 {
-        let Ok(block) = frames::allocate_block(order, &Placement::ANY) else { return null_mut() };
+        let Ok(block) = frames::allocate_block(order, &placement::objects()) else { return null_mut() };
         self.large.fetch_add(count as u64, Relaxed);
+        self.nodes.add(block.node(), count as u64);
         let address = block.into_address();
         // What is more than asked for goes back, from the end in blocks as large as their alignment allows.
         let mut end = 1 << order;
@@ -208,18 +218,34 @@ impl Default for Heap {
     }
 }
 
+impl NodeFrames {
+    fn add(&self, node: NodeId, frames: u64) {
+        if let Some(counted) = self.0.get(node.index()) {
+            counted.fetch_add(frames, Relaxed);
+        }
+    }
+
+    /// Gives a block back that was counted.
+    fn give(&self, block: Block) {
+        if let Some(counted) = self.0.get(block.node().index()) {
+            counted.fetch_sub(block.frames(), Relaxed);
+        }
+    }
+}
+
 /// Gives `count` frames in a row back, which start at a multiple of at least their number.
 ///
 /// # Safety
 /// They are what `allocate_frames` gave, and not used any longer.
 #[inline(never)]
-unsafe fn free_frames(address: *mut u8, count: usize) {
+unsafe fn free_frames(address: *mut u8, count: usize, nodes: &NodeFrames) {
     let mut start = 0;
     while start < count {
         // The largest blocks first: each starts at a multiple of its size.
         let order = (count - start).ilog2();
         // SAFETY: as the caller says.
-        drop(unsafe { Block::from_address(address.wrapping_add(start * FRAME_SIZE), order as u8) });
+        let block = unsafe { Block::from_address(address.wrapping_add(start * FRAME_SIZE), order as u8) };
+        nodes.give(block);
         start += 1 << order;
     }
 }
@@ -278,9 +304,9 @@ impl Class {
     }
 
     /// Moves a batch of free objects to `list`; fewer, or none, if memory runs out.
-    fn refill(&mut self, list: &mut FreeList) {
+    fn refill(&mut self, list: &mut FreeList, nodes: &NodeFrames) {
         for _ in 0..batch(self.number) {
-            let Some(slab) = self.partial.or_else(|| self.grow()) else { return };
+            let Some(slab) = self.partial.or_else(|| self.grow(nodes)) else { return };
             // SAFETY: a slab of this class, which is borrowed.
             let header = unsafe { &mut *slab.as_ptr() };
             let Some(object) = header.free.pop() else { return };
@@ -297,7 +323,7 @@ impl Class {
     }
 
     /// Takes up to `most` objects of `list` back into their slabs.
-    fn drain(&mut self, list: &mut FreeList, most: usize) {
+    fn drain(&mut self, list: &mut FreeList, most: usize, nodes: &NodeFrames) {
         for _ in 0..most {
             let Some(object) = list.pop() else { break };
             let start = object.addr().get() & !(slab_bytes(self.number) - 1);
@@ -315,15 +341,16 @@ impl Class {
             if is_empty {
                 self.empty += 1;
                 if self.empty > 1 {
-                    self.release(slab);
+                    self.release(slab, nodes);
                 }
             }
         }
     }
 
     /// Makes a new slab, whose objects are all free.
-    fn grow(&mut self) -> Option<NonNull<Slab>> {
-        let block = frames::allocate_block(slab_order(self.number), &Placement::ANY).ok()?;
+    fn grow(&mut self, nodes: &NodeFrames) -> Option<NonNull<Slab>> {
+        let block = frames::allocate_block(slab_order(self.number), &placement::objects()).ok()?;
+        nodes.add(block.node(), block.frames());
         let start = block.into_address();
         let slab = NonNull::new(start.cast::<Slab>())?;
         // SAFETY: the block's bytes are the class's now, aligned to more than the header needs.
@@ -343,7 +370,7 @@ impl Class {
     }
 
     /// Gives all slabs back none of whose objects is in use.
-    fn release_empty(&mut self) {
+    fn release_empty(&mut self, nodes: &NodeFrames) {
         let mut at = self.partial;
         while let Some(slab) = at
             && self.empty > 0
@@ -352,20 +379,20 @@ impl Class {
             let header = unsafe { slab.as_ref() };
             at = header.next;
             if header.free.length == capacity(self.number) {
-                self.release(slab);
+                self.release(slab, nodes);
             }
         }
     }
 
     /// Gives a slab back none of whose objects is in use, and that is counted so.
-    fn release(&mut self, slab: NonNull<Slab>) {
+    fn release(&mut self, slab: NonNull<Slab>, nodes: &NodeFrames) {
         self.unlink(slab);
         self.empty -= 1;
         self.slabs -= 1;
         self.free -= capacity(self.number);
         // SAFETY: the block was given up in `grow`; no object of it is in use or in another list, and the class has
         // forgotten it.
-        drop(unsafe { Block::from_address(slab.as_ptr().cast(), slab_order(self.number)) });
+        nodes.give(unsafe { Block::from_address(slab.as_ptr().cast(), slab_order(self.number)) });
     }
 
     /// Puts a slab in front of the list.
@@ -430,6 +457,10 @@ mod tests {
         }
     }
 
+    fn on_nodes(heap: &Heap) -> u64 {
+        (0..MAX_NODES as u32).map(|node| heap.frames_on(NodeId::new(node))).sum()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
@@ -448,13 +479,29 @@ mod tests {
                     prop_assert!(live.swap_remove(which.index(live.len())).free(&heap));
                 }
             }
+            prop_assert_eq!(on_nodes(&heap), heap.statistics().frames);
             for allocation in live {
                 prop_assert!(allocation.free(&heap));
             }
             prop_assert_eq!(heap.statistics().used_bytes, 0);
+            prop_assert_eq!(on_nodes(&heap), heap.statistics().frames);
             heap.trim();
             prop_assert_eq!(heap.statistics(), HeapStatistics::default());
+            prop_assert_eq!(on_nodes(&heap), 0);
         }
+    }
+
+    #[test]
+    fn it_grows_where_the_running_task_says() {
+        crate::tests::start();
+        let heap = Heap::new();
+        let node = NodeId::new(1);
+        crate::space::tests::grow_on(node);
+        let sizes = [100, 3 * FRAME_SIZE];
+        let made = sizes.map(|size| Allocation::new(&heap, Layout::from_size_align(size, 8).unwrap(), 1));
+        assert!(heap.frames_on(node) >= 4);
+        assert_eq!(heap.frames_on(node), heap.statistics().frames);
+        made.into_iter().for_each(|allocation| assert!(allocation.free(&heap)));
     }
 
     #[test]

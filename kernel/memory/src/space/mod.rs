@@ -22,7 +22,7 @@ mod policy;
 mod remap;
 mod request;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use advice::Advice;
 pub use copies::RangePages;

@@ -310,6 +310,15 @@ thread_local! {
     /// Whether this thread finds no memory for pages, or none for page tables. A placement on a node that has none stands
     /// for a machine whose memory is full.
     static FULL: Cell<(bool, bool)> = const { Cell::new((false, false)) };
+
+    /// Where the heap is to grow.
+    static OBJECTS: Cell<Option<base::NodeId>> = const { Cell::new(None) };
+}
+
+/// The heap grows on `node` from here on, as far as this thread makes it.
+pub(crate) fn grow_on(node: base::NodeId) {
+    set_full(false, false);
+    OBJECTS.set(Some(node));
 }
 
 fn set_full(pages: bool, tables: bool) {
@@ -328,6 +337,10 @@ fn set_full(pages: bool, tables: bool) {
 
         fn kernel(&self) -> Placement {
             if FULL.get().1 { Placement::on(base::NodeSet::EMPTY) } else { Placement::ANY }
+        }
+
+        fn objects(&self) -> Option<base::NodeId> {
+            OBJECTS.get()
         }
 
         fn reclaims(&self) {}

@@ -17,6 +17,7 @@ const CPUSET: &[&str] = &[
     "memory_migrate",
     "memory_pressure",
     "memory_spread_page",
+    "memory_spread_slab",
     "memory_pressure_enabled",
 ];
 const CPUACCT: &[&str] =
@@ -163,6 +164,7 @@ impl Model {
             "mem_exclusive" => flag(state.mem_exclusive),
             "mem_hardwall" => flag(state.hardwall),
             "memory_spread_page" => flag(state.spread_page),
+            "memory_spread_slab" => flag(state.spread_slab),
             "memory_pressure_enabled" => flag(state.measures_pressure),
             "memory_pressure" => "0\n".to_owned(),
             "sched_load_balance" => flag(!state.unbalanced),
@@ -229,6 +231,7 @@ impl Model {
             }
             "mem_hardwall" => self.state_mut(container).hardwall = numbers::flag(&text)?,
             "memory_spread_page" => self.state_mut(container).spread_page = numbers::flag(&text)?,
+            "memory_spread_slab" => self.state_mut(container).spread_slab = numbers::flag(&text)?,
             "memory_pressure_enabled" => self.state_mut(container).measures_pressure = numbers::flag(&text)?,
             "memory_migrate" => self.state_mut(container).migrate = numbers::flag(&text)?,
             "sched_load_balance" => self.state_mut(container).unbalanced = !numbers::flag(&text)?,

@@ -83,6 +83,7 @@ pub struct State {
     pub(crate) mem_exclusive: bool,
     pub(crate) hardwall: bool,
     pub(crate) spread_page: bool,
+    pub(crate) spread_slab: bool,
     pub(crate) measures_pressure: bool,
     pub(crate) unbalanced: bool,
     pub(crate) migrate: bool,

@@ -32,6 +32,7 @@ impl Model {
         }
         state.beans[4] = Bean::files();
         state.spread_page = self.state(parent).spread_page;
+        state.spread_slab = self.state(parent).spread_slab;
         state.memory = self.state(parent).memory.of_child();
         state.rules = self.state(parent).rules.clone();
         let child = self.add_container(Container {

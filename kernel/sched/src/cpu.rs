@@ -6,7 +6,7 @@
 //! whoever runs there next ([`finish_switch`]).
 
 use crate::{
-    Activity, Schedulable, balancing, clock, domain,
+    Schedulable, balancing, clock, domain,
     policy::{BALANCE_INTERVAL, Priority, ROTATION, Roots, Runnable, balance::CpuState},
     real_time,
     timer::{self, TimerQueue},
@@ -332,7 +332,7 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
     queue.account(cpu.number);
     let stays = match reason {
         Reason::Ends => false,
-        Reason::Blocks => entity.activity() == Activity::Runnable,
+        Reason::Blocks => entity.rest.goes_on(),
         Reason::Preempted | Reason::Yields | Reason::LeavesKernel => true,
     };
     let is_misplaced = core::mem::take(&mut state.is_misplaced);

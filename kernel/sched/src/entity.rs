@@ -1,14 +1,14 @@
 //! A task as the scheduler sees it.
 
-use crate::policy::{Class, Group, Nice, Policy, Priority, Standing};
+use crate::{
+    policy::{Class, Group, Nice, Policy, Priority, Standing},
+    rest::{Activity, Rest},
+};
 use alloc::sync::Arc;
 use base::{CpuId, CpuSet, Errno, MAX_CPUS};
 use core::{
     any::Any,
-    sync::atomic::{
-        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
-        Ordering::{Relaxed, SeqCst},
-    },
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 use machine::{
     context::Context,
@@ -30,29 +30,13 @@ pub trait Schedulable: Any + Send + Sync {
     fn switched_in(&self) {}
 }
 
-/// What a task is doing, as `/proc/<pid>/stat` tells it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Activity {
-    /// Runs or waits for a CPU.
-    Runnable,
-    /// Sleeps until an event, a deadline or a signal.
-    Sleeping,
-    /// Sleeps until an event; signals don't wake it.
-    Uninterruptible,
-    /// Will never run again.
-    Dead,
-}
-
 /// The scheduler's part of a task: its kernel stack, where it may run, how much it has run.
 pub struct Entity {
     context: Arc<Context>,
     entry: fn() -> !,
     run: IrqLock<RunState>,
-    /// [`Activity`]. The task itself says that it will sleep; who wakes it says that it runs, under `run`.
-    activity: AtomicU8,
-    interrupted: AtomicBool,
-    /// See [`freeze`](crate::freeze()). That the task is frozen is said under `run`.
-    pub(crate) freeze: AtomicU8,
+    /// Whether it sleeps, was interrupted, is frozen. Its run state is `run`.
+    pub(crate) rest: Rest,
     cpu: AtomicU32,
     /// A copy of `run`'s set, for looks under a run queue's lock.
     allowed_hint: [AtomicU64; MAX_CPUS / 64],
@@ -119,9 +103,7 @@ impl Entity {
                     is_misplaced: false,
                 },
             ),
-            activity: AtomicU8::new(Activity::Runnable as u8),
-            interrupted: AtomicBool::new(false),
-            freeze: AtomicU8::new(0),
+            rest: Rest::new(),
             cpu: AtomicU32::new(machine::cpu::current().raw()),
             allowed_hint: allowed.words().map(AtomicU64::new),
             is_nice: AtomicBool::new(nice > Nice::default()),
@@ -198,16 +180,7 @@ impl Entity {
 
     /// What it is doing.
     pub fn activity(&self) -> Activity {
-        match self.activity.load(SeqCst) {
-            0 => Activity::Runnable,
-            1 => Activity::Sleeping,
-            2 => Activity::Uninterruptible,
-            _ => Activity::Dead,
-        }
-    }
-
-    pub(crate) fn set_activity(&self, activity: Activity) {
-        self.activity.store(activity as u8, SeqCst);
+        self.rest.activity()
     }
 
     /// Nanoseconds spent in user mode, up to the last switch or tick.
@@ -232,15 +205,11 @@ impl Entity {
 
     /// Whether it was interrupted (see [`interrupt`](crate::interrupt)) and that has not been cleared.
     pub fn interrupt_pending(&self) -> bool {
-        self.interrupted.load(SeqCst)
-    }
-
-    pub(crate) fn mark_interrupted(&self) {
-        self.interrupted.store(true, SeqCst);
+        self.rest.interrupt_pending()
     }
 
     /// Clears the mark of [`interrupt`](crate::interrupt).
     pub fn clear_interrupt(&self) {
-        self.interrupted.store(false, SeqCst);
+        self.rest.clear_interrupt();
     }
 }

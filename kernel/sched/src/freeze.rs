@@ -6,31 +6,12 @@
 //! again. A task that is to end is exempt and can't be frozen, or is frozen no more.
 
 use crate::{
-    Activity,
     cpu::{self, Reason, TaskRef},
     entity::Entity,
+    rest::{Activity, Freezing},
     wake,
 };
-use core::sync::atomic::Ordering::SeqCst;
 use machine::sync::Hook;
-
-/// Somebody wants the task frozen.
-const WANTED: u8 = 1 << 0;
-/// It is.
-const FROZEN: u8 = 1 << 1;
-/// It is to end.
-const EXEMPT: u8 = 1 << 2;
-
-/// What has come of the wish to freeze a task.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Freezing {
-    /// It had been wished before.
-    Before,
-    /// The task will be frozen soon, unless it ends.
-    Soon,
-    /// It is frozen.
-    Done,
-}
 
 /// Who counts frozen tasks. Both methods are called without spinning locks of rank `SET` or higher.
 pub trait FreezeKeeper: Sync {
@@ -46,17 +27,17 @@ pub static FREEZE_KEEPER: Hook<dyn FreezeKeeper> = Hook::new();
 impl Entity {
     /// Whether the task is frozen.
     pub fn is_frozen(&self) -> bool {
-        self.freeze.load(SeqCst) & FROZEN != 0
+        self.rest.is_frozen()
     }
 
     /// Whether it is to end.
     pub(crate) fn is_exempt(&self) -> bool {
-        self.freeze.load(SeqCst) & EXEMPT != 0
+        self.rest.is_exempt()
     }
 
     /// Whether the task is to stay where it is next.
     pub fn should_freeze(&self) -> bool {
-        self.freeze.load(SeqCst) & (WANTED | EXEMPT) == WANTED
+        self.rest.should_freeze()
     }
 }
 
@@ -65,23 +46,9 @@ impl Entity {
 pub fn freeze(task: &TaskRef, have_look: impl FnOnce()) -> Freezing {
     let entity = task.entity();
     let state = entity.lock();
-    let before = entity.freeze.fetch_or(WANTED, SeqCst);
-    if before & WANTED != 0 {
-        return Freezing::Before;
-    }
-    // A look that came before the wish would find nothing, and there would be no other.
-    have_look();
-    if before & EXEMPT != 0 {
-        return Freezing::Soon;
-    }
-    if entity.activity() == Activity::Sleeping {
-        if !state.queued {
-            entity.freeze.fetch_or(FROZEN, SeqCst);
-            return Freezing::Done;
-        }
-        // It has said that it will sleep but is still on its CPU: it is to look again.
-        entity.set_activity(Activity::Runnable);
-        return Freezing::Soon;
+    let freezing = entity.rest.freeze(state.queued, have_look);
+    if freezing != Freezing::Soon {
+        return freezing;
     }
     drop(state);
     let number = entity.cpu();
@@ -94,42 +61,35 @@ pub fn freeze(task: &TaskRef, have_look: impl FnOnce()) -> Freezing {
 /// Withdraws the wish; a frozen task goes on. `None`: it was not wished; else whether the task was frozen.
 pub fn thaw(task: &TaskRef) -> Option<bool> {
     let entity = task.entity();
-    let before = {
+    let (wished, frozen) = {
         let _state = entity.lock();
-        entity.freeze.fetch_and(!(WANTED | FROZEN), SeqCst)
+        entity.rest.thaw()
     };
-    if before & FROZEN != 0 {
+    if frozen {
         wake::wake(task);
     }
-    (before & WANTED != 0).then_some(before & FROZEN != 0)
+    wished.then_some(frozen)
 }
 
 /// Whether the task is wanted frozen, and whether it is. `None`: not wanted.
 pub fn progress(task: &TaskRef) -> Option<bool> {
-    let now = task.entity().freeze.load(SeqCst);
-    (now & WANTED != 0).then_some(now & FROZEN != 0)
+    task.entity().rest.progress()
 }
 
 /// Makes the running task frozen, if it still should be; it then stays where it is. Whether it is.
 pub fn mark_frozen(task: &TaskRef) -> bool {
     let entity = task.entity();
     let _state = entity.lock();
-    let should = entity.should_freeze();
-    if should {
-        entity.freeze.fetch_or(FROZEN, SeqCst);
-    }
-    should
+    entity.rest.mark_frozen()
 }
 
 /// The task is to end: it is never frozen from here on, and no limit of a group holds it. If it is frozen or may be about to, the keeper lets it go.
 ///
 /// Locks: those of the keeper; call with none of rank `SET` or higher.
 pub fn exempt(task: &TaskRef) {
-    let before = task.entity().freeze.fetch_or(EXEMPT, SeqCst);
+    let was_wanted = task.entity().rest.exempt();
     wake::unpark(task);
-    if before & (WANTED | EXEMPT) == WANTED
-        && let Some(keeper) = FREEZE_KEEPER.get()
-    {
+    if was_wanted && let Some(keeper) = FREEZE_KEEPER.get() {
         keeper.release(task);
     }
 }
@@ -137,14 +97,14 @@ pub fn exempt(task: &TaskRef) {
 /// Has a task that is exempt go on. Whether it was frozen.
 pub fn let_end(task: &TaskRef) -> bool {
     let entity = task.entity();
-    let before = {
+    let was_frozen = {
         let _state = entity.lock();
-        entity.freeze.fetch_and(!FROZEN, SeqCst)
+        entity.rest.let_end()
     };
-    if before & FROZEN != 0 {
+    if was_frozen {
         wake::wake(task);
     }
-    before & FROZEN != 0
+    was_frozen
 }
 
 /// Keeps the running task here as long as it should be frozen.
@@ -155,15 +115,7 @@ pub fn stay_if_wanted(task: &TaskRef) {
     while entity.should_freeze() {
         let Some(keeper) = FREEZE_KEEPER.get() else { return };
         keeper.settle(task);
-        loop {
-            entity.set_activity(Activity::Sleeping);
-            // After the activity: who thaws does the opposite, and one of the two sees the other.
-            if !entity.is_frozen() {
-                entity.set_activity(Activity::Runnable);
-                break;
-            }
-            cpu::reschedule(Reason::Blocks);
-        }
+        while entity.rest.stays_frozen(|| cpu::reschedule(Reason::Blocks)) {}
     }
 }
 

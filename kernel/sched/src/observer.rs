@@ -3,7 +3,8 @@
 use crate::{
     WaitError,
     cpu::TaskRef,
-    wait::{self, Alarm, Kind},
+    rest::Kind,
+    wait::{self, Alarm},
     wake,
 };
 use alloc::{

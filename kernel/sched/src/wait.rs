@@ -1,15 +1,16 @@
 //! Wait queues: sleeping until something has happened.
 //!
-//! The protocol between a sleeper and its waker: the sleeper enters the queue, says that it will sleep, and then looks
-//! at the condition once more; the waker makes the condition true first and then takes the sleeper from the queue and
-//! wakes it. Whichever comes second sees the other.
+//! The sleeper says that it will sleep ([`Rest`](crate::rest::Rest)), enters the queue, and then looks at the condition once
+//! more; the waker makes the condition true first and then takes the sleeper from the queue and wakes it. Whichever comes
+//! second sees the other.
 
 use crate::{
-    Activity, Observer, Registration, Timer, TimerCall,
+    Observer, Registration, Timer, TimerCall,
     cpu::{self, Reason, TaskRef},
     freeze,
     observer::Observers,
-    wake::{self, Woken},
+    rest::{Kind, Round, WaitError, Woken},
+    wake,
 };
 use alloc::{
     collections::VecDeque,
@@ -19,22 +20,6 @@ use machine::{
     sync::{IrqLock, rank},
     time,
 };
-
-/// Why a wait ended without what was waited for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WaitError {
-    /// The task was interrupted (a signal is pending): `EINTR` or a restart.
-    Interrupted,
-    /// The deadline has passed.
-    TimedOut,
-}
-
-/// Whether signals end a sleep.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Interruptible,
-    Uninterruptible,
-}
 
 /// Tasks that wait for an event, and observers of it.
 ///
@@ -179,41 +164,21 @@ pub(crate) fn sleep_loop<R>(
             if let Some(value) = condition() {
                 return Ok(value);
             }
-            if alarm.has_passed() {
+            if has_passed(alarm.deadline) {
                 return Err(WaitError::TimedOut);
             }
             poll_pause();
             continue;
         };
-        let entity = task.entity();
-        let sleep = match kind {
-            Kind::Interruptible => Activity::Sleeping,
-            Kind::Uninterruptible => Activity::Uninterruptible,
+        let deadline = alarm.deadline;
+        let block = || {
+            alarm.start(task);
+            cpu::reschedule(Reason::Blocks);
         };
-        entity.set_activity(sleep);
-        if kind == Kind::Interruptible && entity.should_freeze() {
-            entity.set_activity(Activity::Runnable);
-            freeze::stay_if_wanted(task);
-            continue;
-        }
-        let found = condition();
-        let error = if kind == Kind::Interruptible && entity.interrupt_pending() {
-            Some(WaitError::Interrupted)
-        } else if alarm.has_passed() {
-            Some(WaitError::TimedOut)
-        } else {
-            None
-        };
-        if found.is_some() || error.is_some() {
-            entity.set_activity(Activity::Runnable);
-        }
-        match (found, error) {
-            (Some(value), _) => return Ok(value),
-            (None, Some(error)) => return Err(error),
-            (None, None) => {
-                alarm.start(task);
-                cpu::reschedule(Reason::Blocks);
-            }
+        match task.entity().rest.round(kind, &mut condition, || has_passed(deadline), block) {
+            Round::Ends(result) => return result,
+            Round::Freezes => freeze::stay_if_wanted(task),
+            Round::Again => {}
         }
     }
 }
@@ -226,6 +191,10 @@ fn poll_pause() {
 #[cfg(not(target_os = "none"))]
 fn poll_pause() {
     std::thread::yield_now();
+}
+
+fn has_passed(deadline: Option<u64>) -> bool {
+    deadline.is_some_and(|deadline| time::now() >= deadline)
 }
 
 /// The deadline of a sleep; the timer is made when it is first needed.
@@ -247,10 +216,6 @@ impl TimerCall for Wakeup {
 impl Alarm {
     pub(crate) fn new(deadline: Option<u64>) -> Self {
         Self { deadline, running: None }
-    }
-
-    fn has_passed(&self) -> bool {
-        self.deadline.is_some_and(|deadline| time::now() >= deadline)
     }
 
     fn start(&mut self, task: &TaskRef) {

@@ -1,11 +1,12 @@
 //! Waking, placing and moving tasks.
 
 use crate::{
-    Activity, Entity, Group, Nice, Schedulable,
+    Entity, Group, Nice, Schedulable,
     cpu::{self, Cpu, Reason, TaskRef},
     domain,
     entity::RunState,
     policy::{Class, Policy, Priority, placement},
+    rest::{Activity, Woken},
 };
 use alloc::sync::Arc;
 use base::CpuSet;
@@ -58,35 +59,13 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
     }
 }
 
-/// What has come of waking a task.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Woken {
-    /// It goes on.
-    Yes,
-    /// It did not sleep so.
-    NotAsleep,
-    /// It is frozen and sleeps on; when it is thawed it looks for itself.
-    Frozen,
-}
-
-/// Wakes `task` if it sleeps as `wanted` says.
-fn wake_if(task: &TaskRef, wanted: impl Fn(Activity) -> bool) -> Woken {
-    let entity = task.entity();
-    if !wanted(entity.activity()) {
-        return Woken::NotAsleep;
-    }
-    let mut state = entity.lock();
-    if !wanted(entity.activity()) {
-        return Woken::NotAsleep;
-    }
-    if entity.is_frozen() {
-        return Woken::Frozen;
-    }
-    entity.set_activity(Activity::Runnable);
+/// Has a task go on that has been woken; its run state is locked.
+fn go_on(task: &TaskRef, state: &mut RunState) {
     if state.queued {
         // It has said that it will sleep but is still on its CPU: it stays there.
-        return Woken::Yes;
+        return;
     }
+    let entity = task.entity();
     let last = entity.cpu();
     let target = if entity.context().is_running() && cpu::usable(&state.allowed).contains(last) {
         known(last)
@@ -94,28 +73,27 @@ fn wake_if(task: &TaskRef, wanted: impl Fn(Activity) -> bool) -> Woken {
         while entity.context().is_running() {
             core::hint::spin_loop();
         }
-        place(task, &state)
+        place(task, state)
     };
-    enqueue_on(target, task, &mut state);
-    Woken::Yes
+    enqueue_on(target, task, state);
 }
 
 /// Wakes a task that sleeps, in whatever way.
 pub(crate) fn wake(task: &TaskRef) -> Woken {
-    wake_if(task, |activity| matches!(activity, Activity::Sleeping | Activity::Uninterruptible))
+    let entity = task.entity();
+    let sleeps = |activity| matches!(activity, Activity::Sleeping | Activity::Uninterruptible);
+    entity.rest.wake(sleeps, || entity.lock(), |state| go_on(task, state))
 }
 
 /// Marks the task as interrupted and wakes it if it sleeps interruptibly; from then on such sleeps end at once, until
 /// [`Entity::clear_interrupt`](crate::Entity::clear_interrupt). Signals do this. `have_look` makes the task look for work
 /// before it next goes to user mode. May be called from interrupts.
 pub fn interrupt(task: &TaskRef, have_look: impl FnOnce()) {
-    task.entity().mark_interrupted();
-    // A look takes the mark back: one that came before it would leave the mark behind, to end a later sleep for nothing.
-    have_look();
-    if wake_if(task, |activity| activity == Activity::Sleeping) != Woken::Yes {
+    let entity = task.entity();
+    if entity.rest.interrupt(have_look, || entity.lock(), |state| go_on(task, state)) != Woken::Yes {
         // If it is in user mode on another CPU, this brings it out.
-        let number = task.entity().cpu();
-        if number != machine::cpu::current() && task.entity().activity() == Activity::Runnable {
+        let number = entity.cpu();
+        if number != machine::cpu::current() && entity.activity() == Activity::Runnable {
             machine::ipi::reschedule(number);
         }
     }
@@ -324,7 +302,7 @@ pub fn sched_yield() {
 /// Ends the running task. The scheduler's reference to it is dropped by the next task on this CPU.
 pub fn exit_current() -> ! {
     if let Some(task) = current() {
-        task.entity().set_activity(Activity::Dead);
+        task.entity().rest.end();
     }
     cpu::reschedule(Reason::Ends);
     panic!("sched: a task goes on that has ended");

@@ -12,7 +12,7 @@ use crate::{setup, workspace};
 const SUITE: &str = "host";
 
 /// Crates with loom models, which all lie in modules named `loom`. They are built apart, with `--cfg loom`.
-const UNDER_LOOM: &[&str] = &["container", "machine"];
+const UNDER_LOOM: &[&str] = &["container", "machine", "sched"];
 
 /// Runs the tests whose names contain `filter`.
 pub fn run(filter: &str, report: &mut Report) -> Result<()> {

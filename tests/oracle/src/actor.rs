@@ -3,7 +3,11 @@
 
 use crate::errno;
 use crate::operation::{escape, unescape};
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, XattrFlags, getxattr, listxattr, mknodat, removexattr, setxattr};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, XattrFlags, getxattr, linkat, listxattr, mkdirat, mknodat, openat,
+    removexattr, renameat, setxattr, symlinkat, unlinkat,
+};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::thread::{CpuSet, gettid, sched_setaffinity};
@@ -100,6 +104,36 @@ fn containers_in(directory: &File) -> Answer {
 fn write_once(file: &mut File, text: &[u8]) -> Answer {
     let count = fine(file.write(text))?;
     Ok(if count == text.len() { ok(()) } else { format!("ok {count} of {}", text.len()) })
+}
+
+/// What `poll` says of the file at once, or when a notice has come that is due `soon`: both systems keep one back for 10 ms
+/// after the one before.
+fn polled(file: &File, soon: bool) -> Result<u16, String> {
+    if soon {
+        let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        good(poll(&mut [PollFd::new(file, PollFlags::PRI)], Some(&patience)))?;
+    }
+    let events = PollFlags::IN | PollFlags::OUT | PollFlags::PRI | PollFlags::RDNORM | PollFlags::WRNORM;
+    let mut asked = [PollFd::new(file, events)];
+    good(poll(&mut asked, Some(&Timespec::default())))?;
+    Ok(asked[0].revents().bits())
+}
+
+/// Tries to make something in an open directory, `from` being another name of what is linked. Of a container that has
+/// not been removed none of this changes anything.
+fn make_inside(directory: &File, what: &[u8], from: &Path) -> Result<(), String> {
+    let mode = Mode::from_raw_mode(0o644);
+    good(match what {
+        b"mkdir" => mkdirat(directory, "tasks", mode),
+        b"mknod" => mknodat(directory, "odd", FileType::Fifo, mode, 0),
+        b"symlink" => symlinkat("x", directory, "odd"),
+        b"link" => linkat(CWD, from, directory, "odd", AtFlags::empty()),
+        b"create" => openat(directory, "odd", OFlags::CREATE | OFlags::WRONLY, mode).map(drop),
+        b"open" => openat(directory, "tasks", OFlags::RDONLY, mode).map(drop),
+        b"unlink" => unlinkat(directory, "tasks", AtFlags::empty()),
+        b"rmdir" => unlinkat(directory, "tasks", AtFlags::REMOVEDIR),
+        _ => renameat(directory, "tasks", directory, "odd"),
+    })
 }
 
 impl Actor {
@@ -217,6 +251,14 @@ impl Actor {
             },
             [b"list", name] => match self.files.get(name) {
                 Some(file) => containers_in(file).map(|names| format!("ok {names}")),
+                None => Ok("not held".to_owned()),
+            },
+            [b"poll", name, how] => match self.files.get(name) {
+                Some(file) => polled(file, how == b"soon").map(|events| format!("ok {events:x}")),
+                None => Ok("not held".to_owned()),
+            },
+            [b"inside", name, what, from] => match self.files.get(name) {
+                Some(directory) => make_inside(directory, what, path(from)).map(ok),
                 None => Ok("not held".to_owned()),
             },
             [b"drop", name] => Ok(if self.files.remove(name).is_some() { "ok" } else { "not held" }.to_owned()),

@@ -191,6 +191,9 @@ fn attach(world: &World, mounted: &Mounted, place: usize, choices: &mut Choices,
     Operation::new(by, &[b"write".to_vec(), at(place, &target), who.into_bytes()])
 }
 
+/// What is tried in a directory that is held open.
+const INSIDE: &[&str] = &["mkdir", "mknod", "symlink", "link", "create", "open", "unlink", "rmdir", "rename"];
+
 /// A file and its path.
 fn file_in(mounted: &Mounted, place: usize, choices: &mut Choices) -> (&'static Name, Vec<u8>) {
     let container = container(mounted, choices);
@@ -272,7 +275,17 @@ fn held(world: &World, mounted: &Mounted, place: usize, choices: &mut Choices, b
     let known = FILES.iter().find(|known| known.name.ends_with(&held.file)).unwrap_or(&FILES[0]);
     match choices.below(5) {
         0 => Operation::new(held.by, &[b"drop".to_vec(), name]),
-        1.. if held.is_directory => Operation::new(held.by, &[b"list".to_vec(), name]),
+        1 | 2 if held.is_directory => Operation::new(held.by, &[b"list".to_vec(), name]),
+        _ if held.is_directory => {
+            let what = choices.pick(INSIDE).unwrap_or_default().into();
+            let from = file_in(mounted, place, choices).1;
+            Operation::new(held.by, &[b"inside".to_vec(), name, what, from])
+        }
+        // Of an empty list of tasks Linux does not notice that it was read.
+        1 if known.show != Show::Tasks && choices.one_in(2) => {
+            let how: &[u8] = if known.name == "pids.events" { b"soon" } else { b"now" };
+            Operation::new(held.by, &[b"poll".to_vec(), name, how.to_vec()])
+        }
         1 | 2 if known.show == Show::Tasks && held.was_read => Operation::new(held.by, &[b"drop".to_vec(), name]),
         1 | 2 => Operation::new(held.by, &[b"get".to_vec(), name]),
         _ if known.values.is_empty() => Operation::new(held.by, &[b"put".to_vec(), name, b"{1}".to_vec()]),

@@ -83,17 +83,22 @@ struct Open {
     longest_write: usize,
     /// Tells of changes, where the file does.
     watcher: Option<Arc<FileWatcher>>,
-    /// Which notice the last read came after.
+    /// Which notice the last read came after; 0 is none.
     seen: AtomicU64,
+}
+
+impl Open {
+    /// The last notice.
+    fn told(&self) -> u64 {
+        self.watcher.as_ref().map_or(1, |watcher| watcher.told())
+    }
 }
 
 impl TextSource for Open {
     fn show(&self, out: &mut String) -> Result<(), Errno> {
         let Control { fs, container, file } = &*self.control;
-        if let Some(watcher) = &self.watcher {
-            // Before the text is made: a change meanwhile is told again rather than lost.
-            self.seen.store(watcher.told(), SeqCst);
-        }
+        // Before the text is made: a change meanwhile is told again rather than lost.
+        self.seen.store(self.told(), SeqCst);
         fs.framework.read_file(container, *file, out)
     }
 
@@ -108,9 +113,11 @@ impl TextSource for Open {
     }
 
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
-        let Some(watcher) = &self.watcher else { return PollEvents::ALWAYS };
-        table.watch(watcher.queue());
-        let news = watcher.told() != self.seen.load(SeqCst);
+        if let Some(watcher) = &self.watcher {
+            table.watch(watcher.queue());
+        }
+        // As on Linux, what nobody has read is news, also of a file that tells of nothing; and so is the end.
+        let news = self.told() != self.seen.load(SeqCst) || self.control.container.is_removed();
         let events = if news { PollEvents::PRIORITY | PollEvents::ERROR } else { PollEvents::empty() };
         events | PollEvents::ALWAYS
     }

@@ -91,6 +91,10 @@ impl Inode for Directory {
         Ok(self.of(self.fs.framework.mkdir(&self.container, name, attributes)?))
     }
 
+    fn link(&self, _name: &[u8], _target: &Arc<dyn Inode>) -> Result<(), Errno> {
+        Err(if self.container.is_removed() { Errno::ENOENT } else { Errno::EPERM })
+    }
+
     fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         Some(self.container.clone())
     }

@@ -192,6 +192,24 @@ fn events_are_news_until_they_are_read_from_the_start() {
 }
 
 #[test]
+fn a_file_without_notices_is_news_until_it_is_read_and_after_the_end() {
+    let fs = mount(&framework(), "cgroup", "colour").unwrap();
+    let child = fs.root().create(b"c", &directory()).unwrap();
+    let request = OpenRequest { flags: OpenFlags::empty(), credentials: &Credentials::root() };
+    let file = child.lookup(b"colour.shade").unwrap().open(&request).unwrap();
+    let news = PollEvents::PRIORITY | PollEvents::ERROR;
+    let polled = || file.poll(&mut PollTable::look());
+    assert_eq!(polled(), PollEvents::ALWAYS | news);
+    assert_eq!(file.read(&mut [0; 8], &mut 0, OpenFlags::empty()), Ok(5));
+    assert_eq!(polled(), PollEvents::ALWAYS);
+    let target = child.lookup(b"tasks").unwrap();
+    assert_eq!(child.link(b"x", &target), Err(Errno::EPERM));
+    fs.root().remove_directory(b"c", &child).unwrap();
+    assert_eq!(polled(), PollEvents::ALWAYS | news);
+    assert_eq!(child.link(b"x", &target), Err(Errno::ENOENT));
+}
+
+#[test]
 fn inotify_hears_of_events_and_of_the_end() {
     let framework = framework();
     let fs = mount(&framework, "container", "colour,auto_remove").unwrap();

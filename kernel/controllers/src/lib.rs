@@ -25,6 +25,8 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod refusals;
 pub mod resgroups;
 mod task_count;

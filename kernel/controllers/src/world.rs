@@ -357,6 +357,11 @@ impl World {
         self.at(path).file(file.as_bytes()).is_some()
     }
 
+    /// The names of its files.
+    pub fn files(&self, path: &str) -> Vec<String> {
+        self.at(path).files(None).map(|(_, name)| String::from(name)).collect()
+    }
+
     /// What the file shows.
     pub fn read(&self, path: &str, file: &str) -> String {
         self.try_read(path, file).unwrap()

@@ -8,6 +8,7 @@ use base::{CpuId, Errno, NodeId};
 use machine::host::set_cpu;
 use machine::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use memory::ChargeKind::{self, Anonymous, Cache, Shared};
+use memory::charge::PageCharger;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -48,6 +49,25 @@ fn a_charge_at_the_limit_of_any_level_fails_and_leaves_nothing() {
     ledger.uncharge(notes[1], NODE);
     assert!(charge(&ledger, below, Shared).is_ok());
     assert_eq!((ledger.peak(above), ledger.peak(ledger.root)), (3, 3));
+}
+
+/// What gives up copies of files first when a node is short.
+#[test]
+fn who_is_over_a_soft_limit_anywhere_above_gives_first() {
+    let ledger = Ledger::new().unwrap();
+    let above = ledger.accounts.open(ledger.root).unwrap();
+    let [one, other] = [above, above].map(|above| ledger.accounts.open(above).unwrap());
+    let notes = [one, one, other].map(|account| charge(&ledger, account, Cache).unwrap());
+    let over = || notes.map(|note| ledger.is_over_soft_limit(note));
+    let limit = |account, pages| ledger.accounts.get(account).soft_limit.store(pages, Relaxed);
+    assert_eq!(over(), [false; 3]);
+    limit(one, 1);
+    assert_eq!(over(), [true, true, false]);
+    limit(one, 2);
+    assert_eq!(over(), [false; 3]);
+    limit(above, 2);
+    assert_eq!(over(), [true; 3]);
+    notes.into_iter().for_each(|note| ledger.uncharge(note, NODE));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use process::{
     spawn::{self, Ending, Program},
 };
 use sched::WaitQueue;
-use vfs::{Caller, FileTable, FsContext, OpenFlags, Permissions, Start};
+use vfs::{Caller, FileTable, Follow, FsContext, OpenFlags, Permissions, Start};
 
 static QUEUE: WaitQueue = WaitQueue::new();
 static WAITING: AtomicBool = AtomicBool::new(false);
@@ -43,6 +43,8 @@ fn start(population: &'static Population, context: &Arc<FsContext>, release: Rel
     let files = FileTable::new();
     let credentials = Arc::new(base::Credentials::root());
     let caller = Caller { context: &context, credentials: &credentials };
+    // Init may have gone elsewhere.
+    caller.change_directory(Start::WorkingDirectory, b"/", Follow::Yes)?;
     if let Ok(null) = caller.open(Start::WorkingDirectory, b"/dev/null", OpenFlags::READ_WRITE, Permissions::new(0)) {
         for _ in 0..3 {
             files.insert(null.clone(), false, 3)?;

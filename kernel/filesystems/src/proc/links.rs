@@ -1,11 +1,17 @@
 //! The links of a task to files: program, directories, descriptors.
 
+use super::written;
 use super::{check_inspection, task::TaskFiles};
-use crate::table::{Child, Children, Directory, FreeLink, Place, Subject};
-use alloc::{string::ToString, sync::Arc, vec::Vec};
+use crate::table::{Child, Children, Directory, FreeLink, Line, Place, Subject, free_file};
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
 use base::{Errno, Gid, Uid};
+use core::fmt::Write;
 use process::Task;
-use vfs::{FileKind, Inode, Link, Location, OpenFile};
+use vfs::{FileKind, Inode, Link, Location, OpenFile, OpenFlags};
 
 fn inspected(files: &TaskFiles) -> Result<Arc<Task>, Errno> {
     let task = files.task()?;
@@ -110,4 +116,42 @@ impl Children<TaskFiles> for Descriptors {
             text: |descriptor| descriptor.file().map(|file| path_of(&file)),
         }))
     }
+}
+
+/// `fdinfo`: a text about each descriptor.
+pub(super) static DESCRIPTOR_TEXTS: Directory<TaskFiles> =
+    Directory { id: 3, lines: &[], children: Some(&DescriptorTexts) };
+
+struct DescriptorTexts;
+
+/// All texts are alike; the name is that of the descriptor.
+static DESCRIPTOR_TEXT: Line<DescriptorOf> = Line::text("", descriptor_text);
+
+impl Children<TaskFiles> for DescriptorTexts {
+    fn next(&self, files: &TaskFiles, from: u32) -> Option<Child> {
+        let child = Descriptors.next(files, from)?;
+        Some(Child { inode: files.descriptor_text_inode(child.key), kind: FileKind::Regular, ..child })
+    }
+
+    fn find(&self, files: &TaskFiles, name: &str, holder: &Place) -> Result<Arc<dyn Inode>, Errno> {
+        let number: i32 = name.parse().map_err(|_| Errno::ENOENT)?;
+        let subject = DescriptorOf { files: *files, number };
+        subject.file()?;
+        Ok(free_file(holder.clone(), subject, &DESCRIPTOR_TEXT, files.descriptor_text_inode(number as u32)))
+    }
+}
+
+/// Position, flags and place of an open file. 0 is the mount of what no path led to.
+fn descriptor_text(descriptor: &DescriptorOf, out: &mut String) -> Result<(), Errno> {
+    let file = descriptor.file()?;
+    let closes = inspected(&descriptor.files)?.files()?.is_close_on_exec(descriptor.number).unwrap_or(false);
+    let flags = file.flags() | if closes { OpenFlags::CLOSE_ON_EXEC } else { OpenFlags::empty() };
+    let mount = file.location().mount.map_or(0, |mount| mount.number());
+    written(write!(
+        out,
+        "pos:\t{}\nflags:\t0{:o}\nmnt_id:\t{mount}\nino:\t{}\n",
+        file.position(),
+        flags.bits(),
+        file.inode().number(),
+    ))
 }

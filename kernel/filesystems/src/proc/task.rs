@@ -1,6 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
-use super::{check_inspection, links, numa, oom, population, status, written};
+use super::{activity, check_inspection, links, numa, oom, population, status, written};
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
     string::{String, ToString},
@@ -28,6 +28,8 @@ const NUMBERS: u64 = 1 << 34;
 const THREAD: u64 = 1 << 33;
 /// Where the numbers of descriptors begin.
 const DESCRIPTORS: u64 = 1 << 32;
+/// How far behind them those of their texts lie.
+const DESCRIPTOR_TEXTS: u64 = 1 << 31;
 
 impl TaskFiles {
     fn new(tid: Pid, process: bool) -> Self {
@@ -48,6 +50,11 @@ impl TaskFiles {
     /// The task. `ESRCH` it is gone.
     pub(super) fn task(&self) -> Result<Arc<Task>, Errno> {
         population()?.task(self.tid).ok_or(Errno::ESRCH)
+    }
+
+    /// The number of the inode of what is told about a descriptor.
+    pub(super) fn descriptor_text_inode(&self, descriptor: u32) -> u64 {
+        self.descriptor_inode(descriptor) + DESCRIPTOR_TEXTS
     }
 
     /// The number of the inode of a descriptor.
@@ -95,6 +102,7 @@ macro_rules! task_lines {
             Line::private("environ", environ),
             Line::link("exe", links::program, links::program_text),
             Line { name: "fd", mode: 0o500, what: crate::table::What::Directory(&links::DESCRIPTORS) },
+            Line::directory("fdinfo", &links::DESCRIPTOR_TEXTS),
             Line::text("limits", status::limits),
             Line::text("maps", maps),
             Line::text("mountinfo", mountinfo),
@@ -103,6 +111,8 @@ macro_rules! task_lines {
             Line::text("oom_score", oom::score),
             Line::setting("oom_score_adj", oom::adjustment, oom::store_adjustment),
             Line::link("root", links::root, links::root_text),
+            Line::text("sched", activity::sched),
+            Line::text("schedstat", activity::schedstat),
             Line::text("stat", status::stat),
             Line::text("statm", status::statm),
             Line::text("status", status::status),

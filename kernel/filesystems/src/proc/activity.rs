@@ -1,0 +1,46 @@
+//! What the scheduler knows of a task: `sched`, `schedstat`.
+
+use super::{task::TaskFiles, written};
+use alloc::string::String;
+use base::Errno;
+use core::fmt::{self, Write};
+use process::{Task, policy};
+use sched::Priority;
+
+/// The unit of weights in `sched`: Linux keeps them so many times finer than 1,024 for nice 0.
+const LOAD_SCALE: u64 = 1024;
+
+/// `schedstat`: ns that the task ran, ns that it waited for a CPU (not counted here), and how often it ran.
+pub(super) fn schedstat(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    let task = files.task()?;
+    let (voluntary, involuntary) = task.entity().switches();
+    written(writeln!(out, "{} 0 {}", ran(&task), voluntary + involuntary))
+}
+
+fn ran(task: &Task) -> u64 {
+    task.entity().user_ns() + task.entity().system_ns()
+}
+
+/// `sched`: the lines of Linux's text whose values there are here.
+pub(super) fn sched(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    written(table(&*files.task()?, out))
+}
+
+fn table(task: &Task, out: &mut String) -> fmt::Result {
+    let name = String::from_utf8_lossy(task.name().as_bytes()).into_owned();
+    writeln!(out, "{name} ({}, #threads: {})\n{:-<67}", task.tid(), task.process().thread_count(), "")?;
+    let (ran, (voluntary, involuntary)) = (ran(task), task.entity().switches());
+    writeln!(out, "{:<45}:{:>14}.{:06}", "se.sum_exec_runtime", ran / 1_000_000, ran % 1_000_000)?;
+    let (nice, policy) = (task.entity().nice(), task.entity().policy());
+    let priority = policy.priority().map(Priority::raw);
+    let rows = [
+        ("nr_switches", voluntary + involuntary),
+        ("nr_voluntary_switches", voluntary),
+        ("nr_involuntary_switches", involuntary),
+        ("se.load.weight", nice.weight().raw() * LOAD_SCALE),
+        ("policy", policy::number(policy) as u64),
+        // 0 to 98 in real time, else 100 to 139.
+        ("prio", priority.map_or((120 + nice.raw()) as u64, |priority| 99 - u64::from(priority))),
+    ];
+    rows.iter().try_for_each(|(name, value)| writeln!(out, "{name:<45}:{value:>21}"))
+}

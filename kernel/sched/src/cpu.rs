@@ -306,8 +306,10 @@ pub(crate) fn reschedule(reason: Reason) {
     let Some(cpu) = here() else { return };
     cpu.resched.store(false, SeqCst);
     let previous = cpu.running();
-    release(cpu, previous.as_ref(), reason);
-    let next = next(cpu);
+    let next = match release(cpu, previous.as_ref(), reason) {
+        Some(next) => Some(next),
+        None => next(cpu, previous.as_ref()),
+    };
     if let (Some(previous), Some(next)) = (&previous, &next)
         && Arc::ptr_eq(previous, next)
     {
@@ -320,11 +322,12 @@ pub(crate) fn reschedule(reason: Reason) {
     switch_to(cpu, previous, next, off, reason);
 }
 
-/// Takes the caller out of the run queue or puts it back, as `reason` says.
-fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
+/// Takes the caller out of the run queue or puts it back, as `reason` says. If that has chosen the next task, too, it is
+/// given.
+fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) -> Option<TaskRef> {
     let Some(task) = previous else {
         cpu.queue.lock().account(cpu.number);
-        return;
+        return None;
     };
     let entity = task.entity();
     let mut state = entity.lock();
@@ -338,6 +341,13 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
     let is_misplaced = core::mem::take(&mut state.is_misplaced);
     if stays && may_be_on(&state.allowed, cpu.number) && !queue.closed {
         let members = &mut queue.members;
+        if reason == Reason::Yields && !is_misplaced && real_time::nobody_waits() && members.pass_on() {
+            // What others see of the queue is as it was.
+            queue.statistics.switches += 1;
+            cpu.plan(&queue);
+            entity.involuntary.fetch_add(1, Relaxed);
+            return queue.members.current().cloned();
+        }
         if is_misplaced && let Some((task, standing)) = members.take_current() {
             members.add(state.class(), state.group.as_ref(), task, standing);
         } else if reason == Reason::Yields {
@@ -356,10 +366,11 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) {
     cpu.publish(&queue);
     let count = if reason == Reason::Blocks { &entity.voluntary } else { &entity.involuntary };
     count.fetch_add(1, Relaxed);
+    None
 }
 
-/// The next task of this CPU, from its own queue or another's; `None` to idle.
-fn next(cpu: &'static Cpu) -> Option<TaskRef> {
+/// The next task of this CPU after `previous`, from its own queue or another's; `None` to idle.
+fn next(cpu: &'static Cpu, previous: Option<&TaskRef>) -> Option<TaskRef> {
     real_time::pull(cpu);
     let mut queue = cpu.queue.lock();
     if queue.members.waiting() == 0 && !queue.closed {
@@ -374,28 +385,29 @@ fn next(cpu: &'static Cpu) -> Option<TaskRef> {
         // It may have something to finish in the kernel; it is looked at again on its way to user mode.
         cpu.resched.store(true, SeqCst);
     }
+    let stays = match (previous, &next) {
+        (Some(previous), Some(next)) => Arc::ptr_eq(previous, next),
+        (None, None) => true,
+        _ => false,
+    };
+    queue.statistics.switches += u64::from(!stays);
     cpu.publish(&queue);
     cpu.plan(&queue);
     next
 }
 
 fn switch_to(cpu: &'static Cpu, previous: Option<TaskRef>, next: Option<TaskRef>, off: InterruptsOff, reason: Reason) {
-    let idle = cpu.idle.lock().clone();
-    let to = match (&next, idle.as_ref()) {
-        (Some(next), _) => next.entity().shared_context().clone(),
-        (None, Some(idle)) => idle.clone(),
-        (None, None) => panic!("sched: CPU {} has nothing to run and no idle loop", cpu.number),
+    let context_of = |task: &Option<TaskRef>| match task {
+        Some(task) => Some(task.entity().shared_context().clone()),
+        None => cpu.idle.lock().clone(),
     };
-    let from = match (&previous, idle) {
-        (Some(previous), _) => previous.entity().shared_context().clone(),
-        (None, Some(idle)) => idle,
-        (None, None) => panic!("sched: CPU {} leaves an idle loop that it does not have", cpu.number),
+    let (Some(from), Some(to)) = (context_of(&previous), context_of(&next)) else {
+        panic!("sched: CPU {} has nothing to run and no idle loop", cpu.number)
     };
     if let Some(next) = &next {
         next.switched_in();
     }
     *cpu.running.lock() = next;
-    cpu.queue.lock().statistics.switches += 1;
     let held = order::save();
     if reason == Reason::Ends {
         // Nothing may be left on this stack: it is never returned to.

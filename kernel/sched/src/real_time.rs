@@ -53,9 +53,14 @@ fn may_come(task: &TaskRef, to: CpuId) -> bool {
     task.entity().seems_allowed(to) && !task.entity().context().is_running()
 }
 
+/// Whether no CPU has to be helped.
+pub(crate) fn nobody_waits() -> bool {
+    CROWDED.load(SeqCst) == 0
+}
+
 /// Takes the task of the greatest priority that waits elsewhere and goes before all that is here.
 pub(crate) fn pull(cpu: &'static Cpu) {
-    if CROWDED.load(SeqCst) == 0 || !cpu.serves.load(SeqCst) {
+    if nobody_waits() || !cpu.serves.load(SeqCst) {
         return;
     }
     let mut candidates = cpu.peers();

@@ -192,6 +192,29 @@ impl<T> Queue<T> {
         self.put_back();
     }
 
+    /// What [`put_back_yielding`](Self::put_back_yielding) and [`pick`](Self::pick) do where no level but the current
+    /// task's has a choice: it changes places with the next. False, and nothing done, elsewhere.
+    pub fn pass_on(&mut self) -> bool {
+        let Some(leaf) = self.leaf else { return false };
+        let level = self.level(leaf);
+        if self.above(level).is_some() || level.limited.is_some() {
+            return false;
+        }
+        let sequence = self.next_sequence();
+        let level = self.level_mut(leaf);
+        let (Some(current), Some(mut next)) = (&mut level.current, level.waiting.peek_mut()) else { return false };
+        if next.task().is_none() {
+            return false;
+        }
+        current.virtual_time = current.virtual_time.max(next.virtual_time);
+        current.sequence = sequence;
+        core::mem::swap(current, &mut *next);
+        drop(next);
+        level.floor = level.floor.max(current.virtual_time);
+        self.ran = 0;
+        true
+    }
+
     /// Takes the current task out: it blocks, ends or moves.
     pub fn take_current(&mut self) -> Option<(T, Standing)> {
         let leaf = self.leaf.take()?;
@@ -291,6 +314,7 @@ impl<T> Queue<T> {
 mod tests {
     use super::super::Nice;
     use super::*;
+    use proptest::prelude::*;
 
     fn queue_of(tasks: &[(char, i32)]) -> Queue<char> {
         let mut queue = Queue::new(0, &Roots::default());
@@ -311,6 +335,42 @@ mod tests {
             queue.put_back_yielding();
         }
         assert_eq!(order, "abcabca");
+    }
+
+    proptest! {
+        /// Among tasks of any weights, beside a group or not.
+        #[test]
+        fn passing_on_is_putting_back_and_choosing(
+            nices in proptest::collection::vec(-20i32..20, 1..6),
+            turns in proptest::collection::vec((0u64..5_000_000, any::<bool>()), 1..60),
+            grouped in any::<bool>(),
+        ) {
+            // Each of a machine of its own.
+            let mut queues = [(); 2].map(|()| {
+                let roots = Roots::default();
+                let group = Group::new(Some(roots.rest.clone()));
+                let mut queue = Queue::new(0, &roots);
+                for (task, &nice) in nices.iter().enumerate() {
+                    let weight = Nice::new(nice).weight();
+                    queue.add((grouped && task % 2 == 0).then_some(&group), task, weight, Standing::new_task(weight));
+                }
+                queue.pick(0);
+                queue
+            });
+            let [one, other] = &mut queues;
+            for (ns, yields) in turns {
+                one.charge(ns, 0);
+                other.charge(ns, 0);
+                if !yields || !one.pass_on() {
+                    one.put_back_yielding();
+                    one.pick(0);
+                }
+                other.put_back_yielding();
+                other.pick(0);
+                prop_assert_eq!(one.current(), other.current());
+                prop_assert_eq!(one.left_of_turn(), other.left_of_turn());
+            }
+        }
     }
 
     #[test]

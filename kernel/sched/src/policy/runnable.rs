@@ -154,6 +154,12 @@ impl<T> Runnable<T> {
         }
     }
 
+    /// `sched_yield` where that is only a change of places: the next task is the current one. False, and nothing done,
+    /// where it needs [`put_back_yielding`](Self::put_back_yielding) and [`pick`](Self::pick).
+    pub fn pass_on(&mut self) -> bool {
+        self.real_time.is_unused() && self.fair.pass_on()
+    }
+
     /// Takes the current task out: it blocks, ends or moves.
     pub fn take_current(&mut self) -> Option<(T, Standing)> {
         match self.real_time.current() {

@@ -4,10 +4,12 @@
 //! user address, the copy ends with `EFAULT`. Never call these under a spinning lock: they can sleep.
 
 use crate::arch;
+use crate::frame::FRAME_SIZE;
 use crate::paging::USER_END;
 use crate::sync::Hook;
 use alloc::vec::Vec;
 use base::Errno;
+use core::ops::Deref;
 
 /// Brings in pages that a copy needs.
 pub trait FaultHandler: Sync {
@@ -58,6 +60,43 @@ pub fn zero(address: u64, length: usize) -> Result<(), Errno> {
     // SAFETY: the first `within` bytes at `address` are user addresses.
     let left = unsafe { arch::user_memory::zero(address, within) };
     if within == length && left == 0 { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
+/// A string from user memory; a short one, as most paths are, needs no memory of the heap.
+pub struct UserText(TextForm);
+
+enum TextForm {
+    Short { bytes: [u8; STRING_PART], length: usize },
+    Long(Vec<u8>),
+}
+
+impl UserText {
+    /// No bytes.
+    pub const EMPTY: Self = Self(TextForm::Short { bytes: [0; STRING_PART], length: 0 });
+}
+
+impl Deref for UserText {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            TextForm::Short { bytes, length } => &bytes[..*length],
+            TextForm::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// [`read_string`] for what is looked at and dropped.
+///
+/// Errors: as for that.
+pub fn read_text(address: u64, max: usize) -> Result<UserText, Errno> {
+    let mut bytes = [0; STRING_PART];
+    // The next page need not be there.
+    let part = (FRAME_SIZE - (address % FRAME_SIZE as u64) as usize).min(STRING_PART).min(max);
+    read(address, &mut bytes[..part])?;
+    Ok(UserText(match first_zero(&bytes[..part]) {
+        Some(length) => TextForm::Short { bytes, length },
+        None => TextForm::Long(read_string(address, max)?),
+    }))
 }
 
 /// The bytes up to the first NUL, which is not among them.

@@ -1,9 +1,12 @@
 //! A system call under way: who makes it, and the steps that most calls share.
 
 use crate::arguments::UserPtr;
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use base::{Errno, Pid};
-use machine::{user::UserContext, user_memory};
+use machine::{
+    user::UserContext,
+    user_memory::{self, UserText},
+};
 use memory::AddressSpace;
 use process::{Population, Resource, Task, signals::SignalSet};
 use vfs::{Caller, FileTable, OpenFile, OpenFlags};
@@ -62,8 +65,8 @@ impl Call<'_> {
     }
 
     /// Fetches a path. `EFAULT`; `ENAMETOOLONG`.
-    pub fn path(&self, address: UserPtr<u8>) -> Result<Vec<u8>, Errno> {
-        user_memory::read_string(address.address(), PATH_MOST)
+    pub fn path(&self, address: UserPtr<u8>) -> Result<UserText, Errno> {
+        user_memory::read_text(address.address(), PATH_MOST)
     }
 
     /// Runs an operation on paths as the caller.

@@ -5,12 +5,13 @@ use crate::{
     arguments::UserPtr,
     call::Call,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use base::{Credentials, Errno, Gid, Uid};
 use linux_raw_sys::general::{
     AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_REMOVEDIR, AT_STATX_SYNC_TYPE, AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
 };
+use machine::user_memory::UserText;
 use vfs::{
     Caller, DeviceNumber, FileKind, Follow, Metadata, NodeKind, OpenFile, OpenFlags, Permissions, RenameFlags, Start,
     StatFs, TimeChange, Timestamp,
@@ -19,7 +20,7 @@ use vfs::{
 /// A path argument: its text, and the file that it starts from.
 pub(crate) struct PathArgument {
     pub(crate) start: Option<Arc<OpenFile>>,
-    pub(crate) text: Vec<u8>,
+    pub(crate) text: UserText,
 }
 
 impl PathArgument {
@@ -33,7 +34,7 @@ impl PathArgument {
 
     /// An open file itself.
     fn of_file(file: Arc<OpenFile>) -> Self {
-        Self { start: Some(file), text: Vec::new() }
+        Self { start: Some(file), text: UserText::EMPTY }
     }
 
     /// Whether it starts from an open file.

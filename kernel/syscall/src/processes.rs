@@ -146,7 +146,7 @@ pub fn execveat(
     let (arguments, environment) = (strings(arguments)?, strings(environment)?);
     let by_descriptor = path.is_relative_to_file();
     let name = match (by_descriptor, path.text.is_empty()) {
-        (false, _) => path.text.clone(),
+        (false, _) => path.text.to_vec(),
         (true, true) => format!("/dev/fd/{directory}").into_bytes(),
         (true, false) => [format!("/dev/fd/{directory}/").as_bytes(), &path.text].concat(),
     };

@@ -196,34 +196,34 @@ impl<'a> Walk<'a> {
     pub fn advance(&mut self) -> Result<Last, Errno> {
         let mut dots = Dots::Start;
         loop {
-            let rest = &self.path[self.next..];
-            let begin = self.next + rest.iter().take_while(|&&byte| byte == b'/').count();
-            if begin == self.path.len() {
+            let path = &*self.path;
+            let begin = self.next + path[self.next..].iter().take_while(|&&byte| byte == b'/').count();
+            if begin == path.len() {
                 // Without a slash the walk ends on its start or on what a link jumped to, which may be anything.
                 if begin > self.next {
                     self.demand_directory()?;
                 }
                 return Ok(Last::Here(dots));
             }
-            let length = component_length(&self.path[begin..]);
+            let length = component_length(&path[begin..]);
             let end = begin + length;
-            let slash = end < self.path.len();
+            let slash = end < path.len();
             self.entry = None;
-            let last = self.path[end..].iter().all(|&byte| byte == b'/');
+            let last = path[end..].iter().all(|&byte| byte == b'/');
             self.demand_directory()?;
             let ownership = self.at.inode.ownership();
             permission::check(ownership, FileKind::Directory, self.caller.credentials, permission::EXECUTE)?;
             if length > LONGEST_NAME {
                 return Err(Errno::ENAMETOOLONG);
             }
-            match &self.path[begin..end] {
+            match &path[begin..end] {
                 b"." => dots = Dots::One,
                 b".." => {
                     dots = Dots::Two;
                     self.go_up()?;
                 }
                 _ if last => {
-                    self.next = self.path.len();
+                    self.next = path.len();
                     return Ok(Last::Name { name: begin..end, slash });
                 }
                 name => {
@@ -271,6 +271,11 @@ impl<'a> Walk<'a> {
                 Ok(false)
             }
         }
+    }
+
+    /// Where it stands, and the path.
+    pub fn into_parts(self) -> (Location, Cow<'a, [u8]>) {
+        (self.at, self.path)
     }
 
     /// The bytes of a last component.

@@ -6,22 +6,28 @@ use crate::{
     walk::{Dots, Last, Walk},
     watches::{self, Event, FileEvents},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{borrow::Cow, sync::Arc};
 use base::{
     Capabilities, Errno,
     device::{DeviceAccess, DeviceKind},
 };
+use core::ops::Range;
 
 /// A name in a directory, the end of a walk.
-struct Entry {
+struct Entry<'a> {
     directory: Location,
-    name: Vec<u8>,
+    path: Cow<'a, [u8]>,
+    name: Range<usize>,
     slash: bool,
 }
 
-impl Entry {
+impl Entry<'_> {
+    fn name(&self) -> &[u8] {
+        &self.path[self.name.clone()]
+    }
+
     fn lookup(&self) -> Result<Arc<dyn Inode>, Errno> {
-        self.directory.inode.lookup(&self.name)
+        self.directory.inode.lookup(self.name())
     }
 
     /// `EBUSY` if something is mounted on `inode`, found under this name.
@@ -30,7 +36,7 @@ impl Entry {
         if location.is_mount_point() { Err(Errno::EBUSY) } else { Ok(()) }
     }
 
-    fn check_same_file_system(&self, other: &Entry) -> Result<(), Errno> {
+    fn check_same_file_system(&self, other: &Entry<'_>) -> Result<(), Errno> {
         match (&self.directory.mount, &other.directory.mount) {
             (Some(one), Some(two)) if Arc::ptr_eq(one, two) => Ok(()),
             _ => Err(Errno::EXDEV),
@@ -79,10 +85,18 @@ fn is_or_contains(outer: &Arc<dyn Inode>, inner: &Arc<dyn Inode>) -> bool {
 
 impl Caller<'_> {
     /// Walks to the last name of `path`. A path that ends without one gives what `dots` makes of it.
-    fn entry(&self, start: Start<'_>, path: &[u8], dots: impl FnOnce(Dots) -> Errno) -> Result<Entry, Errno> {
+    fn entry<'p>(
+        &'p self,
+        start: Start<'_>,
+        path: &'p [u8],
+        dots: impl FnOnce(Dots) -> Errno,
+    ) -> Result<Entry<'p>, Errno> {
         let mut walk = Walk::new(*self, start, path, false)?;
         match walk.advance()? {
-            Last::Name { name, slash } => Ok(Entry { name: walk.name(&name).to_vec(), directory: walk.at, slash }),
+            Last::Name { name, slash } => {
+                let (directory, path) = walk.into_parts();
+                Ok(Entry { directory, path, name, slash })
+            }
             Last::Here(which) => Err(dots(which)),
         }
     }
@@ -140,8 +154,8 @@ impl Caller<'_> {
             _ => {}
         }
         let node = self.new_node(&*directory.inode, kind, mode);
-        let inode = directory.inode.create(&entry.name, &node)?;
-        tell_entry(directory, &entry.name, &*inode, FileEvents::CREATE);
+        let inode = directory.inode.create(entry.name(), &node)?;
+        tell_entry(directory, entry.name(), &*inode, FileEvents::CREATE);
         Ok(Location { mount: directory.mount.clone(), inode })
     }
 
@@ -173,9 +187,9 @@ impl Caller<'_> {
         if source.inode.kind() == FileKind::Directory {
             return Err(Errno::EPERM);
         }
-        directory.inode.link(&entry.name, &source.inode)?;
+        directory.inode.link(entry.name(), &source.inode)?;
         tell_inode(directory, &*source.inode, FileEvents::ATTRIBUTES);
-        tell_entry(directory, &entry.name, &*source.inode, FileEvents::CREATE);
+        tell_entry(directory, entry.name(), &*source.inode, FileEvents::CREATE);
         Ok(())
     }
 
@@ -192,8 +206,8 @@ impl Caller<'_> {
             return Err(Errno::EISDIR);
         }
         entry.check_not_mounted(&victim)?;
-        entry.directory.inode.unlink(&entry.name, &victim)?;
-        tell_entry(&entry.directory, &entry.name, &*victim, FileEvents::DELETE);
+        entry.directory.inode.unlink(entry.name(), &victim)?;
+        tell_entry(&entry.directory, entry.name(), &*victim, FileEvents::DELETE);
         tell_lost_name(&entry.directory, &*victim);
         Ok(())
     }
@@ -212,9 +226,9 @@ impl Caller<'_> {
             return Err(Errno::ENOTDIR);
         }
         entry.check_not_mounted(&victim)?;
-        entry.directory.inode.remove_directory(&entry.name, &victim)?;
+        entry.directory.inode.remove_directory(entry.name(), &victim)?;
         tell_lost_name(&entry.directory, &*victim);
-        tell_entry(&entry.directory, &entry.name, &*victim, FileEvents::DELETE);
+        tell_entry(&entry.directory, entry.name(), &*victim, FileEvents::DELETE);
         Ok(())
     }
 
@@ -279,12 +293,12 @@ impl Caller<'_> {
             None => permission::check_inode(holder, self.credentials, permission::WRITE | permission::EXECUTE)?,
         }
         from.check_not_mounted(&source)?;
-        from.directory.inode.rename(&from.name, &source, &to.directory.inode, &to.name, flags)?;
+        from.directory.inode.rename(from.name(), &source, &to.directory.inode, to.name(), flags)?;
         if watches::any() {
             let tell = |from: &Entry, to: &Entry, inode: &dyn Inode| {
                 let cookie = watches::cookie();
-                tell_entry_with(&from.directory, &from.name, inode, FileEvents::MOVED_FROM, cookie);
-                tell_entry_with(&to.directory, &to.name, inode, FileEvents::MOVED_TO, cookie);
+                tell_entry_with(&from.directory, from.name(), inode, FileEvents::MOVED_FROM, cookie);
+                tell_entry_with(&to.directory, to.name(), inode, FileEvents::MOVED_TO, cookie);
                 tell_inode(&to.directory, inode, FileEvents::MOVE_SELF);
             };
             tell(&from, &to, &*source);

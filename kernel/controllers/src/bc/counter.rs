@@ -65,7 +65,11 @@ impl Counter {
 
     /// Adds `amount` if `severity` lets it. Check and count are one step: no number of parallel charges passes the bound.
     pub(super) fn take(&self, amount: u64, severity: Severity) -> bool {
-        let bound = self.bound(severity);
+        let bound = match severity {
+            Severity::Barrier => self.barrier.load(Relaxed),
+            Severity::Limit => self.limit.load(Relaxed),
+            Severity::Force => UNLIMITED,
+        };
         if bound == UNLIMITED {
             // Nothing that is counted comes near.
             self.taken.fetch_add(amount, Relaxed);
@@ -75,20 +79,7 @@ impl Counter {
         self.taken.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
-    fn bound(&self, severity: Severity) -> u64 {
-        match severity {
-            Severity::Barrier => self.barrier.load(Relaxed),
-            Severity::Limit => self.limit.load(Relaxed),
-            Severity::Force => UNLIMITED,
-        }
-    }
-
-    /// Whether every charge fits.
-    pub(super) fn is_unbounded(&self, severity: Severity) -> bool {
-        self.bound(severity) == UNLIMITED
-    }
-
-    /// Both steps of a charge that fits, or that nobody can refuse.
+    /// Both steps of a charge that nobody refuses.
     pub(super) fn add(&self, amount: u64) {
         self.taken.fetch_add(amount, Relaxed);
         self.keep(amount);

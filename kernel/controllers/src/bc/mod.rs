@@ -30,7 +30,7 @@ use container::{Callbacks, ControlFile, Hierarchy, Lineage, Member, Report, Subs
 use counter::{Counter, UNLIMITED};
 use machine::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
 };
 
 /// What a task costs, bytes: its kernel stack, and what else is kept of it and its process.
@@ -42,10 +42,31 @@ const FILES: (u64, u64) = (256, 512);
 /// The counters of one container.
 pub struct Bc {
     id: u64,
-    /// The number that the next container of the hierarchy gets.
-    next_id: Arc<AtomicU64>,
+    tree: Arc<Tree>,
     counters: [Counter; Resource::COUNT],
 }
+
+/// What all containers share.
+struct Tree {
+    /// The number that the next container of the hierarchy gets.
+    next_id: AtomicU64,
+    /// A bit for each resource that any container has, or had, a bound for. Set before the bound is: while it is not, no
+    /// charge can be refused, and all levels are charged in one walk.
+    bounded: AtomicU32,
+}
+
+impl Tree {
+    const fn bit(resource: Resource) -> u32 {
+        1 << resource as u32
+    }
+
+    fn may_refuse(&self, resources: u32, severity: Severity) -> bool {
+        severity != Severity::Force && self.bounded.load(SeqCst) & resources != 0
+    }
+}
+
+/// What is charged for a task.
+const OF_TASK: u32 = Tree::bit(Resource::Tasks) | Tree::bit(Resource::KernelMemory);
 
 /// The table of files: six for each resource.
 macro_rules! files {
@@ -64,12 +85,12 @@ macro_rules! files {
                 ControlFile::read_write(
                     concat!($name, ".barrier"),
                     |bc, out| bc.counter(Resource::$resource).show(out, |now| now.barrier),
-                    |bc, text| bc.counter(Resource::$resource).store_barrier(text),
+                    |bc, text| bc.to_be_bounded(Resource::$resource).store_barrier(text),
                 ),
                 ControlFile::read_write(
                     concat!($name, ".limit"),
                     |bc, out| bc.counter(Resource::$resource).show(out, |now| now.limit),
-                    |bc, text| bc.counter(Resource::$resource).store_limit(text),
+                    |bc, text| bc.to_be_bounded(Resource::$resource).store_limit(text),
                 ),
                 ControlFile::read(concat!($name, ".failcnt"), |bc, out| {
                     bc.counter(Resource::$resource).show(out, |now| now.failcnt)
@@ -99,12 +120,13 @@ impl Subsystem for Bc {
     const REPORT: Option<Report<Self>> = Some(table::USER_BEANCOUNTERS);
 
     fn create(parent: &Self) -> Result<Self, Errno> {
-        Ok(Self::new(parent.next_id.fetch_add(1, Relaxed), parent.next_id.clone(), FILES))
+        parent.tree.bounded.fetch_or(Tree::bit(Resource::Files), SeqCst);
+        Ok(Self::new(parent.tree.next_id.fetch_add(1, Relaxed), parent.tree.clone(), FILES))
     }
 
     fn bind(&self, _hierarchy: &Hierarchy) {
         // There is no container but the root now.
-        self.next_id.store(1, Relaxed);
+        self.tree.next_id.store(1, Relaxed);
     }
 
     fn attach(_task: &dyn Member, from: Lineage<'_, Self>, to: Lineage<'_, Self>) {
@@ -115,7 +137,7 @@ impl Subsystem for Bc {
     }
 
     fn can_fork(parent: Lineage<'_, Self>) -> Result<(), Errno> {
-        if parent.upwards().all(|level| level.own().is_open_for_tasks()) {
+        if !parent.own().tree.may_refuse(OF_TASK, Severity::Barrier) {
             parent.upwards().for_each(|level| level.own().each_of_task(Counter::add));
             return Ok(());
         }
@@ -138,8 +160,7 @@ impl Subsystem for Bc {
     }
 
     fn charge(payer: Lineage<'_, Self>, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
-        // A look costs less than the second step apart from the first: most resources have no bounds anywhere.
-        if payer.upwards().all(|level| level.own().counter(resource).is_unbounded(severity)) {
+        if !payer.own().tree.may_refuse(Tree::bit(resource), severity) {
             payer.upwards().for_each(|level| level.own().counter(resource).add(amount));
             return Ok(());
         }
@@ -156,19 +177,14 @@ impl Subsystem for Bc {
 impl Bc {
     /// The counters of the root: nothing held, and no bounds.
     pub fn root() -> Self {
-        Self::new(0, Arc::new(AtomicU64::new(1)), (UNLIMITED, UNLIMITED))
+        let tree = Tree { next_id: AtomicU64::new(1), bounded: AtomicU32::new(0) };
+        Self::new(0, Arc::new(tree), (UNLIMITED, UNLIMITED))
     }
 
-    fn new(id: u64, next_id: Arc<AtomicU64>, files: (u64, u64)) -> Self {
+    fn new(id: u64, tree: Arc<Tree>, files: (u64, u64)) -> Self {
         let mut counters = core::array::from_fn(|_| Counter::new(UNLIMITED, UNLIMITED));
         counters[Resource::Files as usize] = Counter::new(files.0, files.1);
-        Self { id, next_id, counters }
-    }
-
-    /// Whether no charge for a task is refused at this level.
-    fn is_open_for_tasks(&self) -> bool {
-        self.counter(Resource::Tasks).is_unbounded(Severity::Barrier)
-            && self.counter(Resource::KernelMemory).is_unbounded(Severity::Barrier)
+        Self { id, tree, counters }
     }
 
     /// The first step of a charge for a task, at one level.
@@ -212,6 +228,12 @@ impl Bc {
     fn each_of_task(&self, each: impl Fn(&Counter, u64)) {
         each(self.counter(Resource::Tasks), 1);
         each(self.counter(Resource::KernelMemory), TASK_BYTES);
+    }
+
+    /// A counter that is about to get a bound.
+    fn to_be_bounded(&self, resource: Resource) -> &Counter {
+        self.tree.bounded.fetch_or(Tree::bit(resource), SeqCst);
+        self.counter(resource)
     }
 
     fn counter(&self, resource: Resource) -> &Counter {

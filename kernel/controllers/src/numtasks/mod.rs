@@ -54,6 +54,8 @@ struct Tree(SpinLock<Settings>);
 struct Settings {
     /// How many tasks the root has to give.
     total: u64,
+    /// Whether a container other than the root has, or had, a limit, a guarantee or a cap.
+    is_divided: bool,
     rate: Rate,
 }
 
@@ -67,7 +69,7 @@ impl Subsystem for Numtasks {
         ControlFile::read_write(
             "limit",
             |tasks: &Self, out| tasks.limit.show(out),
-            |tasks, text| tasks.limit.store(text),
+            store_limit,
         )
         .not_on_root(),
         ControlFile::read("current", |tasks, out| writeln!(out, "{}", tasks.level.current.get())),
@@ -103,7 +105,9 @@ impl Subsystem for Numtasks {
             if !own.period.allows(&tree.rate) {
                 own.rate_failures.up();
                 None
-            } else if let Err(refusal) = level::check(parent) {
+            } else if let Err(refusal) =
+                if tree.is_divided { level::check(parent) } else { level::check_root(parent) }
+            {
                 own.failures.up();
                 Some(refusal)
             } else {
@@ -147,7 +151,8 @@ impl Client for Numtasks {
     fn apply(node: &Node<'_, Self>, amounts: Amounts) {
         // The root needs no guarantee: there is nobody above who could take it.
         let min = if node.is_root() { None } else { amounts.min };
-        let _tree = node.state().tree.0.lock();
+        let mut tree = node.state().tree.0.lock();
+        tree.is_divided |= !node.is_root() && (amounts.min.is_some() || amounts.max.is_some());
         level::set_amounts(node.lineage(), min.unwrap_or(0), amounts.max.unwrap_or(NONE));
     }
 }
@@ -155,7 +160,7 @@ impl Client for Numtasks {
 impl Numtasks {
     /// The root's, which has `total` tasks to give: as many as there can be.
     pub fn root(total: u64) -> Self {
-        let settings = Settings { total, rate: Rate::unlimited() };
+        let settings = Settings { total, is_divided: false, rate: Rate::unlimited() };
         Self::new(Arc::new(Tree(SpinLock::new(rank::CONTROLLER, settings))), total)
     }
 
@@ -199,6 +204,11 @@ fn log(place: Lineage<'_, Numtasks>, refusal: Option<Refusal<'_>>) {
             machine::log!("numtasks: fork refused in {here}: {} has given away all of its shares", level.path());
         }
     }
+}
+
+fn store_limit(tasks: &Numtasks, text: &str) -> Result<(), Errno> {
+    tasks.tree.0.lock().is_divided = true;
+    tasks.limit.store(text)
 }
 
 fn store_total(root: &Node<'_, Numtasks>, text: &str) -> Result<(), Errno> {

@@ -14,8 +14,9 @@ const UNLIMITED_BYTES: u64 = (i64::MAX as u64) & !(PAGE_BYTES - 1);
 /// Reads an unsigned number: decimal, `0x` hexadecimal, `0` octal, with at most one leading `+`.
 ///
 /// Errors: `EINVAL` if it is none, `ERANGE` over 64 bits.
-pub fn parse_unsigned(text: &str) -> Result<u64, Errno> {
-    parse_digits(text.strip_prefix('+').unwrap_or(text))
+pub fn parse_unsigned(text: impl AsRef<[u8]>) -> Result<u64, Errno> {
+    let text = text.as_ref();
+    parse_digits(text.strip_prefix(b"+").unwrap_or(text))
 }
 
 /// Reads a signed number: as [`parse_unsigned`], with an optional `-`.
@@ -23,7 +24,7 @@ pub fn parse_unsigned(text: &str) -> Result<u64, Errno> {
 /// Errors: `EINVAL` if it is none, `ERANGE` outside of 64 bits.
 pub fn parse_signed(text: &str) -> Result<i64, Errno> {
     match text.strip_prefix('-') {
-        Some(digits) => 0i64.checked_sub_unsigned(parse_digits(digits)?).ok_or(Errno::ERANGE),
+        Some(digits) => 0i64.checked_sub_unsigned(parse_digits(digits.as_bytes())?).ok_or(Errno::ERANGE),
         None => i64::try_from(parse_unsigned(text)?).map_err(|_| Errno::ERANGE),
     }
 }
@@ -36,8 +37,8 @@ pub fn parse_flag(text: &str) -> Result<bool, Errno> {
 }
 
 /// Digits in the base that their prefix names.
-fn parse_digits(text: &str) -> Result<u64, Errno> {
-    let (digits, radix) = match text.as_bytes() {
+fn parse_digits(text: &[u8]) -> Result<u64, Errno> {
+    let (digits, radix) = match text {
         [b'0', b'x' | b'X', ..] => (&text[2..], 16),
         [b'0', _, ..] => (&text[1..], 8),
         _ => (text, 10),
@@ -47,8 +48,7 @@ fn parse_digits(text: &str) -> Result<u64, Errno> {
     }
     // A wrong character is EINVAL even where the number is too long, so the range is judged at the end.
     let mut value = Some(0u64);
-    // No byte of a character beyond ASCII is a digit either.
-    for byte in digits.bytes() {
+    for &byte in digits {
         let digit = char::from(byte).to_digit(radix).ok_or(Errno::EINVAL)?;
         value = value.and_then(|value| value.checked_mul(radix.into())?.checked_add(digit.into()));
     }

@@ -11,9 +11,16 @@ pub const MAX_NODES: usize = 64;
 macro_rules! bit_set {
     ($(#[$doc:meta])* $name:ident, $id:ident, $words:expr, $max:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[derive(Clone, Copy, Eq, Default)]
         pub struct $name {
             words: [u64; $words],
+        }
+
+        impl PartialEq for $name {
+            /// Word by word: a call of `memcmp` costs more than so few words.
+            fn eq(&self, other: &Self) -> bool {
+                self.words.iter().zip(&other.words).fold(0, |differ, (one, other)| differ | one ^ other) == 0
+            }
         }
 
         impl $name {

@@ -112,7 +112,7 @@ impl Framework {
             self.subsystem(index).offline(self, child);
         }
         let mut lists = parent.lists.lock();
-        lists.names.remove(&child.name());
+        child.place.with_name(|name| lists.names.remove(name));
         lists.children.remove(&child.serial());
         parent.child_count.fetch_sub(1, SeqCst);
         parent.hierarchy().containers.fetch_sub(1, Relaxed);

@@ -321,7 +321,9 @@ impl Framework {
         let text = stripped(text);
         match entry.source {
             Source::Generic(Generic::ReleaseAgent) => store_agent(container, text, writer),
-            Source::Generic(generic) => self.store(container, generic, as_text(text)?, writer),
+            Source::Generic(Generic::Tasks) => self.move_by_text(container, text, writer, false),
+            Source::Generic(Generic::Processes) => self.move_by_text(container, text, writer, true),
+            Source::Generic(generic) => self.store(container, generic, as_text(text)?),
             Source::Subsystem { index, file } => {
                 let text = as_text(text)?;
                 let store = || match container.is_removed() {
@@ -366,24 +368,18 @@ impl Framework {
         Ok(())
     }
 
-    fn store(
-        &self,
-        container: &Arc<Container>,
-        generic: Generic,
-        text: &str,
-        writer: &Writer<'_>,
-    ) -> Result<(), Errno> {
+    fn store(&self, container: &Arc<Container>, generic: Generic, text: &str) -> Result<(), Errno> {
         match generic {
             Generic::NotifyOnRelease => container.flags.notify_on_release.store(number::parse_flag(text)?, SeqCst),
             Generic::AutoRemove => container.flags.auto_remove.store(number::parse_flag(text)?, SeqCst),
             Generic::CloneChildren => container.flags.clone_children.store(number::parse_flag(text)?, SeqCst),
-            Generic::Tasks => self.move_by_text(container, text, writer, false)?,
-            Generic::Processes => self.move_by_text(container, text, writer, true)?,
             Generic::Kill => match number::parse_signed(text)? {
                 1 => self.kill(container),
                 _ => return Err(Errno::ERANGE),
             },
-            Generic::ReleaseAgent | Generic::Events | Generic::SaneBehavior => return Err(Errno::EINVAL),
+            Generic::Tasks | Generic::Processes | Generic::ReleaseAgent | Generic::Events | Generic::SaneBehavior => {
+                return Err(Errno::EINVAL);
+            }
         }
         Ok(())
     }

@@ -105,7 +105,7 @@ impl Framework {
     pub(crate) fn move_by_text(
         &self,
         target: &Arc<Container>,
-        text: &str,
+        text: &[u8],
         writer: &Writer<'_>,
         whole_process: bool,
     ) -> Result<(), Errno> {
@@ -276,9 +276,8 @@ impl Framework {
             // `from` has the set too, so this is not its last reference.
             drop(before);
             moving.moved.set(true);
-            for index in self.concerned(self.callbacks.attach, target) {
-                to.state(index).attach(&*moving.task, from.state(index));
-            }
+            let concerned = self.callbacks.attach.intersection(target.hierarchy().subsystems());
+            ContainerSet::states_of(from, to, concerned).for_each(|[from, to]| to.attach(&*moving.task, from));
         }
         let moved = new.len() - first;
         let (filled, emptied) = (moved > 0 && first == 0, moved > 0 && old.is_empty());

@@ -6,6 +6,7 @@
 
 use crate::{
     container::Container,
+    hierarchy::Subsystems,
     member::Member,
     payer::{Charger, payer_of},
     state::State,
@@ -63,6 +64,16 @@ impl ContainerSet {
             Some(state) => &**state,
             None => panic!("subsystem {subsystem} is disabled and has no state"),
         }
+    }
+
+    /// What two sets have of some subsystems, in index order.
+    pub(crate) fn states_of<'a>(
+        one: &'a ContainerSet,
+        other: &'a ContainerSet,
+        some: Subsystems,
+    ) -> impl Iterator<Item = [&'a dyn State; 2]> {
+        let pairs = one.states.iter().zip(&other.states).enumerate().filter(move |(index, _)| some.contains(*index));
+        pairs.filter_map(|(_, (one, other))| Some([&**one.as_ref()?, &**other.as_ref()?]))
     }
 
     /// Who pays for what the kernel spends for the tasks of this set.

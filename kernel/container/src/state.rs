@@ -54,6 +54,11 @@ impl Place {
         self.name.lock().clone()
     }
 
+    /// Calls `f` with the name, under the name's lock.
+    pub(crate) fn with_name<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        f(&self.name.lock())
+    }
+
     pub(crate) fn rename(&self, name: &[u8]) {
         let name = name.to_vec();
         *self.name.lock() = name;
@@ -284,6 +289,12 @@ impl<'a, S: 'static> Lineage<'a, S> {
     /// The nearest level that is above both, or one of them. Both belong to one tree.
     pub fn common_with(self, other: Lineage<'a, S>) -> Lineage<'a, S> {
         let (mut left, mut right) = (self.state, other.state);
+        if let (Some(one), Some(two)) = (&left.parent, &right.parent)
+            && Arc::ptr_eq(one, two)
+        {
+            // Most moves are between neighbours.
+            return if core::ptr::eq(left, right) { self } else { Self::of(one) };
+        }
         while !core::ptr::eq(left, right) {
             let deeper = if left.depth >= right.depth { &mut left } else { &mut right };
             match &deeper.parent {

@@ -211,9 +211,9 @@ mod tests {
     proptest! {
         #[test]
         fn every_number_is_read_back(value: u64, signed: i64) {
-            prop_assert_eq!(parse_unsigned(&value.to_string()), Ok(value));
-            prop_assert_eq!(parse_unsigned(&format!("{value:#x}")), Ok(value));
-            prop_assert_eq!(parse_unsigned(&format!("0{value:o}")), Ok(value));
+            prop_assert_eq!(parse_unsigned(value.to_string()), Ok(value));
+            prop_assert_eq!(parse_unsigned(format!("{value:#x}")), Ok(value));
+            prop_assert_eq!(parse_unsigned(format!("0{value:o}")), Ok(value));
             prop_assert_eq!(parse_signed(&signed.to_string()), Ok(signed));
             prop_assert_eq!(Limit::At(value).to_string().parse(), Ok(Limit::At(value)));
         }

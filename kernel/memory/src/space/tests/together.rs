@@ -45,8 +45,8 @@ fn user_copies_bring_pages_in_and_stop_where_nothing_is() {
     user_memory::write(BASE + 2 * PAGE - 3, b"abc").unwrap();
     assert_eq!(user_memory::read_string(BASE + 2 * PAGE - 3, 64), Err(Errno::EFAULT));
     assert_eq!(user_memory::read_text(BASE + 2 * PAGE - 3, 64).err(), Some(Errno::EFAULT));
-    user_memory::write(BASE, &[b'l'; 100]).unwrap();
-    assert_eq!(&*user_memory::read_text(BASE, 200).unwrap(), [b'l'; 100]);
+    user_memory::write(BASE + 512, &[b'l'; 100]).unwrap();
+    assert_eq!(&*user_memory::read_text(BASE + 512, 200).unwrap(), [b'l'; 100]);
     assert_eq!(user_memory::fetch_update_u32(BASE + 8, |old| old + 5), Ok(0));
     assert_eq!(user_memory::load_u32(BASE + 8), Ok(5));
     assert_eq!(user_memory::load_u32(BASE + 9), Err(Errno::EINVAL));

@@ -263,6 +263,7 @@ impl Framework {
     fn switch_run(&self, target: &Container, from: &SetReference, to: &SetReference, run: &[Moving]) -> usize {
         let (mut old, mut new) = ContainerSet::two(from, to);
         let first = new.len();
+        let concerned = self.callbacks.attach.intersection(target.hierarchy().subsystems());
         for moving in run {
             let membership = moving.task.membership();
             let next = to.clone();
@@ -276,8 +277,12 @@ impl Framework {
             // `from` has the set too, so this is not its last reference.
             drop(before);
             moving.moved.set(true);
-            let concerned = self.callbacks.attach.intersection(target.hierarchy().subsystems());
-            ContainerSet::states_of(from, to, concerned).for_each(|[from, to]| to.attach(&*moving.task, from));
+            for index in concerned.iter() {
+                // Of a subsystem that is bound both have a state.
+                if let (Some(from), Some(to)) = (&from.states[index], &to.states[index]) {
+                    to.attach(&*moving.task, &**from);
+                }
+            }
         }
         let moved = new.len() - first;
         let (filled, emptied) = (moved > 0 && first == 0, moved > 0 && old.is_empty());

@@ -6,7 +6,6 @@
 
 use crate::{
     container::Container,
-    hierarchy::Subsystems,
     member::Member,
     payer::{Charger, payer_of},
     state::State,
@@ -31,7 +30,7 @@ pub struct ContainerSet {
     serial: u64,
     /// That of its places; see [`SetTable::moved`].
     hash: u64,
-    states: States,
+    pub(crate) states: States,
     /// By hierarchy number; those where it is in the root are left out.
     places: Box<[Placed]>,
     /// Who pays for what the kernel spends for its tasks, if any subsystem asks.
@@ -64,16 +63,6 @@ impl ContainerSet {
             Some(state) => &**state,
             None => panic!("subsystem {subsystem} is disabled and has no state"),
         }
-    }
-
-    /// What two sets have of some subsystems, in index order.
-    pub(crate) fn states_of<'a>(
-        one: &'a ContainerSet,
-        other: &'a ContainerSet,
-        some: Subsystems,
-    ) -> impl Iterator<Item = [&'a dyn State; 2]> {
-        let pairs = one.states.iter().zip(&other.states).enumerate().filter(move |(index, _)| some.contains(*index));
-        pairs.filter_map(|(_, (one, other))| Some([&**one.as_ref()?, &**other.as_ref()?]))
     }
 
     /// Who pays for what the kernel spends for the tasks of this set.

@@ -30,12 +30,16 @@ struct Process<'a> {
 
 impl<'a> Process<'a> {
     /// The process of a move, if its leader is among the tasks and pages are to come along.
+    #[inline]
     fn of(change: &Move<'a, Memory>) -> Option<Self> {
-        let to = change.target().own();
-        let which = to.move_charges.load(Relaxed);
-        if which == 0 {
-            return None;
+        match change.target().own().move_charges.load(Relaxed) {
+            0 => None,
+            which => Self::with_pages(change, which),
         }
+    }
+
+    fn with_pages(change: &Move<'a, Memory>, which: u64) -> Option<Self> {
+        let to = change.target().own();
         let (leader, from) = change.tasks().find(|(task, _)| task.tid() == task.process_id())?;
         let (ledger, from) = (to.ledger, from.own().number);
         Some(Self { leader, from, to: to.number, ledger, which, tasks: TASKS.get()? })

@@ -43,8 +43,8 @@ pub(super) struct Level {
     pub(super) current: Count,
     /// The highest that `current` was before it last fell.
     peak: Count,
-    /// See the head of this file.
-    committed: Count,
+    /// By how much `committed` is more than `current` for guarantees below. What has none is counted once.
+    ahead: Count,
     /// The absolute guarantee, in tasks; 0 without one, and in the root, which has nobody to borrow from.
     min: Count,
     /// The absolute cap, in tasks, or [`NONE`](crate::task_count::NONE).
@@ -56,7 +56,7 @@ impl Level {
         Self {
             current: Count::new(0),
             peak: Count::new(0),
-            committed: Count::new(0),
+            ahead: Count::new(0),
             min: Count::new(0),
             max: Count::new(max),
         }
@@ -69,34 +69,42 @@ impl Level {
 
     /// A task leaves. Only now its coming is remembered: one whose fork another subsystem refused was never there.
     fn lower(&self) {
-        self.peak.set(self.peak());
-        self.current.down();
+        let current = self.current.get();
+        if current > self.peak.get() {
+            self.peak.set(current);
+        }
+        self.current.set(current.saturating_sub(1));
+    }
+
+    /// See the head of this file.
+    fn committed(&self) -> u64 {
+        self.current.get().wrapping_add(self.ahead.get())
     }
 
     /// What the parent must set aside.
     fn claim(&self) -> u64 {
-        self.committed.get().max(self.min.get())
+        self.committed().max(self.min.get())
     }
 
-    /// Changes `committed` by `growth`. Gives by how much the claim has grown.
-    fn commit(&self, growth: i64) -> i64 {
-        if growth == 0 {
-            return 0;
+    /// `current` has changed by `step`: `committed` is to change by `growth`. Gives by how much the claim grows.
+    fn follow(&self, step: i64, growth: i64) -> i64 {
+        if growth != step {
+            self.ahead.set(self.ahead.get().wrapping_add_signed(growth - step));
         }
-        let before = self.committed.get();
-        let after = before.saturating_add_signed(growth);
-        self.committed.set(after);
         match self.min.get() {
             // Without a guarantee all of it is the parent's too.
-            0 => after.wrapping_sub(before) as i64,
-            min => after.max(min).wrapping_sub(before.max(min)) as i64,
+            0 => growth,
+            min => {
+                let after = self.committed();
+                let before = after.wrapping_add_signed(-growth);
+                after.max(min).wrapping_sub(before.max(min)) as i64
+            }
         }
     }
 
-    /// Makes `committed` and `min` other numbers. Gives by how much the claim has grown.
-    fn change(&self, committed: u64, min: u64) -> i64 {
+    /// Makes `min` another number. Gives by how much the claim has grown.
+    fn set_min(&self, min: u64) -> i64 {
         let before = self.claim();
-        self.committed.set(committed);
         self.min.set(min);
         self.claim().wrapping_sub(before) as i64
     }
@@ -114,7 +122,7 @@ pub(super) enum Refusal<'a> {
 
 /// [`check`] where no container but the root has a limit, a guarantee or a cap.
 pub(super) fn check_root(place: Place<'_>) -> Result<(), Refusal<'_>> {
-    let is_full = |root: &Place<'_>| root.own().level.committed.get() >= root.own().level.max.get();
+    let is_full = |root: &Place<'_>| root.own().level.committed() >= root.own().level.max.get();
     place.upwards().last().filter(is_full).map_or(Ok(()), |root| Err(Refusal::Shares(root)))
 }
 
@@ -129,8 +137,8 @@ pub(super) fn check(place: Place<'_>) -> Result<(), Refusal<'_>> {
         }
         if walks_on {
             // Any level's limit goes before this one's cap.
-            capped = (level.committed.get() >= level.max.get()).then_some(place);
-            walks_on = capped.is_none() && level.committed.get() >= level.min.get();
+            capped = (level.committed() >= level.max.get()).then_some(place);
+            walks_on = capped.is_none() && level.committed() >= level.min.get();
         }
     }
     capped.map_or(Ok(()), |place| Err(Refusal::Shares(place)))
@@ -158,27 +166,27 @@ pub(super) fn change_place(from: Place<'_>, to: Place<'_>) {
     let mut growth = 1;
     for own in to.below(common) {
         own.level.current.up();
-        growth = own.level.commit(growth);
+        growth = own.level.follow(1, growth);
     }
     let mut shrinkage = -1;
     for own in from.below(common) {
         own.level.lower();
-        shrinkage = own.level.commit(shrinkage);
+        shrinkage = own.level.follow(-1, shrinkage);
     }
     commit(common, growth + shrinkage);
 }
 
-/// Changes `current` of all levels as `step` says, and `committed` by `growth` as far as that reaches. Gives the container where
-/// that ended.
-fn walk(place: Place<'_>, growth: i64, step: impl Fn(&Level)) -> &Numtasks {
-    let (mut growth, mut last) = (growth, place.own());
+/// Changes `current` of all levels by `step`, as `count` does, and `committed` as far as that reaches. Gives the container
+/// where that ended.
+fn walk(place: Place<'_>, step: i64, count: impl Fn(&Level)) -> &Numtasks {
+    let (mut growth, mut last) = (step, place.own());
     for place in place.upwards() {
         let own = place.own();
-        step(&own.level);
+        count(&own.level);
         if growth != 0 {
             last = own;
-            growth = own.level.commit(growth);
         }
+        growth = own.level.follow(step, growth);
     }
     last
 }
@@ -187,7 +195,7 @@ fn walk(place: Place<'_>, growth: i64, step: impl Fn(&Level)) -> &Numtasks {
 pub(super) fn set_amounts(place: Place<'_>, min: u64, max: u64) {
     let level = &place.own().level;
     level.max.set(max);
-    let growth = level.change(level.committed.get(), min);
+    let growth = level.set_min(min);
     if let Some(parent) = place.upwards().nth(1) {
         commit(parent, growth);
     }
@@ -200,6 +208,6 @@ fn commit(place: Place<'_>, growth: i64) {
         if growth == 0 {
             return;
         }
-        growth = place.own().level.commit(growth);
+        growth = place.own().level.follow(0, growth);
     }
 }

@@ -54,10 +54,10 @@ fn a_move_between_equal_sets_leaves_nothing_as_it_was_before() {
     give(&world, "/c", "0-1", "1");
     world.write("/c", "cpuset.memory_spread_page", "1").unwrap();
     world.attach("/c", &task).unwrap();
-    assert!(task.spreads());
+    assert_eq!(task.spreads(), [true, false]);
     world.write("/a", "cpuset.mem_hardwall", "1").unwrap();
     world.attach("/a", &task).unwrap();
-    assert_eq!((task.spreads(), task.kernel_nodes()), (false, "1".into()));
+    assert_eq!((task.spreads(), task.kernel_nodes()), ([false, false], "1".into()));
 }
 
 #[test]

@@ -8,29 +8,40 @@ use crate::{
 };
 use alloc::sync::Arc;
 use base::Errno;
-use machine::user::UserContext;
+use machine::user::{Registers, UserContext};
 use process::{SystemCalls, Task};
 
-/// The registers of a call's arguments, in order.
-struct Registers([u64; 6], usize);
+/// A call's arguments, in order.
+struct Arguments<'a> {
+    registers: &'a Registers,
+    next: usize,
+}
 
-impl Registers {
-    #[inline]
+impl Arguments<'_> {
+    /// The next argument, from its register: at each place in the code a certain one.
+    #[inline(always)]
     fn next<T: Argument>(&mut self) -> T {
-        let register = self.0[self.1];
-        self.1 += 1;
+        let register = match self.next {
+            0 => self.registers.rdi,
+            1 => self.registers.rsi,
+            2 => self.registers.rdx,
+            3 => self.registers.r10,
+            4 => self.registers.r8,
+            _ => self.registers.r9,
+        };
+        self.next += 1;
         T::from_register(register)
     }
 }
 
 macro_rules! system_calls {
     ($($number:literal => $module:ident::$call:ident($($argument:ident),*);)*) => {
-        fn run(call: &mut Call<'_>, number: u64, registers: [u64; 6]) -> Result<usize, Errno> {
+        fn run(call: &mut Call<'_>, number: u64) -> Result<usize, Errno> {
             match number {
                 $($number => {
                     #[allow(unused_mut, unused_variables)] // calls without arguments
-                    let mut registers = Registers(registers, 0);
-                    $(let $argument = registers.next();)*
+                    let mut arguments = Arguments { registers: &call.user.registers, next: 0 };
+                    $(let $argument = arguments.next();)*
                     $module::$call(call, $($argument),*)
                 })*
                 _ => Err(unknown::answer(call.task, number)),
@@ -344,11 +355,8 @@ pub struct Table;
 
 impl SystemCalls for Table {
     fn dispatch(&self, task: &Arc<Task>, user: &mut UserContext) {
-        let registers = &user.registers;
-        let number = registers.rax;
-        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
-        let mut call = Call { task, user };
-        let result = run(&mut call, number, arguments);
+        let number = user.registers.rax;
+        let result = run(&mut Call { task, user }, number);
         // exec and sigreturn have set every register themselves.
         if !matches!(number, 15) {
             user.registers.rax = match result {

@@ -74,6 +74,10 @@ bitflags! {
         const LOCKED = 16;
         /// Locking it, and whatever else is mapped in it, brings no page in.
         const LOCK_ON_FAULT = 32;
+        /// The program wants a fault to bring in several pages.
+        const LARGE = 64;
+        /// The program does not want that.
+        const SMALL = 128;
     }
 }
 

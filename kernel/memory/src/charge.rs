@@ -10,6 +10,7 @@
 //! The task that runs pays: it is the first to touch the page. The rule: interfaces.md, section 16.
 
 use crate::{Placement, frames};
+use arrayvec::ArrayVec;
 use base::{Errno, NodeId};
 use core::num::NonZeroU32;
 use core::sync::atomic::AtomicU64;
@@ -47,6 +48,11 @@ pub trait PageCharger: Sync {
     ///
     /// Errors: `ENOMEM` a limit was met.
     fn charge(&self, kind: ChargeKind, node: NodeId) -> Result<NonZeroU32, Errno>;
+
+    /// Charges up to `most` pages of `node` to the running task that it has not asked for, but may need next: how many, and
+    /// the note for each, as of [`charge`](Self::charge). `None`: there is no room, or a limit of the task's own that these
+    /// pages would bring nearer. Nothing is reclaimed for them, and no refusal counted. Called like `charge`.
+    fn charge_ahead(&self, kind: ChargeKind, node: NodeId, most: u64) -> Option<(NonZeroU32, u64)>;
 
     /// The bytes of the page with this note lie on another node now, and its note with them.
     fn moved(&self, note: u32, from: NodeId, to: NodeId);
@@ -89,6 +95,37 @@ pub fn allocate(placement: &Placement, kind: ChargeKind) -> Result<Frame, Errno>
 /// Errors: `ENOMEM`.
 pub fn allocate_zeroed(placement: &Placement, kind: ChargeKind) -> Result<Frame, Errno> {
     charged(frames::allocate_zeroed(placement)?, kind)
+}
+
+/// Up to `most` charged frames of zero bytes, on the best node that `placement` allows, for pages that the running task has
+/// not asked for; fewer or none where memory is not plenty.
+pub(crate) fn allocate_ahead<const N: usize>(
+    placement: &Placement,
+    kind: ChargeKind,
+    most: usize,
+) -> ArrayVec<Frame, N> {
+    let mut blocks = frames::allocate_ahead(placement, most.min(N));
+    let mut ahead = ArrayVec::new();
+    let Some(mut block) = blocks.pop() else { return ahead };
+    let found = blocks.len() as u64 + 1;
+    let (note, count) = match CHARGER.get() {
+        Some(charger) => match charger.charge_ahead(kind, block.node(), found) {
+            Some((note, count)) => (note.get(), count.min(found)),
+            None => return ahead,
+        },
+        None => (0, found),
+    };
+    for _ in 0..count {
+        block.zero();
+        let frame = block.into_frame();
+        frame.exchange_note(0, note);
+        ahead.push(frame);
+        match blocks.pop() {
+            Some(next) => block = next,
+            None => break,
+        }
+    }
+    ahead
 }
 
 /// Charges a frame that nobody else knows yet; refused, it is free again.

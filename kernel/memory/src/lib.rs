@@ -39,8 +39,8 @@ pub use placement::{Placement, PlacementSource};
 pub use policy::{MemoryPolicy, NodeRule, PolicyMode, SharedPolicies, effective as effective_nodes};
 pub use source::{PageSource, PageUse, SharedPages, SourceDescription};
 pub use space::{
-    Access, AddressSpace, Advice, BindRequest, FaultError, Limits, Location, LockAll, MapRequest, Movable, Moved,
-    Place, RangePages, Resident, policy_range,
+    Access, AddressSpace, Advice, AheadMode, BindRequest, FaultError, Limits, Location, LockAll, MapRequest, Movable,
+    Moved, Place, RangePages, Resident, ahead_mode, policy_range, set_ahead_mode,
 };
 
 /// Starts the frame allocator on all frames that boot left free, and moves the heap onto it. Called once, on the

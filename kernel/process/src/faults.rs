@@ -27,6 +27,7 @@ const ALIGNMENT: u8 = 17;
 const SIMD: u8 = 19;
 
 /// Bits of a page fault's error code.
+const PRESENT: u32 = 1;
 const WRITE: u32 = 2;
 const FETCH: u32 = 16;
 /// Where `fcw`, `fsw` and `mxcsr` lie in the saved FPU state.
@@ -103,7 +104,7 @@ fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
     } else {
         Access::Read
     };
-    let error = resolve(task, fault.address, access).err()?;
+    let error = resolve(task, fault.address, access, fault.error_code & PRESENT == 0).err()?;
     let segv = |code| Some(SignalInfo::fault(Signal::SEGV, code, fault.address));
     match error {
         FaultError::NotMapped => segv(code::SEGV_MAPERR),
@@ -116,13 +117,13 @@ fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
     }
 }
 
-fn resolve(task: &Task, address: u64, access: Access) -> Result<(), FaultError> {
+fn resolve(task: &Task, address: u64, access: Access, is_missing: bool) -> Result<(), FaultError> {
     let space = task.space().map_err(|_| FaultError::NotMapped)?;
     task.count_fault();
     if let Some(charger) = charge::CHARGER.get() {
         charger.count_fault(task.membership().word(charger.word()));
     }
-    space.fault_within(address, access, || task.memory_limits())
+    space.fault_within(address, access, is_missing, || task.memory_limits())
 }
 
 /// What brings in the pages that the kernel's own copies to and from user memory need.
@@ -133,7 +134,7 @@ impl FaultHandler for UserCopies {
         let task = current().ok_or(Errno::EFAULT)?;
         let access = if write { Access::Write } else { Access::Read };
         loop {
-            match resolve(&task, address, access) {
+            match resolve(&task, address, access, false) {
                 Ok(()) => return Ok(()),
                 Err(FaultError::OutOfMemory) if oom::relieve(&task, true) => {}
                 Err(_) => return Err(Errno::EFAULT),

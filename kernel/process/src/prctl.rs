@@ -90,6 +90,12 @@ pub fn prctl(task: &Task, operation: u32, arguments: [u64; 4]) -> Result<u64, Er
         }
         number::PR_SET_TIMERSLACK => task.set_timer_slack(first),
         number::PR_GET_TIMERSLACK => return Ok(task.timer_slack()),
+        number::PR_SET_THP_DISABLE if rest_is_zero => {
+            task.space()?.set_small_pages_only(first != 0);
+        }
+        number::PR_GET_THP_DISABLE if first == 0 && rest_is_zero => {
+            return Ok(task.space()?.has_small_pages_only().into());
+        }
         // The only timing that there is.
         number::PR_GET_TIMING => {}
         number::PR_SET_TIMING if first == 0 => {}

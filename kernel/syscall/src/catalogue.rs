@@ -51,13 +51,7 @@ const CALLS: &[(u64, &str, State)] = &[
     (25, "mremap", Done),
     (26, "msync", Done),
     (27, "mincore", Done),
-    (
-        28,
-        "madvise",
-        Partial(
-            "no MADV_REMOVE; without swap MADV_COLD and MADV_PAGEOUT have nothing to do; advice about large pages changes nothing",
-        ),
-    ),
+    (28, "madvise", Partial("no MADV_REMOVE; without swap MADV_COLD and MADV_PAGEOUT have nothing to do")),
     (29, "shmget", Partial("no SHM_HUGETLB")),
     (30, "shmat", Done),
     (31, "shmctl", Done),
@@ -194,7 +188,7 @@ const CALLS: &[(u64, &str, State)] = &[
         157,
         "prctl",
         Partial(
-            "names, death signals, subreaper, no_new_privs, capabilities that are kept, timer slack, what /proc/PID/auxv shows; not the rest",
+            "names, death signals, subreaper, no_new_privs, capabilities that are kept, timer slack, large pages, what /proc/PID/auxv shows; not the rest",
         ),
     ),
     (158, "arch_prctl", Partial("the bases of FS and GS; no CPUID faulting, no shadow stacks")),

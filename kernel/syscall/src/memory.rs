@@ -127,7 +127,9 @@ pub fn madvise(call: &Call<'_>, address: u64, length: u64, advice: u32) -> Resul
 pub(crate) fn advice_of(advice: u32) -> Result<Advice, Errno> {
     Ok(match advice {
         MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_MERGEABLE | MADV_UNMERGEABLE
-        | MADV_HUGEPAGE | MADV_NOHUGEPAGE | MADV_DONTDUMP | MADV_DODUMP => Advice::Hint,
+        | MADV_DONTDUMP | MADV_DODUMP => Advice::Hint,
+        MADV_HUGEPAGE => Advice::Large,
+        MADV_NOHUGEPAGE => Advice::Small,
         MADV_DONTNEED => Advice::DontNeed,
         MADV_FREE => Advice::Free,
         MADV_DONTFORK => Advice::DontFork,

@@ -3,6 +3,7 @@
 //! It runs on Linux too, so that what a scenario expects can be compared with the original. It is the one program of
 //! ours in user space that needs unsafe code: a bad pointer can't be passed in any other way.
 
+mod ahead;
 mod attributes;
 mod audit;
 mod born;
@@ -59,6 +60,7 @@ const HELP: &str = "usage: probe COMMAND
                     breakpoint, kernel
   survive           each kind of fault in a child of its own; says by which signal each died
   memory            touches memory until there is none
+  ahead             how many pages the first store to large memory brings in
   hold MIB          touches so much memory and waits
   tables COUNT      makes so many page tables; says on which nodes
   forks COUNT       starts COUNT sleeping children; says how many there were and why no more
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),
         ["memory"] => hog::memory(),
+        ["ahead"] => ahead::run(),
         ["tables", count] => count.parse().is_ok_and(hog::tables),
         ["hold", mib] => mib.parse().is_ok_and(hog::hold),
         ["forks", count] => count.parse().is_ok_and(hog::forks),

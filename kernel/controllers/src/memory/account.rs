@@ -223,7 +223,7 @@ impl Accounts {
         let node = node.index().min(self.nodes - 1);
         values[node * KINDS + kind as usize].fetch_add(change, Relaxed);
         let event = if change > 0 { Event::PageIn } else { Event::PageOut };
-        values[self.nodes * KINDS + event as usize].fetch_add(1, Relaxed);
+        values[self.nodes * KINDS + event as usize].fetch_add(change.abs(), Relaxed);
     }
 
     /// Counts pages that are another account's now: so many more, or less, of a kind.

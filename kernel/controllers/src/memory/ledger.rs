@@ -123,7 +123,38 @@ impl Ledger {
         self.try_charge(word, kind, node).map_err(|_| full)
     }
 
+    /// Charges up to `most` pages that nobody has asked for yet, if no limit stands above the account: their note and how
+    /// many.
+    pub fn charge_ahead(&self, word: &AtomicU64, kind: ChargeKind, node: NodeId, most: u64) -> Option<(u32, u64)> {
+        let unlimited = self.hierarchical_limit(self.account_of(word)) == ByteLimit::UNLIMITED.pages();
+        let (note, mut count) = unlimited.then(|| self.try_charge_up_to(word, kind, node, most).ok()).flatten()?;
+        // What the CPU had prepaid may not have been enough.
+        while count < most
+            && let Ok((next, more)) = self.try_charge_up_to(word, kind, node, most - count)
+        {
+            if next != note {
+                // The task has just been moved.
+                (0..more).for_each(|_| self.uncharge(next, node));
+                break;
+            }
+            count += more;
+        }
+        Some((note, count))
+    }
+
     fn try_charge(&self, word: &AtomicU64, kind: ChargeKind, node: NodeId) -> Result<u32, Full> {
+        self.try_charge_up_to(word, kind, node, 1).map(|(note, _)| note)
+    }
+
+    /// Charges a page, and up to `most` if the stock has so many: their note and how many.
+    #[inline]
+    fn try_charge_up_to(
+        &self,
+        word: &AtomicU64,
+        kind: ChargeKind,
+        node: NodeId,
+        most: u64,
+    ) -> Result<(u32, u64), Full> {
         let cpu = cpu::current();
         let stock = self.stocks.get(cpu);
         let mut figures = stock.lock.lock();
@@ -138,10 +169,12 @@ impl Ledger {
             self.refill(stock, number)?;
             *figures = self.accounts.of_cpu(number, cpu);
         }
-        stock.set(stock.pages.load(Relaxed) - 1);
-        stock.kinds[kind as usize].fetch_add(1, Relaxed);
-        self.accounts.count(*figures, node, kind, 1);
-        Ok(make_note(number, kind))
+        let pages = stock.pages.load(Relaxed);
+        let count = pages.min(most);
+        stock.set(pages - count);
+        stock.kinds[kind as usize].fetch_add(count as i64, Relaxed);
+        self.accounts.count(*figures, node, kind, count as i64);
+        Ok((make_note(number, kind), count))
     }
 
     /// The open account that a task's word names.

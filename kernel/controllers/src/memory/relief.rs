@@ -45,6 +45,11 @@ impl PageCharger for Ledger {
         note.ok().and_then(NonZeroU32::new).ok_or(Errno::ENOMEM)
     }
 
+    fn charge_ahead(&self, kind: ChargeKind, node: NodeId, most: u64) -> Option<(NonZeroU32, u64)> {
+        let (note, count) = with_word(|word| Ledger::charge_ahead(self, word, kind, node, most))?;
+        NonZeroU32::new(note).map(|note| (note, count))
+    }
+
     fn moved(&self, note: u32, from: NodeId, to: NodeId) {
         self.moved_node(note, from, to);
     }

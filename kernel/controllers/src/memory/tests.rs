@@ -71,6 +71,27 @@ fn who_is_over_a_soft_limit_anywhere_above_gives_first() {
 }
 
 #[test]
+fn pages_ahead_are_charged_like_others_but_not_where_a_limit_stands_above() {
+    let ledger = Ledger::new().unwrap();
+    let above = ledger.accounts.open(ledger.root).unwrap();
+    let below = ledger.accounts.open(above).unwrap();
+    let ahead = |number: Number, most| ledger.charge_ahead(&AtomicU64::new(number.into()), Anonymous, NODE, most);
+    let usage = || [below, above, ledger.root].map(|number| ledger.usage(number));
+    let (note, count) = ahead(below, 15).unwrap();
+    assert_eq!((count, usage(), ledger.accounts.pages(below, None, Anonymous)), (15, [15; 3], 15));
+    // More than a CPU has prepaid.
+    let (same, more) = ahead(below, 100).unwrap();
+    assert_eq!((same, more, usage()), (note, 100, [115; 3]));
+    (0..count + more).for_each(|_| ledger.uncharge(note, NODE));
+    assert_eq!((usage(), ledger.accounts.pages(below, None, Anonymous)), ([0; 3], 0));
+
+    assert!(ledger.set_limit(above, 1000));
+    assert_eq!((ahead(below, 15), ahead(above, 1)), (None, None));
+    assert_eq!((usage(), ledger.accounts.get(above).failures.load(Relaxed)), ([0; 3], 0));
+    assert!(ahead(ledger.root, 1).is_some());
+}
+
+#[test]
 fn reclaim_makes_room_for_a_charge() {
     let ledger = Ledger::new().unwrap();
     let full = ledger.accounts.open(ledger.root).unwrap();

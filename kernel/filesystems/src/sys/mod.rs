@@ -15,6 +15,7 @@ use alloc::{
 use base::{CpuId, CpuSet, Errno, NodeId, NodeSet};
 use core::fmt::Write;
 use machine::{cpu, topology};
+use memory::AheadMode;
 use vfs::{FileKind, FileSystemType, Inode, Link};
 
 /// `f_type` of `statfs`.
@@ -40,6 +41,7 @@ static ROOT: Directory<System> = Directory {
     lines: &[
         Line::directory("devices", &DEVICES),
         Line::directory("fs", &FS),
+        Line::directory("kernel", &KERNEL),
         Line::directory("module", &module::MODULES),
     ],
     children: None,
@@ -47,6 +49,12 @@ static ROOT: Directory<System> = Directory {
 static FS: Directory<System> = Directory { id: 1, lines: &[Line::directory("cgroup", &CGROUP)], children: None };
 /// Nothing is in it: cgroup hierarchies are mounted on it, or on directories of a tmpfs there.
 static CGROUP: Directory<System> = Directory { id: 2, lines: &[], children: None };
+static KERNEL: Directory<System> = Directory { id: 8, lines: &[Line::directory("mm", &MEMORY)], children: None };
+static MEMORY: Directory<System> =
+    Directory { id: 9, lines: &[Line::directory("transparent_hugepage", &TRANSPARENT)], children: None };
+/// Which memory comes in several pages at a time.
+static TRANSPARENT: Directory<System> =
+    Directory { id: 10, lines: &[Line::setting("enabled", show_ahead_mode, store_ahead_mode)], children: None };
 static DEVICES: Directory<System> = Directory { id: 3, lines: &[Line::directory("system", &SYSTEM)], children: None };
 static SYSTEM: Directory<System> =
     Directory { id: 4, lines: &[Line::directory("cpu", &CPUS), Line::directory("node", &NODES)], children: None };
@@ -74,6 +82,24 @@ static NODES: Directory<System> = Directory {
     ],
     children: Some(&EachNode),
 };
+
+/// The words of `transparent_hugepage/enabled`.
+const AHEAD_MODES: [(&str, AheadMode); 3] =
+    [("always", AheadMode::Always), ("madvise", AheadMode::Advised), ("never", AheadMode::Never)];
+
+fn show_ahead_mode(_: &System, out: &mut String) -> Result<(), Errno> {
+    let now = memory::ahead_mode();
+    let words = AHEAD_MODES.map(|(word, mode)| if mode == now { alloc::format!("[{word}]") } else { word.into() });
+    line(out, words.join(" "))
+}
+
+/// Errors: `EINVAL` none of the words.
+fn store_ahead_mode(_: &System, text: &[u8]) -> Result<(), Errno> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let named = AHEAD_MODES.iter().find(|(word, _)| word.as_bytes() == text).ok_or(Errno::EINVAL)?;
+    memory::set_ahead_mode(named.1);
+    Ok(())
+}
 
 fn line(out: &mut String, value: impl core::fmt::Display) -> Result<(), Errno> {
     writeln!(out, "{value}").map_err(|_| Errno::ENOMEM)

@@ -92,11 +92,41 @@ impl<'a> Editor<'a> {
         if permissions.contains(Permissions::WRITE) && frame.is_sealed() {
             return Err(Errno::EACCES);
         }
-        let leaf = self.make_empty_slot(address, source)?;
+        // Mostly there is a table, and nobody else has it.
+        let table = match self.tables.leaf(address).filter(Leaf::is_alone) {
+            Some(leaf) if leaf.table.load(leaf.slots.start).is_empty() => leaf.table,
+            _ => self.make_empty_slot(address, source)?,
+        };
         let entry = Entry::page(frame, permissions, kind);
-        leaf.fill(index(address, LEAF), entry);
-        leaf.add_used(1, entry.weight());
+        table.fill(index(address, LEAF), entry);
+        table.add_used(1, entry.weight());
         Ok(())
+    }
+
+    /// Maps frames beside the page that is mapped at `page`, where nothing is mapped: at addresses in the same leaf table,
+    /// if the space has that alone; says how many. They count as not used. All others are dropped, sealed ones too if they
+    /// would be writable.
+    pub fn map_beside(
+        &mut self,
+        page: u64,
+        others: impl Iterator<Item = (u64, Frame)>,
+        permissions: Permissions,
+        kind: PageKind,
+    ) -> u64 {
+        let Some(leaf) = self.tables.leaf(page).filter(Leaf::is_alone) else { return 0 };
+        let (mut added, mut weights) = (0, 0);
+        for (address, frame) in others {
+            let slot = index(address, LEAF);
+            let is_sealed = permissions.contains(Permissions::WRITE) && frame.is_sealed();
+            if address / LEAF_SPAN * LEAF_SPAN == leaf.base && leaf.table.load(slot).is_empty() && !is_sealed {
+                let entry = Entry::page(frame, permissions, kind).not_used();
+                leaf.table.fill(slot, entry);
+                added += 1;
+                weights += entry.weight();
+            }
+        }
+        leaf.table.add_used(added, weights);
+        added.into()
     }
 
     /// Puts `frame` in place of the page that is mapped at `address`; says the kind of the one that was there.
@@ -285,6 +315,11 @@ impl<'a> Editor<'a> {
                 _ => return counts,
             }
         }
+    }
+
+    /// Whether nothing is mapped in the range.
+    pub fn is_empty(&self, range: Range<u64>) -> bool {
+        self.next_mapped(range).is_none()
     }
 
     /// Shows each mapped page of the range.

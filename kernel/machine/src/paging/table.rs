@@ -244,6 +244,11 @@ impl Entry {
         Self(kept | Self::permission_bits(permissions))
     }
 
+    /// The same entry before a CPU has used it.
+    pub(super) fn not_used(self) -> Self {
+        Self(self.0 & !Self::ACCESSED)
+    }
+
     /// The same page for another table, which takes over the reference, another one to its frame; not to be stored to.
     pub(super) fn for_other(self, reference: Frame) -> Self {
         let address = reference.into_number().address();

@@ -20,7 +20,7 @@ use buddy::Buddy;
 use cache::CpuCache;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::cpu::PerCpu;
-use machine::frame::{self, Block, FRAME_SINK, FRAME_SOURCE, Frame, FrameSink, FrameSource};
+use machine::frame::{self, Block, BlockStack, FRAME_SINK, FRAME_SOURCE, Frame, FrameSink, FrameSource};
 use machine::sync::{Hook, IrqLock, rank};
 use machine::topology::{self, Topology};
 
@@ -176,6 +176,27 @@ impl FrameAllocator {
             .ok_or(Errno::ENOMEM)
     }
 
+    /// Takes up to `most` frames from the best node that is allowed, and leaves it a quarter of its frames.
+    fn take_ahead(&self, placement: &Placement, most: usize) -> BlockStack {
+        let mut taken = BlockStack::new();
+        let Some(caches) = self.caches.get() else { return taken };
+        let mut cache = caches.cpus.here().lock();
+        let best = placement.preferred.unwrap_or(cache.node);
+        if !placement.prefers(best) {
+            return taken;
+        }
+        let frames = &self.nodes[best.index()];
+        while taken.len() < most {
+            if cache.len(best) == 0 {
+                cache.refill(best, &mut frames.buddy.lock(), frames.total.load(Relaxed) / 4);
+            }
+            let Some(block) = cache.take(best) else { break };
+            cache.note(best, best, placement.interleaves);
+            taken.push(block);
+        }
+        taken
+    }
+
     /// Takes 2^order frames in a row, for the kernel.
     fn take_block(&self, order: u8, placement: &Placement) -> Result<Block, Errno> {
         let take = |node: NodeId| self.nodes.get(node.index())?.buddy.lock().take(order);
@@ -301,6 +322,12 @@ pub fn allocate_zeroed(placement: &Placement) -> Result<Frame, Errno> {
     Ok(block.into_frame())
 }
 
+/// Up to `most` frames of any bytes for pages of programs that nobody has asked for yet, on the best node that `placement`
+/// allows; fewer or none where less than a quarter of the node's frames is free.
+pub(crate) fn allocate_ahead(placement: &Placement, most: usize) -> BlockStack {
+    ALLOCATOR.take_ahead(placement, most)
+}
+
 /// One frame for the kernel's own use, of any bytes; may use up what is kept back.
 ///
 /// Errors: `ENOMEM`.
@@ -419,6 +446,27 @@ mod tests {
         assert_eq!(traffic(0), NodeTraffic { misses: helped(0), local: 1 + helped(0), ..hits(1, 0) });
         assert_eq!(traffic(1), NodeTraffic { misses: helped(1), interleaved: 1, ..hits(1, 1 + helped(1)) });
         far.into_iter().chain([near, turn]).for_each(|block| allocator.give(block));
+    }
+
+    #[test]
+    fn frames_ahead_come_from_the_best_node_while_it_has_plenty() {
+        let allocator = allocator();
+        set_cpu(CpuId::new(0));
+        let ahead = |placement: &Placement, most| allocator.take_ahead(placement, most);
+        assert!(ahead(&Placement::on(nodes(&[1])), 8).is_empty(), "the CPU's own node is not allowed");
+        assert!(ahead(&Placement { first: nodes(&[1]), ..Placement::ANY }, 8).is_empty(), "nor the best");
+        let wanted = Placement { preferred: Some(NodeId::new(1)), ..Placement::ANY };
+        let all: Vec<BlockStack> =
+            core::iter::from_fn(|| Some(ahead(&wanted, 5)).filter(|found| !found.is_empty())).collect();
+        let free = allocator.statistics(NodeId::new(1)).free;
+        assert!((FRAMES / 4..FRAMES / 4 + 8).contains(&free), "{free} frames are left");
+        for mut stack in all {
+            assert!(stack.len() <= 5);
+            core::iter::from_fn(|| stack.pop()).for_each(|block| {
+                assert_eq!(block.node(), NodeId::new(1));
+                allocator.give(block);
+            });
+        }
     }
 
     #[test]

@@ -26,8 +26,11 @@ pub enum Advice {
     KeepOnFork,
     /// MADV_COLD, MADV_PAGEOUT: there is no swap to put pages in. `EINVAL` for locked ones.
     Cold,
-    /// Hints that change nothing (MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, HUGEPAGE, NOHUGEPAGE, …): only the
-    /// range is checked.
+    /// MADV_HUGEPAGE: several pages come in together.
+    Large,
+    /// MADV_NOHUGEPAGE: each page comes in alone.
+    Small,
+    /// Hints that change nothing (MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, …): only the range is checked.
     Hint,
 }
 
@@ -78,7 +81,12 @@ impl AddressSpace {
             Advice::Hint => {
                 return self.read_state().areas.covers(address..end).then_some(()).ok_or(Errno::ENOMEM);
             }
-            Advice::DontFork | Advice::DoFork | Advice::WipeOnFork | Advice::KeepOnFork => {}
+            Advice::DontFork
+            | Advice::DoFork
+            | Advice::WipeOnFork
+            | Advice::KeepOnFork
+            | Advice::Large
+            | Advice::Small => {}
         }
         let mut state = self.write_state();
         let wipe = matches!(advice, Advice::WipeOnFork);
@@ -89,6 +97,10 @@ impl AddressSpace {
             Advice::DontFork => area.flags.insert(AreaFlags::DONT_FORK),
             Advice::DoFork => area.flags.remove(AreaFlags::DONT_FORK),
             Advice::WipeOnFork => area.flags.insert(AreaFlags::WIPE_ON_FORK),
+            Advice::Large | Advice::Small => {
+                area.flags.set(AreaFlags::LARGE, advice == Advice::Large);
+                area.flags.set(AreaFlags::SMALL, advice == Advice::Small);
+            }
             _ => area.flags.remove(AreaFlags::WIPE_ON_FORK),
         });
         state.areas.covers(address..end).then_some(()).ok_or(Errno::ENOMEM)

@@ -28,14 +28,16 @@ impl AddressSpace {
     ///
     /// Errors: see [`FaultError`]. `limits.stack` and `limits.address_space` bound the growth of a stack.
     pub fn fault(&self, address: u64, access: Access, limits: &Limits) -> Result<(), FaultError> {
-        self.fault_within(address, access, || *limits)
+        self.fault_within(address, access, false, || *limits)
     }
 
-    /// The same with limits that are asked for only where a stack has to grow.
+    /// The same with limits that are asked for only where a stack has to grow. `is_missing`: the processor found no page
+    /// there; then it is not looked for first.
     pub fn fault_within(
         &self,
         address: u64,
         access: Access,
+        is_missing: bool,
         limits: impl FnOnce() -> Limits,
     ) -> Result<(), FaultError> {
         if address >= USER_END {
@@ -45,6 +47,10 @@ impl AddressSpace {
         {
             let state = self.read_state();
             if let Some(area) = state.areas.find(page) {
+                let is_store = is_missing && access == Access::Write && area.protection.contains(Protection::WRITE);
+                if is_store && matches!(area.backing, Backing::Anonymous) && self.bring_zero(area, page, access)? {
+                    return Ok(());
+                }
                 return self.fault_in(area, page, access);
             }
         }
@@ -69,7 +75,7 @@ impl AddressSpace {
         match self.first_step(area, page, access)? {
             Step::Done => Ok(()),
             Step::Missing => match &area.backing {
-                Backing::Anonymous => self.bring_zero(area, page, access),
+                Backing::Anonymous => self.bring_zero(area, page, access).map(drop),
                 Backing::Source { source, .. } => {
                     let usage = match (area.sharing, access) {
                         (Sharing::Private, _) => PageUse::Private,
@@ -79,11 +85,12 @@ impl AddressSpace {
                     let frame = source.page(area.page_index(page), usage).map_err(source_error)?;
                     match (area.sharing, access) {
                         (Sharing::Private, Access::Write) => {
-                            self.install(page, copied(area, page, &frame)?, writable(area), PageKind::Anonymous)
+                            self.install(page, copied(area, page, &frame)?, writable(area), PageKind::Anonymous)?
                         }
-                        (Sharing::Shared, Access::Write) => self.install(page, frame, writable(area), source.kind()),
-                        _ => self.install(page, frame, readable(area), source.kind()),
-                    }
+                        (Sharing::Shared, Access::Write) => self.install(page, frame, writable(area), source.kind())?,
+                        _ => self.install(page, frame, readable(area), source.kind())?,
+                    };
+                    Ok(())
                 }
             },
             Step::Copy { kind: PageKind::Zero, .. } => {
@@ -133,25 +140,28 @@ impl AddressSpace {
         })
     }
 
-    /// Brings in a page that starts as zeros.
-    fn bring_zero(&self, area: &Area, page: u64, access: Access) -> Result<(), FaultError> {
+    /// Brings in a page that starts as zeros; `false`: another one is there by now, and stays.
+    fn bring_zero(&self, area: &Area, page: u64, access: Access) -> Result<bool, FaultError> {
         if access != Access::Write
             && let Some(zero) = zero_page()
         {
             return self.install(page, zero, readable(area), PageKind::Zero);
         }
         let frame = zeroed(area, page)?;
+        if self.is_filled_ahead(area, page) {
+            return self.install_ahead(area, page, frame);
+        }
         self.install(page, frame, writable(area), PageKind::Anonymous)
     }
 
-    /// Maps a frame where nothing was; if something is by now, leaves it.
-    fn install(&self, page: u64, frame: Frame, permissions: Permissions, kind: PageKind) -> Result<(), FaultError> {
+    /// Maps a frame where nothing was; `false`: something is by now, and stays.
+    fn install(&self, page: u64, frame: Frame, permissions: Permissions, kind: PageKind) -> Result<bool, FaultError> {
         match self.tables.edit().map(page, frame, permissions, kind, &Tables) {
-            Ok(()) => self.counts.add(kind, None),
-            Err(Errno::EEXIST) => {}
+            Ok(()) => self.counts.add(kind, 1),
+            Err(Errno::EEXIST) => return Ok(false),
             Err(error) => return Err(table_error(error)),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts a frame in place of another, unless the page has changed meanwhile: then the access faults again.
@@ -170,7 +180,7 @@ impl AddressSpace {
             return Ok(());
         }
         let replaced = editor.replace(page, new, permissions, kind, &Tables).map_err(table_error)?;
-        self.counts.add(kind, Some(replaced));
+        self.counts.exchange(kind, replaced);
         Ok(())
     }
 
@@ -219,7 +229,7 @@ fn readable(area: &Area) -> Permissions {
 }
 
 /// What the entry of a page of a writable area allows once it may be written.
-fn writable(area: &Area) -> Permissions {
+pub(super) fn writable(area: &Area) -> Permissions {
     readable(area) | Permissions::WRITE
 }
 
@@ -251,7 +261,7 @@ fn copied(area: &Area, page: u64, frame: &Frame) -> Result<Frame, FaultError> {
 }
 
 /// Why a page can't be put into the tables.
-fn table_error(error: Errno) -> FaultError {
+pub(super) fn table_error(error: Errno) -> FaultError {
     match error {
         Errno::ENOMEM => FaultError::OutOfMemory,
         _ => FaultError::BeyondEnd,

@@ -44,6 +44,9 @@ impl AddressSpace {
         // On an error the child's pages go with its tables, its sources here, after the lock.
         let (counts, promised) = shared?;
         let space = Self::with(tables, child, Counts::of(counts, payer), Paid::promised(pages));
+        if let Ok(space) = &space {
+            space.set_small_pages_only(self.has_small_pages_only());
+        }
         // The child's own end gives it back, also if it could not be made just now.
         promised.into_iter().for_each(Amount::keep);
         space

@@ -1,5 +1,6 @@
 //! `mmap(2)`, `munmap(2)`, `mprotect(2)`.
 
+use super::ahead::LARGE_BYTES;
 use super::fault::permissions_of;
 use super::lock::brings_in;
 use super::payment::{Pages, is_promised};
@@ -234,7 +235,16 @@ fn place(state: &State, request: &MapRequest, length: u64) -> Result<Range<u64>,
             if let Some(range) = wanted.filter(|range| free_with_guard(&state.areas, range)) {
                 return Ok(range);
             }
-            find_room(state, length)
+            let range = find_room(state, length)?;
+            // So that pages come in ahead in all of it (`ahead`).
+            let is_large = length.is_multiple_of(LARGE_BYTES)
+                && request.source.is_none()
+                && request.sharing == Sharing::Private
+                && !request.grows_down;
+            let start = range.start / LARGE_BYTES * LARGE_BYTES;
+            let aligned = start..start + length;
+            let fits = is_large && start >= LOWEST && free_with_guard(&state.areas, &aligned);
+            Ok(if fits { aligned } else { range })
         }
     }
 }

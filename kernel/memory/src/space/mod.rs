@@ -9,6 +9,7 @@
 //! free, since closing a file takes locks that come before it.
 
 mod advice;
+mod ahead;
 mod brk;
 mod copies;
 mod fault;
@@ -25,6 +26,7 @@ mod request;
 pub(crate) mod tests;
 
 pub use advice::Advice;
+pub use ahead::{AheadMode, ahead_mode, set_ahead_mode};
 pub use copies::RangePages;
 pub use lock::LockAll;
 pub use migrate::{Movable, Moved};
@@ -39,7 +41,7 @@ use alloc::vec::Vec;
 use base::charge::{Payer, Resource, Severity};
 use base::{CpuSet, Errno};
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use machine::frame::Block;
 use machine::paging::{PageCounts, PageKind, PageTables, TableSource, USER_END};
 use machine::sync::{ReadGuard, RwLock, WriteGuard, rank};
@@ -134,6 +136,8 @@ pub struct AddressSpace {
     state: RwLock<State>,
     counts: Counts,
     paid: Paid,
+    /// Whether no page comes in ahead.
+    small_pages_only: AtomicBool,
 }
 
 /// What the areas' lock guards.
@@ -188,7 +192,7 @@ impl AddressSpace {
 
     fn with(tables: Arc<PageTables>, state: State, counts: Counts, paid: Paid) -> Result<Arc<Self>, Errno> {
         let state = RwLock::new(rank::ADDRESS_SPACE, state);
-        crate::heap::try_arc(Self { tables, state, counts, paid })
+        crate::heap::try_arc(Self { tables, state, counts, paid, small_pages_only: AtomicBool::new(false) })
     }
 
     /// Makes this the address space of the current CPU (see [`PageTables::activate`]).
@@ -313,12 +317,21 @@ impl Counts {
         }
     }
 
-    /// Counts a page that was mapped, in place of another one or of none.
-    fn add(&self, kind: PageKind, replaced: Option<PageKind>) {
-        if replaced == Some(kind) {
+    /// Counts pages that were mapped where nothing was.
+    fn add(&self, kind: PageKind, pages: u64) {
+        if let Some(count) = self.count(kind) {
+            count.fetch_add(pages, Relaxed);
+            self.charge(pages);
+            self.note_peak();
+        }
+    }
+
+    /// Counts a page that was mapped in place of another one.
+    fn exchange(&self, kind: PageKind, replaced: PageKind) {
+        if replaced == kind {
             return;
         }
-        let (new, old) = (self.count(kind), replaced.and_then(|kind| self.count(kind)));
+        let (new, old) = (self.count(kind), self.count(replaced));
         if let Some(count) = new {
             count.fetch_add(1, Relaxed);
         }

@@ -88,6 +88,7 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
         is_randomized: !persona.contains(Persona::NO_RANDOMIZE),
     };
     let loaded = load::load(&plan)?;
+    loaded.space.set_small_pages_only(task.space().is_ok_and(|old| old.has_small_pages_only()));
     let table = private_files(task)?;
 
     // By the number and in the memory that it still has.

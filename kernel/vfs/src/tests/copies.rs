@@ -25,6 +25,9 @@ impl PageCharger for Charger {
     fn charge(&self, kind: ChargeKind, _node: NodeId) -> Result<NonZeroU32, Errno> {
         NonZeroU32::new(4 | kind as u32).ok_or(Errno::ENOMEM)
     }
+    fn charge_ahead(&self, _kind: ChargeKind, _node: NodeId, _most: u64) -> Option<(NonZeroU32, u64)> {
+        None
+    }
     fn moved(&self, _note: u32, _from: NodeId, _to: NodeId) {}
     fn copies_files(&self) -> bool {
         PAYS.get()

@@ -117,6 +117,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (range(), protection(), prop::option::of((0..4u64, any::<bool>())))
             .prop_map(|((page, pages), protection, file)| Step::Map { page, pages, protection, file }),
+        // A large area, where pages come in ahead.
+        1 => Just(Step::Map { page: 16, pages: 512, protection: 3, file: None }),
         2 => range().prop_map(|(page, pages)| Step::Unmap { page, pages }),
         1 => Just(Step::Unmap { page: 16, pages: 512 }),
         2 => (range(), protection()).prop_map(|((page, pages), protection)| Step::Protect { page, pages, protection }),

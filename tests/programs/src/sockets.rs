@@ -164,7 +164,7 @@ fn header(vector: &mut iovec, control: &mut [u64], length: u32) -> msghdr {
     // SAFETY: all zeros is a msghdr.
     let mut head: msghdr = unsafe { std::mem::zeroed() };
     (head.msg_iov, head.msg_iovlen) = (vector, 1);
-    (head.msg_control, head.msg_controllen) = (control.as_mut_ptr().cast(), length);
+    (head.msg_control, head.msg_controllen) = (control.as_mut_ptr().cast(), length as _);
     head
 }
 

@@ -164,6 +164,8 @@ pub const CALLS: &[(&str, c_long, &[Argument])] = &[
     ("getsockname length", SYS_getsockname, &[C, G, P]),
     ("execve argv", SYS_execve, &[X, P, N(0)]),
     ("execve envp", SYS_execve, &[X, N(0), P]),
+    ("execveat argv", SYS_execveat, &[N(AT_FDCWD as i64), X, P, N(0), N(0)]),
+    ("execveat envp", SYS_execveat, &[N(AT_FDCWD as i64), X, N(0), P, N(0)]),
     ("wait4", SYS_wait4, &[Z, P, N(0), N(0)]),
     ("wait4 usage", SYS_wait4, &[Z, N(0), N(0), P]),
     ("waitid", SYS_waitid, &[N(1), Z, P, N(4), N(0)]),

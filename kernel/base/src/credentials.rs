@@ -31,6 +31,7 @@ bitflags! {
         #[allow(missing_docs)] const MKNOD = 1 << 27;
         #[allow(missing_docs)] const SETFCAP = 1 << 31;
         #[allow(missing_docs)] const SYSLOG = 1 << 34;
+        #[allow(missing_docs)] const CHECKPOINT_RESTORE = 1 << 40;
         const _ = (1 << 41) - 1;
     }
 }

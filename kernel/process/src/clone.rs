@@ -88,6 +88,8 @@ pub struct CloneRequest {
     pub process_file: u64,
     /// The descriptor of the container that the child is to be born in.
     pub container: Option<i32>,
+    /// The number that the child is to have; `None` any that is free.
+    pub number: Option<Pid>,
 }
 
 /// The size of the first version of `struct clone_args` that can name a container.
@@ -104,6 +106,7 @@ impl CloneRequest {
         thread_pointer: 0,
         process_file: 0,
         container: None,
+        number: None,
     };
 
     /// What `vfork(2)` asks for.
@@ -125,6 +128,7 @@ impl CloneRequest {
             // There is no argument of its own for it.
             process_file: parent_tid,
             container: None,
+            number: None,
         })
     }
 
@@ -141,8 +145,9 @@ impl CloneRequest {
             stack,
             stack_size,
             tls,
-            set_tid,
-            set_tid_size,
+            // Where the wanted number lies in the caller's memory.
+            _,
+            _,
             cgroup,
         ] = *words;
         let known = CloneFlags::from_bits(flags).filter(|flags| !flags.contains(CloneFlags::DETACHED));
@@ -150,7 +155,7 @@ impl CloneRequest {
         let exit_signal = signal_or_none(exit_signal)?;
         let stack_is_whole = (stack == 0) == (stack_size == 0);
         let silent = exit_signal.is_none() || !flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT);
-        if !stack_is_whole || !silent || set_tid != 0 || set_tid_size != 0 {
+        if !stack_is_whole || !silent {
             return Err(Errno::EINVAL);
         }
         let stack = if stack == 0 { 0 } else { stack.checked_add(stack_size).ok_or(Errno::EINVAL)? };
@@ -159,7 +164,17 @@ impl CloneRequest {
             _ => Err(Errno::EINVAL),
         };
         let container = flags.contains(CloneFlags::INTO_CONTAINER).then(descriptor).transpose()?;
-        Ok(Self { flags, exit_signal, stack, parent_tid, child_tid, thread_pointer: tls, process_file, container })
+        Ok(Self {
+            flags,
+            exit_signal,
+            stack,
+            parent_tid,
+            child_tid,
+            thread_pointer: tls,
+            process_file,
+            container,
+            number: None,
+        })
     }
 
     /// The rules between flags, in Linux's order. `EINVAL`.
@@ -230,7 +245,10 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
     entity.context().inherit_fpu();
     entity.context().set_user_bases(fs_base, gs_base, false);
     let belongings = inherit(parent, flags)?;
-    let number = population.reserve()?;
+    let number = match request.number {
+        None => population.reserve()?,
+        Some(number) => population.reserve_this(number, &parent.credentials())?,
+    };
     let process = if flags.contains(CloneFlags::THREAD) {
         parent.process().clone()
     } else {

@@ -14,7 +14,7 @@ use crate::{
     tree::Tree,
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use base::{Errno, Pid};
+use base::{Capabilities, Credentials, Errno, Pid};
 use container::{Framework, Member, TaskTable};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::sync::{Hook, SpinGuard, SpinLock, rank};
@@ -165,6 +165,20 @@ impl Population {
         }
         self.tree.lock().set_largest(largest);
         Ok(())
+    }
+
+    /// Takes this task number. `EINVAL` it is too large; `EPERM` the caller has neither CAP_SYS_ADMIN nor
+    /// CAP_CHECKPOINT_RESTORE; `EEXIST` it is in use.
+    pub(crate) fn reserve_this(&'static self, number: Pid, who: &Credentials) -> Result<ReservedPid, Errno> {
+        let mut tree = self.tree.lock();
+        if number.raw() > tree.largest() {
+            return Err(Errno::EINVAL);
+        }
+        if !who.has(Capabilities::SYS_ADMIN) && !who.has(Capabilities::CHECKPOINT_RESTORE) {
+            return Err(Errno::EPERM);
+        }
+        tree.reserve_this(number)?;
+        Ok(ReservedPid { population: self, pid: Some(number) })
     }
 
     /// Takes a free task number. `EAGAIN` when all are in use.

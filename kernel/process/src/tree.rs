@@ -147,6 +147,15 @@ impl<P: Kin, T: Clone> Tree<P, T> {
         Ok(pid)
     }
 
+    /// Takes a number as [`Self::reserve`] does. `EEXIST` it is taken.
+    pub fn reserve_this(&mut self, pid: Pid) -> Result<(), Errno> {
+        if self.free_from(pid.raw()) != Some(pid.raw()) {
+            return Err(Errno::EEXIST);
+        }
+        self.slot(pid).reserved = true;
+        Ok(())
+    }
+
     /// The largest number that is given out.
     pub fn largest(&self) -> i32 {
         self.largest
@@ -462,6 +471,17 @@ mod tests {
         assert_eq!(tree.reserve(), Ok(pid(301)));
         assert_eq!(tree.reserve(), Ok(pid(5)));
         assert_eq!(tree.reserve(), Err(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn a_wanted_number_is_given_once_and_moves_nobody_else() {
+        let mut tree = tree(&[(2, 1)]);
+        assert_eq!(tree.reserve_this(pid(2)), Err(Errno::EEXIST));
+        assert_eq!(tree.reserve_this(pid(4)), Ok(()));
+        assert_eq!(tree.reserve_this(pid(4)), Err(Errno::EEXIST));
+        assert_eq!([tree.reserve(), tree.reserve()], [Ok(pid(3)), Ok(pid(5))]);
+        tree.give_back(pid(4));
+        assert_eq!(tree.reserve_this(pid(4)), Ok(()));
     }
 
     #[test]

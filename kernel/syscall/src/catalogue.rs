@@ -379,7 +379,7 @@ const CALLS: &[(u64, &str, State)] = &[
     (432, "fsmount", Absent("mount is there")),
     (433, "fspick", Absent("mount is there")),
     (434, "pidfd_open", Done),
-    (435, "clone3", Partial("no namespaces, no set_tid, no CLONE_PTRACE")),
+    (435, "clone3", Partial("no namespaces, no CLONE_PTRACE")),
     (436, "close_range", Done),
     (437, "openat2", Done),
     (438, "pidfd_getfd", Done),

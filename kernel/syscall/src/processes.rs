@@ -78,7 +78,24 @@ pub fn clone3(call: &Call<'_>, arguments: UserPtr<u8>, size: usize) -> Result<us
         return Err(Errno::E2BIG);
     }
     bytes.resize(CloneArguments::SIZE, 0);
-    start(call, &CloneRequest::for_clone3(&<[u64; 11]>::decode(&bytes), size)?)
+    let words = <[u64; 11]>::decode(&bytes);
+    let mut request = CloneRequest::for_clone3(&words, size)?;
+    request.number = wanted_number(words[8], words[9])?;
+    start(call, &request)
+}
+
+/// The number that a child is to have, of an array with one for each namespace that it is in, of which there is one.
+fn wanted_number(array: u64, count: u64) -> Result<Option<Pid>, Errno> {
+    /// So deep Linux nests namespaces.
+    const LEVELS: u64 = 32;
+    if count > LEVELS || (array == 0) != (count == 0) {
+        return Err(Errno::EINVAL);
+    }
+    match UserPtr::<i32>::at(array).read_array(count as usize)?[..] {
+        [] => Ok(None),
+        [number] if number > 0 => Ok(Some(Pid::new(number))),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// The strings of a null-terminated array. `EFAULT`; `E2BIG` more than could ever be passed on.

@@ -128,6 +128,41 @@ pub fn run() -> bool {
     check("no file for a thread", errno_of(clone_with_file(thread).0) == EINVAL);
     check("not with CLONE_DETACHED", errno_of(clone_with_file(CLONE_DETACHED.into()).0) == EINVAL);
     check("not in place of the child's number", errno_of(clone_with_file(CLONE_PARENT_SETTID.into()).0) == EINVAL);
+    numbers(&mut check);
     println!("{tried} checks, {wrong} wrong");
     wrong == 0
+}
+
+/// A child that sleeps, with the number that is wanted.
+fn clone3_with_number(numbers: *const i32, count: u64) -> Result<i32, i32> {
+    let mut words = [0_u64; 11];
+    words[4] = SIGCHLD as u64;
+    (words[8], words[9]) = (numbers as u64, count);
+    // SAFETY: without CLONE_VM the child has memory of its own, and it only stops and ends.
+    unsafe {
+        let child = syscall(SYS_clone3, &raw const words, size_of_val(&words));
+        if child == 0 {
+            kill(getpid(), SIGSTOP);
+            _exit(0);
+        }
+        if child < 0 { Err(errno_of(child)) } else { Ok(child as i32) }
+    }
+}
+
+/// A child may get the number that its parent wants.
+fn numbers(check: &mut impl FnMut(&str, bool)) {
+    let with_number = |number: i32| clone3_with_number(&raw const number, 1);
+    check("a number that is in use", with_number(1) == Err(EEXIST));
+    check("numbers that there are not", [0, -1, 1 << 30].iter().all(|&number| with_number(number) == Err(EINVAL)));
+    let two = [2, 3].as_ptr();
+    check("more namespaces than there are", clone3_with_number(two, 2) == Err(EINVAL));
+    check("a list of no numbers", clone3_with_number(two, 0) == Err(EINVAL));
+    check("numbers without a list", clone3_with_number(std::ptr::null(), 1) == Err(EINVAL));
+    check("a list that can't be read", clone3_with_number(std::ptr::without_provenance(8), 1) == Err(EFAULT));
+    let as_user = crate::child::status(|| {
+        // SAFETY: takes no address.
+        unsafe { setresuid(1000, 1000, 1000) };
+        with_number(30_000).err().unwrap_or(0)
+    });
+    check("a user may not choose", as_user == EPERM);
 }

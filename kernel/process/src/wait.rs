@@ -38,12 +38,18 @@ impl Waited {
     }
 }
 
-/// Waits for a change of a child of `task`'s process. `None`: with `NO_HANG`, none has anything to tell now.
+/// Waits for a change of a child of `task`'s process; if `only` is given, of none but this one, whoever has its number.
+/// `None`: with `NO_HANG`, none has anything to tell now.
 ///
 /// `ECHILD` no child is meant; `EINTR` a signal came. Locks: none may be held.
-pub fn wait(task: &Arc<Task>, target: WaitTarget, options: WaitOptions) -> Result<Option<Waited>, Errno> {
+pub fn wait(
+    task: &Arc<Task>,
+    target: WaitTarget,
+    only: Option<&Arc<Process>>,
+    options: WaitOptions,
+) -> Result<Option<Waited>, Errno> {
     let process = task.process();
-    let look = || match find(process, target, options) {
+    let look = || match find(process, target, only, options) {
         Found::Change(waited, leader) => Some(Ok((Some(waited), leader))),
         Found::NoChild => Some(Err(Errno::ECHILD)),
         Found::Nothing if options.contains(WaitOptions::NO_HANG) => Some(Ok((None, None))),
@@ -64,12 +70,16 @@ enum Found {
     NoChild,
 }
 
-fn find(process: &Arc<Process>, target: WaitTarget, options: WaitOptions) -> Found {
+fn find(process: &Arc<Process>, target: WaitTarget, only: Option<&Arc<Process>>, options: WaitOptions) -> Found {
     let mut tree = process.population().tree();
     let mut any = false;
     let mut reaped = None;
     for child in tree.children(process.pid()) {
         if !target.includes(child.pid(), child.kinship().group()) {
+            continue;
+        }
+        // Another child may have the number by now.
+        if only.is_some_and(|only| !Arc::ptr_eq(only, child)) {
             continue;
         }
         let mut state = child.state();

@@ -206,7 +206,7 @@ pub fn wait4(
     usage: UserPtr<[u8; 144]>,
 ) -> Result<usize, Errno> {
     let target = WaitTarget::for_wait4(pid, call.task.process().kinship().group())?;
-    let Some(found) = wait::wait(call.task, target, WaitOptions::for_wait4(options)?)? else { return Ok(0) };
+    let Some(found) = wait::wait(call.task, target, None, WaitOptions::for_wait4(options)?)? else { return Ok(0) };
     status.write_optional(&found.change.wait_status())?;
     usage.write_optional(&found.usage.to_bytes())?;
     Ok(found.pid.raw() as usize)
@@ -239,7 +239,7 @@ pub fn waitid(
     const GROUP: i32 = 2;
     const FILE: i32 = 3;
     let mut options = WaitOptions::for_waitid(options)?;
-    let mut impatient = false;
+    let (mut impatient, mut only) = (false, None);
     let target = match which {
         ALL => WaitTarget::Any,
         PROCESS if id > 0 => WaitTarget::Process(Pid::new(id)),
@@ -253,11 +253,12 @@ pub fn waitid(
             }
             impatient = file.flags().contains(OpenFlags::NONBLOCK) && !options.contains(WaitOptions::NO_HANG);
             options.set(WaitOptions::NO_HANG, impatient || options.contains(WaitOptions::NO_HANG));
+            only = Some(process.clone());
             WaitTarget::Process(process.pid())
         }
         _ => return Err(Errno::EINVAL),
     };
-    match wait::wait(call.task, target, options)? {
+    match wait::wait(call.task, target, only.as_ref(), options)? {
         None if impatient => return Err(Errno::EAGAIN),
         Some(found) => {
             info.write_optional(&found.info().to_bytes())?;

@@ -129,6 +129,7 @@ pub fn run() -> bool {
     check("not with CLONE_DETACHED", errno_of(clone_with_file(CLONE_DETACHED.into()).0) == EINVAL);
     check("not in place of the child's number", errno_of(clone_with_file(CLONE_PARENT_SETTID.into()).0) == EINVAL);
     numbers(&mut check);
+    reuse(&mut check);
     println!("{tried} checks, {wrong} wrong");
     wrong == 0
 }
@@ -165,4 +166,31 @@ fn numbers(check: &mut impl FnMut(&str, bool)) {
         with_number(30_000).err().unwrap_or(0)
     });
     check("a user may not choose", as_user == EPERM);
+}
+
+/// A file stands for its process, also when another child has the number.
+fn reuse(check: &mut impl FnMut(&str, bool)) {
+    let first = sleeper();
+    let file = pidfd_open(first, 0) as c_int;
+    static WAITER: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
+    let waiter = std::thread::spawn(move || {
+        // SAFETY: takes no address.
+        WAITER.store(unsafe { gettid() }, std::sync::atomic::Ordering::SeqCst);
+        wait(file, WSTOPPED).0
+    });
+    let is_asleep = || {
+        let tid = WAITER.load(std::sync::atomic::Ordering::SeqCst);
+        let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
+        status.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+    };
+    while !is_asleep() {
+        std::thread::yield_now();
+    }
+    // SAFETY: no status is asked for.
+    let reaped = unsafe { kill(first, SIGKILL) == 0 && waitpid(first, std::ptr::null_mut(), 0) == first };
+    check("the first is gone", reaped);
+    check("another has its number", clone3_with_number(&raw const first, 1) == Ok(first));
+    check("its stop is not told as the first's", waiter.join().ok() == Some(ECHILD));
+    // SAFETY: the second child, which has stopped or is about to.
+    unsafe { (kill(first, SIGKILL), waitpid(first, std::ptr::null_mut(), 0)) };
 }

@@ -32,7 +32,7 @@ use sched::{
     policy::{Domain, Reach},
 };
 use vfs::{
-    DEVICE_GUARD, DeviceGuard,
+    DEVICE_GUARD, DeviceGuard, FILE_LIMITS,
     socket::{SENDER, Sender},
 };
 
@@ -81,6 +81,7 @@ pub fn install() -> &'static Population {
         PAYERS.install(&TaskPayers);
     }
     DEVICE_GUARD.install(&ContainerDevices);
+    FILE_LIMITS.install(&process::OwnLimits);
     SENDER.install(&running_sender);
     memory_users::install(population);
     cpu::SCHEDULER.install(&Groups);

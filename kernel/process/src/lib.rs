@@ -33,6 +33,7 @@ pub mod credentials;
 pub mod exec;
 pub mod exit;
 pub mod faults;
+mod file_limits;
 pub mod futex;
 pub mod futex_calls;
 pub mod identity;
@@ -72,6 +73,7 @@ pub mod wait;
 
 pub use access::{AccessAs, may_inspect};
 pub use completion::Completion;
+pub use file_limits::OwnLimits;
 pub use kernel_log::KERNEL_LOG;
 pub use limits::{Limit, Limits, Resource};
 pub use names::{MACHINE, Names, RELEASE, RELEASE_26, SYSTEM, VERSION};

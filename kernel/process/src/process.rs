@@ -1,7 +1,7 @@
 //! A process: the threads that share a number, children, limits and the signals that are sent to all of them.
 
 use crate::{
-    limits::{Limit, Limits, Resource},
+    limits::{INFINITY, Limit, Limits, Resource},
     population::Population,
     signals::{ActionTable, Signal, SignalQueue},
     spawn::Ending,
@@ -241,8 +241,10 @@ impl Process {
     /// Sets a limit, `who` being the one who asks, and returns the old one. Errors as [`Limits::set`].
     pub fn set_limit(&self, resource: Resource, limit: Limit, who: &Credentials) -> Result<Limit, Errno> {
         let old = self.limits.lock().set(resource, limit, who)?;
-        if resource == Resource::CpuTime {
-            self.timers.watch();
+        match resource {
+            Resource::CpuTime => self.timers.watch(),
+            Resource::FileSize if limit.soft != INFINITY => vfs::limit_file_sizes(),
+            _ => {}
         }
         Ok(old)
     }

@@ -29,6 +29,7 @@ mod flags;
 pub mod initramfs;
 mod inode;
 mod inotify;
+mod limits;
 pub mod lock;
 mod mount;
 mod mount_text;
@@ -64,6 +65,7 @@ pub use filesystem::{DeviceDriver, FileSystem, FileSystemType, MountRequest, Reg
 pub use flags::{OpenFlags, SeekFrom};
 pub use inode::{Allocation, DirectoryEntry, Inode, Link, NewNode, NodeKind, OpenRequest, RenameFlags};
 pub use inotify::{inotify, inotify_add_watch, inotify_remove_watch};
+pub use limits::{FILE_LIMITS, FileLimits, limit_file_sizes};
 pub use lock::FileLocks;
 pub use mount::{Location, Mount, MountFlags, Namespace};
 pub use open_file::OpenFile;

@@ -11,6 +11,7 @@ mod checks;
 mod child;
 mod choices;
 mod faults;
+mod file_sizes;
 mod fuzz;
 mod hog;
 mod ipc;
@@ -38,6 +39,7 @@ use std::process::ExitCode;
 const HELP: &str = "usage: probe COMMAND
   pointers          bad addresses in every system call that takes one
   pidfd             files that stand for processes, in every way they are used
+  sizes             the limit on the size of files, in every way to make one longer
   locks             locks that lend priority, sleeping on several words
   others            calls that reach into other processes, programs in other domains
   persona NUMBER    whether its execution domain is this one
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
     let fine = match words[..] {
         ["pointers"] => pointers::run(),
         ["pidfd"] => process_files::run(),
+        ["sizes"] => file_sizes::run(),
         ["locks"] => locks::run(),
         ["others"] => others::run(),
         ["persona", expected] => expected.parse().is_ok_and(others::has_persona),

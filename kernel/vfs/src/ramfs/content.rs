@@ -4,7 +4,7 @@ use super::{
     Shared,
     copies::{ALL_COPIES, Copies},
 };
-use crate::{OpenFlags, Sealing, Seals, SeekFrom};
+use crate::{OpenFlags, Sealing, Seals, SeekFrom, limits};
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use base::Errno;
 use core::{
@@ -150,7 +150,8 @@ impl Content {
         if flags.contains(OpenFlags::APPEND) {
             *position = self.size();
         }
-        let room = LARGEST.saturating_sub(*position);
+        let most = if buffer.is_empty() { LARGEST } else { limits::largest_at(*position)?.min(LARGEST) };
+        let room = most.saturating_sub(*position);
         let length = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         if length == 0 && !buffer.is_empty() {
             return Err(Errno::EFBIG);
@@ -293,6 +294,7 @@ impl Content {
 
     /// Sets the size; what is cut off is gone, what is added is zero. `EFBIG`, `EPERM` a seal.
     pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        limits::check_growth(self.size(), size)?;
         if size > LARGEST {
             return Err(Errno::EFBIG);
         }
@@ -333,6 +335,7 @@ impl Content {
         if range.end > LARGEST {
             return Err(Errno::EFBIG);
         }
+        limits::check_growth(self.size(), range.end)?;
         if range.end > self.size() {
             self.sealing.check(Seals::GROW)?;
         }

@@ -66,6 +66,7 @@ pub mod status;
 mod task;
 pub mod terminal;
 pub mod timers;
+pub mod transfers;
 pub mod tree;
 pub mod usage_calls;
 mod view;

@@ -1,6 +1,7 @@
 //! How a process ended or stopped, as `wait4(2)`, `waitid(2)` and SIGCHLD tell it; and what it used.
 
 use crate::signals::{Signal, code};
+use crate::transfers::TransferCounts;
 use base::{Errno, Pid};
 use bitflags::bitflags;
 use core::fmt;
@@ -149,6 +150,8 @@ pub struct Usage {
     pub involuntary_switches: u64,
     /// The largest resident size in KiB.
     pub max_resident: u64,
+    /// What was read and written.
+    pub transfers: TransferCounts,
 }
 
 impl Usage {
@@ -161,6 +164,7 @@ impl Usage {
         self.voluntary_switches += other.voluntary_switches;
         self.involuntary_switches += other.involuntary_switches;
         self.max_resident = self.max_resident.max(other.max_resident);
+        self.transfers.add(&other.transfers);
     }
 
     /// `struct rusage` as a program sees it.

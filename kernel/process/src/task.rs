@@ -15,6 +15,7 @@ use crate::{
     signals::{AlternateStack, FaultFacts, Signal, SignalInfo, SignalQueue, SignalSet, calls, send},
     spawn::Program,
     status::{End, Usage},
+    transfers::Transfers,
 };
 use alloc::{
     boxed::Box,
@@ -139,6 +140,7 @@ pub struct Task {
     vfork: SpinLock<Option<Arc<Completion>>>,
     minor_faults: AtomicU64,
     major_faults: AtomicU64,
+    transfers: Transfers,
     timer_slack: AtomicU64,
     /// What decides where its memory lies.
     pub(crate) memory: IrqLock<TaskMemory>,
@@ -205,6 +207,7 @@ impl Task {
             vfork: SpinLock::new(rank::TASK, parts.vfork),
             minor_faults: AtomicU64::new(0),
             major_faults: AtomicU64::new(0),
+            transfers: Transfers::default(),
             timer_slack: AtomicU64::new(50_000),
             objects: ObjectNodes::of(&parts.memory),
             memory: IrqLock::new(rank::LEAF, parts.memory),
@@ -547,6 +550,11 @@ impl Task {
         if unbounded { memory::Limits { locked: u64::MAX, ..limits } } else { limits }
     }
 
+    /// What it has read and written by calls.
+    pub fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
         let (voluntary_switches, involuntary_switches) = self.entity.switches();
@@ -559,6 +567,7 @@ impl Task {
             involuntary_switches,
             // The process knows the largest size so far; asking the address space takes a lock that may sleep.
             max_resident: 0,
+            transfers: self.transfers.counts(),
         }
     }
 }

@@ -91,6 +91,7 @@ pub fn sendfile(call: &Call<'_>, to: i32, from: i32, offset: UserPtr<i64>, count
     } else {
         between(&source, at, &target, None, count)
     };
+    let result = call.task.transfers().count_copy(result);
     if let Some(start) = start {
         offset.write(&(start + result.unwrap_or(0) as i64))?;
     }
@@ -140,7 +141,8 @@ pub fn copy_file_range(
     if from_data.inode == to_data.inode && at < onto + count as u64 && onto < at + count as u64 {
         return Err(Errno::EINVAL);
     }
-    let moved = between(&source, start.map(|_| at), &target, end.map(|_| onto), count)?;
+    let moved = between(&source, start.map(|_| at), &target, end.map(|_| onto), count);
+    let moved = call.task.transfers().count_copy(moved)?;
     if start.is_some() {
         from_offset.write(&((at + moved as u64) as i64))?;
     }

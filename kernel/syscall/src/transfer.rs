@@ -194,7 +194,30 @@ fn over_vectors(
 }
 
 impl Call<'_> {
+    /// A read into one range; a range beyond user space is refused before it counts as one.
+    fn read_one(&self, file: &OpenFile, address: u64, length: usize, at: Position) -> Result<usize, Errno> {
+        check_range(address, length)?;
+        self.task.transfers().count_read(read_range(file, address, length, at))
+    }
+
+    /// A write from one range, as [`read_one`](Self::read_one).
+    fn write_one(&self, file: &OpenFile, address: u64, length: usize, at: Position) -> Result<usize, Errno> {
+        check_range(address, length)?;
+        self.broken_pipe(self.task.transfers().count_write(write_range(file, address, length, at)))
+    }
+
+    /// Counts also what is refused, as Linux does with vectors.
     fn read_vectors(
+        &self,
+        descriptor: i32,
+        list: UserPtr<IoVector>,
+        count: usize,
+        at: Position,
+    ) -> Result<usize, Errno> {
+        self.task.transfers().count_read(self.read_ranges(descriptor, list, count, at))
+    }
+
+    fn read_ranges(
         &self,
         descriptor: i32,
         list: UserPtr<IoVector>,
@@ -221,7 +244,19 @@ impl Call<'_> {
         scatter(&buffer[..found], ranges)
     }
 
+    /// Counts as [`read_vectors`](Self::read_vectors).
     fn write_vectors(
+        &self,
+        descriptor: i32,
+        list: UserPtr<IoVector>,
+        count: usize,
+        at: Position,
+    ) -> Result<usize, Errno> {
+        let result = self.write_ranges(descriptor, list, count, at);
+        self.broken_pipe(self.task.transfers().count_write(result))
+    }
+
+    fn write_ranges(
         &self,
         descriptor: i32,
         list: UserPtr<IoVector>,
@@ -233,13 +268,11 @@ impl Call<'_> {
         let ranges = vectors(list, count)?;
         let total: usize = ranges.iter().map(|(_, length)| length).sum();
         file.admit_write(total)?;
-        let result = if total <= PIECE && ranges.len() > 1 {
+        if total <= PIECE && ranges.len() > 1 {
             // Together, as one write: pipes promise that no other writer comes between.
-            at.write(&file, &gather(&ranges)?)
-        } else {
-            over_vectors(&ranges, at, |address, length, at| write_range(&file, address, length, at))
-        };
-        self.broken_pipe(result)
+            return at.write(&file, &gather(&ranges)?);
+        }
+        over_vectors(&ranges, at, |address, length, at| write_range(&file, address, length, at))
     }
 
     /// `EPIPE` comes with `SIGPIPE`.
@@ -302,7 +335,7 @@ pub(crate) fn checked_vectors(list: UserPtr<IoVector>, count: usize) -> Result<V
 pub fn read(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize) -> Result<usize, Errno> {
     let file = call.file(descriptor)?;
     file.admit_read()?;
-    read_range(&file, buffer.address(), count.min(MOST), Position::Current)
+    call.read_one(&file, buffer.address(), count.min(MOST), Position::Current)
 }
 
 /// `write(2)`.
@@ -310,7 +343,7 @@ pub fn write(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize
     let file = call.file(descriptor)?;
     let count = count.min(MOST);
     file.admit_write(count)?;
-    call.broken_pipe(write_range(&file, buffer.address(), count, Position::Current))
+    call.write_one(&file, buffer.address(), count, Position::Current)
 }
 
 /// `pread64(2)`.
@@ -319,7 +352,7 @@ pub fn pread(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize
     let file = call.file(descriptor)?;
     file.admit_read()?;
     file.admit_position()?;
-    read_range(&file, buffer.address(), count.min(MOST), at)
+    call.read_one(&file, buffer.address(), count.min(MOST), at)
 }
 
 /// `pwrite64(2)`.
@@ -329,7 +362,7 @@ pub fn pwrite(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usiz
     let count = count.min(MOST);
     file.admit_write(count)?;
     file.admit_position()?;
-    call.broken_pipe(write_range(&file, buffer.address(), count, at))
+    call.write_one(&file, buffer.address(), count, at)
 }
 
 /// `readv(2)`.

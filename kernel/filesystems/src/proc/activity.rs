@@ -1,6 +1,6 @@
-//! What the scheduler knows of a task: `sched`, `schedstat`.
+//! What a task has done: `io`, `sched`, `schedstat`.
 
-use super::{task::TaskFiles, written};
+use super::{check_inspection, task::TaskFiles, written};
 use alloc::string::String;
 use base::Errno;
 use core::fmt::{self, Write};
@@ -9,6 +9,25 @@ use sched::Priority;
 
 /// The unit of weights in `sched`: Linux keeps them so many times finer than 1,024 for nice 0.
 const LOAD_SCALE: u64 = 1024;
+
+/// `io`: bytes and calls of the `read` and `write` families, of a process those of its children too that were waited for.
+/// There is no storage, so nothing is ever fetched from it.
+pub(super) fn io(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    let task = files.task()?;
+    check_inspection(&task)?;
+    let counts = if files.process {
+        let mut usage = task.process().usage();
+        usage.add(&task.process().children_usage());
+        usage.transfers
+    } else {
+        task.transfers().counts()
+    };
+    written(write!(
+        out,
+        "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
+        counts.bytes_read, counts.bytes_written, counts.reads, counts.writes,
+    ))
+}
 
 /// `schedstat`: ns that the task ran, ns that it waited for a CPU (not counted here), and how often it ran.
 pub(super) fn schedstat(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {

@@ -1,6 +1,6 @@
 //! /proc: tasks, the system and its settings as files, in Linux's formats.
 //!
-//! `activity` has what the scheduler knows of a task, `system` and `processor` have the files of the root, `task` those of a task, `status` the two long texts about one, `links` the
+//! `activity` has what a task has done, `system` and `processor` have the files of the root, `task` those of a task, `status` the two long texts about one, `links` the
 //! links to files, `reports` the files that controllers fill. All are lines of tables (`crate::table`).
 
 mod activity;

@@ -103,6 +103,7 @@ macro_rules! task_lines {
             Line::link("exe", links::program, links::program_text),
             Line { name: "fd", mode: 0o500, what: crate::table::What::Directory(&links::DESCRIPTORS) },
             Line::directory("fdinfo", &links::DESCRIPTOR_TEXTS),
+            Line::private("io", activity::io),
             Line::text("limits", status::limits),
             Line::text("maps", maps),
             Line::text("mountinfo", mountinfo),

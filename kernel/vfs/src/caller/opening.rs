@@ -270,6 +270,8 @@ impl Caller<'_> {
             inode.truncate(0)?;
             location.drop_set_id(self.credentials)?;
         }
+        // Every program of this machine may open large files.
+        let kept = kept | OpenFlags::LARGE_FILE;
         let file = OpenFile::new(location, name, operations, kept, self.credentials.clone(), charge);
         if truncates {
             file.tell(FileEvents::MODIFY);

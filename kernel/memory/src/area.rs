@@ -46,8 +46,12 @@ pub struct AreaInfo {
     pub end: u64,
     /// What is allowed.
     pub protection: Protection,
+    /// What it may ever become.
+    pub most: Protection,
     /// Private or shared.
     pub sharing: Sharing,
+    /// What else holds.
+    pub flags: AreaFlags,
     /// Offset in the file, bytes; 0 for anonymous memory.
     pub offset: u64,
     /// The file, if there is one.
@@ -61,7 +65,7 @@ pub struct AreaInfo {
 bitflags! {
     /// What else holds for an area.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub(crate) struct AreaFlags: u8 {
+    pub struct AreaFlags: u8 {
         /// A stack: a fault below it makes it longer.
         const GROWS_DOWN = 1;
         /// A child doesn't get it.
@@ -182,7 +186,9 @@ impl Area {
             start: self.start,
             end: self.end,
             protection: self.protection,
+            most: self.most,
             sharing: self.sharing,
+            flags: self.flags,
             offset,
             source,
             policy: self.policy_at(self.start),

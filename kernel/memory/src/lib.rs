@@ -33,14 +33,14 @@ pub mod reclaim;
 pub mod source;
 pub mod space;
 
-pub use area::{AreaInfo, Protection, Sharing};
+pub use area::{AreaFlags, AreaInfo, Protection, Sharing};
 pub use charge::ChargeKind;
 pub use placement::{Placement, PlacementSource};
 pub use policy::{MemoryPolicy, NodeRule, PolicyMode, SharedPolicies, effective as effective_nodes};
 pub use source::{PageSource, PageUse, SharedPages, SourceDescription};
 pub use space::{
     Access, AddressSpace, Advice, AheadMode, BindRequest, FaultError, Limits, Location, LockAll, MapRequest, Movable,
-    Moved, Place, RangePages, Resident, ahead_mode, policy_range, set_ahead_mode,
+    Moved, Place, RangePages, RangeWeights, Resident, SHARE_UNITS, ahead_mode, policy_range, set_ahead_mode,
 };
 
 /// Starts the frame allocator on all frames that boot left free, and moves the heap onto it. Called once, on the

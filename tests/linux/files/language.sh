@@ -35,7 +35,7 @@ for delay in 3 5; do (exit $delay) & done
 wait -n; first=$?; wait -n; second=$?; echo "children $((first + second))"
 exec 5<> /tmp/language.$$; echo "through a descriptor" >&5; exec 5>&-
 cat /tmp/language.$$; rm /tmp/language.$$
-read -r -t 0.05 nothing < <(exec sleep 5); echo "timed out $(($? > 128))"
+read -r -t 0.05 nothing < <(exec sleep 1000); echo "timed out $(($? > 128))"; kill $!
 printf '%05.2f|%-6s|%x|%q\n' 3.14159 left 255 "two words"
 select_one() { local PS3='? '; select one in alpha beta; do echo "chose $one"; break; done; }
 select_one <<< 2 2> /dev/null

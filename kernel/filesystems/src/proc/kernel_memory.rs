@@ -2,7 +2,7 @@
 
 use super::{System, written};
 use alloc::{format, string::String};
-use base::{Errno, NodeId};
+use base::{Errno, NodeId, NodeSet};
 use core::fmt::Write;
 use machine::topology;
 use memory::{ChargeKind, charge, frames, frames::NodeTraffic, heap};
@@ -10,17 +10,8 @@ use memory::{ChargeKind, charge, frames, frames::NodeTraffic, heap};
 /// Linux's names for what is counted here too. There is no disk and no swap, so nothing is ever paged in or out.
 pub(super) fn vmstat(_: &System, out: &mut String) -> Result<(), Errno> {
     let [anonymous, copies, shared] = [ChargeKind::Anonymous, ChargeKind::Cache, ChargeKind::Shared].map(charge::pages);
-    let traffic = |of: fn(&NodeTraffic) -> u64| -> u64 {
-        topology::get().nodes_with_memory().iter().map(|node| of(&frames::traffic(node))).sum()
-    };
+    let traffic = traffic_rows(&topology::get().nodes_with_memory());
     let rows = [
-        ("nr_free_pages", frames::total().free),
-        ("numa_hit", traffic(|node| node.hits)),
-        ("numa_miss", traffic(|node| node.misses)),
-        ("numa_foreign", traffic(|node| node.foreign)),
-        ("numa_interleave", traffic(|node| node.interleaved)),
-        ("numa_local", traffic(|node| node.local)),
-        ("numa_other", traffic(|node| node.other)),
         ("nr_anon_pages", anonymous),
         ("nr_file_pages", copies + shared),
         ("nr_dirty", 0),
@@ -33,7 +24,22 @@ pub(super) fn vmstat(_: &System, out: &mut String) -> Result<(), Errno> {
         ("pswpin", 0),
         ("pswpout", 0),
     ];
-    rows.iter().try_for_each(|(name, value)| written(writeln!(out, "{name} {value}")))
+    let free = [("nr_free_pages", frames::total().free)];
+    let all = free.iter().chain(&traffic).chain(&rows);
+    all.into_iter().try_for_each(|(name, value)| written(writeln!(out, "{name} {value}")))
+}
+
+/// The rows of what was given of some nodes.
+pub(super) fn traffic_rows(nodes: &NodeSet) -> [(&'static str, u64); 6] {
+    let sum = |of: fn(&NodeTraffic) -> u64| nodes.iter().map(|node| of(&frames::traffic(node))).sum();
+    [
+        ("numa_hit", sum(|node| node.hits)),
+        ("numa_miss", sum(|node| node.misses)),
+        ("numa_foreign", sum(|node| node.foreign)),
+        ("numa_interleave", sum(|node| node.interleaved)),
+        ("numa_local", sum(|node| node.local)),
+        ("numa_other", sum(|node| node.other)),
+    ]
 }
 
 /// The text of a node's `numastat` in /sys.

@@ -14,10 +14,12 @@ mod oom;
 mod processor;
 mod reports;
 mod settings;
+mod smaps;
 mod status;
 mod system;
 mod sysvipc;
 mod task;
+mod zones;
 
 pub(crate) use kernel_memory::numastat;
 pub(crate) use system::node_meminfo;

@@ -64,7 +64,7 @@ fn line(area: &AreaInfo, pages: &RangePages, out: &mut String) -> core::fmt::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memory::{Protection, Sharing, SourceDescription};
+    use memory::{AreaFlags, Protection, Sharing, SourceDescription};
 
     fn shown(area: AreaInfo, pages: [u64; 4], nodes: &[u64]) -> String {
         let [pages, anonymous, dirty, most_mapped] = pages;
@@ -81,6 +81,8 @@ mod tests {
             start: 0x1000,
             end: 0x9000,
             protection: Protection::READ,
+            most: Protection::READ,
+            flags: AreaFlags::empty(),
             sharing: Sharing::Private,
             offset: 0,
             source: None,

@@ -2,6 +2,7 @@
 
 use super::{
     System, kernel_memory, own_context, population, processor, reports, settings, task::TaskFiles, ticks, written,
+    zones,
 };
 use crate::table::{Child, Children, Directory, Line, Place};
 use alloc::{
@@ -23,6 +24,7 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::link("self", |_| Ok(Link::Path(own_number()?)), |_| own_number()),
         Line::link("thread-self", |_| Ok(Link::Path(own_thread()?)), |_| own_thread()),
         Line::link("mounts", |_| Ok(Link::Path(b"self/mounts".to_vec())), |_| Ok(b"self/mounts".to_vec())),
+        Line::text("buddyinfo", zones::buddyinfo),
         Line::text("cgroups", |_, out| append(out, &population()?.framework().proc_cgroups())),
         Line::text("cmdline", |_, out| written(writeln!(out, "{}", boot::info().command_line))),
         Line::text("containers", |_, out| append(out, &population()?.framework().proc_containers())),
@@ -42,6 +44,7 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::directory("sysvipc", &super::sysvipc::SYSVIPC),
         Line::text("uptime", uptime),
         Line::text("vmstat", kernel_memory::vmstat),
+        Line::text("zoneinfo", zones::zoneinfo),
         Line::text("version", |_, out| written(writeln!(out, "{SYSTEM} version {RELEASE} {VERSION}"))),
     ],
     children: Some(&Processes),

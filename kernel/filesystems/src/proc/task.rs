@@ -1,6 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
-use super::{activity, check_inspection, links, numa, oom, population, status, written};
+use super::{activity, check_inspection, links, numa, oom, population, smaps, status, written};
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
     string::{String, ToString},
@@ -10,7 +10,6 @@ use alloc::{
 };
 use base::{Errno, Gid, Pid, Uid};
 use core::{any::Any, fmt::Write};
-use memory::{Protection, Sharing};
 use process::{Name, Process, Task, process_file::ProcessNumber};
 use vfs::{FileKind, Inode};
 
@@ -105,7 +104,7 @@ macro_rules! task_lines {
             Line::directory("fdinfo", &links::DESCRIPTOR_TEXTS),
             Line::private("io", activity::io),
             Line::text("limits", status::limits),
-            Line::text("maps", maps),
+            Line::text("maps", smaps::maps),
             Line::text("mountinfo", mountinfo),
             Line::text("mounts", mounts),
             Line::text("numa_maps", numa::maps),
@@ -114,6 +113,8 @@ macro_rules! task_lines {
             Line::link("root", links::root, links::root_text),
             Line::text("sched", activity::sched),
             Line::text("schedstat", activity::schedstat),
+            Line::text("smaps", smaps::smaps),
+            Line::text("smaps_rollup", smaps::rollup),
             Line::text("stat", status::stat),
             Line::text("statm", status::statm),
             Line::text("status", status::status),
@@ -212,37 +213,4 @@ fn mounts(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
 fn mountinfo(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
     let context = files.task()?.context().map_err(|_| Errno::EINVAL)?;
     append(out, context.namespace().mountinfo_text(&context.root())?.into_bytes())
-}
-
-fn maps(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
-    let task = files.task()?;
-    check_inspection(&task)?;
-    let Ok(space) = task.space() else { return Ok(()) };
-    for area in space.areas() {
-        let letter = |right, letter| if area.protection.contains(right) { letter } else { '-' };
-        let source = area.source.unwrap_or_default();
-        let start = out.len();
-        written(write!(
-            out,
-            "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
-            area.start,
-            area.end,
-            letter(Protection::READ, 'r'),
-            letter(Protection::WRITE, 'w'),
-            letter(Protection::EXECUTE, 'x'),
-            if area.sharing == Sharing::Shared { 's' } else { 'p' },
-            area.offset,
-            source.device.0,
-            source.device.1,
-            source.inode,
-        ))?;
-        let name = area.name.map_or_else(|| String::from_utf8_lossy(&source.path), |name| name.into());
-        if !name.is_empty() {
-            // The name stands in column 74.
-            (out.len() - start..73).for_each(|_| out.push(' '));
-            out.push_str(&name);
-        }
-        out.push('\n');
-    }
-    Ok(())
 }

@@ -25,8 +25,19 @@ pub struct Mapping<'a> {
     pub accessed: bool,
     /// Whether a CPU has stored through the entry.
     pub dirty: bool,
-    /// Whether other address spaces may have it through the same table: the frame counts them as one.
+    /// Whether other address spaces may have it through the same table, or had it: the space can't store to it so.
     pub shares_table: bool,
+    /// How many address spaces have it through this table; the frame counts them as one.
+    pub table_owners: u32,
+}
+
+impl Mapping<'_> {
+    /// How many have the page mapped, by the references to its frame: who gave a page that is not the space's own refers
+    /// to it too.
+    pub fn times_mapped(&self) -> u64 {
+        let others = self.frame.reference_count() + self.table_owners - 1;
+        u64::from(others.saturating_sub(u32::from(self.kind != PageKind::Anonymous)).max(1))
+    }
 }
 
 /// Emptied table pages that are kept for the next need.

@@ -39,6 +39,7 @@ impl Leaf {
             accessed: entry.0 & Entry::ACCESSED != 0,
             dirty: entry.0 & Entry::DIRTY != 0,
             shares_table: !alone,
+            table_owners: if alone { 1 } else { self.table.owners().max(1) },
         })
     }
 

@@ -2,7 +2,8 @@
 
 use machine::frame::{Block, BlockList, BlockStack, MAX_ORDER};
 
-const ORDERS: usize = MAX_ORDER as usize + 1;
+/// How many orders there are.
+pub(super) const ORDERS: usize = MAX_ORDER as usize + 1;
 
 /// Free blocks by order.
 pub(super) struct Buddy {
@@ -24,6 +25,11 @@ impl Buddy {
     /// The number of free frames.
     pub(super) fn free(&self) -> u64 {
         self.free
+    }
+
+    /// How many blocks of each order are free.
+    pub(super) fn blocks(&self) -> [u64; ORDERS] {
+        core::array::from_fn(|order| self.lists[order].len() as u64)
     }
 
     /// Takes a block of `order`, cut from the smallest that is large enough.
@@ -88,11 +94,6 @@ mod tests {
         buddy
     }
 
-    /// How many blocks of each order are free.
-    fn shape(buddy: &Buddy) -> Vec<usize> {
-        buddy.lists.iter().map(BlockList::len).collect()
-    }
-
     proptest! {
         #[test]
         fn single_frames_come_from_the_smallest_blocks(singles in 0..64u64, frames in 0..300u64) {
@@ -119,7 +120,7 @@ mod tests {
         #[test]
         fn blocks_never_overlap_and_all_join_again(steps in prop::collection::vec((any::<bool>(), 0..=4u8, any::<prop::sample::Index>()), 1..200)) {
             let mut buddy = buddy(FRAMES);
-            let before = shape(&buddy);
+            let before = buddy.blocks().to_vec();
             let mut taken: Vec<Block> = Vec::new();
             for (take, order, which) in steps {
                 if take {
@@ -133,7 +134,7 @@ mod tests {
                 prop_assert_eq!(buddy.free() + frames.len() as u64, FRAMES);
             }
             taken.into_iter().for_each(|block| buddy.give(block));
-            prop_assert_eq!(shape(&buddy), before);
+            prop_assert_eq!(buddy.blocks().to_vec(), before);
             while buddy.take(0).is_some() {}
             prop_assert_eq!(buddy.free(), 0);
         }

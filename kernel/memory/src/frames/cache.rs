@@ -7,9 +7,9 @@ use base::NodeId;
 use machine::frame::{Block, BlockStack};
 
 /// Frames that go between a cache and its node at once.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 /// Frames of one node that a cache may hold; more go back.
-const MOST: usize = 2 * BATCH;
+pub(super) const MOST: usize = 2 * BATCH;
 
 /// The cache of one CPU.
 pub(super) struct CpuCache {

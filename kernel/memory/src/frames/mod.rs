@@ -15,8 +15,8 @@ use crate::{
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use base::{Errno, MAX_NODES, NodeId};
-use buddy::Buddy;
+use base::{CpuId, Errno, MAX_NODES, NodeId};
+use buddy::{Buddy, ORDERS};
 use cache::CpuCache;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::cpu::PerCpu;
@@ -31,6 +31,19 @@ pub struct NodeStatistics {
     pub total: u64,
     /// Frames that are free, those in the caches of CPUs included.
     pub free: u64,
+}
+
+/// The free frames of one node in detail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeShape {
+    /// Blocks of 2^n frames that lie side by side, by n; frames in the caches of CPUs are in none.
+    pub blocks: [u64; ORDERS],
+    /// Frames in the cache of each CPU.
+    pub cached: Vec<(CpuId, u64)>,
+    /// Frames that go between a cache and the node at once, and those that a cache may hold.
+    pub cache_sizes: (u64, u64),
+    /// Frames that pages of programs leave to the kernel.
+    pub reserve: u64,
 }
 
 /// How often frames of one node were given since boot, and for whom, in the terms of `numastat(8)`. A block counts once.
@@ -125,6 +138,19 @@ impl FrameAllocator {
             .get()
             .map_or(0, |caches| caches.cpus.iter().map(|(_, cache)| cache.lock().len(node) as u64).sum());
         NodeStatistics { total: frames.total.load(Relaxed), free: frames.buddy.lock().free() + cached }
+    }
+
+    /// How the free frames of one node lie. `None` for a node that there can't be.
+    pub fn shape(&self, node: NodeId) -> Option<NodeShape> {
+        let frames = self.nodes.get(node.index())?;
+        let cached =
+            |caches: &Caches| caches.cpus.iter().map(|(cpu, cache)| (cpu, cache.lock().len(node) as u64)).collect();
+        Some(NodeShape {
+            blocks: frames.buddy.lock().blocks(),
+            cached: self.caches.get().map(cached).unwrap_or_default(),
+            cache_sizes: (cache::BATCH as u64, cache::MOST as u64),
+            reserve: frames.reserve(Purpose::User),
+        })
     }
 
     /// What was given of one node.
@@ -345,6 +371,11 @@ pub fn allocate_block(order: u8, placement: &Placement) -> Result<Block, Errno> 
 /// The counts of one node; zero for a node that has no memory.
 pub fn statistics(node: NodeId) -> NodeStatistics {
     ALLOCATOR.statistics(node)
+}
+
+/// How the free frames of one node lie.
+pub fn shape(node: NodeId) -> Option<NodeShape> {
+    ALLOCATOR.shape(node)
 }
 
 /// What was given of one node since the caches of the CPUs started, early at boot.

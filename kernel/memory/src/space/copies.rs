@@ -19,7 +19,7 @@ pub struct RangePages {
     pub anonymous: u64,
     /// Those that may differ from what they came from.
     pub dirty: u64,
-    /// How often the one is mapped that most have mapped, at least.
+    /// How often the one is mapped that most have mapped.
     pub most_mapped: u64,
     /// By node.
     pub nodes: [u64; MAX_NODES],
@@ -37,9 +37,7 @@ impl AddressSpace {
             sum.pages += 1;
             sum.anonymous += u64::from(own);
             sum.dirty += u64::from(own || mapping.dirty);
-            // Who gave it refers to it too; those who share a page table count once, so there is one more at least.
-            let references = u64::from(mapping.frame.reference_count()) + u64::from(mapping.shares_table);
-            sum.most_mapped = sum.most_mapped.max(references.saturating_sub(u64::from(!own)));
+            sum.most_mapped = sum.most_mapped.max(mapping.times_mapped());
             sum.nodes[mapping.frame.node().index()] += 1;
         });
         sum

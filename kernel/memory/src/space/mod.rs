@@ -24,6 +24,7 @@ mod remap;
 mod request;
 #[cfg(test)]
 pub(crate) mod tests;
+mod weights;
 
 pub use advice::Advice;
 pub use ahead::{AheadMode, ahead_mode, set_ahead_mode};
@@ -32,6 +33,7 @@ pub use lock::LockAll;
 pub use migrate::{Movable, Moved};
 pub use policy::{BindRequest, policy_range};
 pub use request::{Limits, MapRequest, Place};
+pub use weights::{RangeWeights, SHARE_UNITS};
 
 use crate::area::{Area, AreaFlags, AreaInfo, Areas, Backing, PAGE, Sharing};
 use crate::frames;

@@ -19,6 +19,7 @@ mod migrate;
 mod payment;
 mod policies;
 mod together;
+mod weights;
 
 const RW: Protection = Protection::READ.union(Protection::WRITE);
 /// Page 16 is the first of a page table.

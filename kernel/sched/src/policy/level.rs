@@ -33,6 +33,8 @@ pub(super) struct Level<T> {
     /// Whether it is there, waiting or current. It may stay there for a while after it has become empty.
     pub(super) queued: bool,
     pub(super) weight: u64,
+    /// The weight by which it was last seen to how far it is ahead there.
+    pub(super) weighed: u64,
     pub(super) standing: Standing,
     /// What the group's account of all CPUs knows of `load`.
     pub(super) published: u64,
@@ -109,6 +111,15 @@ impl<T> Entry<T> {
         matches!(self.member, Member::Group(group) if group == place)
     }
 
+    /// If it weighs more `now` than `before`, what it ran since the `floor` keeps it waiting no longer than if it had weighed
+    /// as much then.
+    pub(super) fn draw_near(&mut self, floor: u64, before: u64, now: u64) {
+        if now > before {
+            let ahead = u128::from(self.virtual_time.saturating_sub(floor));
+            self.virtual_time -= (ahead * u128::from(now - before) / u128::from(now)) as u64;
+        }
+    }
+
     pub(super) fn task(&self) -> Option<&T> {
         match &self.member {
             Member::Task(task) => Some(task),
@@ -131,6 +142,7 @@ impl<T> Level<T> {
             load: 0,
             queued: false,
             weight: 0,
+            weighed: 0,
             standing: Standing { virtual_time: 0, floor: 0, place: None },
             published: 0,
             served: 0,
@@ -190,13 +202,10 @@ impl<T> Level<T> {
         }
     }
 
-    /// The waiting group at `place` weighs more now: what it ran when it weighed `before` keeps it waiting no longer than
-    /// if it had weighed `now` then.
+    /// The waiting group at `place` weighs `now`, and `before` it was weighed.
     pub(super) fn draw_near(&mut self, place: usize, before: u64, now: u64) {
         if let Some(mut entry) = self.take_waiting(|entry| entry.is_group(place)) {
-            let ahead = u128::from(entry.virtual_time.saturating_sub(self.floor));
-            let nearer = (ahead * u128::from(now - before) / u128::from(now)) as u64;
-            entry.virtual_time -= nearer;
+            entry.draw_near(self.floor, before, now);
             self.waiting.push(entry);
         }
     }

@@ -78,6 +78,9 @@ impl<T> Queue<T> {
         let has_rivals = queued && self.level(parent).load > before;
         let (level, above) = self.two(place, parent);
         level.weight = weight;
+        if weight > before && level.shift != 0 {
+            level.shift = (i128::from(level.shift) * i128::from(before) / i128::from(weight)) as i64;
+        }
         if begins {
             level.group.catch_up(&above.group);
         }
@@ -93,12 +96,16 @@ impl<T> Queue<T> {
         }
         if queued {
             above.load = above.load - before + weight;
+            let floor = above.floor;
             if let Some(current) = above.current.as_mut().filter(|entry| entry.is_group(place)) {
+                current.draw_near(floor, current.load, weight);
                 current.load = weight;
+                level.weighed = weight;
                 let shift = core::mem::take(&mut level.shift);
                 current.virtual_time = current.virtual_time.saturating_add_signed(shift);
-            } else if weight >= 2 * before {
-                above.draw_near(place, before, weight);
+            } else if weight >= 2 * level.weighed {
+                above.draw_near(place, level.weighed, weight);
+                level.weighed = weight;
             }
         }
     }

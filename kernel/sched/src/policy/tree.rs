@@ -157,7 +157,9 @@ impl<T> Queue<T> {
             let sequence = self.next_sequence();
             let number = self.number;
             self.level_mut(parent).add(number, Member::Group(head), weight, standing, sequence);
-            self.level_mut(head).queued = true;
+            let level = self.level_mut(head);
+            level.queued = true;
+            level.weighed = weight;
             place = parent;
         }
     }
@@ -184,6 +186,7 @@ impl<T> Queue<T> {
                 self.close(place, group);
             } else {
                 let group = self.level_mut(group);
+                group.weighed = group.weight;
                 let (load, shift) = (group.weight, core::mem::take(&mut group.shift));
                 let virtual_time = entry.virtual_time.saturating_add_signed(shift);
                 let level = self.level_mut(place);

@@ -1,7 +1,7 @@
 //! Groups on the simulated machine: shares, limits, changes of the tree.
 
 use super::*;
-use crate::policy::Limit;
+use crate::policy::{GRANULARITY, Limit};
 
 impl Machine {
     fn group(&self, parent: Option<&Arc<Group>>, weight: u32) -> Arc<Group> {
@@ -37,6 +37,22 @@ impl Machine {
         group.store_parent(parent.clone());
         self.queues.iter_mut().for_each(|queue| queue.reparent(group));
     }
+
+    /// With how many others, all of the same weight, a task shares what its level has, times how many share with that
+    /// level, up to the top.
+    fn rivals(&self, task: &Task, groups: &[Arc<Group>]) -> u64 {
+        let group_of = |task: &Task| task.group.clone().unwrap_or_else(|| self.roots.rest.clone());
+        let mut rivals = 1;
+        let mut next = Some(group_of(task));
+        while let Some(group) = next {
+            let tasks = self.tasks.iter().filter(|task| !task.dead && Arc::ptr_eq(&group_of(task), &group)).count();
+            let below = groups.iter().filter_map(|group| group.parent()).filter(|parent| Arc::ptr_eq(parent, &group));
+            rivals *= (tasks + below.count()).max(1) as u64;
+            next = group.parent();
+        }
+        rivals
+    }
+
     /// Groups of these weights below `depth - 1` others, each with one task for each CPU and `more`; what part of the machine
     /// each gets over five seconds, beside what is promised.
     fn parts(cpus: u32, depth: usize, weights: &[u32], more: usize) -> Vec<(f64, f64)> {
@@ -284,6 +300,31 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+// Fails on a version that makes up for a new weight only while the group waits, or only if it doubles at once.
+#[test]
+fn a_group_that_weighs_more_is_not_kept_waiting_by_what_it_ran_before() {
+    let at_once = vec![1024];
+    let in_steps: Vec<u32> = (1..40).map(|step| (2.0 * f64::powf(1.17, f64::from(step))) as u32).collect();
+    for (offset, weights) in (0..20).flat_map(|offset| [(offset, &at_once), (offset, &in_steps)]) {
+        let mut machine = Machine::new(1, 1);
+        let (small, other) = (machine.group(None, 2), machine.group(None, 1024));
+        let task = machine.spin_in(&small, 1)[0];
+        machine.spin_in(&other, 1);
+        machine.run(offset * STEP);
+        // After a turn of its own it would wait for long.
+        while machine.queues[0].current() != Some(&task) {
+            machine.run(STEP);
+        }
+        for &weight in weights {
+            small.set_weight(weight);
+            machine.run(2 * MS);
+        }
+        let before = machine.tasks[task].ran;
+        machine.run(100 * MS);
+        assert!(machine.tasks[task].ran > before, "it waits on after {offset} steps, {weights:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
@@ -335,9 +376,12 @@ proptest! {
         let count: usize = machine.queues.iter().map(Queue::len).sum();
         prop_assert_eq!(count, machine.tasks.iter().filter(|task| !task.dead).count());
         let before: Vec<u64> = machine.tasks.iter().map(|task| task.ran).collect();
-        machine.run(4 * SECOND);
+        // Long enough for many turns of all but those deepest below many others: whoever goes to another CPU waits anew.
+        const LONG: u64 = 20 * SECOND;
+        machine.run(LONG);
         for (task, before) in machine.tasks.iter().zip(before).filter(|(task, _)| !task.dead) {
-            prop_assert!(task.ran > before, "a task of {:?} did not run for 4 s", task.group);
+            let due = LONG / machine.rivals(task, &groups);
+            prop_assert!(task.ran > before || due < 20 * GRANULARITY, "a task of {:?} starves", task.group);
         }
     }
 }

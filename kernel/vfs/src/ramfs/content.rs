@@ -56,6 +56,21 @@ enum Source {
     Hole,
 }
 
+/// Who asks for a page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// A call that has the lock for writing.
+    ByCall,
+    /// A page fault.
+    ByFault,
+}
+
+impl Asked {
+    fn refusal(self) -> Errno {
+        if self == Self::ByCall { Errno::ENOMEM } else { Errno::ENOSPC }
+    }
+}
+
 impl Pages {
     fn source(&self, index: u64) -> Source {
         if let Some(page) = self.own.get(&index) {
@@ -161,7 +176,7 @@ impl Content {
             let done = (*position - start) as usize;
             let (index, offset, count) = piece(*position, length - done);
             let sealed = self.check_write(*position + count as u64);
-            let frame = match sealed.and_then(|()| self.own_page(index, count == FRAME_SIZE, Errno::ENOMEM)) {
+            let frame = match sealed.and_then(|()| self.own_page(index, count == FRAME_SIZE, Asked::ByCall)) {
                 Ok(frame) => frame,
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
@@ -186,9 +201,11 @@ impl Content {
         self.sealing.add(seals)
     }
 
-    /// The page of its own with this index, made if there is none. A page that is `overwritten` wholly need not be filled;
-    /// `refusal` is the error if the running task's containers don't pay for it.
-    fn own_page(&self, index: u64, overwritten: bool, refusal: Errno) -> Result<Frame, Errno> {
+    /// The page of its own with this index, made if there is none. A page that is `overwritten` wholly need not be filled.
+    ///
+    /// Errors: `ENOSPC`; `ENOMEM`; if the running task's containers don't pay for it, `ENOMEM` in a call and `ENOSPC` in a
+    /// fault (which is SIGBUS); `EFAULT` a fault behind the end.
+    fn own_page(&self, index: u64, overwritten: bool, asked: Asked) -> Result<Frame, Errno> {
         let source = self.pages.lock().source(index);
         if let Source::Own(frame) = source {
             return Ok(frame);
@@ -204,7 +221,7 @@ impl Content {
                 }
                 SharedPage::free(frame)
             }),
-            _ => SharedPage::new(refusal, || match overwritten {
+            _ => SharedPage::new(asked.refusal(), || match overwritten {
                 true => charge::allocate(&allowed, ChargeKind::Shared),
                 false => charge::allocate_zeroed(&allowed, ChargeKind::Shared),
             }),
@@ -217,6 +234,12 @@ impl Content {
             drop(pages);
             self.shared.give_pages(1);
             return Ok(there);
+        }
+        // What has been cut off meanwhile must not come back; calls have the lock for writing.
+        if asked == Asked::ByFault && index >= self.size().div_ceil(FRAME_SIZE as u64) {
+            drop(pages);
+            self.shared.give_pages(1);
+            return Err(Errno::EFAULT);
         }
         let frame = page.frame.clone();
         pages.own.insert(index, page);
@@ -288,8 +311,7 @@ impl Content {
                 Source::Hole => {}
             }
         }
-        // Not ENOMEM: the task gets SIGBUS.
-        self.own_page(index, false, Errno::ENOSPC)
+        self.own_page(index, false, Asked::ByFault)
     }
 
     /// Sets the size; what is cut off is gone, what is added is zero. `EFBIG`, `EPERM` a seal.
@@ -373,7 +395,7 @@ impl Content {
                 continue;
             }
             made.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-            self.own_page(index, false, Errno::ENOMEM)?;
+            self.own_page(index, false, Asked::ByCall)?;
             match made.last_mut() {
                 Some(last) if last.end == index => last.end += 1,
                 _ => made.push(index..index + 1),
@@ -396,7 +418,7 @@ impl Content {
         self.zero_part(whole.end * page..range.end)?;
         let borrowed = (self.pages.lock().borrowed.len() as u64).div_ceil(page);
         for index in whole.start..whole.end.min(borrowed) {
-            self.own_page(index, false, Errno::ENOMEM)?;
+            self.own_page(index, false, Asked::ByCall)?;
         }
         self.clear_own(whole);
         Ok(())
@@ -407,7 +429,7 @@ impl Content {
         let (index, offset, count) = piece(range.start, (range.end - range.start) as usize);
         let source = self.pages.lock().source(index);
         if count > 0 && !matches!(source, Source::Hole) {
-            self.own_page(index, false, Errno::ENOMEM)?.zero(offset, count);
+            self.own_page(index, false, Asked::ByCall)?.zero(offset, count);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use crate::{
     ramfs::{self, Limits, RamFs},
     testing::{read, start_frames, with_caller},
 };
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use proptest::prelude::*;
 use std::vec;
 
@@ -104,6 +105,36 @@ fn memory_is_reserved_wholly_or_not_at_all_and_a_hole_gives_it_back() {
     assert_eq!(bytes, [0; 4]);
     let reader = open(caller, "/f", OpenFlags::empty()).unwrap();
     assert_eq!(reader.allocate(0..1, keep), Err(Errno::EBADF));
+}
+
+#[test]
+fn a_file_has_no_pages_behind_its_end_whoever_faults() {
+    with_caller(|caller| {
+        let file = open(caller, "/f", OpenFlags::CREATE | OpenFlags::READ_WRITE).unwrap();
+        let inode = file.inode();
+        let (faults, done, mut left) = (AtomicUsize::new(0), AtomicBool::new(false), 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                machine::host::set_cpu(base::CpuId::new(1));
+                while !done.load(Relaxed) {
+                    let _ = inode.page(1, memory::PageUse::SharedWrite);
+                    faults.fetch_add(1, SeqCst);
+                }
+            });
+            for _ in 0..1000 {
+                file.truncate(2 * 4096).unwrap();
+                file.truncate(0).unwrap();
+                // The fault that was under way then is over after two more.
+                let before = faults.load(SeqCst);
+                while faults.load(SeqCst) < before + 2 {
+                    std::thread::yield_now();
+                }
+                left += inode.metadata().blocks;
+            }
+            done.store(true, Relaxed);
+        });
+        assert_eq!(left, 0);
+    });
 }
 
 #[derive(Clone, Debug)]

@@ -320,9 +320,9 @@ impl<S: Subject> Inode for FileInode<S> {
         }
     }
 
-    fn truncate(&self, _size: u64) -> Result<(), Errno> {
+    fn truncate(&self, _size: u64) -> Result<bool, Errno> {
         // Shells open with O_TRUNC what they write to.
-        Ok(())
+        Ok(false)
     }
 }
 

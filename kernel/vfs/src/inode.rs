@@ -7,7 +7,7 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid, extended::ExtendedAttributes};
 use bitflags::bitflags;
-use core::{any::Any, ops::Range};
+use core::{any::Any, ops::Range, sync::atomic::AtomicUsize};
 use machine::frame::Frame;
 use memory::PageUse;
 
@@ -223,8 +223,8 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENXIO)
     }
 
-    /// Sets the size of a regular file. `EINVAL` for what has none, `EFBIG`, `ENOSPC`.
-    fn truncate(&self, _size: u64) -> Result<(), Errno> {
+    /// Sets the size of a regular file. Says whether any of its bytes were cut off. `EINVAL` for what has none, `EFBIG`, `ENOSPC`.
+    fn truncate(&self, _size: u64) -> Result<bool, Errno> {
         Err(Errno::EINVAL)
     }
 
@@ -248,6 +248,11 @@ pub trait Inode: Any + Send + Sync {
     /// Adds seals, when no write is under way. `EINVAL` where there can be none; `EPERM`, `EBUSY`.
     fn add_seals(&self, _seals: Seals) -> Result<(), Errno> {
         Err(Errno::EINVAL)
+    }
+
+    /// How many mappings there are of its pages, counted by who makes them; `None` if it loses no pages while it is mapped.
+    fn mappings(&self) -> Option<&AtomicUsize> {
+        None
     }
 
     /// The page of this file with this index, for mappings; see [`memory::PageSource::page`].

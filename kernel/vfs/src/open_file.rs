@@ -5,7 +5,7 @@ use crate::{
     OpenFlags, PollEvents, PollTable, Seals, SeekFrom,
     lock::LockOwner,
     mount_text,
-    pages::FilePages,
+    pages::{self, FilePages},
     watches::{self, Event, FileEvents},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
@@ -272,7 +272,7 @@ impl OpenFile {
         if !flags.writes() || self.inode().kind() != FileKind::Regular {
             return Err(Errno::EINVAL);
         }
-        self.inode().truncate(size)?;
+        pages::set_size(self.inode(), size)?;
         self.after_write()
     }
 

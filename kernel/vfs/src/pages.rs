@@ -1,9 +1,10 @@
 //! The pages of an open file, for mappings.
 
-use crate::OpenFile;
+use crate::{Inode, OpenFile};
 use alloc::sync::Arc;
 use base::Errno;
-use machine::frame::Frame;
+use core::sync::atomic::Ordering::SeqCst;
+use machine::frame::{FRAME_SIZE, Frame};
 use memory::{PageSource, PageUse, SharedPolicies, SourceDescription};
 
 /// The pages of an open file's inode. Keeps the file open, as a mapping does.
@@ -16,7 +17,7 @@ pub(crate) struct FilePages {
 impl FilePages {
     /// For mappings that can't change the file.
     pub fn read_only(file: Arc<OpenFile>) -> Self {
-        Self { file, counted: false }
+        Self::mapping(file, false)
     }
 
     /// For a shared mapping of a file that is open for writing; `writes` from the beginning. `EPERM` a seal.
@@ -24,12 +25,40 @@ impl FilePages {
         let sealing = file.inode().sealing();
         sealing.map_or(Ok(()), |sealing| sealing.map(writes))?;
         let counted = sealing.is_some();
-        Ok(Self { file, counted })
+        Ok(Self::mapping(file, counted))
     }
+
+    fn mapping(file: Arc<OpenFile>, counted: bool) -> Self {
+        if let Some(mappings) = file.inode().mappings() {
+            mappings.fetch_add(1, SeqCst);
+        }
+        Self { file, counted }
+    }
+}
+
+/// What the pages of an inode are known by: inodes of all file systems lie at different addresses while somebody has them
+/// open.
+fn identity(inode: &Arc<dyn Inode>) -> u64 {
+    Arc::as_ptr(inode).addr() as u64
+}
+
+/// Sets the size of a file; who has mapped what is cut off gets SIGBUS there. Errors: see [`Inode::truncate`].
+///
+/// Locks: takes the inode's, then those of address spaces.
+pub(crate) fn set_size(inode: &Arc<dyn Inode>, size: u64) -> Result<(), Errno> {
+    let cut = inode.truncate(size)?;
+    // A mapping that is not counted yet will be given no page that is gone: the new size was there before this is read.
+    if cut && inode.mappings().is_some_and(|mappings| mappings.load(SeqCst) > 0) {
+        memory::cut(identity(inode), size.div_ceil(FRAME_SIZE as u64));
+    }
+    Ok(())
 }
 
 impl Drop for FilePages {
     fn drop(&mut self) {
+        if let Some(mappings) = self.file.inode().mappings() {
+            mappings.fetch_sub(1, SeqCst);
+        }
         if self.counted
             && let Some(sealing) = self.file.inode().sealing()
         {
@@ -61,7 +90,6 @@ impl PageSource for FilePages {
     }
 
     fn identity(&self) -> u64 {
-        // Inodes of all file systems lie at different addresses while somebody has them open.
-        Arc::as_ptr(self.file.inode()).addr() as u64
+        identity(self.file.inode())
     }
 }

@@ -10,6 +10,7 @@ mod born;
 mod checks;
 mod child;
 mod choices;
+mod cuts;
 mod faults;
 mod file_sizes;
 mod fuzz;
@@ -40,6 +41,7 @@ const HELP: &str = "usage: probe COMMAND
   pointers          bad addresses in every system call that takes one
   pidfd             files that stand for processes, in every way they are used
   sizes             the limit on the size of files, in every way to make one longer
+  cuts              memory whose file is cut off
   locks             locks that lend priority, sleeping on several words
   others            calls that reach into other processes, programs in other domains
   persona NUMBER    whether its execution domain is this one
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         ["pointers"] => pointers::run(),
         ["pidfd"] => process_files::run(),
         ["sizes"] => file_sizes::run(),
+        ["cuts"] => cuts::run(),
         ["locks"] => locks::run(),
         ["others"] => others::run(),
         ["persona", expected] => expected.parse().is_ok_and(others::has_persona),

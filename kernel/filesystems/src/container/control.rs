@@ -69,9 +69,9 @@ impl Inode for Control {
         watch::watch_all(&self.fs.framework, self.fs.device, &self.container);
     }
 
-    fn truncate(&self, _size: u64) -> Result<(), Errno> {
+    fn truncate(&self, _size: u64) -> Result<bool, Errno> {
         // Shells open with O_TRUNC what they write to.
-        Ok(())
+        Ok(false)
     }
 }
 

@@ -15,6 +15,7 @@ use std::{thread_local, vec};
 
 mod against_a_model;
 mod ahead;
+mod cut;
 mod migrate;
 mod payment;
 mod policies;

@@ -1,7 +1,7 @@
 //! Operations that change owner, permissions, times and size.
 
 use super::{Caller, Follow, Start, names};
-use crate::{FileKind, Location, MetadataChange, Permissions, Timestamp, permission, watches::FileEvents};
+use crate::{FileKind, Location, MetadataChange, Permissions, Timestamp, pages, permission, watches::FileEvents};
 use base::{Capabilities, Errno, Gid, Uid};
 
 /// What `utimensat` does to one of the two times.
@@ -125,7 +125,7 @@ impl Caller<'_> {
         }
         permission::check_inode(&*location.inode, self.credentials, permission::WRITE)?;
         location.check_writable()?;
-        location.inode.truncate(size)?;
+        pages::set_size(&location.inode, size)?;
         names::tell_inode(&location, &*location.inode, FileEvents::MODIFY);
         location.drop_set_id(self.credentials)
     }

@@ -6,7 +6,7 @@ use crate::{
     file::{DirectoryFile, PathOnly},
     inode::OpenRequest,
     open_file::{self, Name},
-    permission,
+    pages, permission,
     walk::{Last, Resolve, Walk},
     watches::FileEvents,
 };
@@ -267,7 +267,7 @@ impl Caller<'_> {
         };
         let truncates = flags.contains(OpenFlags::TRUNCATE) && inode.kind() == FileKind::Regular;
         if truncates {
-            inode.truncate(0)?;
+            pages::set_size(inode, 0)?;
             location.drop_set_id(self.credentials)?;
         }
         // Every program of this machine may open large files.

@@ -10,7 +10,7 @@ use base::Errno;
 use core::{
     cmp::Ordering,
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
 };
 use machine::{
     frame::{FRAME_SIZE, Frame},
@@ -38,6 +38,8 @@ pub(super) struct Content {
     pub(super) sealing: Sealing,
     /// Where new pages come from that somebody mapped and bound.
     pub(super) policies: SharedPolicies,
+    /// See [`crate::Inode::mappings`].
+    pub(super) mappings: AtomicUsize,
 }
 
 struct Pages {
@@ -99,6 +101,7 @@ impl Content {
             pages: SpinLock::new(rank::PAGE_CACHE, Pages { borrowed, own: BTreeMap::new(), copies: None }),
             sealing: Sealing::new(seals),
             policies: SharedPolicies::new(),
+            mappings: AtomicUsize::new(0),
         }
     }
 
@@ -314,8 +317,8 @@ impl Content {
         self.own_page(index, false, Asked::ByFault)
     }
 
-    /// Sets the size; what is cut off is gone, what is added is zero. `EFBIG`, `EPERM` a seal.
-    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+    /// Sets the size; what is cut off is gone, what is added is zero. Says whether any was cut off. `EFBIG`, `EPERM` a seal.
+    pub fn truncate(&self, size: u64) -> Result<bool, Errno> {
         limits::check_growth(self.size(), size)?;
         if size > LARGEST {
             return Err(Errno::EFBIG);
@@ -326,7 +329,8 @@ impl Content {
             Ordering::Equal => {}
             Ordering::Greater => self.sealing.check(Seals::GROW)?,
         }
-        if size < self.size() {
+        let cut = size < self.size();
+        if cut {
             // First the size, so that nobody reads what goes.
             self.size.store(size, Release);
             let mut pages = self.pages.lock();
@@ -348,7 +352,7 @@ impl Content {
             self.shared.give_pages(gone.len() as u64);
         }
         self.size.store(size, Release);
-        Ok(())
+        Ok(cut)
     }
 
     /// Gives each page of the range memory of its own now, and with `grow` makes the file reach the range's end. All or

@@ -14,7 +14,7 @@ use alloc::{
     vec::Vec,
 };
 use base::{Errno, Gid, Names, Uid, extended::ExtendedAttributes};
-use core::{any::Any, ops::Range};
+use core::{any::Any, ops::Range, sync::atomic::AtomicUsize};
 use machine::{
     frame::{FRAME_SIZE, Frame},
     sync::{RwLock, SpinLock, rank},
@@ -466,10 +466,10 @@ impl Inode for RamInode {
         self.content()?.add_seals(seals)
     }
 
-    fn truncate(&self, size: u64) -> Result<(), Errno> {
-        self.content()?.truncate(size)?;
+    fn truncate(&self, size: u64) -> Result<bool, Errno> {
+        let cut = self.content()?.truncate(size)?;
         self.touch_content();
-        Ok(())
+        Ok(cut)
     }
 
     fn allocate(&self, range: Range<u64>, how: Allocation) -> Result<(), Errno> {
@@ -479,6 +479,10 @@ impl Inode for RamInode {
         }
         self.touch_content();
         Ok(())
+    }
+
+    fn mappings(&self) -> Option<&AtomicUsize> {
+        Some(&self.content().ok()?.mappings)
     }
 
     fn policies(&self) -> Option<&memory::SharedPolicies> {

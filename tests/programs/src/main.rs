@@ -17,6 +17,7 @@ mod fuzz;
 mod hog;
 mod ipc;
 mod kernel_log;
+mod killed;
 mod locks;
 mod memory_files;
 mod migration;
@@ -78,6 +79,7 @@ const HELP: &str = "usage: probe COMMAND
                     random system calls with half-sensible arguments, in rounds
   born DIR          children that are born into a container of cpuacct's hierarchy at DIR
   sweep DIR         bad input for every control file of the hierarchy at DIR
+  killed            a child in each state that a program can be in, killed there
   soak SECONDS DIR  storms of fork, exec, exit, move, mount and umount, mounting below DIR
 ";
 
@@ -120,6 +122,7 @@ fn main() -> ExitCode {
         }
         ["soak", seconds, directory] => seconds.parse().is_ok_and(|seconds| soak::run(seconds, directory)),
         ["fuzz", ref numbers @ ..] => fuzz::from_words(numbers).is_some_and(|plan| fuzz::run(&plan)),
+        ["killed"] => killed::run(),
         ["born", directory] => born::run(directory),
         ["sweep", directory] => sweep::run(directory),
         ["nothing"] => true,

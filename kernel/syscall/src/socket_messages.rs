@@ -7,7 +7,7 @@ use crate::{
     clock,
     socket_options::SOL_SOCKET,
     sockets::{fetch_address, of, tell_address},
-    transfer::{gather, message_vectors, scatter},
+    transfer::{MESSAGE_MOST, check_range, gather, message_vectors, scatter},
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::{Capabilities, Credentials, Errno, Gid, Pid, Uid};
@@ -27,8 +27,6 @@ const SCM_CREDENTIALS: i32 = 2;
 const CONTROL_HEAD: usize = 16;
 /// Size of `struct ucred`.
 const CREDENTIALS_SIZE: usize = 12;
-/// The most bytes of one message.
-const MESSAGE_MOST: usize = 1 << 20;
 /// The most messages of one call.
 const MESSAGES_MOST: u32 = 1024;
 /// The user and group of a sender that is not known.
@@ -135,8 +133,8 @@ pub fn sendto(
     if length > MESSAGE_MOST && of(&file)?.kind() != SocketType::Stream {
         return Err(Errno::EMSGSIZE);
     }
-    let bytes = gather(&[(buffer.address(), length.min(MESSAGE_MOST))])?;
-    send_message(call, &file, Message { bytes: &bytes, to: to.as_ref(), ..Message::default() }, flags)
+    let (bytes, cut) = gather(&[(buffer.address(), length.min(MESSAGE_MOST))])?;
+    send_message(call, &file, Message { bytes: &bytes, cut, to: to.as_ref(), ..Message::default() }, flags)
 }
 
 /// `sendmsg(2)`.
@@ -162,7 +160,8 @@ fn send_header(call: &Call<'_>, file: &OpenFile, message: UserPtr<MessageHeader>
         address => read_control(call, address, head.control_length)?,
     };
     let Control { files, sender } = control;
-    send_message(call, file, Message { bytes: &gather(&ranges)?, to: to.as_ref(), files, sender }, flags)
+    let (bytes, cut) = gather(&ranges)?;
+    send_message(call, file, Message { bytes: &bytes, cut, to: to.as_ref(), files, sender }, flags)
 }
 
 /// `sendmmsg(2)`: how many were sent; an error only if none was.
@@ -205,11 +204,16 @@ fn receive_into(file: &OpenFile, ranges: &[(u64, usize)], flags: u32) -> Result<
         nonblock: flags & flags::DONT_WAIT != 0 || file.flags().contains(OpenFlags::NONBLOCK),
         whole: flags & flags::WAIT_ALL != 0,
     };
+    ranges.iter().try_for_each(|&(address, length)| check_range(address, length))?;
     let wanted = ranges.iter().map(|(_, length)| length).sum::<usize>().min(MESSAGE_MOST);
     let mut buffer = memory::heap::try_zeroed(wanted)?;
-    let received = of(file)?.receive(&mut buffer, how)?;
-    let copied = scatter(&buffer[..received.length], ranges)?;
-    let told = if flags & flags::TRUNCATED != 0 { received.full_length } else { copied };
+    let socket = of(file)?;
+    let received = socket.receive(&mut buffer, how)?;
+    let bytes = &buffer[..received.length];
+    if scatter(bytes, ranges) != Ok(bytes.len()) {
+        return Err(if how.peek { Errno::EFAULT } else { socket.put_back(bytes, received) });
+    }
+    let told = if flags & flags::TRUNCATED != 0 { received.full_length } else { received.length };
     Ok((told, received))
 }
 

@@ -12,7 +12,10 @@ use alloc::vec::Vec;
 use base::Errno;
 use machine::user_memory;
 use memory::heap;
-use vfs::OpenFile;
+use vfs::{
+    OpenFile,
+    socket::{Received, Socket, SocketType},
+};
 
 /// The most bytes that one call transfers, as in Linux.
 pub(crate) const MOST: usize = 0x7fff_f000;
@@ -24,6 +27,8 @@ const TINY: usize = 32;
 const PIECE: usize = 64 << 10;
 /// The size of the first piece of a read that may end early.
 const FIRST_PIECE: usize = 4 << 10;
+/// The most bytes of one message to a socket.
+pub(crate) const MESSAGE_MOST: usize = 1 << 20;
 /// The most vectors of one call (`UIO_MAXIOV`).
 const VECTORS: usize = 1024;
 /// The first address that is none of user space.
@@ -117,7 +122,16 @@ fn read_range(file: &OpenFile, address: u64, length: usize, position: Position) 
 fn read_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
     let found = position.read(file, buffer)?;
     let copied = user_memory::write_partial(address, &buffer[..found]);
+    if copied < found {
+        check_cut(file, &buffer[..found])?;
+    }
     if copied == 0 && found != 0 { Err(Errno::EFAULT) } else { Ok(copied) }
+}
+
+/// What was read and found no place: `EFAULT` for a local socket, which keeps what it can. Others give a part.
+fn check_cut(file: &OpenFile, bytes: &[u8]) -> Result<(), Errno> {
+    let socket = file.operations::<Socket>();
+    socket.map_or(Ok(()), |socket| Err(socket.put_back(bytes, Received::default())))
 }
 
 fn write_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
@@ -128,7 +142,8 @@ fn write_range(file: &OpenFile, address: u64, length: usize, position: Position)
     if length <= SMALL {
         return write_piece(file, address, &mut [0; SMALL][..length], position);
     }
-    let mut buffer = heap::try_zeroed(length.min(PIECE))?;
+    let most = piece_of(file, length)?;
+    let mut buffer = heap::try_zeroed(length.min(most))?;
     let mut done = 0;
     while done < length {
         let piece = buffer.len().min(length - done);
@@ -148,10 +163,23 @@ fn write_range(file: &OpenFile, address: u64, length: usize, position: Position)
 
 fn write_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
     let copied = user_memory::read_partial(address, buffer);
-    if copied == 0 && !buffer.is_empty() {
-        return Err(Errno::EFAULT);
+    write_readable(file, &buffer[..copied], copied < buffer.len(), position)
+}
+
+/// How much of a write of so many bytes is written at a time: a packet is written whole. `EMSGSIZE`.
+fn piece_of(file: &OpenFile, length: usize) -> Result<usize, Errno> {
+    if length <= PIECE || file.operations::<Socket>().is_none_or(|socket| socket.kind() == SocketType::Stream) {
+        return Ok(PIECE);
     }
-    position.write(file, &buffer[..copied])
+    if length > MESSAGE_MOST { Err(Errno::EMSGSIZE) } else { Ok(length) }
+}
+
+/// Writes what could be read of a buffer, which is cut if that is not all.
+fn write_readable(file: &OpenFile, bytes: &[u8], cut: bool, position: Position) -> Result<usize, Errno> {
+    if cut && let Some(socket) = file.operations::<Socket>() {
+        return socket.write_cut(bytes, file.flags());
+    }
+    if cut && bytes.is_empty() { Err(Errno::EFAULT) } else { position.write(file, bytes) }
 }
 
 /// The vectors of a call, checked as Linux does: `EINVAL` more than 1024 or lengths that overflow.
@@ -241,7 +269,11 @@ impl Call<'_> {
         let wanted = ranges.iter().map(|(_, length)| length).sum::<usize>().min(PIECE);
         let mut buffer = heap::try_zeroed(wanted)?;
         let found = file.read(&mut buffer)?;
-        scatter(&buffer[..found], ranges)
+        let copied = scatter(&buffer[..found], ranges);
+        if copied != Ok(found) {
+            check_cut(file, &buffer[..found])?;
+        }
+        copied
     }
 
     /// Counts as [`read_vectors`](Self::read_vectors).
@@ -268,9 +300,10 @@ impl Call<'_> {
         let ranges = vectors(list, count)?;
         let total: usize = ranges.iter().map(|(_, length)| length).sum();
         file.admit_write(total)?;
-        if total <= PIECE && ranges.len() > 1 {
+        if total <= piece_of(&file, total)? && ranges.len() > 1 {
             // Together, as one write: pipes promise that no other writer comes between.
-            return at.write(&file, &gather(&ranges)?);
+            let (bytes, cut) = gather(&ranges)?;
+            return write_readable(&file, &bytes, cut, at);
         }
         over_vectors(&ranges, at, |address, length, at| write_range(&file, address, length, at))
     }
@@ -298,9 +331,9 @@ pub(crate) fn scatter(bytes: &[u8], ranges: &[(u64, usize)]) -> Result<usize, Er
     if done == 0 && !bytes.is_empty() { Err(Errno::EFAULT) } else { Ok(done) }
 }
 
-/// Copies the ranges in, one behind the other, up to the first address that can't be read. `EFAULT` if that is the
-/// very first.
-pub(crate) fn gather(ranges: &[(u64, usize)]) -> Result<Vec<u8>, Errno> {
+/// Copies the ranges in, one behind the other, up to the first address that can't be read, and says whether there was
+/// one. `EFAULT` a range that reaches beyond user space.
+pub(crate) fn gather(ranges: &[(u64, usize)]) -> Result<(Vec<u8>, bool), Errno> {
     let total: usize = ranges.iter().map(|(_, length)| length).sum();
     let mut bytes = heap::try_zeroed(total)?;
     let mut done = 0;
@@ -312,11 +345,8 @@ pub(crate) fn gather(ranges: &[(u64, usize)]) -> Result<Vec<u8>, Errno> {
             break;
         }
     }
-    if done == 0 && total != 0 {
-        return Err(Errno::EFAULT);
-    }
     bytes.truncate(done);
-    Ok(bytes)
+    Ok((bytes, done < total))
 }
 
 /// The ranges of a message's vectors, for sockets.

@@ -291,11 +291,83 @@ fn names(checks: &mut Checks) {
     }
 }
 
+/// Room of so many bytes, behind which nothing is mapped.
+fn before_a_hole(length: usize) -> *mut u8 {
+    const MOST: usize = 64 << 10;
+    // SAFETY: a new mapping, of which the last page is taken away again.
+    unsafe {
+        let all = mmap(null_mut(), MOST + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        munmap(all.cast::<u8>().add(MOST).cast(), 4096);
+        all.cast::<u8>().add(MOST - length)
+    }
+}
+
+/// Buffers that end too early.
+fn cut(checks: &mut Checks) {
+    let little = before_a_hole(4);
+    // SAFETY: the buffers are too short on purpose.
+    let send_cut =
+        |socket, from: *mut u8, length| result(unsafe { send(socket, from.cast(), length, MSG_NOSIGNAL) } as i64);
+    // SAFETY: as above.
+    let write_cut = |socket, from: *mut u8, length| result(unsafe { write(socket, from.cast(), length) } as i64);
+    // SAFETY: as above.
+    let take_cut = |socket, flags| result(unsafe { recv(socket, little.cast(), 8, flags) } as i64);
+    // SAFETY: as above.
+    let read_cut = |socket| result(unsafe { read(socket, little.cast(), 8) } as i64);
+    for kind in [SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET] {
+        let [one, two] = pair(kind);
+        let sent = (send_cut(one, little, 8), write_cut(one, little, 8), write_cut(one, little, 1000));
+        checks.equal("a buffer that is cut", sent, (Err(EFAULT), Err(EFAULT), Err(EFAULT)));
+        let mut parts =
+            [(little, 2), (little, 8)].map(|(from, length)| iovec { iov_base: from.cast(), iov_len: length });
+        // SAFETY: the second buffer is too short on purpose.
+        let gathered = result(unsafe { writev(one, parts.as_ptr(), 2) } as i64);
+        checks.equal("one of two", (gathered, take(two, 8, MSG_DONTWAIT)), (Err(EFAULT), Err(EAGAIN)));
+        put(one, "12345678", 0).ok();
+        checks.equal("a look", take_cut(two, MSG_PEEK), Err(EFAULT));
+        let left = |text: &str| if kind == SOCK_STREAM { Ok(text.to_owned()) } else { Err(EAGAIN) };
+        let received = (take_cut(two, 0), take(two, 8, MSG_DONTWAIT));
+        checks.equal("a place that is cut", received, (Err(EFAULT), left("12345678")));
+        put(one, "12345678", 0).ok();
+        checks.equal("a reader's", (read_cut(two), take(two, 8, MSG_DONTWAIT)), (Err(EFAULT), left("12345678")));
+        put(one, "12345678", 0).ok();
+        parts[1].iov_len = 6;
+        // SAFETY: the second buffer is too short on purpose.
+        let scattered = result(unsafe { readv(two, parts.as_ptr(), 2) } as i64);
+        checks.equal("one of two places", (scattered, take(two, 8, MSG_DONTWAIT)), (Err(EFAULT), left("12345678")));
+        // SAFETY: takes no address.
+        unsafe { close(two) };
+        let alone = if kind == SOCK_DGRAM { EFAULT } else { EPIPE };
+        checks.equal("for nobody", send_cut(one, little, 8), Err(alone));
+    }
+    const PIECE: usize = 36_544;
+    let [one, two] = pair(SOCK_STREAM);
+    let much = before_a_hole(PIECE + 4);
+    checks.equal("a whole piece goes", send_cut(one, much, PIECE + 8), Ok(PIECE as i64));
+    let mut waiting = 0;
+    // SAFETY: the number lives until the call is over.
+    unsafe { ioctl(two, FIONREAD, &raw mut waiting) };
+    checks.equal("and arrives", waiting, PIECE as i32);
+    let [one, two] = pair(SOCK_DGRAM);
+    let large = "x".repeat(100_000);
+    let mut byte = 0_u8;
+    // SAFETY: room for what is asked for.
+    let length = unsafe {
+        write(one, large.as_ptr().cast(), large.len());
+        recv(two, (&raw mut byte).cast(), 1, MSG_TRUNC)
+    };
+    checks.equal("a long packet is one", (length, take(two, 1, MSG_DONTWAIT)), (100_000, Err(EAGAIN)));
+    // SAFETY: takes no address.
+    let alone = unsafe { socket(AF_UNIX, SOCK_STREAM, 0) };
+    checks.equal("without a peer", send_cut(alone, little, 8), Err(ENOTCONN));
+}
+
 /// Tries everything; says what is not as it should be.
 pub fn run() -> bool {
     let mut checks = Checks::default();
     options(&mut checks);
     receiving(&mut checks);
+    cut(&mut checks);
     credentials(&mut checks);
     many(&mut checks);
     names(&mut checks);

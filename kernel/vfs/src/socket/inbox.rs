@@ -182,6 +182,27 @@ impl Inbox {
         Some(Ok(false))
     }
 
+    /// Whether a sender to a stream that may have `capacity` bytes wait could put something in; `None` not now. `EPIPE`
+    /// nobody receives.
+    pub fn has_room(&self, capacity: usize) -> Option<Result<(), Errno>> {
+        let state = self.state.lock();
+        if state.deaf || state.ended {
+            return Some(Err(Errno::EPIPE));
+        }
+        (state.bytes.len() < capacity && state.packets.len() < MOST_PACKETS).then_some(Ok(()))
+    }
+
+    /// Puts back in front what was taken out of a stream and found no place. `ENOMEM`, then it is lost.
+    pub fn put_back(&self, bytes: &[u8], received: Received) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        state.bytes.push_front(bytes)?;
+        let Received { files, from, sender, .. } = received;
+        state.packets.push_front(Packet { length: bytes.len(), files, from, sender });
+        drop(state);
+        self.readable.wake_all();
+        Ok(())
+    }
+
     /// Looks at the first bytes from `skip` on, of one packet or of a stream, and leaves all as it is. `None` there are
     /// none but they may come.
     pub fn try_peek(&self, buffer: &mut [u8], stream: bool, skip: usize) -> Option<Result<Received, Errno>> {

@@ -6,6 +6,7 @@
 mod address;
 mod inbox;
 mod options;
+mod traffic;
 mod types;
 
 pub(crate) use address::AbstractNames;
@@ -20,8 +21,7 @@ use crate::{
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use base::{Credentials, Errno, charge::Charge};
-use core::sync::atomic::Ordering::Relaxed;
-use inbox::{Attached, Inbox};
+use inbox::Inbox;
 use machine::sync::{SpinLock, rank};
 use options::Options;
 use sched::WaitQueue;
@@ -299,108 +299,6 @@ impl Socket {
             Some(connection) if !Arc::ptr_eq(&connection.inbox, &self.core.inbox) => Err(Errno::EPERM),
             _ => Ok(()),
         }
-    }
-
-    /// `sendmsg(2)`. `EPIPE` (the caller sends SIGPIPE), `ENOTCONN`, `ECONNREFUSED` the datagram's receiver
-    /// is gone, `EMSGSIZE` a packet longer than can ever wait, `EISCONN` a name on a connection, `EPERM` the receiver is
-    /// connected to another socket, `EAGAIN` also after the timeout, `EINTR`.
-    pub fn send(&self, caller: &Caller<'_>, message: Message<'_>, nonblock: bool) -> Result<usize, Errno> {
-        if self.core.kind == SocketType::Datagram && self.passes_credentials() {
-            self.have_name(caller)?;
-        }
-        match message.to {
-            None => self.send_connected(message, nonblock),
-            Some(_) if self.core.kind != SocketType::Datagram => {
-                let connected = self.core.connection().is_some();
-                Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP })
-            }
-            Some(address) => {
-                let target = address::find(caller, address)?;
-                if target.kind != SocketType::Datagram {
-                    return Err(Errno::EPROTOTYPE);
-                }
-                self.check_may_send(&target)?;
-                self.put(&target.inbox, message, nonblock)
-            }
-        }
-    }
-
-    fn send_connected(&self, message: Message<'_>, nonblock: bool) -> Result<usize, Errno> {
-        let connection = self.core.connection().ok_or(Errno::ENOTCONN)?;
-        self.put(&connection.inbox, message, nonblock)
-    }
-
-    fn put(&self, inbox: &Inbox, message: Message<'_>, nonblock: bool) -> Result<usize, Errno> {
-        /// What of the buffer Linux keeps for itself.
-        const OVERHEAD: usize = 32;
-        let Message { bytes, files, sender, .. } = message;
-        let stream = self.core.is_stream();
-        let capacity = self.core.options.capacity();
-        if !stream && bytes.len() > capacity - OVERHEAD {
-            return Err(Errno::EMSGSIZE);
-        }
-        if stream && bytes.is_empty() {
-            return Ok(0);
-        }
-        let datagram = self.core.kind == SocketType::Datagram;
-        let from = if datagram { Some(self.core.name()) } else { None };
-        let asked = self.passes_credentials() || inbox.asks_sender.load(Relaxed);
-        let running = || if asked { SENDER.get().and_then(|sender| sender()) } else { None };
-        let mut attached = Attached { files, from: &from, sender: sender.or_else(running) };
-        let deadline = self.core.options.send_deadline();
-        let mut done = 0;
-        loop {
-            let rest = &bytes[done..];
-            let attempt = || inbox.try_put(rest, stream, capacity, &mut attached);
-            match wait_until(&inbox.writable, nonblock, deadline, attempt) {
-                Ok(count) => {
-                    done += count;
-                    inbox.readable.wake_all();
-                }
-                Err(_) if done > 0 => return Ok(done),
-                Err(Errno::EPIPE) if datagram => return Err(Errno::ECONNREFUSED),
-                Err(error) => return Err(error),
-            }
-            if done == bytes.len() {
-                return Ok(done);
-            }
-        }
-    }
-
-    /// `recvmsg(2)`. 0 bytes are the end of a connection. `ENOTCONN`, `ECONNRESET` the peer went away without having read
-    /// everything, `EAGAIN` also after the timeout, `EINTR`.
-    pub fn receive(&self, buffer: &mut [u8], how: Receive) -> Result<Received, Errno> {
-        let core = &*self.core;
-        if core.kind != SocketType::Datagram && core.connection().is_none() {
-            return Err(if core.is_stream() { Errno::EINVAL } else { Errno::ENOTCONN });
-        }
-        let stream = core.is_stream();
-        if stream && buffer.is_empty() {
-            return Ok(Received::default());
-        }
-        let deadline = core.options.receive_deadline();
-        if how.peek {
-            let start = core.options.peek_start();
-            let attempt = || core.inbox.try_peek(buffer, stream, start);
-            let received = wait_until(&core.inbox.readable, how.nonblock, deadline, attempt)?;
-            core.options.peeked(received.length);
-            return Ok(received);
-        }
-        let least = if how.whole { buffer.len() } else { core.options.least(buffer.len()) };
-        let mut received = Received::default();
-        loop {
-            let attempt = || core.inbox.try_take(buffer, stream, &mut received);
-            let result = wait_until(&core.inbox.readable, how.nonblock, deadline, attempt);
-            core.inbox.writable.wake_all();
-            match result {
-                Ok(over) if over || received.length >= least => break,
-                Ok(_) => {}
-                Err(_) if received.length > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        core.options.taken(if stream { received.length } else { received.full_length });
-        Ok(received)
     }
 
     /// `shutdown(2)`. `ENOTCONN`.

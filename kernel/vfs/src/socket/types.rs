@@ -54,8 +54,11 @@ pub struct Receive {
 /// A message to send.
 #[derive(Default)]
 pub struct Message<'a> {
-    /// Its bytes.
+    /// Its bytes, as far as they can be read.
     pub bytes: &'a [u8],
+    /// More was to follow that can't be read. A packet is then `EFAULT`; a stream takes what is whole of it, see
+    /// [`Socket::send`](super::Socket::send).
+    pub cut: bool,
     /// To whom, unless to the peer.
     pub to: Option<&'a Address>,
     /// Files to pass along (`SCM_RIGHTS`).

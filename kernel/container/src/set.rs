@@ -172,6 +172,12 @@ impl SetTable {
         self.buckets.iter().map(|bucket| bucket.lock().iter().filter(|set| set.is_referenced()).count()).sum()
     }
 
+    /// For how many sets there is room in the lists.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.lock().capacity()).sum()
+    }
+
     /// Makes the set of those who are in the root everywhere.
     pub(crate) fn root_set(self: &Arc<Self>, states: States) -> SetReference {
         let (set, _) = self.add(&mut self.bucket(0).lock(), 0, states, Box::default());
@@ -305,6 +311,10 @@ impl SetTable {
 /// Takes a set out of its bucket and the lists of its containers. The order of those that stay is that of age.
 fn take(bucket: &mut Bucket, index: usize) -> Arc<ContainerSet> {
     let set = bucket.remove(index);
+    if bucket.is_empty() {
+        // Containers that come and go pass through all buckets in time: none keeps room for what was there once.
+        *bucket = Vec::new();
+    }
     for container in set.places() {
         let mut lists = container.lists.lock();
         if let Some(index) = lists.sets.iter().position(|other| Arc::ptr_eq(other, &set)) {

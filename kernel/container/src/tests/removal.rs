@@ -220,3 +220,15 @@ fn kill_reaches_every_task_here_and_below_and_no_other() {
     assert_eq!(read(&framework, &a, "kill"), Err(Errno::EINVAL));
     assert_eq!(read(&framework, mounted.root(), "kill"), Err(Errno::ENOENT), "roots have no such file");
 }
+
+#[test]
+fn containers_that_come_and_go_leave_no_room_in_the_table_of_sets() {
+    let (framework, mounted, one) = world("");
+    for _ in 0..500 {
+        let a = mkdir(&framework, mounted.root(), "a");
+        enter(&framework, &a, &one);
+        enter(&framework, mounted.root(), &one);
+        framework.rmdir(mounted.root(), b"a").unwrap();
+    }
+    assert!(framework.sets.room() <= 8, "room for {} sets", framework.sets.room());
+}

@@ -1,9 +1,9 @@
 //! What root owns, and how it is: no round of a plain user's may change any of it.
 
 use libc::*;
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
 
 /// Root's files for the tasks to try on.
 pub const DIRECTORY: &str = "/tmp/fuzz/roots";
@@ -45,6 +45,8 @@ pub struct Belongings {
     witness: pid_t,
     semaphores: c_int,
     queue: c_int,
+    /// The devices, with the mode and the owners that they began with.
+    devices: Vec<(PathBuf, Metadata)>,
 }
 
 impl Belongings {
@@ -80,7 +82,9 @@ impl Belongings {
             (attributes.mq_maxmsg, attributes.mq_msgsize) = (4, 64);
             let queue = mq_open(c"/roots-queue".as_ptr(), O_RDWR | O_CREAT | O_NONBLOCK, 0o600, &raw mut attributes);
             mq_send(queue, c"x".as_ptr(), 1, 0);
-            Ok(Self { witness, semaphores: -1, queue })
+            let devices = fs::read_dir("/dev")?.flatten().map(|entry| entry.path());
+            let devices = devices.filter_map(|path| Some((path.clone(), path.symlink_metadata().ok()?)));
+            Ok(Self { witness, semaphores: -1, queue, devices: devices.collect() })
         }
     }
 
@@ -91,6 +95,17 @@ impl Belongings {
             shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0o600);
             self.semaphores = semget(IPC_PRIVATE, 2, IPC_CREAT | 0o600);
             msgsnd(msgget(IPC_PRIVATE, IPC_CREAT | 0o600), [1_i64, 0].as_ptr().cast(), 1, IPC_NOWAIT);
+        }
+    }
+
+    /// Gives the devices back to root: a task of root's may have given one that it has open to somebody else, who may
+    /// do with it what he likes.
+    pub fn take_devices_back(&self) {
+        for (path, metadata) in &self.devices {
+            let _ = lchown(path, Some(metadata.uid()), Some(metadata.gid()));
+            if !metadata.is_symlink() {
+                let _ = fs::set_permissions(path, metadata.permissions());
+            }
         }
     }
 

@@ -17,9 +17,8 @@ const MEMORY_SLACK: u64 = 1024;
 /// By how many objects of one size the heap may have grown since the first census, whatever happened meanwhile. What a
 /// call leaks it leaks in each round.
 const HEAP_SLACK: u64 = 160;
-/// The same where something is kept once it was made: the table of sets of containers keeps a short list of 32 bytes for
-/// each of its 256 places, and the table of words that tasks wait for one of 64 bytes.
-const HEAP_SLACK_OF_TABLES: u64 = HEAP_SLACK + 256;
+/// The same of 64 bytes: each of the 256 queues that locks share keeps its list of four tasks once one has slept there.
+const HEAP_SLACK_OF_QUEUES: u64 = HEAP_SLACK + 256;
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
@@ -73,7 +72,7 @@ impl Census {
             found.push(format!("{} KiB were free or in stacks, and {} KiB are now", first.free, self.free));
         }
         for ((size, before), (_, now)) in first.heap.iter().zip(&self.heap) {
-            if *now > before + if matches!(size, 32 | 64) { HEAP_SLACK_OF_TABLES } else { HEAP_SLACK } {
+            if *now > before + if *size == 64 { HEAP_SLACK_OF_QUEUES } else { HEAP_SLACK } {
                 found.push(format!("{before} objects of {size} bytes were in use, and {now} are now"));
             }
         }

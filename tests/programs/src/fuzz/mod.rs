@@ -121,6 +121,7 @@ fn rounds(plan: &Plan) -> Result<String, String> {
         };
         let who = if round.root { "root" } else { "a user" };
         if !round.root {
+            belongings.take_devices_back();
             belongings.make_objects();
         }
         let before = belongings.look();

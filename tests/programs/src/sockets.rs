@@ -187,7 +187,8 @@ fn beside(socket: RawFd, room: u32) -> (c_int, Vec<i32>) {
         return (-1, Vec::new());
     }
     let words = control.iter().flat_map(|word| [*word as i32, (*word >> 32) as i32]);
-    (head.msg_flags, words.take(head.msg_controllen as usize / 4).collect())
+    let length: usize = head.msg_controllen as _;
+    (head.msg_flags, words.take(length / 4).collect())
 }
 
 fn credentials(checks: &mut Checks) {

@@ -6,7 +6,7 @@
 //! whoever runs there next ([`finish_switch`]).
 
 use crate::{
-    Schedulable, balancing, clock, domain,
+    Entity, Schedulable, balancing, clock, domain,
     policy::{BALANCE_INTERVAL, Priority, ROTATION, Roots, Runnable, balance::CpuState},
     real_time,
     timer::{self, TimerQueue},
@@ -294,9 +294,9 @@ impl RunQueue {
         self.members.charge(total, now);
     }
 
-    /// Nanoseconds since the running task was last charged.
-    pub(crate) fn unaccounted(&self) -> u64 {
-        time::now().saturating_sub(self.accounted_at)
+    /// Nanoseconds from when the running task was last charged to `now`.
+    pub(crate) fn unaccounted(&self, now: u64) -> u64 {
+        now.saturating_sub(self.accounted_at)
     }
 }
 
@@ -361,6 +361,8 @@ fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) -> Opt
         state.queued = stays;
         if stays {
             cpu.left.lock().moving = Some(task.clone());
+        } else {
+            state.was_queued += queue.accounted_at.saturating_sub(state.queued_since);
         }
     }
     cpu.publish(&queue);
@@ -521,6 +523,13 @@ pub fn on_reschedule() {
 /// The sum of the tasks that run or wait.
 pub(crate) fn runnable() -> usize {
     all().map_or(0, |cpus| cpus.iter().map(|(_, cpu)| cpu.tasks.load(Relaxed)).sum())
+}
+
+/// If the task of `entity`, whose state is locked, runs: up to when its time was charged, and how long it ran until then.
+pub(crate) fn accounted_while_running(entity: &Entity) -> Option<(u64, u64)> {
+    let queue = get(entity.cpu())?.queue.lock();
+    let runs = queue.members.current().is_some_and(|task| core::ptr::eq(task.entity(), entity));
+    runs.then(|| (queue.accounted_at, entity.user_ns() + entity.system_ns()))
 }
 
 /// Charges the running task's time up to now, so that its own figures are exact.

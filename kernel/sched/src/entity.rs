@@ -64,6 +64,10 @@ pub(crate) struct RunState {
     pub(crate) group: Option<Arc<Group>>,
     /// It runs and is still in the queue's level of another group.
     pub(crate) is_misplaced: bool,
+    /// When it last began to be queued.
+    pub(crate) queued_since: u64,
+    /// Nanoseconds that it was queued before that.
+    pub(crate) was_queued: u64,
 }
 
 impl RunState {
@@ -101,6 +105,8 @@ impl Entity {
                     standing,
                     group: None,
                     is_misplaced: false,
+                    queued_since: 0,
+                    was_queued: 0,
                 },
             ),
             rest: Rest::new(),
@@ -191,6 +197,22 @@ impl Entity {
     /// Nanoseconds spent in kernel mode, up to the last switch or tick.
     pub fn system_ns(&self) -> u64 {
         self.system.load(Relaxed)
+    }
+
+    /// Nanoseconds that it was ready to run and did not, up to now. What others ran in between counts, and whatever else kept
+    /// it from its CPU.
+    pub fn waited_ns(&self) -> u64 {
+        let state = self.run.lock();
+        let mut queued = state.was_queued;
+        let mut ran = self.user_ns() + self.system_ns();
+        if state.queued {
+            // While it runs, both sums end at the last switch or tick.
+            let running = crate::cpu::accounted_while_running(self);
+            let (until, ran_until) = running.unwrap_or_else(|| (time::now(), ran));
+            queued += until.saturating_sub(state.queued_since);
+            ran = ran_until;
+        }
+        queued.saturating_sub(ran)
     }
 
     /// Nanoseconds since boot at which the task was made.

@@ -11,7 +11,7 @@ use crate::{
 use alloc::sync::Arc;
 use base::CpuSet;
 use core::sync::atomic::Ordering::SeqCst;
-use machine::topology;
+use machine::{time, topology};
 
 /// The CPU on which a task that belongs nowhere should go on.
 pub(crate) fn place(task: &TaskRef, state: &RunState) -> &'static Cpu {
@@ -45,10 +45,14 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
     let number = target.number;
     let class = state.class();
     queue.members.add(class, state.group.as_ref(), task.clone(), state.standing);
+    let now = time::now();
+    if !state.queued {
+        state.queued_since = now;
+    }
     state.queued = true;
     task.entity().set_cpu(number);
     target.publish(&queue);
-    let goes_first = queue.members.wake_up_preempts(class, state.group.as_ref(), queue.unaccounted());
+    let goes_first = queue.members.wake_up_preempts(class, state.group.as_ref(), queue.unaccounted(now));
     // The first that waits beside a running task: that CPU must plan the end of the turn.
     let first_rival = queue.members.waiting() == 1 && queue.members.current().is_some();
     drop(queue);

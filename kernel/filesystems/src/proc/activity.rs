@@ -29,14 +29,17 @@ pub(super) fn io(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
     ))
 }
 
-/// `schedstat`: ns that the task ran, ns that it waited for a CPU (not counted here), and how often it ran.
+/// `schedstat`: ns that the task ran, ns that it waited for a CPU, and how often it ran.
 pub(super) fn schedstat(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
     let task = files.task()?;
+    let (ran, waited) = (ran(&task), task.entity().waited_ns());
     let (voluntary, involuntary) = task.entity().switches();
-    written(writeln!(out, "{} 0 {}", ran(&task), voluntary + involuntary))
+    written(writeln!(out, "{ran} {waited} {}", voluntary + involuntary))
 }
 
+/// Up to now for who asks about itself, else up to the last switch or tick.
 fn ran(task: &Task) -> u64 {
+    sched::account();
     task.entity().user_ns() + task.entity().system_ns()
 }
 

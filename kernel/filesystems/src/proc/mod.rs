@@ -12,6 +12,7 @@ mod mqueue;
 mod numa;
 mod oom;
 mod processor;
+mod random;
 mod reports;
 mod settings;
 mod smaps;

@@ -1,6 +1,6 @@
 //! /proc/sys: settings of the kernel.
 
-use super::{System, ipc_limits, mqueue, population, written};
+use super::{System, ipc_limits, mqueue, population, random, written};
 use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Capabilities, Errno, number};
@@ -18,6 +18,7 @@ pub(super) static SYS: Directory<System> = Directory {
 static KERNEL: Directory<System> = Directory {
     id: 2,
     lines: &[
+        Line::text("cap_last_cap", |_, out| written(writeln!(out, "{}", Capabilities::all().bits().ilog2()))),
         Line::setting(
             "dmesg_restrict",
             |_, out| written(writeln!(out, "{}", u8::from(KERNEL_LOG.restricted()))),
@@ -33,6 +34,7 @@ static KERNEL: Directory<System> = Directory {
         Line::text("ostype", |_, out| written(writeln!(out, "{SYSTEM}"))),
         Line::setting("pid_max", |_, out| written(writeln!(out, "{}", population()?.largest_pid() + 1)), store_pid_max),
         Line::setting("printk", log_levels, store_log_levels),
+        Line::directory("random", &random::RANDOM),
         Line::setting(
             "sched_rt_period_us",
             |_, out| written(writeln!(out, "{}", sched::real_time_limit().period / MICROSECOND)),
@@ -53,6 +55,8 @@ static VM: Directory<System> = Directory {
     id: 3,
     lines: &[
         Line::order("drop_caches", drop_caches),
+        Line::text("max_map_count", |_, out| written(writeln!(out, "{}", memory::MOST_AREAS))),
+        Line::text("mmap_min_addr", |_, out| written(writeln!(out, "{}", memory::LOWEST))),
         // Memory is promised freely, and who touches too much of it is killed: Linux's mode 1.
         Line::text("overcommit_memory", |_, out| written(writeln!(out, "1"))),
     ],

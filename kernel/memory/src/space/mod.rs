@@ -127,7 +127,7 @@ const STACK_GUARD: u64 = 256 * PAGE;
 const LEAST_STACK: u64 = 128 << 20;
 
 /// The most areas that a space may have.
-const MOST_AREAS: usize = 65530;
+pub const MOST_AREAS: usize = 65530;
 
 /// The user half of what a process sees as memory. Shared by its threads, each on its CPU.
 ///

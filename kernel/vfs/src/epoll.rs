@@ -108,6 +108,10 @@ impl EpollEvent {
     const ONE_SHOT: u32 = 1 << 30;
     const EXCLUSIVE: u32 = 1 << 28;
 
+    fn is_exclusive(self) -> bool {
+        self.events & Self::EXCLUSIVE != 0
+    }
+
     fn wanted(self) -> PollEvents {
         PollEvents::from_bits_truncate(self.events) | UNASKED
     }
@@ -117,6 +121,9 @@ impl EpollEvent {
 const DEEPEST: usize = 5;
 /// The flags beside the event bits.
 const BEHAVIOUR: u32 = EpollEvent::EDGE | EpollEvent::ONE_SHOT | EpollEvent::EXCLUSIVE | 1 << 29;
+
+/// What may be asked for together with `EPOLLEXCLUSIVE`: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLWAKEUP, EPOLLET.
+const BESIDE_EXCLUSIVE: u32 = 0x1 | 0x4 | 0x8 | 0x10 | 1 << 29 | EpollEvent::EDGE | EpollEvent::EXCLUSIVE;
 
 /// Held while one epoll file is put into another: two at once could close a ring that neither sees.
 static NESTING: Mutex<()> = Mutex::new(rank::FILE_OBJECT, ());
@@ -226,7 +233,12 @@ impl Epoll {
     fn modify(&self, descriptor: i32, target: &Arc<OpenFile>, event: EpollEvent) -> Result<(), Errno> {
         let key = (descriptor, Arc::as_ptr(target).addr());
         let item = self.items.lock().get(&key).cloned().ok_or(Errno::ENOENT)?;
-        *item.event.lock() = event;
+        let mut own = item.event.lock();
+        if own.is_exclusive() {
+            return Err(Errno::EINVAL);
+        }
+        *own = event;
+        drop(own);
         self.announce(&item, target.poll(&mut PollTable::look()) & event.wanted());
         Ok(())
     }
@@ -336,8 +348,9 @@ fn epoll_of(file: &OpenFile) -> Result<&Epoll, Errno> {
     file.operations::<Epoll>().ok_or(Errno::EINVAL)
 }
 
-/// `epoll_ctl(2)` on `target`, open under `descriptor`. `EINVAL` no epoll file or itself, `EEXIST`, `ENOENT`,
-/// `EPERM` a file that can't be polled, `ELOOP` a ring of epoll files.
+/// `epoll_ctl(2)` on `target`, open under `descriptor`. `EPERM` a file that can't be polled; `EINVAL` no epoll file or
+/// itself, `EPOLLEXCLUSIVE` for an epoll file, with what it doesn't go with, or in or after a change; `ELOOP` a ring of
+/// epoll files; `EEXIST`, `ENOENT`.
 pub fn epoll_control(
     epoll: &OpenFile,
     descriptor: i32,
@@ -353,6 +366,12 @@ pub fn epoll_control(
         return Err(Errno::EINVAL);
     }
     match change {
+        EpollChange::Add(event)
+            if event.is_exclusive() && (inner.is_some() || event.events & !BESIDE_EXCLUSIVE != 0) =>
+        {
+            Err(Errno::EINVAL)
+        }
+        EpollChange::Modify(event) if event.is_exclusive() => Err(Errno::EINVAL),
         EpollChange::Add(event) => {
             let _nesting = inner.map(|_| NESTING.lock());
             if let Some(inner) = inner {

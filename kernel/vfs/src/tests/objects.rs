@@ -179,6 +179,26 @@ fn level_edge_and_one_shot_tell_as_often_as_they_should() {
     assert_eq!(ready_words(&set), [2]);
 }
 
+/// The rules of `EPOLLEXCLUSIVE` in epoll_ctl(2).
+#[test]
+fn who_asks_to_be_woken_alone_asks_once_and_for_little() {
+    const EXCLUSIVE: u32 = 1 << 28;
+    let root = Arc::new(Credentials::root());
+    let [set, other] = [(); 2].map(|()| epoll(&root).unwrap());
+    let event = eventfd(0, false, OpenFlags::NONBLOCK, &root).unwrap();
+    let change = |kind: fn(EpollEvent) -> EpollChange, target, events| {
+        epoll_control(&set, 3, target, kind(EpollEvent { events, data: 7 }))
+    };
+    assert_eq!(change(EpollChange::Add, &other, IN | EXCLUSIVE), Err(Errno::EINVAL));
+    assert_eq!(change(EpollChange::Add, &event, IN | ONE_SHOT | EXCLUSIVE), Err(Errno::EINVAL));
+    assert_eq!(change(EpollChange::Modify, &event, IN | EXCLUSIVE), Err(Errno::EINVAL));
+    assert_eq!(change(EpollChange::Modify, &event, IN), Err(Errno::ENOENT));
+    assert_eq!(change(EpollChange::Add, &event, IN | EDGE | EXCLUSIVE), Ok(()));
+    assert_eq!(change(EpollChange::Modify, &event, IN), Err(Errno::EINVAL));
+    event.write(&1u64.to_ne_bytes()).unwrap();
+    assert_eq!(ready_words(&set), [7]);
+}
+
 #[test]
 fn epoll_files_lie_in_each_other_but_never_in_a_ring() {
     let root = Arc::new(Credentials::root());

@@ -6,7 +6,7 @@ use crate::{
     call::Call,
     paths::{PathArgument, follow, only},
 };
-use alloc::{format, sync::Arc, vec::Vec};
+use alloc::{format, vec::Vec};
 use base::{Errno, Pid};
 use linux_raw_sys::general::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW};
 use machine::user_memory;
@@ -248,9 +248,6 @@ pub fn waitid(
         FILE if id >= 0 => {
             let file = call.file(id)?;
             let process = process_file::process_of(&file).ok_or(Errno::EBADF)?;
-            if !call.population().process(process.pid()).is_some_and(|there| Arc::ptr_eq(&there, process)) {
-                return Err(Errno::ECHILD);
-            }
             impatient = file.flags().contains(OpenFlags::NONBLOCK) && !options.contains(WaitOptions::NO_HANG);
             options.set(WaitOptions::NO_HANG, impatient || options.contains(WaitOptions::NO_HANG));
             only = Some(process.clone());

@@ -172,25 +172,13 @@ fn numbers(check: &mut impl FnMut(&str, bool)) {
 fn reuse(check: &mut impl FnMut(&str, bool)) {
     let first = sleeper();
     let file = pidfd_open(first, 0) as c_int;
-    static WAITER: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
-    let waiter = std::thread::spawn(move || {
-        // SAFETY: takes no address.
-        WAITER.store(unsafe { gettid() }, std::sync::atomic::Ordering::SeqCst);
-        wait(file, WSTOPPED).0
-    });
-    let is_asleep = || {
-        let tid = WAITER.load(std::sync::atomic::Ordering::SeqCst);
-        let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
-        status.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
-    };
-    while !is_asleep() {
-        std::thread::yield_now();
-    }
     // SAFETY: no status is asked for.
     let reaped = unsafe { kill(first, SIGKILL) == 0 && waitpid(first, std::ptr::null_mut(), 0) == first };
     check("the first is gone", reaped);
     check("another has its number", clone3_with_number(&raw const first, 1) == Ok(first));
-    check("its stop is not told as the first's", waiter.join().ok() == Some(ECHILD));
+    // SAFETY: nothing is to be told.
+    let stopped = unsafe { waitid(P_PID, first as id_t, std::ptr::null_mut(), WSTOPPED | WNOWAIT) } == 0;
+    check("it stops, which is not told as the first's", stopped && wait(file, WSTOPPED).0 == ECHILD);
     // SAFETY: the second child, which has stopped or is about to.
     unsafe { (kill(first, SIGKILL), waitpid(first, std::ptr::null_mut(), 0)) };
 }

@@ -3,7 +3,7 @@
 //!
 //! The area (`struct rseq`): the CPU twice, the address of the sequence under way, flags, the CPU's node. A sequence
 //! (`struct rseq_cs`): version, flags, first instruction, length, where to go on if it was torn. Whoever switches to
-//! the task marks the area as out of date ([`Sequence::mark`]); before the task then goes back to user mode it puts it
+//! the task marks the area as out of date (`Sequence::mark`); before the task then goes back to user mode it puts it
 //! right. A thread whose area or sequence makes no sense gets SIGSEGV.
 
 use crate::{

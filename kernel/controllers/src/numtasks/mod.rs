@@ -66,12 +66,7 @@ impl Subsystem for Numtasks {
     const FILES: &'static [ControlFile<Self>] = &[
         ControlFile::read_write_node("shares", resgroups::show, resgroups::store).managed_alone(),
         ControlFile::read_write("stats", Self::show_stats, |_, text| resgroups::check_reset(text)),
-        ControlFile::read_write(
-            "limit",
-            |tasks: &Self, out| tasks.limit.show(out),
-            store_limit,
-        )
-        .not_on_root(),
+        ControlFile::read_write("limit", |tasks: &Self, out| tasks.limit.show(out), store_limit).not_on_root(),
         ControlFile::read("current", |tasks, out| writeln!(out, "{}", tasks.level.current.get())),
         ControlFile::read("peak", |tasks, out| writeln!(out, "{}", tasks.level.peak())),
     ];
@@ -105,8 +100,7 @@ impl Subsystem for Numtasks {
             if !own.period.allows(&tree.rate) {
                 own.rate_failures.up();
                 None
-            } else if let Err(refusal) =
-                if tree.is_divided { level::check(parent) } else { level::check_root(parent) }
+            } else if let Err(refusal) = if tree.is_divided { level::check(parent) } else { level::check_root(parent) }
             {
                 own.failures.up();
                 Some(refusal)

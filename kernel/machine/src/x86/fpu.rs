@@ -1,5 +1,5 @@
 //! The state of FPU, SSE and AVX. The kernel keeps nothing in these registers, so they hold what the current task
-//! put there; [`super::context::switch`] saves and loads them with the task. Only [`super::frame`] uses one for a moment.
+//! put there; [`super::context::switch`] saves and loads them with the task. Only `super::frame` uses one for a moment.
 
 use super::cpu::{self, cpuid};
 use alloc::boxed::Box;

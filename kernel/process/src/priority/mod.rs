@@ -2,7 +2,7 @@
 //! priority to the owner.
 //!
 //! A word holds the number of the owner's task, 0 for nobody, and a bit for "somebody waits", which sends the owner into
-//! the kernel. [`table`] knows who waits for what; words are read and changed under its lock, which can't wait for
+//! the kernel. `table` knows who waits for what; words are read and changed under its lock, which can't wait for
 //! pages: a word whose page is not there is fetched without the lock, and then all is looked at again.
 
 mod requeue;

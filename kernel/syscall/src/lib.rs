@@ -43,6 +43,7 @@ mod memory;
 mod messages;
 mod migration;
 mod mounts;
+mod names;
 mod opening;
 mod others;
 mod paths;

@@ -2,7 +2,7 @@
 
 use crate::{
     advice, arguments::Argument, call::Call, clock, copying, descriptors, extended, futexes, identity, locks, memory,
-    messages, migration, mounts, opening, others, paths, policy, polling, posix_queues, processes, scheduling,
+    messages, migration, mounts, names, opening, others, paths, policy, polling, posix_queues, processes, scheduling,
     semaphores, shared_memory, signals, socket_messages, socket_options, sockets, system, threads, timers, transfer,
     unknown,
 };
@@ -142,14 +142,14 @@ system_calls! {
     79 => paths::getcwd(out, size);
     80 => paths::chdir(path);
     81 => paths::fchdir(descriptor);
-    82 => paths::rename(old, new);
-    83 => paths::mkdir(path, mode);
-    84 => paths::rmdir(path);
+    82 => names::rename(old, new);
+    83 => names::mkdir(path, mode);
+    84 => names::rmdir(path);
     85 => paths::creat(path, mode);
-    86 => paths::link(old, new);
-    87 => paths::unlink(path);
-    88 => paths::symlink(text, path);
-    89 => paths::readlink(path, out, size);
+    86 => names::link(old, new);
+    87 => names::unlink(path);
+    88 => names::symlink(text, path);
+    89 => names::readlink(path, out, size);
     90 => paths::chmod(path, mode);
     91 => paths::fchmod(descriptor, mode);
     92 => paths::chown(path, uid, gid);
@@ -192,7 +192,7 @@ system_calls! {
     130 => signals::rt_sigsuspend(mask, size);
     131 => signals::sigaltstack(new, old);
     132 => paths::utime(path, times);
-    133 => paths::mknod(path, mode, device);
+    133 => names::mknod(path, mode, device);
     135 => processes::personality(wanted);
     137 => paths::statfs(path, out);
     138 => paths::fstatfs(descriptor, out);
@@ -274,16 +274,16 @@ system_calls! {
     255 => polling::inotify_rm_watch(inotify, watch);
     256 => migration::migrate_pages(pid, count, old, new);
     257 => paths::openat(directory, path, flags, mode);
-    258 => paths::mkdirat(directory, path, mode);
-    259 => paths::mknodat(directory, path, mode, device);
+    258 => names::mkdirat(directory, path, mode);
+    259 => names::mknodat(directory, path, mode, device);
     260 => paths::fchownat(directory, path, uid, gid, flags);
     261 => paths::futimesat(directory, path, times);
     262 => paths::newfstatat(directory, path, out, flags);
-    263 => paths::unlinkat(directory, path, flags);
-    264 => paths::renameat(old_directory, old, new_directory, new);
-    265 => paths::linkat(old_directory, old, new_directory, new, flags);
-    266 => paths::symlinkat(text, directory, path);
-    267 => paths::readlinkat(directory, path, out, size);
+    263 => names::unlinkat(directory, path, flags);
+    264 => names::renameat(old_directory, old, new_directory, new);
+    265 => names::linkat(old_directory, old, new_directory, new, flags);
+    266 => names::symlinkat(text, directory, path);
+    267 => names::readlinkat(directory, path, out, size);
     268 => paths::fchmodat(directory, path, mode);
     269 => paths::faccessat(directory, path, mode);
     270 => polling::pselect6(count, readable, writable, exceptional, timeout, mask);
@@ -324,7 +324,7 @@ system_calls! {
     312 => others::kcmp(first, second, kind, first_of, second_of);
     314 => scheduling::sched_setattr(tid, attributes, flags);
     315 => scheduling::sched_getattr(tid, out, size, flags);
-    316 => paths::renameat2(old_directory, old, new_directory, new, flags);
+    316 => names::renameat2(old_directory, old, new_directory, new, flags);
     318 => system::getrandom(out, length, flags);
     319 => memory::memfd_create(name, flags);
     322 => processes::execveat(directory, path, arguments, environment, flags);

@@ -43,14 +43,18 @@ impl Transfers {
     /// Counts a read that ended with `result`, which the calling task made itself; returns the result.
     pub fn count_read(&self, result: Result<usize, Errno>) -> Result<usize, Errno> {
         grow(&self.reads, 1);
-        grow(&self.bytes_read, result.unwrap_or(0) as u64);
+        if let Ok(bytes) = result {
+            grow(&self.bytes_read, bytes as u64);
+        }
         result
     }
 
     /// Counts a write that ended with `result`; returns the result.
     pub fn count_write(&self, result: Result<usize, Errno>) -> Result<usize, Errno> {
         grow(&self.writes, 1);
-        grow(&self.bytes_written, result.unwrap_or(0) as u64);
+        if let Ok(bytes) = result {
+            grow(&self.bytes_written, bytes as u64);
+        }
         result
     }
 

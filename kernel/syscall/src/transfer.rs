@@ -88,7 +88,6 @@ pub(crate) fn so_far(done: usize, result: Result<usize, Errno>) -> Result<usize,
 }
 
 fn read_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
-    check_range(address, length)?;
     if length <= TINY {
         return read_piece(file, address, &mut [0; TINY][..length], position);
     }
@@ -135,7 +134,6 @@ fn check_cut(file: &OpenFile, bytes: &[u8]) -> Result<(), Errno> {
 }
 
 fn write_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
-    check_range(address, length)?;
     if length <= TINY {
         return write_piece(file, address, &mut [0; TINY][..length], position);
     }
@@ -208,7 +206,7 @@ fn over_vectors(
 ) -> Result<usize, Errno> {
     let mut done = 0;
     for &(address, length) in ranges.iter().filter(|(_, length)| *length != 0) {
-        let result = transfer(address, length, position.advanced(done));
+        let result = check_range(address, length).and_then(|()| transfer(address, length, position.advanced(done)));
         let moved = match result {
             Ok(moved) => moved,
             Err(errno) => return so_far(done, Err(errno)),

@@ -370,14 +370,11 @@ pub fn arch_prctl(call: &Call<'_>, option: u32, address: u64) -> Result<usize, E
     const SET_FS: u32 = 0x1002;
     const GET_FS: u32 = 0x1003;
     const GET_GS: u32 = 0x1004;
-    let context = call.task.entity().context();
-    let (fs, gs) = context.user_bases();
     match option {
-        SET_FS | SET_GS if address >= 1 << 47 => return Err(Errno::EPERM),
-        SET_FS => context.set_user_bases(address, gs, true),
-        SET_GS => context.set_user_bases(fs, address, true),
-        GET_FS => UserPtr::at(address).write(&fs)?,
-        GET_GS => UserPtr::at(address).write(&gs)?,
+        SET_FS => call.task.set_fs_base(address)?,
+        SET_GS => call.task.set_gs_base(address)?,
+        GET_FS => UserPtr::at(address).write(&call.task.fs_base())?,
+        GET_GS => UserPtr::at(address).write(&call.task.gs_base())?,
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)

@@ -1,4 +1,5 @@
-//! Calls that reach into other processes, and programs that are executed by descriptor or in another domain.
+//! Calls that reach into other processes, programs that are executed by descriptor or in another domain, and the bases of
+//! segments.
 
 use crate::child;
 use libc::*;
@@ -273,6 +274,25 @@ fn domains(check: &mut impl FnMut(&str, bool)) {
     let _ = fs::remove_file(path);
 }
 
+fn segments(check: &mut impl FnMut(&str, bool)) {
+    const SET_GS: c_int = 0x1001;
+    const SET_FS: c_int = 0x1002;
+    const GET_GS: c_int = 0x1004;
+    const USER_END: u64 = 0x7fff_ffff_f000;
+    // SAFETY: this program has nothing in GS, and FS stays as it is.
+    let set = |which: c_int, base: u64| result(unsafe { syscall(SYS_arch_prctl, which, base) });
+    for address in [USER_END, 1 << 47, 0xffff_8000_0000_0000, u64::MAX] {
+        let refused = [SET_GS, SET_FS].map(|which| set(which, address));
+        check("a base beyond user space is refused", refused == [Err(EPERM); 2]);
+    }
+    let mut base = 0u64;
+    let last = set(SET_GS, USER_END - 1) == Ok(0);
+    // SAFETY: a word that is written.
+    let told = unsafe { syscall(SYS_arch_prctl, GET_GS, &raw mut base) } == 0;
+    check("the last address of user space may be a base", last && told && base == USER_END - 1);
+    check("and none", set(SET_GS, 0) == Ok(0));
+}
+
 /// Tries everything; says what is not as it should be.
 pub fn run() -> bool {
     let (mut tried, mut wrong) = (0, 0);
@@ -287,6 +307,7 @@ pub fn run() -> bool {
     descriptors(&mut check);
     programs(&mut check);
     domains(&mut check);
+    segments(&mut check);
     println!("{tried} checks, {wrong} wrong");
     wrong == 0
 }

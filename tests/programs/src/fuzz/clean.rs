@@ -78,15 +78,21 @@ pub fn before_round(root: bool) -> Result<(), String> {
 /// Takes away what the tasks of a round have left. The container is empty.
 pub fn after_round() -> Result<(), String> {
     let begun = Instant::now();
-    // What was mounted in it, the last one first, until nothing is left at or below the place.
-    while let Some(target) = below(WORK).pop() {
-        containers(Path::new(&target));
-        if unmount(&target).is_err() {
+    // What was mounted in it, until nothing is left at or below the place: the last one first, but what was mounted below
+    // a place that had been covered is out of sight until the cover is gone.
+    loop {
+        let targets = below(WORK);
+        if targets.is_empty() {
+            break;
+        }
+        let gone = targets.iter().rev().any(|target| {
+            containers(Path::new(target));
+            unmount(target).is_ok()
+        });
+        if !gone {
             if begun.elapsed() > PATIENCE {
-                return Err(format!(
-                    "{target} can't be unmounted: {}",
-                    fs::read_to_string("/proc/mounts").unwrap_or_default()
-                ));
+                let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+                return Err(format!("what is below {WORK} can't be unmounted: {mounts}"));
             }
             sleep(Duration::from_millis(5));
         }

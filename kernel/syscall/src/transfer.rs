@@ -10,7 +10,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 use base::Errno;
-use machine::user_memory;
+use machine::{paging::USER_END, user_memory};
 use memory::heap;
 use vfs::{
     OpenFile,
@@ -31,8 +31,6 @@ const FIRST_PIECE: usize = 4 << 10;
 pub(crate) const MESSAGE_MOST: usize = 1 << 20;
 /// The most vectors of one call (`UIO_MAXIOV`).
 const VECTORS: usize = 1024;
-/// The first address that is none of user space.
-const USER_END: u64 = 1 << 47;
 
 /// Where a transfer happens in a file.
 #[derive(Clone, Copy)]

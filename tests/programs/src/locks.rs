@@ -1,9 +1,9 @@
 //! Locks that lend priority, by `futex(2)` and by the C library's mutexes, and sleeping on several words.
 
+use crate::checks::result;
 use crate::child;
 use libc::*;
 use std::{
-    io::Error,
     ptr::{null, null_mut},
     sync::atomic::{
         AtomicBool, AtomicI32, AtomicU32,
@@ -20,10 +20,6 @@ const TRYLOCK: c_int = 8;
 const WAIT_REQUEUE: c_int = 11;
 const COMPARE_REQUEUE: c_int = 12;
 const LOCK2: c_int = 13;
-
-fn result(value: c_long) -> Result<i64, i32> {
-    if value < 0 { Err(Error::last_os_error().raw_os_error().unwrap_or(-1)) } else { Ok(value) }
-}
 
 fn futex(word: &AtomicU32, operation: c_int, value: u32, fourth: usize, second: usize, third: u32) -> Result<i64, i32> {
     // SAFETY: the words and times live until the call is over, or must be refused.

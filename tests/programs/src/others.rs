@@ -1,12 +1,12 @@
 //! Calls that reach into other processes, programs that are executed by descriptor or in another domain, and the bases of
 //! segments.
 
+use crate::checks::result;
 use crate::child;
 use libc::*;
 use std::{
     ffi::{CStr, CString},
     fs::{self, Permissions},
-    io::Error,
     os::unix::fs::PermissionsExt,
     ptr::{null, null_mut},
 };
@@ -16,10 +16,6 @@ const READ_IMPLIES_EXECUTE: c_ulong = 0x40_0000;
 const UNAME26: c_ulong = 0x2_0000;
 const ASK: c_ulong = 0xffff_ffff;
 const NOBODY: c_int = 4_000_000;
-
-fn result(value: c_long) -> Result<i64, i32> {
-    if value < 0 { Err(Error::last_os_error().raw_os_error().unwrap_or(-1)) } else { Ok(value) }
-}
 
 /// What a child that is a plain user ends with.
 fn as_user(act: impl FnOnce() -> Result<i64, i32>) -> i32 {

@@ -138,7 +138,7 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENOTDIR)
     }
 
-    /// The directory that this directory is in; `None` for the root of the file system, for a removed directory and
+    /// The directory that this directory is in; `None` for the root of the file system, for a removed directory (of some file systems) and
     /// for what is no directory.
     fn parent(&self) -> Option<Arc<dyn Inode>> {
         None

@@ -2,7 +2,7 @@
 
 use super::{Caller, Follow, Start};
 use crate::{
-    FileKind, Inode, Location, NewNode, NodeKind, Permissions, RenameFlags, device, permission,
+    FileKind, Inode, Location, Mount, NewNode, NodeKind, Permissions, RenameFlags, device, permission,
     walk::{Dots, Last, Walk},
     watches::{self, Event, FileEvents},
 };
@@ -34,6 +34,14 @@ impl Entry<'_> {
     fn check_not_mounted(&self, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
         let location = Location { mount: self.directory.mount.clone(), inode: inode.clone() };
         if location.is_mount_point() { Err(Errno::EBUSY) } else { Ok(()) }
+    }
+
+    /// Whether the directory was removed. Some file systems forget its parent then, others count its names.
+    fn is_lost(&self) -> bool {
+        let inode = &self.directory.inode;
+        let is_root = |mount: &Arc<Mount>| mount.file_system().root().number() == inode.number();
+        let has_parent = inode.parent().is_some() || self.directory.mount.as_ref().is_some_and(is_root);
+        !has_parent || inode.metadata().links == 0
     }
 
     fn check_same_file_system(&self, other: &Entry<'_>) -> Result<(), Errno> {
@@ -159,7 +167,7 @@ impl Caller<'_> {
         Ok(Location { mount: directory.mount.clone(), inode })
     }
 
-    /// `linkat(2)`. `EXDEV`, `EPERM` for a directory and for what its owner alone may link, `EEXIST`.
+    /// `linkat(2)`. `ENOENT` also in a directory that was removed, `EXDEV`, `EPERM` for a directory and for what its owner alone may link, `EEXIST`.
     pub fn link(
         &self,
         start: Start<'_>,
@@ -180,7 +188,7 @@ impl Caller<'_> {
         directory.check_writable()?;
         match (&source.mount, &directory.mount) {
             (Some(one), Some(two)) if Arc::ptr_eq(one, two) => {}
-            _ => return Err(Errno::EXDEV),
+            _ => return Err(if entry.is_lost() { Errno::ENOENT } else { Errno::EXDEV }),
         }
         permission::check_link(&*source.inode, self.credentials)?;
         permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;

@@ -76,6 +76,22 @@ fn a_mount_hides_what_is_below_and_goes_when_nobody_uses_it() {
 }
 
 #[test]
+fn nothing_is_linked_into_a_directory_that_is_gone() {
+    with_mounts(|caller| {
+        mkdir(caller, "/m");
+        write(caller, "/file", b"");
+        mount(caller, "/m");
+        mkdir(caller, "/m/d");
+        let link = |directory| {
+            let directory = open(caller, directory, OpenFlags::empty()).unwrap();
+            caller.remove_directory(HERE, b"/m/d").ok();
+            caller.link(HERE, b"/file", Start::File(&directory), b"new", Follow::No)
+        };
+        assert_eq!([link("/m/d"), link("/m")], [Err(Errno::ENOENT), Err(Errno::EXDEV)]);
+    });
+}
+
+#[test]
 fn the_same_tree_is_not_mounted_twice_in_one_place() {
     with_mounts(|caller| {
         mkdir(caller, "/m");

@@ -71,6 +71,7 @@ pub fn install() -> &'static Population {
     user_memory::FAULTS.install(&UserCopies);
     placement::PLACEMENT.install(&TaskPlacement);
     SYSTEM_CALLS.install(&syscall::Table);
+    process::exec::share_clock();
     let line = CommandLine::parse(boot::info().command_line);
     let most_tasks = (memory::frames::total().total / FRAMES_PER_TASK).clamp(64, process::LARGEST_PID as u64);
     let population = Population::new(most_tasks, |tasks| {

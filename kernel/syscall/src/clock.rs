@@ -23,6 +23,8 @@ const REALTIME_COARSE: i32 = 5;
 const MONOTONIC_COARSE: i32 = 6;
 /// `CLOCK_BOOTTIME`.
 pub const BOOTTIME: i32 = 7;
+/// `CLOCK_TAI`, which nobody has told the difference from civil time.
+const TAI: i32 = 11;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -56,7 +58,7 @@ pub fn timeval(nanoseconds: u64) -> Timeval {
 /// What a clock says now. `EINVAL` an unknown clock. The CPU clocks of other tasks come as negative numbers.
 fn reading(call: &Call<'_>, clock: i32) -> Result<u64, Errno> {
     match clock {
-        REALTIME | REALTIME_COARSE => Ok(machine::time::realtime()),
+        REALTIME | REALTIME_COARSE | TAI => Ok(machine::time::realtime()),
         MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => Ok(machine::time::now()),
         PROCESS_CPU => Ok(call.task.process().cpu_time()),
         THREAD_CPU => Ok(call.task.cpu_time()),

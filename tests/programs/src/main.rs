@@ -10,6 +10,7 @@ mod born;
 mod checks;
 mod child;
 mod choices;
+mod clocks;
 mod cuts;
 mod faults;
 mod file_sizes;
@@ -42,6 +43,7 @@ const HELP: &str = "usage: probe COMMAND
   pointers          bad addresses in every system call that takes one
   pidfd             files that stand for processes, in every way they are used
   sizes             the limit on the size of files, in every way to make one longer
+  clocks            the vDSO: time and CPU without a system call
   cuts              memory whose file is cut off
   locks             locks that lend priority, sleeping on several words
   others            calls that reach into other processes, programs in other domains
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         ["pointers"] => pointers::run(),
         ["pidfd"] => process_files::run(),
         ["sizes"] => file_sizes::run(),
+        ["clocks"] => clocks::run(),
         ["cuts"] => cuts::run(),
         ["locks"] => locks::run(),
         ["others"] => others::run(),

@@ -352,6 +352,10 @@ pub mod time {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
     }
 
+    /// Lets go of the frame: no program runs here that could read the clock.
+    #[cfg(not(loom))]
+    pub fn share(_page: crate::frame::Frame) {}
+
     /// Cycles of the counter in a second: one per nanosecond.
     pub fn cycles_per_second() -> u64 {
         1_000_000_000

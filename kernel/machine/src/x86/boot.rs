@@ -1,8 +1,8 @@
 //! From the boot loader to the kernel's main function, on the boot CPU.
 
 use super::{
-    acpi, console, cpu, direct_map, fpu, fw_cfg, io_apic, kernel_map, log, physical, power, smap, smp, time, topology,
-    user,
+    acpi, console, cpu, descriptors, direct_map, fpu, fw_cfg, io_apic, kernel_map, log, physical, power, smap, smp,
+    time, topology, user,
 };
 use crate::boot::BootInfo;
 use alloc::string::String;
@@ -66,6 +66,7 @@ pub fn start(loader: &'static mut LoaderInfo, main: fn() -> !) -> ! {
     let topology = topology::init(&firmware, most_cpus());
     let apic_ids: Vec<u32> = topology.cpus.iter().map(|cpu| cpu.apic_id).collect();
     cpu::init_all(&apic_ids);
+    descriptors::show_place(topology.node_of(cpu::current()));
     cpu::here().local_apic.init();
     time::calibrate(&firmware);
     io_apic::init(&firmware);

@@ -1,7 +1,7 @@
 //! The CPUs: the block of data that each has for itself, what the processor can do, who is online.
 
 use super::context::Context;
-use super::descriptors::{EMERGENCY_STACK_SIZE, EMERGENCY_STACKS, SegmentTable};
+use super::descriptors::{EMERGENCY_STACK_SIZE, EMERGENCY_STACKS, SEGMENTS, SegmentTable};
 use super::interrupts::{self, InterruptsOff};
 use super::ipi::Mailbox;
 use super::local_apic::LocalApicCell;
@@ -75,7 +75,7 @@ impl CpuLocal {
             local_apic: LocalApicCell::new(),
             mailbox: Mailbox::new(),
             task_state: UnsafeCell::new(TaskStateSegment::new()),
-            segments: UnsafeCell::new([0; 10]),
+            segments: UnsafeCell::new([0; SEGMENTS]),
             emergency_stacks: Cell::new([0; EMERGENCY_STACKS]),
         }
     }

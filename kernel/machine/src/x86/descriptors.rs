@@ -4,6 +4,7 @@
 
 use super::cpu::CpuLocal;
 use super::traps;
+use base::NodeId;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
 use x86_64::instructions::tables::{lgdt, lidt, load_tss};
@@ -23,8 +24,14 @@ pub(super) const USER_DATA: u16 = 0x28 | 3;
 pub(super) const USER_CODE: u16 = 0x30 | 3;
 const TASK_STATE: u16 = 0x40;
 
-/// The descriptors: null, unused, the five above, unused, and two slots for the task state segment.
-pub(super) type SegmentTable = [u64; 10];
+/// What tells a program which CPU and node it is on.
+const PLACE: u16 = vdso::clock::PLACE_SELECTOR;
+/// How many descriptors there are.
+pub(super) const SEGMENTS: usize = PLACE as usize / 8 + 1;
+
+/// The descriptors: null, unused, the five above, unused, two slots for the task state segment, five unused, and the
+/// CPU's place.
+pub(super) type SegmentTable = [u64; SEGMENTS];
 
 /// Which of the emergency stacks a trap runs on: traps that may come while the kernel stack is unusable.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,6 +83,22 @@ impl Gate {
     }
 }
 
+/// A segment of data that user mode may read: its limit says which CPU this is, on which node.
+fn place_segment(cpu: u32, node: u32) -> u64 {
+    const PRESENT_USER_READ_ONLY: u64 = 0xf1 << 40;
+    let limit = u64::from(vdso::clock::place::encode(cpu, node));
+    PRESENT_USER_READ_ONLY | (limit & 0xffff) | (limit >> 16) << 48
+}
+
+/// Lets programs on this CPU learn its number and its node. Once on each CPU, when the topology is known.
+pub(super) fn show_place(node: NodeId) {
+    let local = super::cpu::here();
+    let segment = place_segment(local.id.get(), node.raw());
+    // SAFETY: the table is this CPU's own and lives for ever; only programs load this one descriptor, none runs yet, and
+    // nobody has a reference to the table.
+    unsafe { (*local.segments.get())[usize::from(PLACE) / 8] = segment };
+}
+
 static INTERRUPT_TABLE: spin::Once<[Gate; 256]> = spin::Once::new();
 
 /// Loads this CPU's segments, task state and the common interrupt table. Once on each CPU, interrupts off.
@@ -106,6 +129,12 @@ pub(super) unsafe fn load(local: &'static CpuLocal) {
         // present, 64-bit available task state; the base is spread over the word
         0x89 << 40 | limit | (state_address & 0xff_ffff) << 16 | (state_address >> 24 & 0xff) << 56,
         state_address >> 32,
+        0,
+        0,
+        0,
+        0,
+        0,
+        place_segment(local.id.get(), 0),
     ];
     let gates = INTERRUPT_TABLE.call_once(|| core::array::from_fn(|vector| Gate::new(vector as u8)));
     let pointer = |address: usize, bytes: usize| DescriptorTablePointer {

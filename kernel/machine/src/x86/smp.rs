@@ -9,7 +9,8 @@ use super::cpu::{self, CpuLocal};
 use super::interrupts;
 use super::physical::{self, PAGE_SIZE};
 use super::stack::Stack;
-use super::{fpu, kernel_map, local_apic, time, user};
+use super::{descriptors, fpu, kernel_map, local_apic, time, user};
+use crate::topology;
 use base::CpuId;
 use core::arch::global_asm;
 use core::mem::ManuallyDrop;
@@ -187,6 +188,7 @@ fn start(local: &'static CpuLocal, slot: *mut Slot, page: u64) -> bool {
 /// Where a starting CPU enters the kernel, on its stack, with the start-up page tables.
 extern "C" fn enter(local: &'static CpuLocal) -> ! {
     local.adopt();
+    descriptors::show_place(topology::get().node_of(CpuId::new(local.id.get())));
     cpu::protect();
     let root = PhysFrame::containing_address(PhysAddr::new(kernel_map::kernel_root()));
     // SAFETY: the kernel's own tables: all that this code uses lies in the half that both have.

@@ -5,19 +5,20 @@
 
 use super::acpi::Firmware;
 use super::{cpu, kernel_map, local_apic};
+use crate::frame::Frame;
 use core::sync::atomic::{AtomicU64, Ordering};
+use spin::Once;
+use vdso::clock::Clock;
 use x86_64::instructions::port::Port;
 
-/// The counter when the kernel began.
-static START: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds of one cycle, in units of 2^-32; 0 until measured.
-static NANOSECONDS_PER_CYCLE: AtomicU64 = AtomicU64::new(0);
+/// The clock by which the kernel itself goes; nothing of it changes once it was measured.
+static CLOCK: Clock = Clock::new();
+/// The same for programs to read, and where the time of day is kept.
+static SHARED: Once<&'static Clock> = Once::new();
 /// Cycles of one second.
 static CYCLES_PER_SECOND: AtomicU64 = AtomicU64::new(1_000_000_000);
 /// Timer ticks of the local APIC in one nanosecond, in units of 2^-32.
 static TICKS_PER_NANOSECOND: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds from the epoch to the kernel's begin.
-static EPOCH: AtomicU64 = AtomicU64::new(0);
 
 /// The time stamp counter.
 #[inline]
@@ -29,13 +30,22 @@ pub fn cycles() -> u64 {
 /// Nanoseconds since the kernel began; never goes back on one CPU.
 #[inline]
 pub fn now() -> u64 {
-    let passed = cycles().wrapping_sub(START.load(Ordering::Relaxed));
-    scale(passed, NANOSECONDS_PER_CYCLE.load(Ordering::Relaxed))
+    CLOCK.monotonic(cycles())
 }
 
 /// Nanoseconds since 1970-01-01 00:00 UTC, as the machine's clock said at boot.
 pub fn realtime() -> u64 {
-    EPOCH.load(Ordering::Relaxed) + now()
+    SHARED.get().map_or(&CLOCK, |shared| *shared).realtime(cycles())
+}
+
+/// Keeps the clock in this frame from here on, which programs may read (`vdso::clock`). Once, at boot.
+pub fn share(page: Frame) {
+    // SAFETY: the frame stays counted for ever (it is not given back below), so that its bytes, which begin at a page, are
+    // readable and writable for ever. All that refers to them here are atomics; programs may only read them.
+    let shared = unsafe { &*page.number().bytes().cast::<Clock>() };
+    core::mem::forget(page);
+    shared.copy_from(&CLOCK);
+    SHARED.call_once(|| shared);
 }
 
 /// Cycles of the time stamp counter in one second.
@@ -47,7 +57,7 @@ pub fn cycles_per_second() -> u64 {
 /// The value of the counter at the moment `deadline` of [`now`].
 pub(super) fn cycles_at(deadline: u64) -> u64 {
     let cycles = u128::from(deadline) * u128::from(cycles_per_second()) / 1_000_000_000;
-    START.load(Ordering::Relaxed).wrapping_add(cycles as u64)
+    CLOCK.start().wrapping_add(cycles as u64)
 }
 
 /// The ticks of the local APIC's timer in `nanoseconds`: at least 1, at most what it can count.
@@ -63,7 +73,7 @@ fn scale(value: u64, factor: u64) -> u64 {
 
 /// Remembers when the kernel began. First thing at boot.
 pub(super) fn start() {
-    START.store(cycles(), Ordering::Relaxed);
+    CLOCK.set_start(cycles());
 }
 
 /// A clock whose speed is known.
@@ -194,17 +204,14 @@ pub(super) fn calibrate(firmware: &Firmware) {
     let hertz = (u128::from(to.wrapping_sub(from)) * 1_000_000_000 / u128::from(nanoseconds)) as u64;
     let hertz = hertz.max(1_000_000);
     CYCLES_PER_SECOND.store(hertz, Ordering::Relaxed);
-    NANOSECONDS_PER_CYCLE.store(((1_000_000_000u128 << 32) / u128::from(hertz)) as u64, Ordering::Relaxed);
+    CLOCK.set_factor(((1_000_000_000u128 << 32) / u128::from(hertz)) as u64);
     if one_shot {
         let ticks = u64::from(from_timer.wrapping_sub(to_timer));
         apic.start_timer(0);
         TICKS_PER_NANOSECOND.store((ticks << 32) / nanoseconds, Ordering::Relaxed);
     }
     let boot = now();
-    EPOCH.store(
-        (super::calendar::seconds(firmware.century_register) * 1_000_000_000).saturating_sub(boot),
-        Ordering::Relaxed,
-    );
+    CLOCK.set_epoch((super::calendar::seconds(firmware.century_register) * 1_000_000_000).saturating_sub(boot));
     crate::log!(
         "time: TSC at {}.{:03} MHz by {}, timer: {}{}",
         hertz / 1_000_000,

@@ -2,6 +2,7 @@
 
 use super::{
     image::{HEADER_SIZE, Header, Image, PAGE, Segment},
+    shared_clock,
     stack::{self, Facts},
 };
 use crate::restartable;
@@ -66,8 +67,11 @@ pub(super) fn load(plan: &Plan<'_>) -> Result<Loaded, Errno> {
         map_image(&space, image, file, base, &plan.limits)?;
         entry = image.entry + base;
     }
+    let top = STACK_TOP - random.pages[1] * PAGE;
+    let shared_clock = shared_clock::map(&space, top, random.pages[2], &plan.limits)?;
     let credentials = plan.credentials;
     let vector = [
+        (auxvec::AT_SYSINFO_EHDR, shared_clock),
         (auxvec::AT_HWCAP, u64::from(cpu::capability_word())),
         (auxvec::AT_PAGESZ, PAGE),
         (auxvec::AT_CLKTCK, 100),
@@ -87,7 +91,6 @@ pub(super) fn load(plan: &Plan<'_>) -> Result<Loaded, Errno> {
         (auxvec::AT_MINSIGSTKSZ, (fpu::state_size() + crate::signals::frame::FRAME_SIZE + 256) as u64),
     ];
     let facts = Facts { random: random.program, path: plan.name, vector: &vector };
-    let top = STACK_TOP - random.pages[1] * PAGE;
     let stack = stack::build(top, plan.arguments, plan.environment, &facts);
     map_stack(&space, top, stack.bytes.len() as u64, image.executable_stack, &plan.limits)?;
     space.write(stack.pointer, &stack.bytes)?;
@@ -105,7 +108,7 @@ pub(super) fn load(plan: &Plan<'_>) -> Result<Loaded, Errno> {
 
 /// What chance decides.
 struct Chance {
-    pages: [u64; 2],
+    pages: [u64; 3],
     program: [u8; 16],
 }
 
@@ -116,7 +119,7 @@ fn random_bytes(is_randomized: bool) -> Chance {
     let page = |at: usize| u64::from(u16::from_le_bytes([pages[at], pages[at + 1]])) % RANDOM_PAGES;
     let mut own = [0; 16];
     own.copy_from_slice(program);
-    Chance { pages: if is_randomized { [page(0), page(2)] } else { [0; 2] }, program: own }
+    Chance { pages: if is_randomized { [page(0), page(2), page(4)] } else { [0; 3] }, program: own }
 }
 
 /// Reads exactly `length` bytes; `ENOEXEC` if the file is shorter.

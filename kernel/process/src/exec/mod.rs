@@ -2,11 +2,12 @@
 //!
 //! Everything that can fail happens before the point of no return, in a new address space that nobody runs in yet;
 //! then the other threads end, and the task becomes what the program wants. [`image`] checks ELF files, [`script`]
-//! reads `#!` lines, [`stack`] lays out the first stack, `load` fills the address space.
+//! reads `#!` lines, [`stack`] lays out the first stack, `load` fills the address space, `shared_clock` adds the vDSO.
 
 pub mod image;
 mod load;
 pub mod script;
+mod shared_clock;
 pub mod stack;
 
 use crate::{
@@ -24,6 +25,8 @@ use core::sync::atomic::Ordering::Relaxed;
 use machine::{fpu, user::UserContext};
 use script::Script;
 use vfs::{Caller, FileTable, Follow, MountFlags, OpenFile, Permissions, Start};
+
+pub use shared_clock::install as share_clock;
 
 /// What `execve` and `execveat` are asked for.
 pub struct ExecRequest<'a> {

@@ -8,7 +8,7 @@ use base::{Errno, Gid, Uid};
 use core::any::Any;
 use vfs::{
     DeviceNumber, DirectoryEntry, FileKind, FileOps, FileSystem, FileSystemType, Inode, Link, Metadata, MountRequest,
-    OpenRequest, Permissions, StatFs, TextFile, TextSource, Timestamp, next_device,
+    OpenRequest, Permissions, RecordFile, RecordSource, StatFs, TextFile, TextSource, Timestamp, next_device,
 };
 
 /// What a directory shows.
@@ -34,6 +34,8 @@ pub trait Subject: Clone + Send + Sync + 'static {
 
 /// Writes a file's text.
 pub type Show<S> = fn(&S, &mut String) -> Result<(), Errno>;
+/// Writes one record of a file: see [`RecordSource::next`].
+pub type NextRecord<S> = fn(&S, u64, &mut String) -> Result<Option<u64>, Errno>;
 /// Takes what is written to a file.
 pub type Store<S> = fn(&S, &[u8]) -> Result<(), Errno>;
 /// Says where a link leads.
@@ -48,6 +50,8 @@ pub type OpenFileOf = fn(&OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno>;
 pub enum What<S: 'static> {
     /// A file to read.
     Text(Show<S>),
+    /// A file to read, of any length.
+    Records(NextRecord<S>),
     /// A file to read and write.
     Setting(Show<S>, Store<S>),
     /// A file that is not one text.
@@ -72,6 +76,11 @@ impl<S> Line<S> {
     /// A text that everybody may read.
     pub const fn text(name: &'static str, show: Show<S>) -> Self {
         Self { name, mode: 0o444, what: What::Text(show) }
+    }
+
+    /// A text of any length that everybody may read.
+    pub const fn records(name: &'static str, next: NextRecord<S>) -> Self {
+        Self { name, mode: 0o444, what: What::Records(next) }
     }
 
     /// A text that the owner may read.
@@ -106,7 +115,7 @@ impl<S> Line<S> {
 
     fn kind(&self) -> FileKind {
         match self.what {
-            What::Text(_) | What::Setting(..) | What::Opened(_) => FileKind::Regular,
+            What::Text(_) | What::Records(_) | What::Setting(..) | What::Opened(_) => FileKind::Regular,
             What::Link(..) => FileKind::Symlink,
             What::Directory(_) => FileKind::Directory,
         }
@@ -316,6 +325,7 @@ impl<S: Subject> Inode for FileInode<S> {
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
         match self.line.what {
             What::Opened(open) => open(request),
+            What::Records(_) => Ok(Arc::new(RecordFile::new(Box::new(Open(self))))),
             _ => Ok(Arc::new(TextFile::new(Box::new(Open(self))))),
         }
     }
@@ -327,6 +337,15 @@ impl<S: Subject> Inode for FileInode<S> {
 }
 
 struct Open<S: Subject>(Arc<FileInode<S>>);
+
+impl<S: Subject> RecordSource for Open<S> {
+    fn next(&self, from: u64, out: &mut String) -> Result<Option<u64>, Errno> {
+        match self.0.line.what {
+            What::Records(next) => next(&self.0.subject, from, out),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
 
 impl<S: Subject> TextSource for Open<S> {
     fn show(&self, out: &mut String) -> Result<(), Errno> {

@@ -5,9 +5,8 @@
 
 use crate::MemoryPolicy;
 use crate::source::{PageSource, SourceDescription};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, LinkedList};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use bitflags::bitflags;
 use core::ops::Range;
 use machine::frame::FRAME_SIZE;
@@ -241,6 +240,10 @@ impl Totals {
     }
 }
 
+/// Areas that were taken out. A list: there may be as many as an address space can have, and the kernel's heap has no piece
+/// of memory for that.
+pub(crate) type Taken = LinkedList<Area>;
+
 /// The areas of an address space.
 #[derive(Clone, Default)]
 pub(crate) struct Areas {
@@ -325,24 +328,27 @@ impl Areas {
     }
 
     /// Takes out all that lies in the range, cutting areas that reach out of it.
-    pub(crate) fn take(&mut self, range: Range<u64>) -> Vec<Area> {
-        let mut taken = Vec::new();
-        let mut rest = range.clone();
-        while let Some(start) = self.first_overlapping(&rest) {
-            let Some(mut area) = self.remove(start) else { break };
-            rest.start = area.end.min(range.end);
-            if area.start < range.start {
-                self.put_back(area.part(&(area.start..range.start)));
-            }
-            if area.end > range.end {
-                self.put_back(area.part(&(range.end..area.end)));
-            }
-            if area.start < range.start || area.end > range.end {
-                area = area.part(&range);
-            }
-            taken.push(area);
+    pub(crate) fn take(&mut self, mut range: Range<u64>) -> Taken {
+        let mut taken = Taken::new();
+        while let Some(area) = self.take_first(&range) {
+            range.start = area.end;
+            taken.push_back(area);
         }
         taken
+    }
+
+    /// Takes out the first of what lies in the range, cut if it reaches out of it.
+    fn take_first(&mut self, range: &Range<u64>) -> Option<Area> {
+        let start = self.first_overlapping(range)?;
+        let area = self.remove(start)?;
+        if area.start < range.start {
+            self.put_back(area.part(&(area.start..range.start)));
+        }
+        if area.end > range.end {
+            self.put_back(area.part(&(range.end..area.end)));
+        }
+        let is_cut = area.start < range.start || area.end > range.end;
+        Some(if is_cut { area.part(range) } else { area })
     }
 
     /// How many more areas there would be after [`Areas::take`] of the range, if more.
@@ -351,8 +357,10 @@ impl Areas {
     }
 
     /// Changes all that lies in the range; parts of areas become areas of their own if they differ now.
-    pub(crate) fn change(&mut self, range: Range<u64>, mut change: impl FnMut(&mut Area)) {
-        for mut area in self.take(range) {
+    pub(crate) fn change(&mut self, mut range: Range<u64>, mut change: impl FnMut(&mut Area)) {
+        while let Some(mut area) = self.take_first(&range) {
+            // What follows may become one with it before it is changed itself, and is cut off again.
+            range.start = area.end;
             change(&mut area);
             self.insert(area);
         }
@@ -396,6 +404,7 @@ impl Areas {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::vec::Vec;
 
     const PAGES: u64 = 40;
 

@@ -102,6 +102,11 @@ impl Held {
         self.0.append(&mut kept);
     }
 
+    /// Has room for what one more lock, or the release of a part of one, adds. `ENOLCK` there is none.
+    fn reserve(&mut self) -> Result<(), Errno> {
+        self.0.try_reserve(2).map_err(|_| Errno::ENOLCK)
+    }
+
     /// Adds `wanted` in place of what its owner holds there; neighbours of the same kind become one.
     fn add(&mut self, mut wanted: RangeLock) {
         self.release(wanted.owner, wanted.range);
@@ -184,6 +189,7 @@ impl FileLocks {
         if held.conflict(&wanted).is_some() {
             return Err(Errno::EAGAIN);
         }
+        held.reserve()?;
         held.add(wanted);
         self.count.store(lists.whole.0.len() + lists.ranges.0.len(), Relaxed);
         Ok(())
@@ -191,8 +197,8 @@ impl FileLocks {
 
     fn add(&self, sort: Sort, wanted: RangeLock, wait: bool) -> Result<(), Errno> {
         if wait {
-            let added = || self.try_add(sort, wanted).ok();
-            self.released.wait_until_interruptible(added, None).map_err(interrupted)?;
+            let added = || Some(self.try_add(sort, wanted)).filter(|added| *added != Err(Errno::EAGAIN));
+            self.released.wait_until_interruptible(added, None).map_err(interrupted)??;
         } else {
             self.try_add(sort, wanted)?;
         }
@@ -203,7 +209,7 @@ impl FileLocks {
 }
 
 /// `flock(2)`: takes (`Some`) or releases (`None`) the lock on the whole file. `EAGAIN` held by another and `wait` is
-/// false; `EINTR`; `EBADF` for `O_PATH`; `ENOLCK` the file system keeps no locks.
+/// false; `EINTR`; `EBADF` for `O_PATH`; `ENOLCK` the file system keeps no locks, or no memory for one more.
 pub fn flock(file: &Arc<OpenFile>, kind: Option<LockKind>, wait: bool) -> Result<(), Errno> {
     if file.flags().contains(crate::OpenFlags::PATH) {
         return Err(Errno::EBADF);
@@ -238,11 +244,18 @@ pub fn lock_range(file: &OpenFile, wanted: RangeLock, wait: bool) -> Result<(), 
     file.inode().locks().ok_or(Errno::ENOLCK)?.add(Sort::Ranges, wanted, wait)
 }
 
-/// `F_SETLK` with `F_UNLCK`: releases what `owner` holds in `range`.
+/// `F_SETLK` with `F_UNLCK`: releases what `owner` holds in `range`. `ENOLCK` as for [`flock`]: a lock may become two.
 pub fn unlock_range(file: &OpenFile, owner: LockOwner, range: Range) -> Result<(), Errno> {
     let locks = file.inode().locks().ok_or(Errno::ENOLCK)?;
-    locks.change(|lists| lists.ranges.release(owner, range));
-    Ok(())
+    let mut result = Ok(());
+    locks.change(|lists| {
+        // Of the whole file nothing is left over.
+        result = if range == Range::ALL { Ok(()) } else { lists.ranges.reserve() };
+        if result.is_ok() {
+            lists.ranges.release(owner, range);
+        }
+    });
+    result
 }
 
 /// `F_GETLK`: a lock that stands in the way of `wanted`, if any.

@@ -56,8 +56,10 @@ struct State {
 }
 
 impl State {
+    /// For so many bytes more. As on Linux, a packet takes the place of a page, however short it is.
     fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.ring.len() + self.held)
+        let is_full = self.packets.len() >= self.capacity / ATOMIC;
+        if is_full { 0 } else { self.capacity.saturating_sub(self.ring.len() + self.held) }
     }
 
     /// Makes the ring's buffer large enough for so many bytes more, besides those that room is held for; the running
@@ -155,10 +157,14 @@ impl Pipe {
         }
         let longest = if packets { ATOMIC } else { room };
         let count = buffer.len().min(room).min(longest);
+        let is_packet = packets || !state.packets.is_empty();
+        if is_packet && state.packets.try_reserve(1).is_err() {
+            return Some(Err(Errno::ENOMEM));
+        }
         if let Err(error) = state.push(&buffer[..count]) {
             return Some(Err(error));
         }
-        if packets || !state.packets.is_empty() {
+        if is_packet {
             state.packets.push_back(count);
         }
         Some(Ok(count))

@@ -19,6 +19,7 @@ mod hog;
 mod ipc;
 mod kernel_log;
 mod killed;
+mod large;
 mod locks;
 mod memory_files;
 mod migration;
@@ -81,6 +82,7 @@ const HELP: &str = "usage: probe COMMAND
                     random system calls with half-sensible arguments, in rounds
   born DIR          children that are born into a container of cpuacct's hierarchy at DIR
   sweep DIR         bad input for every control file of the hierarchy at DIR
+  large             as many areas, arguments and packets as there may be
   killed            a child in each state that a program can be in, killed there
   soak SECONDS DIR  storms of fork, exec, exit, move, mount and umount, mounting below DIR
 ";
@@ -126,6 +128,8 @@ fn main() -> ExitCode {
         ["soak", seconds, directory] => seconds.parse().is_ok_and(|seconds| soak::run(seconds, directory)),
         ["fuzz", ref numbers @ ..] => fuzz::from_words(numbers).is_some_and(|plan| fuzz::run(&plan)),
         ["killed"] => killed::run(),
+        ["large"] => large::run(),
+        ["strings", count, ref strings @ ..] => large::are_strings(count, strings),
         ["born", directory] => born::run(directory),
         ["sweep", directory] => sweep::run(directory),
         ["nothing"] => true,

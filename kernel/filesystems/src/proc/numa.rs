@@ -8,21 +8,19 @@ use base::Errno;
 use core::fmt::Write;
 use memory::{AreaInfo, RangePages};
 
-/// The text of `numa_maps`.
-pub(super) fn maps(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+/// The record of `numa_maps` of the first area that ends above `from`.
+pub(super) fn maps(files: &TaskFiles, from: u64, out: &mut String) -> Result<Option<u64>, Errno> {
     let task = files.task()?;
     check_inspection(&task)?;
-    let Ok(space) = task.space() else { return Ok(()) };
-    let own = task.memory_policy();
-    for area in space.areas() {
-        let pages = space.count_pages(area.start..area.end);
-        written(match area.policy.or(own) {
-            Some(policy) => write!(out, "{:08x} {policy}", area.start),
-            None => write!(out, "{:08x} default", area.start),
-        })?;
-        written(line(&area, &pages, out))?;
-    }
-    Ok(())
+    let Ok(space) = task.space() else { return Ok(None) };
+    let Some(area) = space.area_from(from) else { return Ok(None) };
+    let pages = space.count_pages(area.start..area.end);
+    written(match area.policy.or(task.memory_policy()) {
+        Some(policy) => write!(out, "{:08x} {policy}", area.start),
+        None => write!(out, "{:08x} default", area.start),
+    })?;
+    written(line(&area, &pages, out))?;
+    Ok(Some(area.end))
 }
 
 /// What follows the policy.

@@ -15,35 +15,37 @@ fn inspected(files: &TaskFiles) -> Result<Option<Arc<AddressSpace>>, Errno> {
     Ok(task.space().ok())
 }
 
-/// The text of `maps`.
-pub(super) fn maps(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
-    let Some(space) = inspected(files)? else { return Ok(()) };
-    space.areas().iter().try_for_each(|area| written(line(area, out)))
+/// The record of `maps` of the first area that ends above `from`.
+pub(super) fn maps(files: &TaskFiles, from: u64, out: &mut String) -> Result<Option<u64>, Errno> {
+    let Some(space) = inspected(files)? else { return Ok(None) };
+    let Some(area) = space.area_from(from) else { return Ok(None) };
+    written(line(&area, out))?;
+    Ok(Some(area.end))
 }
 
-/// The text of `smaps`.
-pub(super) fn smaps(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
-    let Some(space) = inspected(files)? else { return Ok(()) };
-    for area in space.areas() {
-        let weights = space.weigh_pages(area.start..area.end);
-        written(line(&area, out).and_then(|()| detail(&area, &weights, out)))?;
-        sched::give_way();
-    }
-    Ok(())
+/// The record of `smaps` of the first area that ends above `from`.
+pub(super) fn smaps(files: &TaskFiles, from: u64, out: &mut String) -> Result<Option<u64>, Errno> {
+    let Some(space) = inspected(files)? else { return Ok(None) };
+    let Some(area) = space.area_from(from) else { return Ok(None) };
+    let weights = space.weigh_pages(area.start..area.end);
+    written(line(&area, out).and_then(|()| detail(&area, &weights, out)))?;
+    sched::give_way();
+    Ok(Some(area.end))
 }
 
 /// The text of `smaps_rollup`: the sums. `ESRCH` the task has no memory any more.
 pub(super) fn rollup(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
     let space = inspected(files)?.ok_or(Errno::ESRCH)?;
-    let areas = space.areas();
     let (mut all, mut locked) = (RangeWeights::default(), 0);
-    for area in &areas {
+    let mut ends = None;
+    for area in space.areas() {
         let weights = space.weigh_pages(area.start..area.end);
         all += weights;
-        locked += locked_part(area, &weights);
+        locked += locked_part(&area, &weights);
+        ends = Some((ends.map_or(area.start, |(start, _)| start), area.end));
         sched::give_way();
     }
-    let (start, end) = (areas.first().map_or(0, |area| area.start), areas.last().map_or(0, |area| area.end));
+    let (start, end) = ends.unwrap_or_default();
     written(sums(start, end, &all, locked, out))
 }
 

@@ -78,7 +78,7 @@ impl AddressSpace {
             self.lock_range(&mut state, 0..USER_END, flags)?;
         }
         state.later = if what.future { flags } else { AreaFlags::empty() };
-        let ranges: alloc::vec::Vec<Range<u64>> = state.areas.iter().map(Area::range).collect();
+        let ranges: alloc::collections::LinkedList<Range<u64>> = state.areas.iter().map(Area::range).collect();
         drop(state);
         if what.current && !what.on_fault {
             // As far as it goes: some areas have pages that can't be had.

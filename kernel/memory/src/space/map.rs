@@ -6,10 +6,10 @@ use super::lock::brings_in;
 use super::payment::{Pages, is_promised};
 use super::request::{Limits, MapRequest, Place};
 use super::{Access, AddressSpace, LOWEST, MOST_AREAS, STACK_GUARD, State, Tables, page_range};
-use crate::area::{Area, AreaFlags, Areas, Backing, PAGE, Protection, Sharing};
+use crate::area::{Area, AreaFlags, Areas, Backing, PAGE, Protection, Sharing, Taken};
 use crate::source::SharedPages;
+use alloc::collections::LinkedList;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use base::Errno;
 use base::charge::{Refused, Severity};
 use core::ops::Range;
@@ -113,10 +113,10 @@ impl AddressSpace {
             }
             Backing::Anonymous => false,
         };
-        let parts: Vec<Range<u64>> = state.areas.overlapping(range).filter(is_part).map(Area::range).collect();
-        let mut taken = Vec::new();
+        let parts: LinkedList<Range<u64>> = state.areas.overlapping(range).filter(is_part).map(Area::range).collect();
+        let mut taken = Taken::new();
         let result = parts.into_iter().try_for_each(|part| {
-            taken.extend(self.take_range(&mut state, part)?);
+            taken.append(&mut self.take_range(&mut state, part)?);
             Ok(())
         });
         self.settle(&state);

@@ -37,11 +37,10 @@ pub use policy::{BindRequest, policy_range};
 pub use request::{Limits, MapRequest, Place};
 pub use weights::{RangeWeights, SHARE_UNITS};
 
-use crate::area::{Area, AreaFlags, AreaInfo, Areas, Backing, PAGE, Sharing};
+use crate::area::{Area, AreaFlags, AreaInfo, Areas, Backing, PAGE, Sharing, Taken};
 use crate::frames;
 use crate::placement;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use base::charge::{Payer, Resource, Severity};
 use base::{CpuSet, Errno};
 use core::ops::Range;
@@ -237,9 +236,20 @@ impl AddressSpace {
         drop(areas);
     }
 
-    /// All areas in ascending order.
-    pub fn areas(&self) -> Vec<AreaInfo> {
-        self.read_state().areas.iter().map(Area::info).collect()
+    /// All areas in ascending order, each as it is when it is reached.
+    pub fn areas(&self) -> impl Iterator<Item = AreaInfo> {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let area = self.area_from(from)?;
+            from = area.end;
+            Some(area)
+        })
+    }
+
+    /// The first area that ends above `address`.
+    pub fn area_from(&self, address: u64) -> Option<AreaInfo> {
+        let state = self.read_state();
+        state.areas.find(address).or_else(|| state.areas.above(address)).map(Area::info)
     }
 
     /// How much is mapped and resident.
@@ -270,7 +280,7 @@ impl AddressSpace {
     /// Unmaps what lies in the range; gives the areas that were there, to be dropped after the lock.
     ///
     /// Errors, nothing changed: `ENOMEM` see [`Editor::unmap`](machine::paging::Editor::unmap).
-    fn take_range(&self, state: &mut State, range: Range<u64>) -> Result<Vec<Area>, Errno> {
+    fn take_range(&self, state: &mut State, range: Range<u64>) -> Result<Taken, Errno> {
         self.counts.remove(self.tables.edit().unmap(range.clone(), &Tables)?);
         Ok(state.areas.take(range))
     }

@@ -4,7 +4,7 @@ use super::fault::placed;
 use super::{Access, AddressSpace, FaultError, MOST_AREAS, Movable, State};
 use crate::area::{Area, Backing, PAGE, Sharing};
 use crate::{MemoryPolicy, Placement, placement};
-use alloc::vec::Vec;
+use alloc::collections::LinkedList;
 use base::{Errno, NodeId, NodeSet};
 use core::ops::Range;
 use machine::paging::PageKind;
@@ -63,7 +63,7 @@ impl AddressSpace {
         }
         let mut state = self.write_state();
         let with_policy = |area: &Area| Some((area.part(&range).range(), area.policy?));
-        let parts: Vec<_> = state.areas.overlapping(range.clone()).filter_map(with_policy).collect();
+        let parts: LinkedList<_> = state.areas.overlapping(range.clone()).filter_map(with_policy).collect();
         if parts.is_empty() {
             return Err(Errno::ENOENT);
         }
@@ -116,7 +116,7 @@ impl AddressSpace {
 
     /// Moves the pages of the range that lie on other nodes to where their policies say; whether some could not be moved.
     fn move_to_policy(&self, range: Range<u64>, which: Movable, nodes: &NodeSet) -> bool {
-        let parts: Vec<Area> =
+        let parts: LinkedList<Area> =
             self.read_state().areas.overlapping(range.clone()).map(|area| area.part(&range)).collect();
         let mut left = false;
         for area in &parts {

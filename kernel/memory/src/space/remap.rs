@@ -4,8 +4,7 @@ use super::lock::brings_in;
 use super::map::{check_limits, find_room};
 use super::payment::Pages;
 use super::{AddressSpace, LOWEST, Limits, MOST_AREAS, State, Tables, page_range};
-use crate::area::{Area, Backing, PAGE, Sharing};
-use alloc::vec::Vec;
+use crate::area::{Area, Backing, PAGE, Sharing, Taken};
 use base::Errno;
 use base::charge::{Refused, Severity};
 use bitflags::bitflags;
@@ -48,7 +47,7 @@ impl AddressSpace {
         let target = if flags.contains(Flags::FIXED) { Some(fixed_target(new_address, length, &old)?) } else { None };
 
         let mut state = self.write_state();
-        let mut dropped = Vec::new();
+        let mut dropped = Taken::new();
         let result = self.remap_locked(&mut state, &old, length, &flags, target, limits, &mut dropped);
         self.settle(&state);
         let grown = result.ok().filter(|_| length > old.end - old.start);
@@ -71,7 +70,7 @@ impl AddressSpace {
         flags: &Flags,
         target: Option<Range<u64>>,
         limits: &Limits,
-        dropped: &mut Vec<Area>,
+        dropped: &mut Taken,
     ) -> Result<u64, Errno> {
         let area = state.areas.find(old.start).ok_or(Errno::EFAULT)?;
         if old.is_empty() && area.sharing == Sharing::Private {
@@ -89,7 +88,7 @@ impl AddressSpace {
         let old_length = old.end - old.start;
         if target.is_none() && !flags.contains(Flags::DONT_UNMAP) && !old.is_empty() {
             if length <= old_length {
-                dropped.extend(self.take_range(state, old.start + length..old.end)?);
+                dropped.append(&mut self.take_range(state, old.start + length..old.end)?);
                 return Ok(old.start);
             }
             let more = old.end..old.start + length;
@@ -115,7 +114,7 @@ impl AddressSpace {
         self.pay(Pages::of(&moved).without(left), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         let to = match target {
             Some(target) => {
-                dropped.extend(self.take_range(state, target.clone())?);
+                dropped.append(&mut self.take_range(state, target.clone())?);
                 target
             }
             None => find_room(state, length)?,
@@ -123,7 +122,7 @@ impl AddressSpace {
         (moved.start, moved.end) = (to.start, to.end);
         self.tables.edit().relocate(old.start..old.start + old_length.min(length), to.start, &Tables)?;
         if !flags.contains(Flags::DONT_UNMAP) {
-            dropped.extend(self.take_range(state, old.clone())?);
+            dropped.append(&mut self.take_range(state, old.clone())?);
         }
         state.areas.insert(moved);
         Ok(to.start)

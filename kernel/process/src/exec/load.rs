@@ -3,7 +3,7 @@
 use super::{
     image::{HEADER_SIZE, Header, Image, PAGE, Segment},
     shared_clock,
-    stack::{self, Facts},
+    stack::{Facts, Stack},
 };
 use crate::restartable;
 use alloc::{sync::Arc, vec, vec::Vec};
@@ -91,18 +91,16 @@ pub(super) fn load(plan: &Plan<'_>) -> Result<Loaded, Errno> {
         (auxvec::AT_MINSIGSTKSZ, (fpu::state_size() + crate::signals::frame::FRAME_SIZE + 256) as u64),
     ];
     let facts = Facts { random: random.program, path: plan.name, vector: &vector };
-    let stack = stack::build(top, plan.arguments, plan.environment, &facts);
-    map_stack(&space, top, stack.bytes.len() as u64, image.executable_stack, &plan.limits)?;
-    space.write(stack.pointer, &stack.bytes)?;
-    let vector_start = 8 * (1 + plan.arguments.len() + 1 + plan.environment.len() + 1);
-    let vector_end = vector_start + 16 * (vector.len() + 4);
+    let stack = Stack::new(top, plan.arguments, plan.environment, &facts);
+    map_stack(&space, top, stack.length(), image.executable_stack, &plan.limits)?;
+    stack.write(&mut |at, piece| space.write(at, piece))?;
     Ok(Loaded {
         space,
         entry,
         pointer: stack.pointer,
         arguments: stack.arguments,
         environment: stack.environment,
-        vector: stack.bytes[vector_start..vector_end].to_vec(),
+        vector: stack.vector,
     })
 }
 

@@ -138,7 +138,7 @@ fn find(
             return Err(Errno::ENOENT);
         }
         let script = script?;
-        arguments = script.arguments(&name, &arguments);
+        arguments = script.arguments(&name, arguments)?;
         file = caller.open_program(Start::WorkingDirectory, &script.interpreter, Follow::Yes)?;
         name = script.interpreter;
     }

@@ -1,6 +1,6 @@
 //! `#!` lines: which interpreter a script names, and what becomes of its arguments.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use base::Errno;
 
 /// How much of a file's start is looked at.
@@ -37,12 +37,14 @@ impl Script {
     }
 
     /// The arguments for the interpreter: itself, its argument, the script's path, the script's arguments but the first.
-    pub fn arguments(&self, path: &[u8], old: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let mut new = vec![self.interpreter.clone()];
+    /// `ENOMEM`.
+    pub fn arguments(&self, path: &[u8], old: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Errno> {
+        let mut new = memory::heap::try_vec(old.len() + 2)?;
+        new.push(self.interpreter.clone());
         new.extend(self.argument.clone());
         new.push(path.to_vec());
-        new.extend(old.iter().skip(1).cloned());
-        new
+        new.extend(old.into_iter().skip(1));
+        Ok(new)
     }
 }
 
@@ -58,7 +60,7 @@ mod tests {
         assert_eq!(script.argument.as_deref(), Some(&b"-e -x"[..]));
         let old = [b"s".to_vec(), b"one".to_vec()];
         let expected = [&b"/bin/sh"[..], b"-e -x", b"./s", b"one"].map(<[u8]>::to_vec);
-        assert_eq!(script.arguments(b"./s", &old), expected);
+        assert_eq!(script.arguments(b"./s", old.to_vec()).unwrap(), expected);
     }
 
     #[test]

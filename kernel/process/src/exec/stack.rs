@@ -40,74 +40,136 @@ pub struct Facts<'a> {
     pub vector: &'a [(u32, u64)],
 }
 
-/// A finished stack: these bytes go to [`Self::pointer`], and end at the top.
-pub struct Stack {
+/// Bytes that are gathered before they are written: strings may be more than the kernel's heap has in one piece.
+const PIECE: usize = 256 << 10;
+
+/// Takes bytes for an address.
+type Write<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), Errno>;
+
+/// A stack that is laid out. What is written goes from [`Self::pointer`] to the top.
+pub struct Stack<'a> {
     /// The first stack pointer; 16-byte aligned, points at argc.
     pub pointer: u64,
-    /// Everything from there to the top.
-    pub bytes: Vec<u8>,
     /// Where the argument strings lie (for /proc/PID/cmdline): first byte, first byte behind.
     pub arguments: (u64, u64),
     /// Where the environment strings lie: first byte, first byte behind.
     pub environment: (u64, u64),
+    /// The auxiliary vector.
+    pub vector: Vec<u8>,
+    top: u64,
+    strings_at: u64,
+    lists: [&'a [Vec<u8>]; 2],
+    facts: &'a Facts<'a>,
 }
 
-/// Lays out a stack that ends at `top` (16-byte aligned).
-pub fn build(top: u64, arguments: &[Vec<u8>], environment: &[Vec<u8>], facts: &Facts<'_>) -> Stack {
-    // From the top down: a zero word, the path, environment strings, argument strings, platform, random bytes;
-    // they are gathered here in ascending order.
-    let mut strings = Vec::new();
-    let mut add = |bytes: &[u8]| {
-        let at = strings.len() as u64;
-        strings.extend_from_slice(bytes);
-        at
-    };
-    let random = add(&facts.random);
-    let platform = add(b"x86_64\0");
-    let mut add_all = |list: &[Vec<u8>]| -> (Vec<u64>, u64, u64) {
-        let mut offsets = Vec::with_capacity(list.len());
-        for string in list {
-            offsets.push(add(string));
-            add(&[0]);
-        }
-        let first = offsets.first().copied();
-        let end = add(&[]);
-        (offsets, first.unwrap_or(end), end)
-    };
-    let (argument_offsets, arguments_start, arguments_end) = add_all(arguments);
-    let (environment_offsets, environment_start, environment_end) = add_all(environment);
-    let path = add(facts.path);
-    add(&[0; 9]);
+/// What `AT_PLATFORM` points to.
+const PLATFORM: &[u8] = b"x86_64\0";
 
-    let strings_at = (top - strings.len() as u64) & !15;
-    let pairs = facts.vector.len() + 4;
-    let words = 1 + arguments.len() + 1 + environment.len() + 1 + 2 * pairs;
-    let pointer = (strings_at - 8 * words as u64) & !15;
-    let mut bytes = Vec::with_capacity((top - pointer) as usize);
-    let mut word = |value: u64| bytes.extend_from_slice(&value.to_le_bytes());
-    word(arguments.len() as u64);
-    for list in [&argument_offsets, &environment_offsets] {
-        list.iter().for_each(|offset| word(strings_at + offset));
-        word(0);
+/// The bytes of strings with their NULs.
+fn length(strings: &[Vec<u8>]) -> u64 {
+    strings.iter().map(|string| string.len() as u64 + 1).sum()
+}
+
+impl<'a> Stack<'a> {
+    /// Lays out a stack that ends at `top` (16-byte aligned).
+    pub fn new(top: u64, arguments: &'a [Vec<u8>], environment: &'a [Vec<u8>], facts: &'a Facts<'a>) -> Self {
+        // From the bottom up: random bytes, platform, argument strings, environment strings, the path, a zero word.
+        let before = facts.random.len() + PLATFORM.len();
+        let [argument_bytes, environment_bytes] = [arguments, environment].map(length);
+        let behind = facts.path.len() + 9;
+        let strings_at = (top - (before + behind) as u64 - argument_bytes - environment_bytes) & !15;
+        let arguments_at = strings_at + before as u64;
+        let environment_at = arguments_at + argument_bytes;
+        let path_at = environment_at + environment_bytes;
+        let own = [
+            (auxvec::AT_RANDOM, strings_at),
+            (auxvec::AT_EXECFN, path_at),
+            (auxvec::AT_PLATFORM, strings_at + facts.random.len() as u64),
+            (auxvec::AT_NULL, 0),
+        ];
+        let mut vector = Vec::with_capacity(16 * (facts.vector.len() + own.len()));
+        for &(kind, value) in facts.vector.iter().chain(&own) {
+            vector.extend_from_slice(&u64::from(kind).to_le_bytes());
+            vector.extend_from_slice(&value.to_le_bytes());
+        }
+        let words = 1 + arguments.len() + 1 + environment.len() + 1;
+        Self {
+            pointer: (strings_at - 8 * words as u64 - vector.len() as u64) & !15,
+            arguments: (arguments_at, environment_at),
+            environment: (environment_at, path_at),
+            vector,
+            top,
+            strings_at,
+            lists: [arguments, environment],
+            facts,
+        }
     }
-    let own = [
-        (auxvec::AT_RANDOM, strings_at + random),
-        (auxvec::AT_EXECFN, strings_at + path),
-        (auxvec::AT_PLATFORM, strings_at + platform),
-        (auxvec::AT_NULL, 0),
-    ];
-    for &(kind, value) in facts.vector.iter().chain(&own) {
-        word(kind.into());
-        word(value);
+
+    /// How many bytes are written.
+    pub fn length(&self) -> u64 {
+        self.top - self.pointer
     }
-    bytes.resize((strings_at - pointer) as usize, 0);
-    bytes.extend_from_slice(&strings);
-    bytes.resize((top - pointer) as usize, 0);
-    Stack {
-        pointer,
-        bytes,
-        arguments: (strings_at + arguments_start, strings_at + arguments_end),
-        environment: (strings_at + environment_start, strings_at + environment_end),
+
+    /// Writes it in pieces, each by `write` at its address. `ENOMEM`; what `write` fails with.
+    pub fn write(&self, write: Write<'_>) -> Result<(), Errno> {
+        let piece = memory::heap::try_vec(PIECE.min(self.length() as usize))?;
+        let mut out = Writer { at: self.pointer, piece, write };
+        out.put(&(self.lists[0].len() as u64).to_le_bytes())?;
+        for (list, start) in self.lists.iter().zip([self.arguments.0, self.environment.0]) {
+            let mut at = start;
+            for string in *list {
+                out.put(&at.to_le_bytes())?;
+                at += string.len() as u64 + 1;
+            }
+            out.put(&[0; 8])?;
+        }
+        out.put(&self.vector)?;
+        out.zeros_to(self.strings_at)?;
+        out.put(&self.facts.random)?;
+        out.put(PLATFORM)?;
+        for string in self.lists.iter().copied().flatten() {
+            out.put(string)?;
+            out.put(&[0])?;
+        }
+        out.put(self.facts.path)?;
+        out.zeros_to(self.top)?;
+        out.flush()
+    }
+}
+
+/// Gathers bytes in a row.
+struct Writer<'a> {
+    /// Where the piece goes.
+    at: u64,
+    piece: Vec<u8>,
+    write: Write<'a>,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            if self.piece.len() == self.piece.capacity() {
+                self.flush()?;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(self.piece.capacity() - self.piece.len()));
+            self.piece.extend_from_slice(now);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn zeros_to(&mut self, address: u64) -> Result<(), Errno> {
+        while self.at + (self.piece.len() as u64) < address {
+            self.put(&[0])?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Errno> {
+        (self.write)(self.at, &self.piece)?;
+        self.at += self.piece.len() as u64;
+        self.piece.clear();
+        Ok(())
     }
 }
 
@@ -118,16 +180,32 @@ mod tests {
 
     const TOP: u64 = 0x7fff_ffff_e000;
 
-    struct Reader<'a>(&'a Stack);
+    struct Reader {
+        pointer: u64,
+        bytes: Vec<u8>,
+    }
 
-    impl Reader<'_> {
+    impl Reader {
+        fn new(stack: &Stack<'_>) -> Self {
+            let mut bytes = Vec::new();
+            stack
+                .write(&mut |at, piece| {
+                    assert_eq!(at, stack.pointer + bytes.len() as u64);
+                    assert!(piece.len() <= PIECE);
+                    bytes.extend_from_slice(piece);
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(bytes.len() as u64, stack.length());
+            Self { pointer: stack.pointer, bytes }
+        }
         fn word(&self, at: u64) -> u64 {
-            let from = (at - self.0.pointer) as usize;
-            u64::from_le_bytes(self.0.bytes[from..from + 8].try_into().unwrap())
+            let from = (at - self.pointer) as usize;
+            u64::from_le_bytes(self.bytes[from..from + 8].try_into().unwrap())
         }
         fn string(&self, at: u64) -> Vec<u8> {
-            let from = (at - self.0.pointer) as usize;
-            self.0.bytes[from..].iter().copied().take_while(|&byte| byte != 0).collect()
+            let from = (at - self.pointer) as usize;
+            self.bytes[from..].iter().copied().take_while(|&byte| byte != 0).collect()
         }
     }
 
@@ -139,10 +217,10 @@ mod tests {
             path in proptest::collection::vec(1u8.., 1..60),
         ) {
             let facts = Facts { random: [7; 16], path: &path, vector: &[(auxvec::AT_PAGESZ, 4096)] };
-            let stack = build(TOP, &arguments, &environment, &facts);
-            let read = Reader(&stack);
+            let stack = Stack::new(TOP, &arguments, &environment, &facts);
+            let read = Reader::new(&stack);
             prop_assert_eq!(stack.pointer % 16, 0);
-            prop_assert_eq!(stack.pointer + stack.bytes.len() as u64, TOP);
+            prop_assert_eq!(stack.pointer + stack.length(), TOP);
             let mut at = stack.pointer;
             let mut next = || { at += 8; read.word(at - 8) };
             prop_assert_eq!(next(), arguments.len() as u64);
@@ -152,6 +230,8 @@ mod tests {
                 }
                 prop_assert_eq!(next(), 0);
             }
+            prop_assert_eq!(&read.bytes[(at - stack.pointer) as usize..][..stack.vector.len()], &stack.vector);
+            let mut next = || { at += 8; read.word(at - 8) };
             let mut vector = alloc::collections::BTreeMap::new();
             loop {
                 let (kind, value) = (next(), next());
@@ -159,10 +239,21 @@ mod tests {
                 vector.insert(kind as u32, value);
             }
             prop_assert_eq!(vector[&auxvec::AT_PAGESZ], 4096);
-            prop_assert_eq!(read.string(vector[&auxvec::AT_EXECFN]), path);
+            prop_assert_eq!(&read.string(vector[&auxvec::AT_EXECFN]), &path);
             prop_assert_eq!(read.word(vector[&auxvec::AT_RANDOM]), 0x0707_0707_0707_0707);
             let size: usize = arguments.iter().map(|one| one.len() + 1).sum();
             prop_assert_eq!(stack.arguments.1 - stack.arguments.0, size as u64);
+        }
+    }
+
+    #[test]
+    fn strings_that_are_more_than_a_piece_lie_as_others_do() {
+        let arguments: Vec<Vec<u8>> = (0..60).map(|number| alloc::vec![b'a' + number % 26; 100_000]).collect();
+        let facts = Facts { random: [7; 16], path: b"x", vector: &[] };
+        let stack = Stack::new(TOP, &arguments, &[], &facts);
+        let read = Reader::new(&stack);
+        for (number, argument) in arguments.iter().enumerate() {
+            assert!(read.string(read.word(stack.pointer + 8 * (number as u64 + 1))) == *argument, "argument {number}");
         }
     }
 

@@ -39,7 +39,8 @@ impl SignalQueue {
         !signal.is_real_time() && self.set.contains(signal)
     }
 
-    /// Adds a signal, with what was paid for it; if that was refused, only its number, for which there is always room. One
+    /// Adds a signal, with what was paid for it; if that was refused, or there is no memory, only its number, for which there
+    /// is always room. One
     /// that is [merged](SignalQueue::merges) changes nothing; then the answer is false.
     pub fn push(&mut self, info: SignalInfo, paid: Result<Option<Charge>, Refused>) -> bool {
         let waits = self.set.contains(info.signal);
@@ -48,8 +49,8 @@ impl SignalQueue {
         }
         self.set.insert(info.signal);
         match paid {
-            Ok(charge) => self.queue.push_back((info, charge)),
-            Err(Refused) => return !waits,
+            Ok(charge) if self.queue.try_reserve(1).is_ok() => self.queue.push_back((info, charge)),
+            _ => return !waits,
         }
         true
     }

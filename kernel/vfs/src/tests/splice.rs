@@ -128,3 +128,15 @@ fn a_chain_of_pipes_loses_nothing() {
     mover.join().unwrap();
     assert!(received == bytes);
 }
+
+#[test]
+fn a_packet_takes_the_place_of_a_page() {
+    let [reader, writer] = new_pipe(OpenFlags::NONBLOCK | OpenFlags::DIRECT);
+    let root = Arc::new(Credentials::root());
+    pipe::set_capacity(&writer, 8 << 12, &root).unwrap();
+    let fill = || core::iter::repeat_with(|| writer.write(b"x")).take_while(|result| *result == Ok(1)).count();
+    assert_eq!(fill(), 8);
+    assert_eq!(writer.write(b"x"), Err(Errno::EAGAIN));
+    assert_eq!(text(&reader), Ok("x".into()));
+    assert_eq!(fill(), 1);
+}

@@ -152,12 +152,17 @@ impl Member for Task {
 struct Control;
 
 std::thread_local! {
-    static DOMAINS: core::cell::RefCell<String> = const { core::cell::RefCell::new(String::new()) };
+    static DOMAINS: core::cell::RefCell<Vec<String>> = const { core::cell::RefCell::new(Vec::new()) };
 }
 
 /// The balancing domains that this thread has last set, each as its CPUs and how far quick searches go.
 pub fn domains() -> String {
-    DOMAINS.with(|shown| shown.borrow().clone())
+    DOMAINS.with(|all| all.borrow().last().cloned().unwrap_or_default())
+}
+
+/// How often this thread has set them.
+pub fn times_domains_were_set() -> usize {
+    DOMAINS.with(|all| all.borrow().len())
 }
 
 fn own(task: &dyn Member) -> &Task {
@@ -175,7 +180,7 @@ impl TaskControl for Control {
         let mut lists: Vec<String> =
             domains.iter().map(|domain| std::format!("{} to {}", domain.cpus, domain.level)).collect();
         lists.sort();
-        DOMAINS.with(|shown| *shown.borrow_mut() = lists.join("; "));
+        DOMAINS.with(|all| all.borrow_mut().push(lists.join("; ")));
     }
     fn has_cpu(&self, task: &dyn Member) -> bool {
         own(task).cpus.lock().unwrap().0.intersects(&machine::cpu::online())

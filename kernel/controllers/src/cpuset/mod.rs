@@ -15,20 +15,23 @@
 //! A task that comes in may run exactly on the container's CPUs, whatever it asked for itself before, and a change of
 //! `cpus` has taken effect on every task inside when the write returns. Rule: interfaces.md, section 10.
 
+mod change;
 mod domains;
+mod hotplug;
 mod pressure;
 mod sets;
 
 pub use domains::Domain;
+pub use hotplug::follow_machine;
 pub use pressure::note_reclaim;
 
-use alloc::vec::Vec;
 use base::{Capabilities, CpuId, CpuSet, Errno, MAX_CPUS, MAX_NODES, NodeId, NodeSet, number};
-use container::{Callbacks, ControlFile, Framework, Lineage, Member, Move, Node, Subsystem};
+use container::{Callbacks, ControlFile, Lineage, Member, Move, Node, Subsystem};
 use core::fmt::{self, Write};
-use machine::sync::atomic::{AtomicBool, AtomicI8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use machine::sync::atomic::{AtomicBool, AtomicI8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use machine::sync::{Hook, SpinLock, rank};
 use machine::{cpu, topology};
+use change::{change, note_exclusive};
 use pressure::Meter;
 use sets::{OwnSets, Sets, Trial};
 
@@ -76,6 +79,8 @@ pub struct Cpuset {
     sets: Option<OwnSets>,
     cpu_exclusive: AtomicBool,
     mem_exclusive: AtomicBool,
+    /// How many of the containers right below are exclusive.
+    exclusive_children: AtomicU32,
     mem_hardwall: AtomicBool,
     spread_page: AtomicBool,
     spread_slab: AtomicBool,
@@ -181,15 +186,11 @@ impl Subsystem for Cpuset {
     fn online(node: &Node<'_, Self>) -> Result<(), Errno> {
         renew_wall(node);
         let Some(parent) = node.parent().filter(|_| node.clones_children()) else { return Ok(()) };
-        let exclusive = |sibling: Node<'_, Self>| {
-            let set = sibling.state();
-            set.cpu_exclusive.load(Relaxed) || set.mem_exclusive.load(Relaxed)
-        };
         if let Some(sets) = &node.state().sets
-            && !parent.children().any(exclusive)
+            && parent.state().exclusive_children.load(Relaxed) == 0
         {
             sets.set(parent.state().sets());
-            domains::rebuild(node);
+            domains::follow(node);
         }
         Ok(())
     }
@@ -197,8 +198,11 @@ impl Subsystem for Cpuset {
     /// A group may fall apart that this container held together.
     fn offline(node: &Node<'_, Self>) {
         let state = node.state();
-        if state.load_balance.swap(false, Relaxed) && !state.cpus().is_empty() {
-            domains::rebuild(node);
+        if state.is_exclusive() {
+            note_exclusive(node, false);
+        }
+        if state.sets.as_ref().is_some_and(OwnSets::has_cpus) && state.load_balance.swap(false, Relaxed) {
+            domains::follow(node);
         }
     }
 
@@ -259,6 +263,7 @@ impl Cpuset {
             sets,
             cpu_exclusive: AtomicBool::new(exclusive),
             mem_exclusive: AtomicBool::new(exclusive),
+            exclusive_children: AtomicU32::new(0),
             mem_hardwall: AtomicBool::new(false),
             spread_page: AtomicBool::new(false),
             spread_slab: AtomicBool::new(false),
@@ -271,6 +276,11 @@ impl Cpuset {
             change: AtomicU64::new(0),
             logged: AtomicBool::new(false),
         }
+    }
+
+    /// Whether no sibling may have any of its CPUs, or of its nodes.
+    fn is_exclusive(&self) -> bool {
+        self.cpu_exclusive.load(Relaxed) || self.mem_exclusive.load(Relaxed)
     }
 
     /// The CPUs on which tasks inside may run.
@@ -401,54 +411,6 @@ fn store_flag(node: &Node<'_, Cpuset>, text: &str, set: fn(&mut Trial, bool)) ->
     change(node, |trial| set(trial, flag))
 }
 
-/// Makes a change if the rules allow what comes out. The caller holds *manage* exclusively: neither the tree nor the
-/// place of a task changes meanwhile; tasks may be born and end.
-fn change(node: &Node<'_, Cpuset>, make: impl FnOnce(&mut Trial)) -> Result<(), Errno> {
-    let state = node.state();
-    let now = state.trial();
-    let mut trial = now;
-    make(&mut trial);
-    if trial == now {
-        return Ok(());
-    }
-    check(node, &now, &trial)?;
-    state.cpu_exclusive.store(trial.cpu_exclusive, Relaxed);
-    state.mem_exclusive.store(trial.mem_exclusive, Relaxed);
-    state.mem_hardwall.store(trial.mem_hardwall, Relaxed);
-    let walls = trial.is_walled() != now.is_walled() || trial.sets.mems != now.sets.mems;
-    if let Some(sets) = state.sets.as_ref().filter(|_| trial.sets != now.sets) {
-        sets.set(trial.sets);
-        // Before the walk: a child that the walk misses is born with a word that is older.
-        let before = state.change.swap(CHANGES.fetch_add(1, SeqCst), SeqCst);
-        let tasks = node.tasks();
-        let same_cpus = trial.sets.cpus == now.sets.cpus;
-        tasks.iter().for_each(|task| {
-            if same_cpus {
-                state.confine_memory(&**task, before);
-            } else {
-                state.confine(&**task);
-            }
-        });
-        if trial.sets.mems != now.sets.mems {
-            tasks.iter().for_each(|task| rebind_space(&**task, &trial.sets.mems));
-        }
-        if state.memory_migrate.load(Relaxed) {
-            tasks.iter().for_each(|task| move_pages(&**task, &now.sets.mems, &trial.sets.mems));
-        }
-        if trial.sets.cpus != now.sets.cpus {
-            domains::rebuild(node);
-        }
-    }
-    if walls {
-        node.for_each_below(|below| {
-            if renew_wall(below) {
-                below.state().place(below);
-            }
-        });
-    }
-    Ok(())
-}
-
 /// Works out anew where memory for the kernel's needs may come from; says whether that has changed. The container above
 /// comes first.
 fn renew_wall(node: &Node<'_, Cpuset>) -> bool {
@@ -486,76 +448,6 @@ fn move_pages(task: &dyn Member, from: &NodeSet, to: &NodeSet) {
     {
         tasks.move_pages(task, from, to);
     }
-}
-
-/// The CPUs that are online have changed: those that have left leave every set. Tasks of a container that has none left
-/// move to the nearest one above that has both CPUs and nodes; so do tasks of the root forget their own wish if it
-/// names no other CPU. A CPU that comes back is in the root's set only. Locks: takes *manage*, exclusively.
-pub fn follow_machine(framework: &Framework) {
-    framework.with_tree(|root: &Node<'_, Cpuset>| {
-        let mut changed = Vec::new();
-        root.for_each_below(|node| {
-            let Some(own) = &node.state().sets else { return };
-            let sets = own.get();
-            if !sets.cpus.is_subset_of(&cpu::online()) {
-                own.set(Sets { cpus: sets.cpus.and(&cpu::online()), ..sets });
-                changed.push(node.clone());
-            }
-        });
-        for node in changed {
-            let state = node.state();
-            state.change.store(CHANGES.fetch_add(1, SeqCst), SeqCst);
-            if !state.cpus().is_empty() {
-                node.tasks().iter().for_each(|task| state.confine(&**task));
-            } else if node.has_tasks() {
-                flee(&node);
-            }
-        }
-        if let Some(tasks) = TASKS.get() {
-            let lost = root.tasks().into_iter().filter(|task| !tasks.has_cpu(&**task));
-            lost.for_each(|task| root.state().confine(&*task));
-        }
-        domains::rebuild(root);
-    });
-}
-
-/// Moves the tasks of a container whose set has become empty.
-fn flee(node: &Node<'_, Cpuset>) {
-    let mut refuge = node.parent();
-    while let Some(above) = refuge {
-        if above.state().sets().are_complete() {
-            if let Err(errno) = node.transfer_tasks(&above) {
-                machine::log!(
-                    "cpuset: {} has no CPU left, and its tasks can't go to {}: {errno}",
-                    node.path(),
-                    above.path()
-                );
-            }
-            return;
-        }
-        refuge = above.parent();
-    }
-}
-
-/// The rules of section 10.3, from the fifth on, in their order.
-fn check(node: &Node<'_, Cpuset>, now: &Trial, trial: &Trial) -> Result<(), Errno> {
-    if node.children().any(|child| !child.state().trial().is_within(trial)) {
-        return Err(Errno::EBUSY);
-    }
-    let Some(parent) = node.parent() else { return Ok(()) };
-    if !trial.is_within(&parent.state().trial()) {
-        return Err(Errno::EACCES);
-    }
-    let mut siblings = parent.children().filter(|sibling| !sibling.is(node));
-    if siblings.any(|sibling| trial.disturbs(&sibling.state().trial())) {
-        return Err(Errno::EINVAL);
-    }
-    let loses_cpus = trial.sets.cpus.is_empty() && !now.sets.cpus.is_empty();
-    let loses_mems = trial.sets.mems.is_empty() && !now.sets.mems.is_empty();
-    if (loses_cpus || loses_mems) && node.has_tasks() {
-        return Err(Errno::ENOSPC);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -26,13 +26,16 @@ pub(super) struct OwnSets {
     sets: SpinLock<Sets>,
     /// Whether they are complete, for those who ask only that.
     are_complete: AtomicBool,
+    /// Whether there are CPUs, likewise.
+    has_cpus: AtomicBool,
 }
 
 impl OwnSets {
     /// Nothing.
     pub(super) fn empty() -> Self {
         let empty = Sets { cpus: CpuSet::EMPTY, mems: NodeSet::EMPTY };
-        Self { sets: SpinLock::new(rank::CONTROLLER, empty), are_complete: AtomicBool::new(false) }
+        let [are_complete, has_cpus] = [AtomicBool::new(false), AtomicBool::new(false)];
+        Self { sets: SpinLock::new(rank::CONTROLLER, empty), are_complete, has_cpus }
     }
 
     pub(super) fn get(&self) -> Sets {
@@ -43,11 +46,17 @@ impl OwnSets {
         let mut own = self.sets.lock();
         *own = sets;
         self.are_complete.store(sets.are_complete(), Relaxed);
+        self.has_cpus.store(!sets.cpus.is_empty(), Relaxed);
     }
 
     /// With *manage* held: whether a task can come in.
     pub(super) fn are_complete(&self) -> bool {
         self.are_complete.load(Relaxed)
+    }
+
+    /// With *manage* held: whether there are CPUs.
+    pub(super) fn has_cpus(&self) -> bool {
+        self.has_cpus.load(Relaxed)
     }
 
     /// With *manage* held: whether these and `other` are the same.

@@ -264,6 +264,11 @@ impl Areas {
         self.by_start.values()
     }
 
+    /// The areas, for changes after which they still differ from their neighbours, and are of the same use.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Area> {
+        self.by_start.values_mut()
+    }
+
     /// The area that contains the address.
     pub(crate) fn find(&self, address: u64) -> Option<&Area> {
         self.below(address).filter(|area| address < area.end)

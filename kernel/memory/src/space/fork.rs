@@ -18,18 +18,7 @@ impl AddressSpace {
         let tables = PageTables::new(&Tables, payer.clone())?;
         // Alone: a fault between the copies of two pages could make a page writable that the child shares.
         let state = self.write_state();
-        let mut areas = Areas::default();
-        for area in state.areas.iter().filter(|area| !area.flags.contains(AreaFlags::DONT_FORK)) {
-            // Locks are not inherited.
-            let flags = area.flags.difference(AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT);
-            let mut area = Area { flags, ..area.clone() };
-            if let Backing::Source { source, .. } = &mut area.backing
-                && let Some(own) = source.for_child()
-            {
-                *source = own;
-            }
-            areas.insert(area);
-        }
+        let areas = inherited(&state.areas);
         let pages = areas.totals().promised;
         let promised =
             payer.as_ref().map(|payer| Amount::take(payer.clone(), Resource::PrivatePages, pages, Severity::Barrier));
@@ -67,6 +56,30 @@ impl AddressSpace {
         child.pay()?;
         Ok(sum)
     }
+}
+
+/// The areas of a child.
+fn inherited(areas: &Areas) -> Areas {
+    const LOCKS: AreaFlags = AreaFlags::LOCKED.union(AreaFlags::LOCK_ON_FAULT);
+    let differs = |area: &Area| area.flags.intersects(LOCKS | AreaFlags::DONT_FORK);
+    let mut inherited = if areas.iter().any(differs) {
+        let mut some = Areas::default();
+        for area in areas.iter().filter(|area| !area.flags.contains(AreaFlags::DONT_FORK)) {
+            // Locks are not inherited.
+            some.insert(Area { flags: area.flags.difference(LOCKS), ..area.clone() });
+        }
+        some
+    } else {
+        areas.clone()
+    };
+    for area in inherited.iter_mut() {
+        if let Backing::Source { source, .. } = &mut area.backing
+            && let Some(own) = source.for_child()
+        {
+            *source = own;
+        }
+    }
+    inherited
 }
 
 /// Whether a child has the pages that are in the area.

@@ -20,6 +20,7 @@ mod ipc;
 mod kernel_log;
 mod killed;
 mod large;
+mod layouts;
 mod locks;
 mod memory_files;
 mod migration;
@@ -67,6 +68,8 @@ const HELP: &str = "usage: probe COMMAND
   fault KIND        null, write, divide, illegal, privileged, stack, code, noncanonical,
                     breakpoint, kernel
   survive           each kind of fault in a child of its own; says by which signal each died
+  layouts           where programs lie, by every setting
+  places            where this one lies
   memory            touches memory until there is none
   ahead             how many pages the first store to large memory brings in
   hold MIB          touches so much memory and waits
@@ -115,6 +118,8 @@ fn main() -> ExitCode {
         ["policy", mode, nodes, ref command @ ..] => policies::become_with(mode, nodes, command),
         ["fault", kind] => faults::run(kind),
         ["survive"] => faults::survive(),
+        ["layouts"] => layouts::run(),
+        ["places"] => layouts::show(),
         ["memory"] => hog::memory(),
         ["ahead"] => ahead::run(),
         ["tables", count] => count.parse().is_ok_and(hog::tables),

@@ -5,7 +5,7 @@ use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Capabilities, Errno, number};
 use core::fmt::Write;
-use process::{KERNEL_LOG, RELEASE, SYSTEM, VERSION};
+use process::{KERNEL_LOG, RELEASE, SYSTEM, VERSION, exec::layout};
 use sched::RealTimeLimit;
 
 /// /proc/sys.
@@ -35,6 +35,11 @@ static KERNEL: Directory<System> = Directory {
         Line::setting("pid_max", |_, out| written(writeln!(out, "{}", population()?.largest_pid() + 1)), store_pid_max),
         Line::setting("printk", log_levels, store_log_levels),
         Line::directory("random", &random::RANDOM),
+        Line::setting(
+            "randomize_va_space",
+            |_, out| written(writeln!(out, "{}", layout::randomization())),
+            store_randomization,
+        ),
         Line::setting(
             "sched_rt_period_us",
             |_, out| written(writeln!(out, "{}", sched::real_time_limit().period / MICROSECOND)),
@@ -152,6 +157,14 @@ fn store_pid_max(_: &System, text: &[u8]) -> Result<(), Errno> {
     let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
     let most = i32::try_from(number::parse_unsigned(text)?).map_err(|_| Errno::EINVAL)?;
     population()?.set_largest_pid(most.checked_sub(1).ok_or(Errno::EINVAL)?)
+}
+
+/// `randomize_va_space` (Documentation/admin-guide/sysctl/kernel.rst): any number.
+fn store_randomization(_: &System, text: &[u8]) -> Result<(), Errno> {
+    let mut number = [layout::randomization()];
+    numbers(text, &mut number)?;
+    layout::set_randomization(number[0]);
+    Ok(())
 }
 
 const MICROSECOND: u64 = 1_000;

@@ -75,6 +75,12 @@ impl AddressSpace {
         Ok(range.start)
     }
 
+    /// Lets `mmap` look for room from so many bytes lower on (once, by exec).
+    pub fn lower_top(&self, bytes: u64) {
+        let mut state = self.write_state();
+        state.top = state.top.saturating_sub(bytes).max(LOWEST) / PAGE * PAGE;
+    }
+
     /// `munmap(2)`.
     ///
     /// Errors: `EINVAL` address no multiple of 4096, length 0, beyond the user half; `ENOMEM` too many areas, or no memory

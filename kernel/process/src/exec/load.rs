@@ -2,6 +2,7 @@
 
 use super::{
     image::{HEADER_SIZE, Header, Image, PAGE, Segment},
+    layout::Layout,
     shared_clock,
     stack::{Facts, Stack},
 };
@@ -19,8 +20,6 @@ const STACK_TOP: u64 = 0x7fff_ffff_f000;
 const FIRST_STACK: u64 = 128 << 10;
 /// Where programs go that can be anywhere, before they are moved up by chance.
 const RELOCATABLE_BASE: u64 = 0x5555_5555_4000;
-/// By how many pages stack and program may be moved.
-const RANDOM_PAGES: u64 = 2048;
 /// Nothing is loaded below, so that a null pointer stays one.
 const LOWEST: u64 = 0x1_0000;
 
@@ -34,8 +33,8 @@ pub(super) struct Plan<'a> {
     pub(super) credentials: &'a Credentials,
     pub(super) secure: bool,
     pub(super) limits: Limits,
-    /// Whether chance decides where program and stack lie.
-    pub(super) is_randomized: bool,
+    /// Whether chance may decide where its parts lie.
+    pub(super) may_be_random: bool,
 }
 
 /// A program that is ready to run.
@@ -56,19 +55,20 @@ pub(super) fn load(plan: &Plan<'_>) -> Result<Loaded, Errno> {
         None => None,
     };
     let space = AddressSpace::new(plan.limits.stack)?;
-    let random = random_bytes(plan.is_randomized);
-    let bias = if image.relocatable { RELOCATABLE_BASE + random.pages[0] * PAGE - image.span().0 } else { 0 };
+    let layout = Layout::choose(plan.may_be_random);
+    space.lower_top(layout.mappings);
+    let bias = if image.relocatable { RELOCATABLE_BASE + layout.program - image.span().0 } else { 0 };
     map_image(&space, &image, plan.file, bias, &plan.limits)?;
     let end = image.span().1 + bias;
-    space.set_brk_start(end);
+    space.set_brk_start(layout.heap_start(end, image.relocatable));
     let (mut entry, mut base) = (image.entry + bias, 0);
     if let Some((file, image)) = &interpreter {
         base = reserve(&space, image, &plan.limits)?;
         map_image(&space, image, file, base, &plan.limits)?;
         entry = image.entry + base;
     }
-    let top = STACK_TOP - random.pages[1] * PAGE;
-    let shared_clock = shared_clock::map(&space, top, random.pages[2], &plan.limits)?;
+    let top = STACK_TOP - layout.stack;
+    let shared_clock = shared_clock::map(&space, top, layout.shared_clock, &plan.limits)?;
     let credentials = plan.credentials;
     let vector = [
         (auxvec::AT_SYSINFO_EHDR, shared_clock),
@@ -90,7 +90,9 @@ pub(super) fn load(plan: &Plan<'_>) -> Result<Loaded, Errno> {
         (auxvec::AT_RSEQ_ALIGN, restartable::AREA_SIZE.into()),
         (auxvec::AT_MINSIGSTKSZ, (fpu::state_size() + crate::signals::frame::FRAME_SIZE + 256) as u64),
     ];
-    let facts = Facts { random: random.program, path: plan.name, vector: &vector };
+    let mut own = [0; 16];
+    random::fill(&mut own);
+    let facts = Facts { random: own, path: plan.name, vector: &vector };
     let stack = Stack::new(top, plan.arguments, plan.environment, &facts);
     map_stack(&space, top, stack.length(), image.executable_stack, &plan.limits)?;
     stack.write(&mut |at, piece| space.write(at, piece))?;
@@ -102,22 +104,6 @@ pub(super) fn load(plan: &Plan<'_>) -> Result<Loaded, Errno> {
         environment: stack.environment,
         vector: stack.vector,
     })
-}
-
-/// What chance decides.
-struct Chance {
-    pages: [u64; 3],
-    program: [u8; 16],
-}
-
-fn random_bytes(is_randomized: bool) -> Chance {
-    let mut bytes = [0; 32];
-    random::fill(&mut bytes);
-    let (pages, program) = bytes.split_at(16);
-    let page = |at: usize| u64::from(u16::from_le_bytes([pages[at], pages[at + 1]])) % RANDOM_PAGES;
-    let mut own = [0; 16];
-    own.copy_from_slice(program);
-    Chance { pages: if is_randomized { [page(0), page(2), page(4)] } else { [0; 3] }, program: own }
 }
 
 /// Reads exactly `length` bytes; `ENOEXEC` if the file is shorter.

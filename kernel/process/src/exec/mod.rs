@@ -2,9 +2,10 @@
 //!
 //! Everything that can fail happens before the point of no return, in a new address space that nobody runs in yet;
 //! then the other threads end, and the task becomes what the program wants. [`image`] checks ELF files, [`script`]
-//! reads `#!` lines, [`stack`] lays out the first stack, `load` fills the address space, `shared_clock` adds the vDSO.
+//! reads `#!` lines, [`stack`] lays out the first stack, `load` fills the address space where [`layout`] says, `shared_clock` adds the vDSO.
 
 pub mod image;
+pub mod layout;
 mod load;
 pub mod script;
 mod shared_clock;
@@ -88,7 +89,7 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
         credentials: &credentials,
         secure,
         limits: task.memory_limits(),
-        is_randomized: !persona.contains(Persona::NO_RANDOMIZE),
+        may_be_random: !persona.contains(Persona::NO_RANDOMIZE),
     };
     let loaded = load::load(&plan)?;
     loaded.space.set_small_pages_only(task.space().is_ok_and(|old| old.has_small_pages_only()));

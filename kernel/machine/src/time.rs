@@ -21,6 +21,10 @@ impl CycleClock {
     }
 
     fn advance_at(&mut self, cycles: u64, per_second: u64) -> u64 {
+        if let Some(scaled) = cycles.checked_mul(1_000_000_000).and_then(|scaled| scaled.checked_add(self.remainder)) {
+            self.remainder = scaled % per_second;
+            return scaled / per_second;
+        }
         let scaled = u128::from(cycles) * 1_000_000_000 + u128::from(self.remainder);
         self.remainder = (scaled % u128::from(per_second)) as u64;
         (scaled / u128::from(per_second)) as u64
@@ -36,5 +40,12 @@ mod tests {
         let mut clock = CycleClock::new();
         let total: u64 = (0..3_000_000).map(|_| clock.advance_at(1, 3_000_000)).sum();
         assert_eq!(total, 1_000_000_000);
+    }
+
+    #[test]
+    fn long_times_are_as_exact() {
+        let mut clock = CycleClock::new();
+        assert_eq!(clock.advance_at(7 << 40, 3_000_000_000), (7 << 40) / 3);
+        assert_eq!(clock.advance_at(2, 3_000_000_000), 1);
     }
 }

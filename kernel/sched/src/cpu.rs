@@ -3,7 +3,9 @@
 //! A task in the queue of a CPU is either saved or is still being saved by that same CPU; so a CPU that picks a task
 //! never waits for another one. Who moves a task to another queue sees to it: [`wake`](crate::wake) leaves a task
 //! that is still being saved where it is, stealing skips it, and a task that must leave its own CPU is handed on by
-//! whoever runs there next ([`finish_switch`]).
+//! whoever runs there next (see `switch`).
+
+mod switch;
 
 use crate::{
     Entity, Schedulable, balancing, clock, domain,
@@ -21,13 +23,15 @@ use core::{
     },
 };
 use machine::{
-    context::{self, Context},
+    context::Context,
     cpu::PerCpu,
-    interrupts::{self, InterruptsOff},
-    ipi,
-    sync::{Hook, IrqLock, order, rank},
+    interrupts, ipi,
+    sync::{Hook, IrqLock, rank},
     time::{self, CycleClock},
 };
+
+use switch::Left;
+pub(crate) use switch::{Reason, first_run, reschedule};
 
 /// The longest that a running task's figures lag behind.
 pub(crate) const TICK: u64 = 10_000_000;
@@ -56,7 +60,6 @@ pub(crate) struct Cpu {
     pub(crate) queue: IrqLock<RunQueue>,
     /// The task that runs; the same as the queue's current one, but never taken away by others.
     running: IrqLock<Option<TaskRef>>,
-    pub(crate) resched: AtomicBool,
     load: AtomicU64,
     tasks: AtomicUsize,
     /// The greatest real-time priority here, and of those that wait; 0 is none.
@@ -64,6 +67,7 @@ pub(crate) struct Cpu {
     pub(crate) waiting_priority: AtomicU32,
     /// What the switch that is under way leaves for the other side of it.
     left: IrqLock<Left>,
+    has_left: AtomicBool,
     /// References that somebody could not drop where it was.
     later: IrqLock<Vec<Arc<dyn Any + Send + Sync>>>,
     has_later: AtomicBool,
@@ -93,29 +97,6 @@ pub(crate) struct RunQueue {
     statistics: CpuStatistics,
     balance_at: u64,
     looks: u64,
-}
-
-#[derive(Default)]
-struct Left {
-    /// A task that may not stay on this CPU.
-    moving: Option<TaskRef>,
-    /// A task that has ended.
-    ended: Option<TaskRef>,
-}
-
-/// Why a CPU is given away.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// Its turn is over, or another goes first.
-    Preempted,
-    /// `sched_yield`.
-    Yields,
-    /// It would go to user mode, and holds nothing of the kernel.
-    LeavesKernel,
-    /// It sleeps, if it has not been woken meanwhile.
-    Blocks,
-    /// It has ended.
-    Ends,
 }
 
 static CPUS: Hook<PerCpu<Cpu>> = Hook::new();
@@ -171,12 +152,12 @@ impl Cpu {
                 },
             ),
             running: IrqLock::new(rank::LEAF, None),
-            resched: AtomicBool::new(false),
             load: AtomicU64::new(0),
             tasks: AtomicUsize::new(0),
             priority: AtomicU32::new(0),
             waiting_priority: AtomicU32::new(0),
             left: IrqLock::new(rank::LEAF, Left::default()),
+            has_left: AtomicBool::new(false),
             later: IrqLock::new(rank::TIMERS, Vec::new()),
             has_later: AtomicBool::new(false),
             idle: IrqLock::new(rank::LEAF, None),
@@ -217,7 +198,15 @@ impl Cpu {
         self.has_later.store(true, SeqCst);
     }
 
+    #[inline]
     fn drop_what_was_left(&self) {
+        if self.has_later.load(SeqCst) {
+            self.drop_later_ones();
+        }
+    }
+
+    #[cold]
+    fn drop_later_ones(&self) {
         while self.has_later.swap(false, SeqCst) {
             let values = core::mem::take(&mut *self.later.lock());
             drop(values);
@@ -227,7 +216,7 @@ impl Cpu {
     /// Makes the CPU choose again as soon as it can. A CPU that halts is woken.
     pub(crate) fn kick(&self) {
         // Whoever has set the mark before sends, or has sent, the interrupt.
-        if !self.resched.swap(true, SeqCst) && self.number != machine::cpu::current() {
+        if !machine::cpu::set_wanted(self.number) && self.number != machine::cpu::current() {
             ipi::reschedule(self.number);
         }
     }
@@ -246,17 +235,27 @@ impl Cpu {
     }
 
     /// Asks for a timer interrupt when the turn of the running task ends, or the tick is due.
-    fn plan(&self, queue: &RunQueue) {
+    pub(crate) fn plan(&self, queue: &RunQueue) {
         let members = &queue.members;
-        let at = if members.current().is_some() {
-            let ends = [members.left_of_turn(), members.left_of_slice()].into_iter().flatten().min();
-            queue.accounted_at + ends.map_or(TICK, |left| left.clamp(100_000, TICK))
+        let at = if members.is_running() {
+            let ends = match (members.left_of_turn(), members.left_of_slice()) {
+                (Some(turn), Some(slice)) => Some(turn.min(slice)),
+                (turn, slice) => turn.or(slice),
+            };
+            return self.plan_end(queue, ends.unwrap_or(TICK));
         } else if members.has_leftovers() {
             queue.accounted_at + TICK
         } else {
             u64::MAX
         };
         self.tick_at.store(at.min(members.resumes_at()), Relaxed);
+        self.arm();
+    }
+
+    /// The same, where the turn of the running task is known to end after so many nanoseconds more.
+    fn plan_end(&self, queue: &RunQueue, left: u64) {
+        let at = queue.accounted_at + left.clamp(100_000, TICK);
+        self.tick_at.store(at.min(queue.members.resumes_at()), Relaxed);
         self.arm();
     }
 
@@ -274,16 +273,27 @@ impl Cpu {
 impl RunQueue {
     /// Charges the time since the last call to the running task, or to nobody.
     pub(crate) fn account(&mut self, cpu: CpuId) {
+        let current = self.members.current().cloned();
+        match &current {
+            Some(task) => self.account_for(task, task.entity(), cpu),
+            None => self.statistics.idle += self.advance().0,
+        }
+    }
+
+    /// How much time has passed since the last call, and how much of it in user mode.
+    #[inline]
+    fn advance(&mut self) -> (u64, u64) {
         let now = time::now();
         let total = now.saturating_sub(self.accounted_at);
         self.accounted_at = now;
-        let user = self.user_clock.advance(machine::cpu::take_user_cycles()).min(total);
+        (total, self.user_clock.advance(machine::cpu::take_user_cycles()).min(total))
+    }
+
+    /// [`account`](Self::account) where it is known that `task`, whose scheduler's part is `entity`, is the running one.
+    #[inline]
+    fn account_for(&mut self, task: &TaskRef, entity: &Entity, cpu: CpuId) {
+        let (total, user) = self.advance();
         let system = total - user;
-        let Some(task) = self.members.current() else {
-            self.statistics.idle += total;
-            return;
-        };
-        let entity = task.entity();
         // Only this CPU adds while the task runs here.
         entity.user.store(entity.user.load(Relaxed) + user, Relaxed);
         entity.system.store(entity.system.load(Relaxed) + system, Relaxed);
@@ -291,162 +301,12 @@ impl RunQueue {
         *of_kind += user;
         self.statistics.system += system;
         task.charge_time(cpu, user, system);
-        self.members.charge(total, now);
+        self.members.charge(total, self.accounted_at);
     }
 
     /// Nanoseconds from when the running task was last charged to `now`.
     pub(crate) fn unaccounted(&self, now: u64) -> u64 {
         now.saturating_sub(self.accounted_at)
-    }
-}
-
-/// Gives the CPU away. Returns when it is the caller's turn again.
-pub(crate) fn reschedule(reason: Reason) {
-    let off = interrupts::off();
-    let Some(cpu) = here() else { return };
-    cpu.resched.store(false, SeqCst);
-    let previous = cpu.running();
-    let next = match release(cpu, previous.as_ref(), reason) {
-        Some(next) => Some(next),
-        None => next(cpu, previous.as_ref()),
-    };
-    if let (Some(previous), Some(next)) = (&previous, &next)
-        && Arc::ptr_eq(previous, next)
-    {
-        drop(off);
-        return;
-    }
-    if previous.is_none() && next.is_none() {
-        return;
-    }
-    switch_to(cpu, previous, next, off, reason);
-}
-
-/// Takes the caller out of the run queue or puts it back, as `reason` says. If that has chosen the next task, too, it is
-/// given.
-fn release(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason) -> Option<TaskRef> {
-    let Some(task) = previous else {
-        cpu.queue.lock().account(cpu.number);
-        return None;
-    };
-    let entity = task.entity();
-    let mut state = entity.lock();
-    let mut queue = cpu.queue.lock();
-    queue.account(cpu.number);
-    let stays = match reason {
-        Reason::Ends => false,
-        Reason::Blocks => entity.rest.goes_on(),
-        Reason::Preempted | Reason::Yields | Reason::LeavesKernel => true,
-    };
-    let is_misplaced = core::mem::take(&mut state.is_misplaced);
-    if stays && may_be_on(&state.allowed, cpu.number) && !queue.closed {
-        let members = &mut queue.members;
-        if reason == Reason::Yields && !is_misplaced && real_time::nobody_waits() && members.pass_on() {
-            // What others see of the queue is as it was.
-            queue.statistics.switches += 1;
-            cpu.plan(&queue);
-            entity.involuntary.fetch_add(1, Relaxed);
-            return queue.members.current().cloned();
-        }
-        if is_misplaced && let Some((task, standing)) = members.take_current() {
-            members.add(state.class(), state.group.as_ref(), task, standing);
-        } else if reason == Reason::Yields {
-            members.put_back_yielding();
-        } else if reason != Reason::LeavesKernel || entity.is_exempt() || !members.park(state.group.clone()) {
-            members.put_back();
-        }
-    } else if let Some((_, standing)) = queue.members.take_current() {
-        state.standing = standing;
-        // A task that moves counts as queued all the while: who wakes it has nothing to do.
-        state.queued = stays;
-        if stays {
-            cpu.left.lock().moving = Some(task.clone());
-        } else {
-            state.was_queued += queue.accounted_at.saturating_sub(state.queued_since);
-        }
-    }
-    cpu.publish(&queue);
-    let count = if reason == Reason::Blocks { &entity.voluntary } else { &entity.involuntary };
-    count.fetch_add(1, Relaxed);
-    None
-}
-
-/// The next task of this CPU after `previous`, from its own queue or another's; `None` to idle.
-fn next(cpu: &'static Cpu, previous: Option<&TaskRef>) -> Option<TaskRef> {
-    real_time::pull(cpu);
-    let mut queue = cpu.queue.lock();
-    if queue.members.waiting() == 0 && !queue.closed {
-        drop(queue);
-        cpu.pull(cpu.near_peers(), false);
-        queue = cpu.queue.lock();
-    }
-    let now = queue.accounted_at;
-    // Who waits at a CPU that goes offline is taken elsewhere.
-    let next = if queue.closed { None } else { queue.members.pick(now).cloned() };
-    if queue.members.is_out_of_time() {
-        // It may have something to finish in the kernel; it is looked at again on its way to user mode.
-        cpu.resched.store(true, SeqCst);
-    }
-    let stays = match (previous, &next) {
-        (Some(previous), Some(next)) => Arc::ptr_eq(previous, next),
-        (None, None) => true,
-        _ => false,
-    };
-    queue.statistics.switches += u64::from(!stays);
-    cpu.publish(&queue);
-    cpu.plan(&queue);
-    next
-}
-
-fn switch_to(cpu: &'static Cpu, previous: Option<TaskRef>, next: Option<TaskRef>, off: InterruptsOff, reason: Reason) {
-    let context_of = |task: &Option<TaskRef>| match task {
-        Some(task) => Some(task.entity().shared_context().clone()),
-        None => cpu.idle.lock().clone(),
-    };
-    let (Some(from), Some(to)) = (context_of(&previous), context_of(&next)) else {
-        panic!("sched: CPU {} has nothing to run and no idle loop", cpu.number)
-    };
-    if let Some(next) = &next {
-        next.switched_in();
-    }
-    *cpu.running.lock() = next;
-    let held = order::save();
-    if reason == Reason::Ends {
-        // Nothing may be left on this stack: it is never returned to.
-        cpu.left.lock().ended = previous;
-        context::switch_from_ended(from, to, off);
-    }
-    // Nor may this stack keep the next task's alive, however long it sleeps.
-    context::switch_owned(from, to, &off);
-    order::restore(held);
-    finish_switch(off);
-    drop(previous);
-}
-
-/// What is done first after a switch, on the stack of who runs now.
-fn finish_switch(off: InterruptsOff) {
-    let Some(cpu) = here() else { return };
-    let Left { moving, ended } = core::mem::take(&mut *cpu.left.lock());
-    if let Some(task) = moving {
-        let mut state = task.entity().lock();
-        crate::wake::enqueue_on(crate::wake::place(&task, &state), &task, &mut state);
-    }
-    let contexts = context::take_left();
-    drop(off);
-    drop((ended, contexts));
-    cpu.drop_what_was_left();
-    real_time::push(cpu);
-}
-
-/// The first function of every task, on its own stack.
-pub(crate) fn first_run() -> ! {
-    let off = interrupts::off();
-    order::restore(order::HeldLocks::default());
-    finish_switch(off);
-    let entry = here().and_then(Cpu::running).map(|task| task.entity().entry());
-    match entry {
-        Some(entry) => entry(),
-        None => panic!("sched: a task runs that no CPU knows"),
     }
 }
 
@@ -458,7 +318,7 @@ pub fn run_this_cpu() -> ! {
         let off = interrupts::off();
         if !cpu.serves.load(SeqCst) && !cpu.has_later.load(SeqCst) {
             crate::online::stay_parked(cpu, off);
-        } else if cpu.resched.load(SeqCst) || cpu.tasks.load(SeqCst) > 0 || cpu.look_for_work() {
+        } else if machine::cpu::is_wanted() || cpu.tasks.load(SeqCst) > 0 || cpu.look_for_work() {
             drop(off);
             reschedule(Reason::Preempted);
         } else if cpu.has_later.load(SeqCst) {
@@ -494,7 +354,7 @@ pub fn on_timer() {
         return;
     }
     if queue.members.left_of_turn() == Some(0) || queue.members.is_out_of_time() {
-        cpu.resched.store(true, SeqCst);
+        machine::cpu::set_wanted(cpu.number);
     }
     let balance = queue.accounted_at >= queue.balance_at;
     let rotate = queue.looks.is_multiple_of(ROTATION);

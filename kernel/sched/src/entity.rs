@@ -12,7 +12,8 @@ use core::{
 };
 use machine::{
     context::Context,
-    sync::{IrqGuard, IrqLock, rank},
+    interrupts::InterruptsOff,
+    sync::{IrqGuard, IrqLock, SpinGuard, rank},
     time,
 };
 
@@ -137,6 +138,11 @@ impl Entity {
     #[track_caller]
     pub(crate) fn lock(&self) -> IrqGuard<'_, RunState> {
         self.run.lock()
+    }
+
+    #[track_caller]
+    pub(crate) fn lock_within<'a>(&'a self, off: &'a InterruptsOff) -> SpinGuard<'a, RunState> {
+        self.run.lock_within(off)
     }
 
     pub(crate) fn store_allowed(&self, state: &mut RunState, allowed: CpuSet) {

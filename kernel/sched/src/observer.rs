@@ -99,9 +99,8 @@ impl Waiter {
     /// interrupted, or the deadline has passed.
     pub fn wait(&self, deadline: Option<u64>) -> Result<(), WaitError> {
         let mut alarm = Alarm::new(deadline);
-        wait::sleep_loop(self.task.as_ref(), Kind::Interruptible, &mut alarm, || {
-            self.woken.swap(false, SeqCst).then_some(())
-        })
+        let woken = || self.woken.swap(false, SeqCst).then_some(());
+        wait::sleep_loop(self.task.as_ref(), Kind::Interruptible, &mut alarm, || {}, woken)
     }
 }
 

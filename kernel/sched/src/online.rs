@@ -130,7 +130,7 @@ pub(crate) fn stay_parked(cpu: &'static Cpu, mut off: InterruptsOff) {
     cpu.parked.store(true, SeqCst);
     ARRIVED.wake_all();
     loop {
-        cpu.resched.store(false, SeqCst);
+        machine::cpu::clear_wanted();
         if cpu.serves.load(SeqCst) {
             break;
         }

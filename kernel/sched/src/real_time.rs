@@ -81,10 +81,15 @@ pub(crate) fn pull(cpu: &'static Cpu) {
 }
 
 /// Calls the CPU that runs the least, if a task of real time waits here that would go before it.
+#[inline]
 pub(crate) fn push(cpu: &'static Cpu) {
-    if cpu.waiting_priority.load(Relaxed) == 0 {
-        return;
+    if cpu.waiting_priority.load(Relaxed) != 0 {
+        call_least(cpu);
     }
+}
+
+#[cold]
+fn call_least(cpu: &'static Cpu) {
     let peers = cpu.peers();
     let queue = cpu.queue.lock();
     let Some((task, priority)) = queue.members.first_of_real_time() else { return };

@@ -31,14 +31,53 @@ pub struct WaitQueue {
 }
 
 struct Inner {
-    sleepers: VecDeque<TaskRef>,
+    sleepers: Sleepers,
     observers: Option<Arc<Observers>>,
+}
+
+/// Tasks in the order in which they came. One alone, as most often, needs no memory of the heap.
+struct Sleepers {
+    /// `None` only if there is nobody.
+    first: Option<TaskRef>,
+    others: VecDeque<TaskRef>,
+}
+
+impl Sleepers {
+    const fn new() -> Self {
+        Self { first: None, others: VecDeque::new() }
+    }
+
+    fn get(&self, index: usize) -> Option<&TaskRef> {
+        if index == 0 { self.first.as_ref() } else { self.others.get(index - 1) }
+    }
+
+    fn find(&self, task: &TaskRef) -> Option<usize> {
+        let mut all = self.first.iter().chain(&self.others);
+        all.position(|sleeper| Arc::ptr_eq(sleeper, task))
+    }
+
+    fn push(&mut self, task: TaskRef) {
+        if self.first.is_none() {
+            self.first = Some(task);
+        } else {
+            self.others.push_back(task);
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Option<TaskRef> {
+        if index == 0 {
+            let next = self.others.pop_front();
+            core::mem::replace(&mut self.first, next)
+        } else {
+            self.others.remove(index - 1)
+        }
+    }
 }
 
 impl WaitQueue {
     /// A queue where nobody waits.
     pub const fn new() -> Self {
-        Self { inner: IrqLock::new(rank::WAIT_QUEUE, Inner { sleepers: VecDeque::new(), observers: None }) }
+        Self { inner: IrqLock::new(rank::WAIT_QUEUE, Inner { sleepers: Sleepers::new(), observers: None }) }
     }
 
     /// Sleeps until `condition` gives a value; signals don't end it.
@@ -75,12 +114,12 @@ impl WaitQueue {
         }
         let task = wake::current();
         let mut alarm = Alarm::new(deadline);
-        let result = sleep_loop(task.as_ref(), kind, &mut alarm, || {
+        let enter = || {
             if let Some(task) = &task {
                 self.enter(task);
             }
-            condition()
-        });
+        };
+        let result = sleep_loop(task.as_ref(), kind, &mut alarm, enter, condition);
         if let Some(task) = &task {
             let was_there = self.leave(task);
             if !was_there && result.is_err() {
@@ -94,15 +133,14 @@ impl WaitQueue {
     /// Enters the queue, unless the task is there already.
     fn enter(&self, task: &TaskRef) {
         let mut inner = self.inner.lock();
-        if !inner.sleepers.iter().any(|sleeper| Arc::ptr_eq(sleeper, task)) {
-            inner.sleepers.push_back(task.clone());
+        if inner.sleepers.find(task).is_none() {
+            inner.sleepers.push(task.clone());
         }
     }
 
     fn leave(&self, task: &TaskRef) -> bool {
         let mut inner = self.inner.lock();
-        let found = inner.sleepers.iter().position(|sleeper| Arc::ptr_eq(sleeper, task));
-        found.and_then(|index| inner.sleepers.remove(index)).is_some()
+        inner.sleepers.find(task).and_then(|index| inner.sleepers.remove(index)).is_some()
     }
 
     /// Wakes the task that has waited longest, and tells all observers.
@@ -151,12 +189,13 @@ impl Default for WaitQueue {
     }
 }
 
-/// Sleeps until `condition` gives a value. Where no task runs (before the scheduler, on the host) it looks again and
-/// again.
+/// Sleeps until `condition` gives a value; `enter` comes before each look that a sleep may follow, to see that whoever makes
+/// it true wakes this task. Where no task runs (before the scheduler, on the host) it looks again and again.
 pub(crate) fn sleep_loop<R>(
     task: Option<&TaskRef>,
     kind: Kind,
     alarm: &mut Alarm,
+    mut enter: impl FnMut(),
     mut condition: impl FnMut() -> Option<R>,
 ) -> Result<R, WaitError> {
     loop {
@@ -175,10 +214,19 @@ pub(crate) fn sleep_loop<R>(
             alarm.start(task);
             cpu::reschedule(Reason::Blocks);
         };
-        match task.entity().rest.round(kind, &mut condition, || has_passed(deadline), block) {
+        let look = || {
+            enter();
+            condition()
+        };
+        match task.entity().rest.round(kind, look, || has_passed(deadline), block) {
             Round::Ends(result) => return result,
             Round::Freezes => freeze::stay_if_wanted(task),
-            Round::Again => {}
+            // Most are woken because it is true now.
+            Round::Again => {
+                if let Some(value) = condition() {
+                    return Ok(value);
+                }
+            }
         }
     }
 }

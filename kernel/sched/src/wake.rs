@@ -10,12 +10,14 @@ use crate::{
 };
 use alloc::sync::Arc;
 use base::CpuSet;
-use core::sync::atomic::Ordering::SeqCst;
 use machine::{time, topology};
 
 /// The CPU on which a task that belongs nowhere should go on.
 pub(crate) fn place(task: &TaskRef, state: &RunState) -> &'static Cpu {
     let last = task.entity().cpu();
+    if state.allowed == CpuSet::only(last) && machine::cpu::online().contains(last) {
+        return known(last);
+    }
     let choice = domain::choice(cpu::usable(&state.allowed), last, true);
     let here = machine::cpu::current();
     let chosen = match state.priority() {
@@ -55,11 +57,15 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
     let goes_first = queue.members.wake_up_preempts(class, state.group.as_ref(), queue.unaccounted(now));
     // The first that waits beside a running task: that CPU must plan the end of the turn.
     let first_rival = queue.members.waiting() == 1 && queue.members.current().is_some();
+    let is_here = number == machine::cpu::current();
+    if first_rival && is_here && !goes_first {
+        target.plan(&queue);
+    }
     drop(queue);
     if goes_first {
         target.kick();
-    } else if first_rival {
-        if number == machine::cpu::current() { cpu::on_reschedule() } else { machine::ipi::reschedule(number) }
+    } else if first_rival && !is_here {
+        machine::ipi::reschedule(number);
     }
 }
 
@@ -274,8 +280,9 @@ pub fn glance<R>(f: impl FnOnce(&TaskRef) -> R) -> Option<R> {
 }
 
 /// Whether this CPU should be given to another task at the next chance.
+#[inline]
 pub fn need_resched() -> bool {
-    cpu::here().is_some_and(|cpu| cpu.resched.load(SeqCst))
+    machine::cpu::is_wanted()
 }
 
 /// Gives the CPU to the next task in turn; the caller stays runnable. Returns when it is its turn again. Not under a

@@ -3,7 +3,7 @@
 
 use crate::topology::{CpuInfo, NodeInfo, Topology};
 use base::{CpuId, CpuSet, MAX_CPUS, NodeId};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::{cell::Cell, sync::OnceLock};
 
 #[cfg(not(loom))]
@@ -22,6 +22,7 @@ thread_local! {
     pub(super) static USER_CYCLES: Cell<u64> = const { Cell::new(0) };
 }
 
+pub(super) static WANTED: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
 pub(super) static RESCHEDULES: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
 /// Makes this thread stand for `cpu`.

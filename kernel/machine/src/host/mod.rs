@@ -102,25 +102,46 @@ pub mod context {
     }
 
     /// Panics, as [`switch`].
-    pub fn switch_owned(_previous: Arc<Context>, _next: Arc<Context>, _off: &InterruptsOff) {
+    pub fn switch_owned(_previous: &Context, _next: Arc<Context>, _off: &InterruptsOff) {
         panic!("context::switch_owned: there are no contexts to switch between on the host");
     }
 
+    /// What a switch leaves.
+    pub struct Left {
+        _next: Arc<Context>,
+    }
+
     /// What [`switch_owned`] left: nothing.
-    pub fn take_left() -> Option<(Arc<Context>, Arc<Context>)> {
+    pub fn take_left() -> Option<Left> {
         None
     }
 }
 
 pub mod cpu {
     //! CPUs are numbers that threads carry.
-    use super::host::{CPU, OFFLINE, USER_CYCLES};
+    use super::host::{CPU, OFFLINE, USER_CYCLES, WANTED};
     use crate::interrupts::InterruptsOff;
     use base::{CpuId, CpuSet};
+    use core::sync::atomic::Ordering::SeqCst;
 
     /// The CPU that this thread stands for (0 unless set).
     pub fn current() -> CpuId {
         CPU.with(|cpu| CpuId::new(cpu.get()))
+    }
+
+    /// Whether the CPU that this thread stands for is marked.
+    pub fn is_wanted() -> bool {
+        WANTED[current().index()].load(SeqCst)
+    }
+
+    /// Marks a CPU; says whether it was marked.
+    pub fn set_wanted(cpu: CpuId) -> bool {
+        WANTED[cpu.index()].swap(true, SeqCst)
+    }
+
+    /// Takes the mark from the CPU that this thread stands for.
+    pub fn clear_wanted() {
+        WANTED[current().index()].store(false, SeqCst);
     }
 
     /// The CPUs of the topology.

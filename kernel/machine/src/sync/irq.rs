@@ -1,6 +1,6 @@
 //! The lock that interrupt handlers take too: spins with interrupts off on this CPU.
 
-use super::{Rank, const_unless_loom, order, primitive};
+use super::{Rank, SpinGuard, const_unless_loom, order, primitive};
 use crate::interrupts::{self, InterruptsOff};
 use core::{
     fmt,
@@ -36,6 +36,13 @@ impl<T> IrqLock<T> {
         let off = interrupts::off();
         let held = self.rank.enter();
         IrqGuard { value: primitive::lock(&self.value), _held: held, off }
+    }
+
+    /// Takes the lock where interrupts are off for longer than that: then it need not look at them.
+    #[track_caller]
+    pub fn lock_within<'a>(&'a self, _off: &'a InterruptsOff) -> SpinGuard<'a, T> {
+        let held = self.rank.enter();
+        SpinGuard { value: primitive::lock(&self.value), _held: held }
     }
 
     /// Takes the lock while another of the same rank may be held; the caller says which of the two comes first.

@@ -15,8 +15,8 @@ pub struct SpinLock<T> {
 
 /// Access to the value of a [`SpinLock`]; dropping it unlocks.
 pub struct SpinGuard<'a, T> {
-    value: primitive::SpinGuard<'a, T>,
-    _held: order::Held,
+    pub(super) value: primitive::SpinGuard<'a, T>,
+    pub(super) _held: order::Held,
 }
 
 impl<T> SpinLock<T> {

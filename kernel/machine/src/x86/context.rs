@@ -166,30 +166,44 @@ fn wait_for(next: &Context) {
     }
 }
 
-/// [`switch`] for contexts that nothing on the stack left behind should keep alive, since that stack may sleep for long:
-/// both wait for [`take_left`] on the other side.
+/// What a switch has left for the other side.
+pub struct Left {
+    _next: Arc<Context>,
+    _ended: Option<Arc<Context>>,
+}
+
+/// [`switch`] to a context that nothing on the stack left behind should keep alive, since that stack may sleep for long:
+/// it waits for [`take_left`] on the other side. `previous` is kept alive by its own stack.
 ///
 /// Panics if what was left there by an earlier call on this CPU was not taken.
-pub fn switch_owned(previous: Arc<Context>, next: Arc<Context>, off: &InterruptsOff) {
-    let (from, to) = (Arc::as_ptr(&previous), Arc::as_ptr(&next));
-    let untaken = cpu::here().left.replace(Some((previous, next)));
+pub fn switch_owned(previous: &Context, next: Arc<Context>, off: &InterruptsOff) {
+    let to = leave_behind(next, None);
+    // SAFETY: the per-CPU slot holds a reference until `take_left`, which runs on the other side of the switch, when
+    // this one is not used any longer. Where this returns, on whatever CPU, it is not used again.
+    switch(previous, unsafe { &*to }, off);
+}
+
+fn leave_behind(next: Arc<Context>, ended: Option<Arc<Context>>) -> *const Context {
+    let to = Arc::as_ptr(&next);
+    let untaken = cpu::here().left.replace(Some(Left { _next: next, _ended: ended }));
     assert!(untaken.is_none(), "a CPU switches again before the contexts of the last switch were taken");
-    // SAFETY: the per-CPU slot holds a reference to each until `take_left`, which runs on the other side of the
-    // switch, when neither of these is used any longer. Where this returns, on whatever CPU, they are not used again.
-    let (from, to) = unsafe { (&*from, &*to) };
-    switch(from, to, off);
+    to
 }
 
 /// Leaves `previous`, whose task has ended, for `next`, for ever. As [`switch_owned`]: the stack that this runs on keeps
 /// nothing alive.
 pub fn switch_from_ended(previous: Arc<Context>, next: Arc<Context>, off: InterruptsOff) -> ! {
-    switch_owned(previous, next, &off);
+    let from = Arc::as_ptr(&previous);
+    let to = leave_behind(next, Some(previous));
+    // SAFETY: as in `switch_owned`, for both; and this does not return.
+    let (from, to) = unsafe { (&*from, &*to) };
+    switch(from, to, &off);
     unreachable!("an ended task runs again")
 }
 
-/// The contexts of the last [`switch_owned`] on this CPU: the one that was left and the one that it was left for. Asked
-/// after each switch, interrupts off; to be dropped with interrupts on.
-pub fn take_left() -> Option<(Arc<Context>, Arc<Context>)> {
+/// What the last [`switch_owned`] or [`switch_from_ended`] on this CPU has left. Asked after each switch, interrupts off; to
+/// be dropped with interrupts on.
+pub fn take_left() -> Option<Left> {
     cpu::here().left.take()
 }
 

@@ -1,16 +1,16 @@
 //! The CPUs: the block of data that each has for itself, what the processor can do, who is online.
 
-use super::context::Context;
+use super::context::Left;
 use super::descriptors::{EMERGENCY_STACK_SIZE, EMERGENCY_STACKS, SEGMENTS, SegmentTable};
 use super::interrupts::{self, InterruptsOff};
 use super::ipi::Mailbox;
 use super::local_apic::LocalApicCell;
 use super::physical;
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use base::{CpuId, CpuSet, MAX_CPUS};
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use spin::Once;
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{GsBase, KernelGsBase};
@@ -35,12 +35,15 @@ pub(crate) struct CpuLocal {
     pub(super) apic_id: Cell<u32>,
     /// Set by every interrupt, cleared when user mode is about to be entered: see `UserContext::run`.
     pub(super) interrupted: Cell<bool>,
+    /// The scheduler's mark: see [`set_wanted`].
+    wanted: AtomicBool,
     /// How many interrupts it has served, by [`interrupts::Kind`].
     pub(super) served: [AtomicU64; interrupts::KINDS],
     /// TSC cycles spent in user mode since somebody took them.
     pub(super) user_cycles: Cell<u64>,
-    /// The contexts of a task that has ended and of the one that follows it: see `context::switch_from_ended`.
-    pub(super) left: Cell<Option<(Arc<Context>, Arc<Context>)>>,
+    /// The context of the task that runs, until its first steps are over, and that of the one before if it has ended: see
+    /// `context::switch_owned`.
+    pub(super) left: Cell<Option<Left>>,
     /// This CPU's local APIC.
     pub(super) local_apic: LocalApicCell,
     /// Calls from other CPUs, and the one that this CPU makes.
@@ -69,6 +72,7 @@ impl CpuLocal {
             id: Cell::new(0),
             apic_id: Cell::new(0),
             interrupted: Cell::new(false),
+            wanted: AtomicBool::new(false),
             served: [const { AtomicU64::new(0) }; interrupts::KINDS],
             user_cycles: Cell::new(0),
             left: Cell::new(None),
@@ -194,6 +198,23 @@ pub fn current() -> CpuId {
             options(nostack, preserves_flags, readonly));
     }
     CpuId::new(id)
+}
+
+/// Whether this CPU is marked as one that is to choose its task anew.
+#[inline]
+pub fn is_wanted() -> bool {
+    here().wanted.load(Ordering::SeqCst)
+}
+
+/// Marks `cpu` as one that is to choose its task anew; says whether it was marked. Nothing for a number that no CPU has.
+pub fn set_wanted(cpu: CpuId) -> bool {
+    local(cpu).is_some_and(|local| local.wanted.swap(true, Ordering::SeqCst))
+}
+
+/// Takes the mark from this CPU.
+#[inline]
+pub fn clear_wanted() {
+    here().wanted.store(false, Ordering::SeqCst);
 }
 
 /// The CPUs that this kernel can use: those in the firmware's tables, within the build's limit and `maxcpus=`.

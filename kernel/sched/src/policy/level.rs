@@ -1,7 +1,7 @@
 //! The members of one group that one CPU has, in the order of their virtual run times.
 
 use super::{
-    LATENCY, SLEEPER_CREDIT,
+    GRANULARITY, LATENCY, SLEEPER_CREDIT,
     group::Group,
     weight::{Weight, virtual_time},
 };
@@ -221,6 +221,11 @@ impl<T> Level<T> {
             }
             self.floor = self.floor.max(smallest);
         }
+    }
+
+    /// How many nanoseconds one of its members runs in its turn.
+    pub(super) fn turn_of(&self, member: &Entry<T>) -> u64 {
+        (LATENCY * member.load / self.load).max(GRANULARITY)
     }
 
     /// Whether nothing is in it.

@@ -8,7 +8,7 @@
 //! | `throttle` | what limits do here |
 
 use super::{
-    GRANULARITY, LATENCY, WAKE_UP_GRANULARITY, Weight,
+    WAKE_UP_GRANULARITY, Weight,
     group::{Group, Roots},
     level::{Entry, Level, Member, Standing},
     weight::virtual_time,
@@ -71,7 +71,13 @@ impl<T> Queue<T> {
         queue
     }
 
+    /// Whether one of them runs.
+    pub fn is_running(&self) -> bool {
+        self.leaf.is_some()
+    }
+
     /// The task that runs.
+    #[inline]
     pub fn current(&self) -> Option<&T> {
         self.level(self.leaf?).current.as_ref()?.task()
     }
@@ -138,13 +144,19 @@ impl<T> Queue<T> {
     pub fn charge(&mut self, ns: u64, now: u64) {
         let Some(leaf) = self.leaf else { return };
         self.ran += ns;
-        let mut place = Some(leaf);
-        while let Some(at) = place {
-            let level = self.level_mut(at);
-            level.charge(ns);
-            place = self.above(self.level(at));
+        let level = self.level_mut(leaf);
+        level.charge(ns);
+        let (is_topmost, is_limited) = (level.head == WHOLE, level.limited.is_some());
+        if !is_topmost {
+            let mut place = self.above(self.level(leaf));
+            while let Some(at) = place {
+                self.level_mut(at).charge(ns);
+                place = self.above(self.level(at));
+            }
         }
-        self.charge_limits(leaf, ns, now);
+        if is_limited {
+            self.charge_limits(leaf, ns, now);
+        }
         self.unshared += ns;
         if self.unshared >= super::SHARE_INTERVAL {
             self.unshared = 0;
@@ -156,19 +168,26 @@ impl<T> Queue<T> {
     /// How many nanoseconds the current task may still run before others should have their turn; `None` if nobody
     /// waits or nobody runs.
     pub fn left_of_turn(&self) -> Option<u64> {
-        let mut place = self.leaf;
-        let mut least: Option<u64> = None;
-        while let Some(level) = place.map(|place| self.level(place)) {
-            if let (Some(current), Some(next)) = (&level.current, level.waiting.peek()) {
-                let share = (LATENCY * current.load / level.load).max(GRANULARITY);
-                // Far ahead of all others: an interruption would only find the same task to run again.
-                let is_ahead = next.virtual_time > current.virtual_time + virtual_time(current.load, share);
-                let left = if is_ahead { share } else { share.saturating_sub(self.ran) };
-                least = Some(least.map_or(left, |least| least.min(left)));
-            }
-            place = self.above(level);
+        let mut level = self.level(self.leaf?);
+        let mut least = self.left_of_turn_in(level);
+        while let Some(place) = self.above(level) {
+            level = self.level(place);
+            least = match (least, self.left_of_turn_in(level)) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
         }
         least
+    }
+
+    /// The same for one level that the current task is in.
+    #[inline]
+    fn left_of_turn_in(&self, level: &Level<T>) -> Option<u64> {
+        let (current, next) = (level.current.as_ref()?, level.waiting.peek()?);
+        let turn = level.turn_of(current);
+        // Far ahead of all others: an interruption would only find the same task to run again.
+        let is_ahead = next.virtual_time > current.virtual_time + virtual_time(current.load, turn);
+        Some(if is_ahead { turn } else { turn.saturating_sub(self.ran) })
     }
 
     /// Puts the current task back among the waiting ones.
@@ -193,26 +212,26 @@ impl<T> Queue<T> {
     }
 
     /// What [`put_back_yielding`](Self::put_back_yielding) and [`pick`](Self::pick) do where no level but the current
-    /// task's has a choice: it changes places with the next. False, and nothing done, elsewhere.
-    pub fn pass_on(&mut self) -> bool {
-        let Some(leaf) = self.leaf else { return false };
-        let level = self.level(leaf);
-        if self.above(level).is_some() || level.limited.is_some() {
-            return false;
-        }
+    /// task's has a choice: it changes places with the next, which is given with its turn in nanoseconds. `None`, and
+    /// nothing done, elsewhere.
+    pub fn pass_on(&mut self) -> Option<(&T, u64)> {
+        let leaf = self.leaf?;
         let sequence = self.next_sequence();
         let level = self.level_mut(leaf);
-        let (Some(current), Some(mut next)) = (&mut level.current, level.waiting.peek_mut()) else { return false };
-        if next.task().is_none() {
-            return false;
+        if level.head != WHOLE || level.limited.is_some() {
+            return None;
         }
+        let (Some(current), Some(mut next)) = (&mut level.current, level.waiting.peek_mut()) else { return None };
+        next.task()?;
         current.virtual_time = current.virtual_time.max(next.virtual_time);
         current.sequence = sequence;
         core::mem::swap(current, &mut *next);
         drop(next);
         level.floor = level.floor.max(current.virtual_time);
         self.ran = 0;
-        true
+        let level = self.level(leaf);
+        let current = level.current.as_ref()?;
+        Some((current.task()?, level.turn_of(current)))
     }
 
     /// Takes the current task out: it blocks, ends or moves.
@@ -361,9 +380,12 @@ mod tests {
             for (ns, yields) in turns {
                 one.charge(ns, 0);
                 other.charge(ns, 0);
-                if !yields || !one.pass_on() {
-                    one.put_back_yielding();
-                    one.pick(0);
+                match yields.then(|| one.pass_on().map(|(_, turn)| turn)).flatten() {
+                    Some(turn) => prop_assert_eq!(Some(turn), one.left_of_turn()),
+                    None => {
+                        one.put_back_yielding();
+                        one.pick(0);
+                    }
                 }
                 other.put_back_yielding();
                 other.pick(0);

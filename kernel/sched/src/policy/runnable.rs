@@ -31,6 +31,11 @@ impl<T> Runnable<T> {
         self.real_time.current().or_else(|| self.fair.current())
     }
 
+    /// Whether a task runs.
+    pub fn is_running(&self) -> bool {
+        self.fair.is_running() || self.real_time.current().is_some()
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.real_time.waiting() + self.fair.waiting()
@@ -95,6 +100,7 @@ impl<T> Runnable<T> {
     }
 
     /// The current task has run for so many nanoseconds, until `now`.
+    #[inline]
     pub fn charge(&mut self, ns: u64, now: u64) {
         if self.real_time.is_unused() {
             return self.fair.charge(ns, now);
@@ -108,6 +114,7 @@ impl<T> Runnable<T> {
 
     /// How many nanoseconds the current task may still run before others should have their turn; `None` if nobody
     /// waits or nobody runs.
+    #[inline]
     pub fn left_of_turn(&self) -> Option<u64> {
         if self.real_time.is_unused() {
             return self.fair.left_of_turn();
@@ -154,10 +161,12 @@ impl<T> Runnable<T> {
         }
     }
 
-    /// `sched_yield` where that is only a change of places: the next task is the current one. False, and nothing done,
-    /// where it needs [`put_back_yielding`](Self::put_back_yielding) and [`pick`](Self::pick).
-    pub fn pass_on(&mut self) -> bool {
-        self.real_time.is_unused() && self.fair.pass_on()
+    /// `sched_yield` where that is only a change of places: the next task is the current one; it is given with its turn in
+    /// nanoseconds. `None`, and nothing done, where it needs [`put_back_yielding`](Self::put_back_yielding) and
+    /// [`pick`](Self::pick).
+    #[inline]
+    pub fn pass_on(&mut self) -> Option<(&T, u64)> {
+        if self.real_time.is_unused() { self.fair.pass_on() } else { None }
     }
 
     /// Takes the current task out: it blocks, ends or moves.

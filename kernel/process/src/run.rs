@@ -56,6 +56,7 @@ pub(crate) fn begin() -> ! {
 /// Runs user mode until the task is to end. A signal that comes after the look at `needs_attention` interrupts this CPU,
 /// and [`UserContext::run`] then comes back without having run the program.
 fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
+    let Some(calls) = SYSTEM_CALLS.get() else { panic!("process: a program runs before there are system calls") };
     let mut interrupted = None;
     let mut restarting = false;
     loop {
@@ -79,7 +80,11 @@ fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
                 if !core::mem::take(&mut restarting) {
                     task.forget_deadline();
                 }
-                interrupted = call(task, &mut context);
+                let number = context.registers.rax;
+                calls.dispatch(task, &mut context);
+                if context.registers.rax as i64 == -i64::from(Errno::EINTR as i32) {
+                    interrupted = that_may_start_again(number);
+                }
             }
             Exit::Fault(fault) => faults::handle(task, &mut context, fault),
             Exit::Interrupt => {}
@@ -87,14 +92,9 @@ fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
     }
 }
 
-/// Does a system call; names it if it ended with `EINTR` and may be started again.
-fn call(task: &Arc<Task>, context: &mut UserContext) -> InterruptedCall {
-    let call = context.registers.rax;
-    match SYSTEM_CALLS.get() {
-        Some(calls) => calls.dispatch(task, context),
-        None => context.registers.rax = (-i64::from(Errno::ENOSYS as i32)) as u64,
-    }
-    let is_interrupted = context.registers.rax as i64 == -i64::from(Errno::EINTR as i32);
+/// A call that gave `EINTR`, if it may be started again.
+#[cold]
+fn that_may_start_again(call: u64) -> InterruptedCall {
     // sigreturn puts back a result of long ago, which may be EINTR too.
-    (is_interrupted && call != u64::from(number::__NR_rt_sigreturn)).then_some(call)
+    (call != u64::from(number::__NR_rt_sigreturn)).then_some(call)
 }

@@ -36,6 +36,8 @@ impl Arguments<'_> {
 
 macro_rules! system_calls {
     ($($number:literal => $module:ident::$call:ident($($argument:ident),*);)*) => {
+        // Part of `dispatch`, its only caller.
+        #[inline(always)]
         fn run(call: &mut Call<'_>, number: u64) -> Result<usize, Errno> {
             match number {
                 $($number => {

@@ -71,14 +71,15 @@ fn classify(vector: u8, rip: u64) -> (Signal, Option<i32>, u64) {
 }
 
 fn floating_point_code(vector: u8) -> i32 {
-    let state = machine::fpu::save_current();
-    let word = |at: usize| state.bytes().get(at..at + 2).map_or(0, |word| u16::from_le_bytes([word[0], word[1]]));
-    let raised = if vector == SIMD {
-        // Flags in the low six bits, masks seven bits above.
-        word(MXCSR) & !(word(MXCSR) >> 7)
-    } else {
-        word(STATUS_WORD) & !word(CONTROL_WORD)
-    };
+    let raised = machine::fpu::with_current(|state| {
+        let word = |at: usize| state.bytes().get(at..at + 2).map_or(0, |word| u16::from_le_bytes([word[0], word[1]]));
+        if vector == SIMD {
+            // Flags in the low six bits, masks seven bits above.
+            word(MXCSR) & !(word(MXCSR) >> 7)
+        } else {
+            word(STATUS_WORD) & !word(CONTROL_WORD)
+        }
+    });
     which_exception(raised & 0x3f)
 }
 

@@ -264,20 +264,23 @@ fn pair() -> (Arc<Context>, Arc<Context>) {
 /// SSE's control word, with the rounding that `rounding` names: a piece of FPU state that can be told apart.
 fn state_with(rounding: u8) -> fpu::FpuState {
     const HIGH_BYTE: usize = 25;
-    let mut bytes: Vec<u8> = fpu::save_current().bytes().into();
+    let mut bytes: Vec<u8> = fpu::with_current(|state| state.bytes().into());
     bytes[HIGH_BYTE] = bytes[HIGH_BYTE] & 0x9f | rounding << 5;
     state_of(&bytes).expect("rounding may be set")
 }
 
 fn state_of(bytes: &[u8]) -> Result<fpu::FpuState, Errno> {
-    fpu::FpuState::filled(|state| {
-        state.copy_from_slice(bytes);
-        Ok(())
+    fpu::FpuState::with_zeroed(|state| {
+        state.fill(|state| {
+            state.copy_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(state.clone())
     })
 }
 
 fn rounding() -> u8 {
-    fpu::save_current().bytes()[25] >> 5 & 3
+    fpu::with_current(|state| state.bytes()[25]) >> 5 & 3
 }
 
 /// Runs a program that is interrupted and makes a system call, and goes back.
@@ -295,7 +298,7 @@ fn runner() -> ! {
 }
 
 fn a_program_runs_on_a_new_stack() {
-    let mine = fpu::save_current();
+    let mine = fpu::with_current(|state| state.clone());
     let home = Arc::new(Context::adopt_current());
     let context = Arc::new(Context::new(runner).expect("memory for a stack"));
     *PAIR.lock() = Some((home.clone(), context.clone()));
@@ -330,7 +333,7 @@ fn second() -> ! {
 static SWITCHED: SpinLock<Option<Arc<Context>>> = SpinLock::new(rank::CONTROLLER, None);
 
 fn fpu_state_goes_with_its_context() {
-    let mine = fpu::save_current();
+    let mine = fpu::with_current(|state| state.clone());
     let home = Arc::new(Context::adopt_current());
     let second = Arc::new(Context::new(second).expect("memory for a stack"));
     let first = Arc::new(Context::new(first).expect("memory for a stack"));
@@ -344,7 +347,7 @@ fn fpu_state_goes_with_its_context() {
 }
 
 fn bad_fpu_bytes_are_refused() {
-    let good: Vec<u8> = fpu::save_current().bytes().into();
+    let good: Vec<u8> = fpu::with_current(|state| state.bytes().into());
     assert_eq!(good.len(), fpu::state_size());
     assert!(state_of(&good).is_ok());
     let with = |at: usize, byte: u8| {
@@ -365,7 +368,7 @@ fn whole_frames_and_registers() {
     const REGISTERS: Range<usize> = 160..416;
     const UPPER_HALVES: Range<usize> = 576..832;
     const IN_USE: usize = 512;
-    let mine = fpu::save_current();
+    let mine = fpu::with_current(|state| state.clone());
     let mut bytes: Vec<u8> = mine.bytes().into();
     let has_halves = fpu::state_parts() & 4 != 0;
     let parts = if has_halves { &[REGISTERS, UPPER_HALVES][..] } else { &[REGISTERS][..] };
@@ -381,12 +384,12 @@ fn whole_frames_and_registers() {
 
     fpu::load_current(&marked);
     to.copy_from(&from);
-    let after_copy = fpu::save_current();
+    let after_copy = fpu::with_current(|state| state.clone());
     let cleared = from.into_block().map(|mut block| {
         block.zero();
         block.into_frame()
     });
-    let after_clear = fpu::save_current();
+    let after_clear = fpu::with_current(|state| state.clone());
     fpu::load_current(&mine);
 
     to.read(0, &mut found);

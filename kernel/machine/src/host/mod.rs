@@ -211,11 +211,14 @@ pub mod fpu {
             self.0[464..].copy_from_slice(bytes);
         }
 
-        /// A state from bytes, [`state_size`] of them, which `fill` gives. Errors: those of `fill`.
-        pub fn filled(fill: impl FnOnce(&mut [u8]) -> Result<(), Errno>) -> Result<Self, Errno> {
-            let mut bytes = vec![0; state_size()];
-            fill(&mut bytes)?;
-            Ok(Self(bytes))
+        /// What `work` does with a state whose bytes are 0.
+        pub fn with_zeroed<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+            work(&mut Self(vec![0; state_size()]))
+        }
+
+        /// Takes a state from bytes, [`state_size`] of them, which `fill` gives. Errors: those of `fill`.
+        pub fn fill(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), Errno>) -> Result<(), Errno> {
+            fill(&mut self.0)
         }
     }
 
@@ -229,9 +232,9 @@ pub mod fpu {
         0
     }
 
-    /// The state of the current task: zeroes.
-    pub fn save_current() -> FpuState {
-        FpuState(vec![0; state_size()])
+    /// What `work` does with the state of the current task: zeroes.
+    pub fn with_current<R>(work: impl FnOnce(&mut FpuState) -> R) -> R {
+        FpuState::with_zeroed(work)
     }
 
     /// Gives the task the state of a new program: nothing to do.

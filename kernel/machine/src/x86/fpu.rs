@@ -2,9 +2,10 @@
 //! put there; [`super::context::switch`] saves and loads them with the task. Only `super::frame` uses one for a moment.
 
 use super::cpu::{self, cpuid};
-use alloc::boxed::Box;
 use base::Errno;
 use core::arch::asm;
+use core::mem::MaybeUninit;
+use core::ops::Range;
 use spin::Once;
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 
@@ -12,8 +13,15 @@ use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 const LEGACY: usize = 512;
 /// What follows it where there is XSAVE: says which parts are in use.
 const HEADER: usize = 64;
+/// The most that both and the parts that are switched on here take, up to the last of AVX-512.
+const MOST: usize = 2688;
+/// Where the SSE registers end, and the parts that lie side by side: FPU, SSE, the header, AVX.
+const SSE_END: usize = 416;
+const CLOSED: usize = 832;
 /// Where the SSE control word is.
 const MXCSR: usize = 24;
+/// Where the processor says which of its bits may be set.
+const MXCSR_MASK: usize = 28;
 const MXCSR_DEFAULT: u32 = 0x1f80;
 const CONTROL_WORD_DEFAULT: u16 = 0x37f;
 
@@ -59,14 +67,17 @@ pub(super) fn init() {
     }
     LAYOUT.call_once(|| {
         let size = if parts != 0 { cpuid(0xd, 0).ebx as usize } else { LEGACY };
-        let mut area = Area::zeroed(size);
+        assert!(size <= MOST, "the FPU's state takes {size} bytes");
+        let room = size.max(LEGACY + HEADER);
+        let mut area = FpuState::of_size(room);
         // SAFETY: `area` has the 512 bytes that the instruction writes, aligned.
-        unsafe { asm!("fxsave64 [{}]", in(reg) area.bytes_mut().as_mut_ptr(), options(nostack)) };
-        let mask = u32::from_le_bytes([area.bytes()[28], area.bytes()[29], area.bytes()[30], area.bytes()[31]]);
-        let mut initial = Area::zeroed(size);
+        unsafe { asm!("fxsave64 [{}]", in(reg) area.area(), options(nostack)) };
+        // SAFETY: the word lies in the area, on 4 bytes.
+        let mask = unsafe { area.area().add(MXCSR_MASK).cast::<u32>().read() };
+        let mut initial = FpuState::of_size(room);
         // SAFETY: the area is large enough, aligned by `Line`, and ours.
-        unsafe { write_initial(initial.bytes_mut().as_mut_ptr()) };
-        Layout { parts, size, mxcsr_mask: if mask == 0 { 0xffbf } else { mask }, initial: FpuState(initial) }
+        unsafe { write_initial(initial.area()) };
+        Layout { parts, size, mxcsr_mask: if mask == 0 { 0xffbf } else { mask }, initial }
     });
     reset_current();
 }
@@ -164,56 +175,78 @@ pub(super) fn widest() -> Option<Width> {
 }
 
 /// Saved registers, in the format that the processor defines and signal frames show: the FXSAVE area, then, on
-/// machines with XSAVE, the XSAVE header and the rest.
+/// machines with XSAVE, the XSAVE header and the rest. It lies on the stack of who asks for it, and is large: lent, not
+/// returned.
 #[derive(Clone, Debug)]
-pub struct FpuState(Area);
-
-/// Memory on 64 bytes.
-#[derive(Clone, Debug)]
-struct Area(Box<[Line]>);
+pub struct FpuState {
+    /// The first [`area_size`] bytes are there.
+    lines: [MaybeUninit<Line>; MOST / size_of::<Line>()],
+}
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
 
-impl Area {
-    fn zeroed(size: usize) -> Self {
-        let lines = Box::new_zeroed_slice(size.div_ceil(64).max((LEGACY + HEADER) / 64));
-        // SAFETY: `Line` is plain bytes, which may be 0.
-        Self(unsafe { lines.assume_init() })
+impl FpuState {
+    /// What `work` does with a state whose bytes are 0.
+    pub fn with_zeroed<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        let mut state = Self::unwritten();
+        state.clear(0..area_size());
+        work(&mut state)
     }
 
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: `Line` is 64 plain bytes without padding, so a row of them is so many bytes.
-        unsafe { core::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 64) }
+    fn of_size(size: usize) -> Self {
+        let mut state = Self::unwritten();
+        state.clear(0..size);
+        state
+    }
+
+    #[inline(always)]
+    fn unwritten() -> Self {
+        Self { lines: [MaybeUninit::uninit(); MOST / size_of::<Line>()] }
+    }
+
+    fn area(&mut self) -> *mut u8 {
+        self.lines.as_mut_ptr().cast()
+    }
+
+    /// Makes bytes 0.
+    fn clear(&mut self, bytes: Range<usize>) {
+        assert!(bytes.start <= bytes.end && bytes.end <= MOST);
+        // SAFETY: the range lies in the array, whose elements are plain bytes.
+        unsafe { self.area().add(bytes.start).write_bytes(0, bytes.len()) };
+    }
+
+    /// The bytes, [`state_size`] of them.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: so many bytes are there, and `Line` is plain bytes without padding.
+        unsafe { core::slice::from_raw_parts(self.lines.as_ptr().cast(), layout().size) }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        let length = self.0.len() * 64;
         // SAFETY: as in `bytes`.
-        unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), length) }
-    }
-}
-
-impl FpuState {
-    /// The bytes, [`state_size`] of them.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0.bytes()[..layout().size]
+        unsafe { core::slice::from_raw_parts_mut(self.area(), layout().size) }
     }
 
     /// Leaves these bytes where the processor looks at none.
     pub fn set_software_bytes(&mut self, bytes: &[u8; SOFTWARE.end - SOFTWARE.start]) {
-        self.0.bytes_mut()[SOFTWARE].copy_from_slice(bytes);
+        self.bytes_mut()[SOFTWARE].copy_from_slice(bytes);
     }
 
-    /// A state from bytes that a program may have changed: `fill` puts them in place of zeros, [`state_size`] of them.
+    /// Takes a state from bytes that a program may have changed: `fill` puts them in place of those that are there,
+    /// [`state_size`] of them.
     ///
-    /// Errors: those of `fill`; `EINVAL` the processor would refuse the contents.
-    pub fn filled(fill: impl FnOnce(&mut [u8]) -> Result<(), Errno>) -> Result<Self, Errno> {
-        let layout = layout();
-        let mut area = Area::zeroed(layout.size);
-        fill(&mut area.bytes_mut()[..layout.size])?;
-        let bytes = area.bytes();
+    /// Errors: those of `fill`; `EINVAL` the processor would refuse the contents. Then all bytes are 0.
+    pub fn fill(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), Errno>) -> Result<(), Errno> {
+        let result = fill(self.bytes_mut()).and_then(|()| self.check());
+        if result.is_err() {
+            self.clear(0..area_size());
+        }
+        result
+    }
+
+    fn check(&self) -> Result<(), Errno> {
+        let (layout, bytes) = (layout(), self.bytes());
         let word = |at: usize| {
             bytes.get(at..at + 4).map_or(0, |word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
         };
@@ -228,7 +261,7 @@ impl FpuState {
                 return Err(Errno::EINVAL);
             }
         }
-        Ok(Self(area))
+        Ok(())
     }
 }
 
@@ -242,18 +275,24 @@ pub fn state_parts() -> u64 {
     layout().parts
 }
 
-/// A copy of the current task's registers.
-pub fn save_current() -> FpuState {
-    let mut area = Area::zeroed(layout().size);
-    // SAFETY: the area is large enough, aligned by `Line`, and ours.
-    unsafe { save(area.bytes_mut().as_mut_ptr()) };
-    FpuState(area)
+/// What `work` does with a copy of the current task's registers.
+pub fn with_current<R>(work: impl FnOnce(&mut FpuState) -> R) -> R {
+    let mut state = FpuState::unwritten();
+    // The processor leaves out what follows the SSE registers and most of the header; other parts may have gaps.
+    state.clear(SSE_END..LEGACY + HEADER);
+    if area_size() > CLOSED {
+        state.clear(CLOSED..area_size());
+    }
+    // SAFETY: the area is large enough, aligned by `Line`, and ours. All of its bytes are there then: those that are
+    // not written were cleared.
+    unsafe { save(state.area()) };
+    work(&mut state)
 }
 
 /// Gives the current task these registers.
 pub fn load_current(state: &FpuState) {
-    // SAFETY: an `FpuState` holds what `save` or `write_initial` wrote, or what `filled` checked.
-    unsafe { load(state.0.bytes().as_ptr()) };
+    // SAFETY: an `FpuState` holds what `save` or `write_initial` wrote, zeros, or what `check` has looked at.
+    unsafe { load(state.lines.as_ptr().cast()) };
 }
 
 /// Gives the current task the registers of a new program.

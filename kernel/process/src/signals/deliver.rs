@@ -222,9 +222,10 @@ fn enter(task: &Arc<Task>, context: &mut UserContext, info: &SignalInfo, action:
     if alternate.is_some() && frame.address < stack.base {
         return Err(Errno::EFAULT);
     }
-    let mut state = fpu::save_current();
-    state.set_software_bytes(&frame::marks(state_size, fpu::state_parts()));
-    user_memory::write(frame.floating_point_address, state.bytes())?;
+    fpu::with_current(|state| {
+        state.set_software_bytes(&frame::marks(state_size, fpu::state_parts()));
+        user_memory::write(frame.floating_point_address, state.bytes())
+    })?;
     if state_size > frame::LEGACY_SIZE {
         user_memory::write(frame.floating_point_address.wrapping_add(state_size as u64), &frame::END_MARK)?;
     }
@@ -257,9 +258,9 @@ fn restore(task: &Arc<Task>, context: &mut UserContext) -> Result<(), Errno> {
     let restored = frame::parse(&bytes, &context.registers);
     match restored.floating_point_address {
         0 => fpu::reset_current(),
-        address => {
-            // What the frame leaves out stays as a new program has it.
-            let state = fpu::FpuState::filled(|state| {
+        // What the frame leaves out stays as a new program has it.
+        address => fpu::FpuState::with_zeroed(|state| {
+            state.fill(|state| {
                 let available = state.len();
                 let (legacy, rest) = state.split_first_chunk_mut().ok_or(Errno::EINVAL)?;
                 user_memory::read(address, legacy)?;
@@ -270,8 +271,9 @@ fn restore(task: &Arc<Task>, context: &mut UserContext) -> Result<(), Errno> {
                 }
                 Ok(())
             })?;
-            fpu::load_current(&state);
-        }
+            fpu::load_current(state);
+            Ok(())
+        })?,
     }
     context.registers = restored.registers;
     // A stack that can't be set again stays as it is, as on Linux.

@@ -34,11 +34,11 @@ pub(crate) fn key(task: &Task, word: Word) -> Result<Key, Errno> {
     if !word.address.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
+    if word.private {
+        return Ok(Key::Private { space: task.space_number()?, address: word.address });
+    }
     let NumberedSpace { space, number } = task.numbered_space()?;
     let private = Key::Private { space: number, address: word.address };
-    if word.private {
-        return Ok(private);
-    }
     Ok(match space.location(word.address)? {
         Location::Private { .. } => private,
         Location::Shared { source, offset } => Key::Shared { source, offset },

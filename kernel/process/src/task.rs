@@ -1,5 +1,6 @@
 //! A task: one thread, of a process or of the kernel, with the part that each lower floor has of it.
 
+mod address_space;
 mod floors;
 
 use crate::{
@@ -21,7 +22,7 @@ use alloc::{
     boxed::Box,
     sync::{Arc, Weak},
 };
-use base::{Capabilities, CpuSet, Credentials, Errno, Pid};
+use base::{CpuSet, Credentials, Errno, Pid};
 use container::Membership;
 use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU32, AtomicU64,
@@ -33,7 +34,7 @@ use machine::{
 };
 use memory::AddressSpace;
 use sched::{Entity, Freezing, Schedulable};
-use vfs::{FileTable, FsContext};
+use vfs::{FileTable, FsContext, OpenFile};
 
 /// The longest name of a task, without the NUL of `PR_SET_NAME`.
 pub const NAME_MAX: usize = 15;
@@ -311,19 +312,14 @@ impl Task {
         self.belongings.lock().files.clone().ok_or(Errno::EBADF)
     }
 
+    /// The file open under `descriptor`. `EBADF`.
+    pub fn file(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
+        self.belongings.lock().files.as_ref().ok_or(Errno::EBADF)?.get(descriptor)
+    }
+
     /// Root, working directory, umask. `ENOENT` once it has ended.
     pub fn context(&self) -> Result<Arc<FsContext>, Errno> {
         self.belongings.lock().context.clone().ok_or(Errno::ENOENT)
-    }
-
-    /// Its address space; `EFAULT` for a kernel thread or once it has ended.
-    pub fn space(&self) -> Result<Arc<AddressSpace>, Errno> {
-        self.space.lock().as_ref().map(|space| space.space.clone()).ok_or(Errno::EFAULT)
-    }
-
-    /// Its address space with the number that futexes know it by; errors as [`Self::space`].
-    pub fn numbered_space(&self) -> Result<NumberedSpace, Errno> {
-        self.space.lock().clone().ok_or(Errno::EFAULT)
     }
 
     /// Has files of its own from now on (`CLONE_FILES` of `unshare(2)`, `close_range(2)`). `EBADF` it has none; `ENOMEM`.
@@ -360,11 +356,6 @@ impl Task {
         if let Some(task) = self.reference() {
             calls::block_for_call(&task, mask);
         }
-    }
-
-    /// Replaces the address space. Only the task itself does this.
-    pub(crate) fn replace_space(&self, space: Option<NumberedSpace>) -> Option<NumberedSpace> {
-        core::mem::replace(&mut *self.space.lock(), space)
     }
 
     /// Its name.
@@ -541,13 +532,6 @@ impl Task {
     /// `PR_SET_TIMERSLACK`; 0 is the default.
     pub fn set_timer_slack(&self, nanoseconds: u64) {
         self.timer_slack.store(if nanoseconds == 0 { 50_000 } else { nanoseconds }, Relaxed);
-    }
-
-    /// The limits that its address space obeys: those of its process, but with CAP_IPC_LOCK it may lock all memory.
-    pub fn memory_limits(&self) -> memory::Limits {
-        let limits = self.process.memory_limits();
-        let unbounded = limits.locked != u64::MAX && self.credentials().has(Capabilities::IPC_LOCK);
-        if unbounded { memory::Limits { locked: u64::MAX, ..limits } } else { limits }
     }
 
     /// What it has read and written by calls.

@@ -109,8 +109,9 @@ pub(crate) use abi_struct;
 /// The largest [`Abi`] value that is copied through the stack.
 const LARGEST: usize = 512;
 
-/// Values up to this size take a short buffer: clearing a long one would cost more than the call.
+/// Values up to these sizes take a short buffer: clearing a long one would cost more than the call.
 const SMALL: usize = 32;
+const MEDIUM: usize = 160;
 
 /// Bytes of small items that are copied together.
 const TOGETHER: usize = 128;
@@ -156,7 +157,13 @@ impl<T: Abi> UserPtr<T> {
     /// Copies the value in. Error: `EFAULT`.
     pub fn read(self) -> Result<T, Errno> {
         const { assert!(T::SIZE <= LARGEST) };
-        if T::SIZE <= SMALL { self.read_through([0; SMALL]) } else { self.read_through([0; LARGEST]) }
+        if T::SIZE <= SMALL {
+            self.read_through([0; SMALL])
+        } else if T::SIZE <= MEDIUM {
+            self.read_through([0; MEDIUM])
+        } else {
+            self.read_through([0; LARGEST])
+        }
     }
 
     /// Copies the value in, if the address is not null. Error: `EFAULT`.
@@ -167,7 +174,13 @@ impl<T: Abi> UserPtr<T> {
     /// Copies the value out. Error: `EFAULT`.
     pub fn write(self, value: &T) -> Result<(), Errno> {
         const { assert!(T::SIZE <= LARGEST) };
-        if T::SIZE <= SMALL { self.write_through(value, [0; SMALL]) } else { self.write_through(value, [0; LARGEST]) }
+        if T::SIZE <= SMALL {
+            self.write_through(value, [0; SMALL])
+        } else if T::SIZE <= MEDIUM {
+            self.write_through(value, [0; MEDIUM])
+        } else {
+            self.write_through(value, [0; LARGEST])
+        }
     }
 
     fn read_through<const N: usize>(self, mut bytes: [u8; N]) -> Result<T, Errno> {
@@ -194,10 +207,22 @@ impl<T: Abi> UserPtr<T> {
 
     /// Copies `count` items in, one after the other, without memory of the heap. Error: `EFAULT`; then `each` may have
     /// had some.
-    pub fn read_each(self, count: usize, mut each: impl FnMut(usize, T)) -> Result<(), Errno> {
+    pub fn read_each(self, count: usize, each: impl FnMut(usize, T)) -> Result<(), Errno> {
         const { assert!(T::SIZE <= TOGETHER) };
-        let mut bytes = [0; TOGETHER];
-        let most = TOGETHER / T::SIZE;
+        if T::SIZE <= SMALL && count <= SMALL / T::SIZE {
+            self.read_each_through([0; SMALL], count, each)
+        } else {
+            self.read_each_through([0; TOGETHER], count, each)
+        }
+    }
+
+    fn read_each_through<const N: usize>(
+        self,
+        mut bytes: [u8; N],
+        count: usize,
+        mut each: impl FnMut(usize, T),
+    ) -> Result<(), Errno> {
+        let most = N / T::SIZE;
         for first in (0..count).step_by(most) {
             let bytes = &mut bytes[..(count - first).min(most) * T::SIZE];
             user_memory::read(self.item(first).address, bytes)?;
@@ -208,10 +233,22 @@ impl<T: Abi> UserPtr<T> {
 
     /// Copies `count` items out, one after the other, without memory of the heap. Error: `EFAULT`; then some may have
     /// been copied.
-    pub fn write_each(self, count: usize, mut each: impl FnMut(usize) -> T) -> Result<(), Errno> {
+    pub fn write_each(self, count: usize, each: impl FnMut(usize) -> T) -> Result<(), Errno> {
         const { assert!(T::SIZE <= TOGETHER) };
-        let mut bytes = [0; TOGETHER];
-        let most = TOGETHER / T::SIZE;
+        if T::SIZE <= SMALL && count <= SMALL / T::SIZE {
+            self.write_each_through([0; SMALL], count, each)
+        } else {
+            self.write_each_through([0; TOGETHER], count, each)
+        }
+    }
+
+    fn write_each_through<const N: usize>(
+        self,
+        mut bytes: [u8; N],
+        count: usize,
+        mut each: impl FnMut(usize) -> T,
+    ) -> Result<(), Errno> {
+        let most = N / T::SIZE;
         for first in (0..count).step_by(most) {
             let bytes = &mut bytes[..(count - first).min(most) * T::SIZE];
             bytes.chunks_exact_mut(T::SIZE).enumerate().for_each(|(at, item)| each(first + at).encode(item));

@@ -41,7 +41,7 @@ impl Call<'_> {
 
     /// The file open under `descriptor`, one opened with `O_PATH` too. `EBADF`.
     pub fn any_file(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
-        self.files()?.get(descriptor)
+        self.task.file(descriptor)
     }
 
     /// How many descriptors the caller may have.

@@ -35,8 +35,9 @@ pub fn futex(
     let (private, realtime) = (operation & FUTEX_PRIVATE_FLAG != 0, operation & FUTEX_CLOCK_REALTIME != 0);
     let command = operation & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
     let (word, second) = (Word { address, private }, Word { address: second, private });
-    let sleeps = [FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI, FUTEX_LOCK_PI2];
-    let time = if sleeps.contains(&command) {
+    let sleeps =
+        matches!(command, FUTEX_WAIT | FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI | FUTEX_LOCK_PI2);
+    let time = if sleeps {
         UserPtr::<Timespec>::at(fourth).read_optional()?.map(|time| nanoseconds(&time)).transpose()?
     } else {
         None

@@ -51,10 +51,12 @@ fn poll_until(
         return Err(Errno::EINVAL);
     }
     with_room(count, NOTHING, |requests| {
-        descriptors.read_each(count, |at, asked| {
-            requests[at].descriptor = asked.descriptor;
+        let mut places = requests.iter_mut();
+        descriptors.read_each(count, |_, asked| {
+            let Some(request) = places.next() else { return };
+            request.descriptor = asked.descriptor;
             // Unknown ones too: they are written back.
-            requests[at].events = PollEvents::from_bits_retain(u32::from(asked.events as u16));
+            request.events = PollEvents::from_bits_retain(u32::from(asked.events as u16));
         })?;
         let ready = vfs::poll(&*call.files()?, requests, deadline)?;
         descriptors.write_each(count, |at| PollDescriptor {
@@ -146,9 +148,8 @@ impl<'a> SelectSets<'a> {
                 any &= !bit;
                 let Some(request) = requests.next() else { return };
                 request.descriptor = word as i32 * 64 + bit.trailing_zeros() as i32;
-                request.events.set(readable, row[0] & bit != 0);
-                request.events.set(writable, row[1] & bit != 0);
-                request.events.set(exceptional, row[2] & bit != 0);
+                let asked = |set: u64, events| if set & bit != 0 { events } else { PollEvents::empty() };
+                request.events = asked(row[0], readable) | asked(row[1], writable) | asked(row[2], exceptional);
             }
         }
     }

@@ -85,10 +85,15 @@ pub(crate) fn so_far(done: usize, result: Result<usize, Errno>) -> Result<usize,
     }
 }
 
+#[inline]
 fn read_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     if length <= TINY {
         return read_piece(file, address, &mut [0; TINY][..length], position);
     }
+    read_pieces(file, address, length, position)
+}
+
+fn read_pieces(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     if length <= SMALL {
         return read_piece(file, address, &mut [0; SMALL][..length], position);
     }
@@ -116,6 +121,7 @@ fn read_range(file: &OpenFile, address: u64, length: usize, position: Position) 
     Ok(done)
 }
 
+#[inline]
 fn read_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
     let found = position.read(file, buffer)?;
     let copied = user_memory::write_partial(address, &buffer[..found]);
@@ -131,10 +137,15 @@ fn check_cut(file: &OpenFile, bytes: &[u8]) -> Result<(), Errno> {
     socket.map_or(Ok(()), |socket| Err(socket.put_back(bytes, Received::default())))
 }
 
+#[inline]
 fn write_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     if length <= TINY {
         return write_piece(file, address, &mut [0; TINY][..length], position);
     }
+    write_pieces(file, address, length, position)
+}
+
+fn write_pieces(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     if length <= SMALL {
         return write_piece(file, address, &mut [0; SMALL][..length], position);
     }
@@ -157,6 +168,7 @@ fn write_range(file: &OpenFile, address: u64, length: usize, position: Position)
     Ok(done)
 }
 
+#[inline]
 fn write_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
     let copied = user_memory::read_partial(address, buffer);
     write_readable(file, &buffer[..copied], copied < buffer.len(), position)

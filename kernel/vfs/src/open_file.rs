@@ -52,6 +52,8 @@ const STATUS_FLAGS: OpenFlags = OpenFlags::APPEND
 /// An open file description: shared by the descriptors that `dup` and `fork` made.
 pub struct OpenFile {
     location: Location,
+    /// That of its inode, which never changes.
+    kind: FileKind,
     name: Option<Name>,
     operations: Arc<dyn FileOps>,
     credentials: Arc<Credentials>,
@@ -67,6 +69,7 @@ pub struct OpenFile {
 impl OpenFile {
     pub(crate) fn new(
         location: Location,
+        kind: FileKind,
         name: Option<Name>,
         operations: Arc<dyn FileOps>,
         flags: OpenFlags,
@@ -75,6 +78,7 @@ impl OpenFile {
     ) -> Arc<Self> {
         Arc::new(Self {
             location,
+            kind,
             name,
             stream: operations.is_stream(),
             unpositioned: operations.is_stream() || operations.keeps_place(),
@@ -95,7 +99,8 @@ impl OpenFile {
         credentials: Arc<Credentials>,
     ) -> Result<Arc<Self>, Errno> {
         let charge = pay(&credentials)?;
-        Ok(Self::new(Location { mount: None, inode }, None, operations, flags, credentials, charge))
+        let kind = inode.kind();
+        Ok(Self::new(Location { mount: None, inode }, kind, None, operations, flags, credentials, charge))
     }
 
     /// Tells those who watch the inode, or the directory that it was opened from.
@@ -125,10 +130,14 @@ impl OpenFile {
         if !flags.reads() {
             return Err(Errno::EBADF);
         }
-        if self.unpositioned {
+        if self.stream {
             return self.operations.read(buffer, &mut 0, flags);
         }
-        let count = self.operations.read(buffer, &mut self.position.lock(), flags)?;
+        let count = if self.unpositioned {
+            self.operations.read(buffer, &mut 0, flags)?
+        } else {
+            self.operations.read(buffer, &mut self.position.lock(), flags)?
+        };
         self.after_read(count)
     }
 
@@ -147,7 +156,7 @@ impl OpenFile {
     pub fn admit_read(&self) -> Result<(), Errno> {
         if !self.flags().reads() {
             Err(Errno::EBADF)
-        } else if self.inode().kind() == FileKind::Directory {
+        } else if self.kind == FileKind::Directory {
             Err(Errno::EISDIR)
         } else {
             Ok(())
@@ -180,10 +189,14 @@ impl OpenFile {
         if !flags.writes() {
             return Err(Errno::EBADF);
         }
-        if self.unpositioned {
+        if self.stream {
             return self.operations.write(buffer, &mut 0, flags);
         }
-        let written = self.operations.write(buffer, &mut self.position.lock(), flags)?;
+        let written = if self.unpositioned {
+            self.operations.write(buffer, &mut 0, flags)?
+        } else {
+            self.operations.write(buffer, &mut self.position.lock(), flags)?
+        };
         self.after_write()?;
         Ok(written)
     }
@@ -219,7 +232,7 @@ impl OpenFile {
 
     fn after_write(&self) -> Result<(), Errno> {
         self.tell(FileEvents::MODIFY);
-        if self.inode().kind() == FileKind::Regular { self.location.drop_set_id(&self.credentials) } else { Ok(()) }
+        if self.kind == FileKind::Regular { self.location.drop_set_id(&self.credentials) } else { Ok(()) }
     }
 
     /// `lseek(2)`. `ESPIPE` for a stream, `EINVAL` for a negative result.

@@ -60,9 +60,16 @@ impl<'a> PollTable<'a> {
 
     /// Has the caller told when `queue` is woken. A file watches first and looks at its state afterwards, so that no
     /// change is missed.
+    #[inline]
     pub fn watch(&mut self, queue: &WaitQueue) {
         if let Some((observer, registrations)) = &mut self.watching {
-            registrations.push(queue.register(observer.clone()));
+            register(queue, observer, registrations);
         }
     }
+}
+
+/// Most look only, and should not pay for this.
+#[cold]
+fn register(queue: &WaitQueue, observer: &Arc<dyn Observer>, registrations: &mut Vec<Registration>) {
+    registrations.push(queue.register(observer.clone()));
 }

@@ -63,6 +63,10 @@ fn seek_nowhere(position: &mut u64) -> Result<u64, Errno> {
 struct Null;
 
 impl FileOps for Null {
+    fn keeps_place(&self) -> bool {
+        true
+    }
+
     fn read(&self, _buffer: &mut [u8], _position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
         Ok(0)
     }
@@ -80,6 +84,10 @@ impl FileOps for Null {
 struct Zero;
 
 impl FileOps for Zero {
+    fn keeps_place(&self) -> bool {
+        true
+    }
+
     fn read(&self, buffer: &mut [u8], _position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
         buffer.fill(0);
         Ok(buffer.len())
@@ -102,6 +110,10 @@ impl FileOps for Zero {
 struct Full;
 
 impl FileOps for Full {
+    fn keeps_place(&self) -> bool {
+        true
+    }
+
     fn read(&self, buffer: &mut [u8], _position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
         buffer.fill(0);
         Ok(buffer.len())
@@ -120,6 +132,10 @@ impl FileOps for Full {
 struct Random;
 
 impl FileOps for Random {
+    fn keeps_place(&self) -> bool {
+        true
+    }
+
     fn read(&self, buffer: &mut [u8], _position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
         machine::random::fill(buffer);
         Ok(buffer.len())

@@ -96,7 +96,7 @@ impl Caller<'_> {
                             let name = Name { directory: directory.inode, name: walk.name(&name).into() };
                             // The creator may write what it made, whatever the new mode says.
                             let flags = flags.difference(OpenFlags::TRUNCATE);
-                            return self.open_checked(location, Some(name), flags, charge);
+                            return self.open_checked(location, FileKind::Regular, Some(name), flags, charge);
                         }
                     }
                 }
@@ -144,7 +144,8 @@ impl Caller<'_> {
         let inode = directory.inode.create_unnamed(&node, !flags.contains(OpenFlags::EXCLUSIVE))?;
         let name = format!("#{}", inode.number()).into_bytes().into();
         let name = Name { directory: directory.inode, name };
-        self.open_checked(Location { mount: directory.mount, inode }, Some(name), flags, charge)
+        let location = Location { mount: directory.mount, inode };
+        self.open_checked(location, FileKind::Regular, Some(name), flags, charge)
     }
 
     /// Opens a program for exec: a regular file that the caller may execute, readable or not. `EACCES` otherwise;
@@ -186,7 +187,7 @@ impl Caller<'_> {
             Purpose::AsFlagsSay if flags.contains(OpenFlags::PATH) => {}
             Purpose::AsFlagsSay => self.check_open(&location, kind, flags)?,
         }
-        self.open_checked(location, name, flags, charge)
+        self.open_checked(location, kind, name, flags, charge)
     }
 
     fn check_execute(&self, location: &Location, kind: FileKind) -> Result<(), Errno> {
@@ -235,6 +236,7 @@ impl Caller<'_> {
     fn open_checked(
         &self,
         location: Location,
+        kind: FileKind,
         name: Option<Name>,
         flags: OpenFlags,
         charge: Option<Charge>,
@@ -249,15 +251,15 @@ impl Caller<'_> {
         );
         let inode = &location.inode;
         if flags.contains(OpenFlags::PATH) {
-            return Ok(OpenFile::new(location, name, Arc::new(PathOnly), kept, self.credentials.clone(), charge));
+            return Ok(OpenFile::new(location, kind, name, Arc::new(PathOnly), kept, self.credentials.clone(), charge));
         }
         let request = OpenRequest { flags, credentials: self.credentials };
-        let operations = match inode.kind() {
+        let operations = match kind {
             FileKind::Directory => match inode.clone().open(&request) {
                 Err(Errno::ENXIO) => Arc::new(DirectoryFile),
                 opened => opened?,
             },
-            kind @ (FileKind::CharDevice | FileKind::BlockDevice) => {
+            FileKind::CharDevice | FileKind::BlockDevice => {
                 let number = inode.metadata().represents;
                 let driver = self.context.namespace().registry().find_driver(kind, number.major)?;
                 driver.open(number, inode, &request)?
@@ -265,14 +267,14 @@ impl Caller<'_> {
             FileKind::Socket => return Err(Errno::ENXIO),
             _ => inode.clone().open(&request)?,
         };
-        let truncates = flags.contains(OpenFlags::TRUNCATE) && inode.kind() == FileKind::Regular;
+        let truncates = flags.contains(OpenFlags::TRUNCATE) && kind == FileKind::Regular;
         if truncates {
             pages::set_size(inode, 0)?;
             location.drop_set_id(self.credentials)?;
         }
         // Every program of this machine may open large files.
         let kept = kept | OpenFlags::LARGE_FILE;
-        let file = OpenFile::new(location, name, operations, kept, self.credentials.clone(), charge);
+        let file = OpenFile::new(location, kind, name, operations, kept, self.credentials.clone(), charge);
         if truncates {
             file.tell(FileEvents::MODIFY);
         }

@@ -128,7 +128,7 @@ impl RamFs {
         let name = Name { directory: self.root.clone(), name };
         let location = Location { mount: None, inode: inode.clone() };
         let flags = OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE;
-        Ok(OpenFile::new(location, Some(name), inode, flags, credentials.clone(), charge))
+        Ok(OpenFile::new(location, FileKind::Regular, Some(name), inode, flags, credentials.clone(), charge))
     }
 
     /// The limits now.

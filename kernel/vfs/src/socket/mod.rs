@@ -156,7 +156,7 @@ fn open(socket: Socket, flags: OpenFlags, charge: Option<Charge>) -> Arc<OpenFil
     let credentials = socket.core.credentials.clone();
     let inode = Arc::new(SocketInode(Anonymous::new(&credentials)));
     let flags = OpenFlags::READ_WRITE | flags & OpenFlags::NONBLOCK;
-    OpenFile::new(Location { mount: None, inode }, None, Arc::new(socket), flags, credentials, charge)
+    OpenFile::new(Location { mount: None, inode }, FileKind::Socket, None, Arc::new(socket), flags, credentials, charge)
 }
 
 /// `socket(2)`. `flags` may hold `NONBLOCK`.

@@ -21,6 +21,7 @@ mod attributes;
 mod caller;
 mod context;
 mod device;
+mod entry_name;
 mod epoll;
 mod event;
 mod file;

@@ -3,12 +3,13 @@
 use crate::{
     Allocation, DirectoryEntry, FileKind, FileOps, FsContext, Inode, Location, MappedPages, Mapping, MountFlags,
     OpenFlags, PollEvents, PollTable, Seals, SeekFrom,
+    entry_name::EntryName,
     lock::LockOwner,
     mount_text,
     pages::{self, FilePages},
     watches::{self, Event, FileEvents},
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
 use base::{
     Capabilities, Credentials, Errno,
     charge::{Charge, Price, Refused, Resource, Severity},
@@ -24,7 +25,7 @@ use machine::sync::{Mutex, rank};
 #[derive(Clone)]
 pub(crate) struct Name {
     pub directory: Arc<dyn Inode>,
-    pub name: Box<[u8]>,
+    pub name: EntryName,
 }
 
 /// What an open file costs: with its inode and operations it has about so many bytes.

@@ -13,7 +13,7 @@ use crate::{
     StatFs, filesystem,
     open_file::{self, Name},
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid};
 use core::{
     fmt,
@@ -124,7 +124,7 @@ impl RamFs {
         let node = NewNode { kind: NodeKind::Regular, permissions: Permissions::new(0o777), uid, gid };
         let seals = if sealable { Seals::empty() } else { Seals::SEAL };
         let inode = RamInode::unnamed(&self.shared, &node, seals, false)?;
-        let name: Box<[u8]> = [b"memfd:", name].concat().into();
+        let name = [b"memfd:", name].concat().into();
         let name = Name { directory: self.root.clone(), name };
         let location = Location { mount: None, inode: inode.clone() };
         let flags = OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE;

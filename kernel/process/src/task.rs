@@ -113,8 +113,8 @@ pub struct Task {
     kernel: bool,
     entity: Entity,
     membership: Membership,
-    // Replaced by the task itself only; read at a switch with interrupts off.
-    space: IrqLock<Option<NumberedSpace>>,
+    // Replaced by the task itself only. Read at a switch, with interrupts off: no handler of an interrupt takes it.
+    space: SpinLock<Option<NumberedSpace>>,
     belongings: SpinLock<Belongings>,
     start: SpinLock<Option<Start>>,
     pub(crate) signals: SpinLock<TaskSignals>,
@@ -181,7 +181,7 @@ impl Task {
             kernel: parts.kernel,
             entity: parts.entity,
             membership: Membership::new(),
-            space: IrqLock::new(rank::LEAF, parts.space),
+            space: SpinLock::new(rank::LEAF, parts.space),
             belongings: SpinLock::new(rank::TASK, parts.belongings),
             start: SpinLock::new(rank::TASK, Some(parts.start)),
             signals: SpinLock::new(

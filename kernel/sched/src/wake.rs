@@ -56,7 +56,7 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
     target.publish(&queue);
     let goes_first = queue.members.wake_up_preempts(class, state.group.as_ref(), queue.unaccounted(now));
     // The first that waits beside a running task: that CPU must plan the end of the turn.
-    let first_rival = queue.members.waiting() == 1 && queue.members.current().is_some();
+    let first_rival = queue.members.waiting() == 1 && queue.members.is_running();
     let is_here = number == machine::cpu::current();
     if first_rival && is_here && !goes_first {
         target.plan(&queue);

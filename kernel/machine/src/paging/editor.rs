@@ -1,8 +1,8 @@
 //! Changes to page tables.
 
 use super::table::{Entry, LEAF, ROOT, Table, index, span};
-use super::walk::{LEAF_SPAN, Leaf, check, check_page, covers, extend, slots};
-use super::{PageCounts, PageKind, PageTables, Permissions, TableSource, USER_END};
+use super::walk::{LEAF_SPAN, Leaf, check, check_page, extend};
+use super::{PageKind, PageTables, Permissions, TableSource};
 use crate::arch;
 use crate::frame::{Block, BlockStack, BorrowedFrame, Frame};
 use crate::sync::SpinGuard;
@@ -56,11 +56,11 @@ pub struct Editor<'a> {
     /// References that entries owned that CPUs may remember.
     unmapped: ArrayVec<Frame, 32>,
     /// Tables that CPUs may be walking. All their entries are 0.
-    unlinked: BlockStack,
+    pub(super) unlinked: BlockStack,
     /// Leaf tables that others have too, or had, and this space no longer, but CPUs may be walking.
     given_up: ArrayVec<Table, 16>,
     /// Whether the tables are no longer needed.
-    ends: bool,
+    pub(super) ends: bool,
 }
 
 impl<'a> Editor<'a> {
@@ -223,37 +223,11 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
-    /// Unmaps all pages in the range; says how many there were of each kind.
-    ///
-    /// Errors, nothing changed: `ENOMEM` no table page for what stays of a leaf table that others have too.
-    pub fn unmap(&mut self, range: Range<u64>, source: &dyn TableSource) -> Result<PageCounts, Errno> {
-        check(&range);
-        let mut counts = PageCounts::default();
-        if !range.is_empty() {
-            self.own_ends(&range, source)?;
-            self.unmap_below(self.tables.root, ROOT, 0, &range, &mut counts);
-        }
-        Ok(counts)
-    }
-
     /// Has the payer pay for what it does not pay for yet: of new tables the root and all that [`share`](Self::share) made.
     ///
     /// Errors: `ENOMEM` it refuses; then it goes on paying for what it paid for.
     pub fn pay(&mut self) -> Result<(), Errno> {
         self.tables.pay_for(self.tables.table_pages())
-    }
-
-    /// Unmaps all pages for good; says how many there were of each kind. Nobody pays for the tables afterwards.
-    pub fn end(&mut self) -> PageCounts {
-        self.ends = true;
-        self.clear()
-    }
-
-    /// Unmaps all pages; says how many there were of each kind.
-    pub fn clear(&mut self) -> PageCounts {
-        let mut counts = PageCounts::default();
-        self.unmap_below(self.tables.root, ROOT, 0, &(0..USER_END), &mut counts);
-        counts
     }
 
     /// Moves all pages in the range so that the first address becomes `to`, where nothing is mapped. The two must not
@@ -285,47 +259,6 @@ impl<'a> Editor<'a> {
         }
         // What is empty now goes.
         self.unmap(range, source).map(drop)
-    }
-
-    /// Unmaps up to `most` pages of the range that `choose` picks; says how many there were of each kind. Pages that it
-    /// does not pick count as not used since, if it says so. Pages stay whose leaf table others have too if there is no
-    /// table page for a copy.
-    pub fn unmap_some(
-        &mut self,
-        range: Range<u64>,
-        most: usize,
-        choose: &mut dyn FnMut(Mapping<'_>) -> Choice,
-        source: &dyn TableSource,
-    ) -> PageCounts {
-        let mut chosen = ArrayVec::<u64, CHOSEN>::new();
-        let mut counts = PageCounts::default();
-        let mut at = range.start;
-        let mut left = most;
-        loop {
-            let room = left.min(CHOSEN);
-            chosen.clear();
-            self.tables.for_each_leaf(&(at..range.end), &mut |leaf| {
-                for slot in leaf.slots.clone() {
-                    let Some(mapping) = leaf.mapping(slot).filter(|_| chosen.len() < room) else { continue };
-                    match choose(mapping) {
-                        Choice::Unmap => chosen.push(leaf.address(slot)),
-                        // A CPU whose TLB has the page does not note its next use: it is no more than a hint.
-                        Choice::Forget => drop(leaf.table.entry(slot).fetch_and(!Entry::ACCESSED, Relaxed)),
-                        Choice::Keep => {}
-                    }
-                }
-            });
-            for &address in &chosen {
-                if let Ok(one) = self.unmap(address..address + span(LEAF), source) {
-                    counts += one;
-                }
-            }
-            left -= chosen.len();
-            match chosen.last() {
-                Some(last) if left > 0 && chosen.len() == room => at = last + span(LEAF),
-                _ => return counts,
-            }
-        }
     }
 
     /// Whether nothing is mapped in the range.
@@ -404,7 +337,7 @@ impl<'a> Editor<'a> {
     #[inline(never)]
     fn make_first_child(&mut self, table: Table, index: usize, source: &dyn TableSource) -> Result<Table, Errno> {
         self.tables.add_table()?;
-        let child = self.make_table(source).inspect_err(|_| self.tables.remove_table())?;
+        let child = self.make_table(source).inspect_err(|_| self.tables.remove_tables(1))?;
         // The zeros come before the entry that makes them reachable: x86 keeps stores in order.
         table.fill(index, Entry::table(child));
         table.add_used(1, 0);
@@ -421,57 +354,8 @@ impl<'a> Editor<'a> {
         Ok(Table::new(block))
     }
 
-    fn unmap_below(&mut self, table: Table, level: u32, base: u64, range: &Range<u64>, counts: &mut PageCounts) {
-        for slot in table.used_slots(slots(range, level, base)) {
-            let Some(child) = table.child(slot) else { continue };
-            let child_base = base + slot as u64 * span(level);
-            if level > LEAF + 1 {
-                self.unmap_below(child, level - 1, child_base, range, counts);
-            } else if table.load(slot).has_alone() || child.owners() == 1 {
-                self.unmap_pages(child, child_base, range, counts);
-            } else {
-                // Tables that hold other pages too are the space's own by now (`unmap`).
-                if covers(range, child_base) {
-                    *counts += PageCounts::of(child.weights());
-                    self.forget_table(table, slot);
-                    self.give_up(child, child_base..(child_base + LEAF_SPAN).min(USER_END));
-                }
-                continue;
-            }
-            if child.used() == 0 {
-                self.forget_table(table, slot);
-                self.mark_stale(child_base.max(range.start)..child_base.max(range.start) + span(LEAF));
-                // SAFETY: its entry is gone; CPUs may still walk it, and see only zeros, until `flush`, before which
-                // nobody takes it out of `unlinked`.
-                self.unlinked.push(unsafe { child.into_block() });
-            }
-        }
-    }
-
-    /// Unmaps the pages of the range in a leaf table that the space has alone.
-    fn unmap_pages(&mut self, leaf: Table, base: u64, range: &Range<u64>, counts: &mut PageCounts) {
-        let (mut entries, mut weights) = (0, 0);
-        for slot in leaf.used_slots(slots(range, LEAF, base)) {
-            let old = Entry(leaf.entry(slot).swap(0, Relaxed));
-            entries += 1;
-            weights += old.weight();
-            // SAFETY: it was in use, under the lock, and the swap took it out.
-            let frame = unsafe { old.into_frame() };
-            self.retire(base + slot as u64 * span(LEAF), frame);
-        }
-        leaf.remove_used(entries, weights);
-        *counts += PageCounts::of(weights);
-    }
-
-    /// Takes out the entry for a table.
-    fn forget_table(&self, table: Table, slot: usize) {
-        table.store(slot, Entry::EMPTY);
-        table.remove_used(1, 0);
-        self.tables.remove_table();
-    }
-
     /// Keeps the reference of an entry that is gone until CPUs have forgotten it.
-    fn retire(&mut self, address: u64, frame: Frame) {
+    pub(super) fn retire(&mut self, address: u64, frame: Frame) {
         if self.unmapped.is_full() {
             self.flush();
         }
@@ -495,7 +379,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Makes CPUs forget what is stale, then gives up what they could reach through it.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         // The changed entries are visible before the set is read; see `ActiveSet`.
         fence(SeqCst);
         let cpus = self.tables.active_on();
@@ -536,18 +420,4 @@ impl fmt::Debug for Editor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Editor").field("tables", self.tables).field("stale", &self.stale).finish()
     }
-}
-
-/// How many pages [`Editor::unmap_some`] picks before it unmaps them.
-const CHOSEN: usize = 64;
-
-/// What becomes of a page that is looked at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Choice {
-    /// It stays.
-    Keep,
-    /// It stays, and counts as not used until a CPU uses it again.
-    Forget,
-    /// It is unmapped.
-    Unmap,
 }

@@ -14,9 +14,10 @@ mod sharing;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unmap;
 mod walk;
 
-pub use editor::{Choice, Editor, Mapping};
+pub use editor::{Editor, Mapping};
 
 #[cfg(not(target_os = "none"))]
 use crate::frame::Frame;
@@ -33,6 +34,7 @@ use core::fmt;
 use core::ops::AddAssign;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use table::Table;
+pub use unmap::Choice;
 
 /// The first address that user mode can't have.
 pub const USER_END: u64 = 0x7fff_ffff_f000;
@@ -150,6 +152,7 @@ impl PageTables {
     }
 
     /// A table page more is in use. Under `spare`'s lock. `ENOMEM` nobody pays for it.
+    #[inline]
     fn add_table(&self) -> Result<(), Errno> {
         let pages = self.pages.load(Relaxed) + 1;
         if self.paid.load(Relaxed) > 0 {
@@ -159,10 +162,15 @@ impl PageTables {
         Ok(())
     }
 
-    /// A table page is no longer in use. Under `spare`'s lock. What was paid for it is given back at the end of the change,
-    /// with that for all others.
-    fn remove_table(&self) {
-        self.pages.fetch_sub(1, Relaxed);
+    /// Table pages more are in use that others have too; they are paid for later ([`Editor::pay`]). Under `spare`'s lock.
+    fn add_shared_tables(&self, pages: u64) {
+        self.pages.store(self.pages.load(Relaxed) + pages, Relaxed);
+    }
+
+    /// Table pages are no longer in use. Under `spare`'s lock. What was paid for them is given back at the end of the
+    /// change, with that for all others.
+    fn remove_tables(&self, pages: u64) {
+        self.pages.store(self.pages.load(Relaxed) - pages, Relaxed);
     }
 
     /// Has the payer pay for so many table pages, if it does not yet. Under `spare`'s lock. `ENOMEM` it refuses.

@@ -10,8 +10,8 @@
 //! Each address space counts the table as its own, and pays for it.
 
 use super::editor::Editor;
-use super::table::{Entry, LEAF, Table};
-use super::walk::{LEAF_SPAN, Leaf, covers, extend, slots};
+use super::table::{Entry, LEAF, Table, WeightSum};
+use super::walk::{LEAF_SPAN, Leaf, Middle, covers, extend, slots};
 use super::{PageCounts, TableSource, USER_END};
 use crate::frame::{FRAME_SIZE, Frame};
 use base::Errno;
@@ -21,7 +21,7 @@ use core::sync::atomic::Ordering::Relaxed;
 impl Editor<'_> {
     /// Maps in `child`, whose range is empty, all pages of the range; they are no longer writable in either. Says how
     /// many of each kind. Pages outside the range that lie in leaf tables which the range covers only in part stay as
-    /// they are.
+    /// they are. What the child's tables cost is paid for by its [`pay`](Self::pay), to be called afterwards.
     ///
     /// Errors: `ENOMEM` no table page; `EEXIST` the child's range is not empty. Some pages may be mapped then.
     pub fn share(
@@ -33,17 +33,9 @@ impl Editor<'_> {
         let mut counts = PageCounts::default();
         let mut stale = 0..0;
         let mut result = Ok(());
-        self.tables().for_each_leaf(&range, &mut |leaf| {
-            if result.is_err() || leaf.table.used() == 0 {
-                return;
-            }
-            let shared = match covers(&range, leaf.base) {
-                true => share_table(&leaf, child, source, &mut stale),
-                false => child.make_leaf(leaf.base, source).and_then(|into| share_pages(&leaf, into, &mut stale)),
-            };
-            match shared {
-                Ok(weights) => counts += PageCounts::of(weights),
-                Err(error) => result = Err(error),
+        self.tables().for_each_middle(&range, &mut |middle| {
+            if result.is_ok() {
+                result = share_leaves(&middle, &range, child, source, &mut stale, &mut counts);
             }
         });
         self.mark_stale(stale);
@@ -113,6 +105,7 @@ impl Editor<'_> {
     }
 
     /// Frees a leaf table that nobody names any longer, and the references of its entries.
+    #[inline(never)]
     pub(super) fn free_leaf(&mut self, table: Table) {
         for slot in table.used_slots(0..512) {
             let entry = Entry(table.entry(slot).swap(0, Relaxed));
@@ -124,27 +117,53 @@ impl Editor<'_> {
     }
 }
 
-/// Has `child` use the leaf table too; gives the weights of its entries.
-fn share_table(
-    leaf: &Leaf,
+/// Has `child` use the leaf tables of the range too, or have what lies in the range of those that it covers only in part.
+/// Large processes have many leaf tables: here each costs some twenty instructions.
+fn share_leaves(
+    middle: &Middle,
+    range: &Range<u64>,
     child: &mut Editor<'_>,
     source: &dyn TableSource,
     stale: &mut Range<u64>,
-) -> Result<u32, Errno> {
-    let (above, slot) = leaf.above;
-    let (into, into_slot) = child.make_middle(leaf.base, source)?;
-    if into.child(into_slot).is_some() {
+    counts: &mut PageCounts,
+) -> Result<(), Errno> {
+    let whole = middle.covered(range);
+    for slot in (middle.slots.start..whole.start).chain(whole.end..middle.slots.end) {
+        if let Some(leaf) = middle.leaf(slot, range).filter(|leaf| leaf.used_slots().next().is_some()) {
+            let into = child.make_leaf(leaf.base, source)?;
+            *counts += PageCounts::of(share_pages(&leaf, into, stale)?);
+        }
+    }
+    let from = middle.table;
+    if from.used_slots(whole.clone()).next().is_none() {
+        return Ok(());
+    }
+    let (into, _) = child.make_middle(middle.base, source)?;
+    if into.used_slots(whole.clone()).next().is_some() {
         return Err(Errno::EEXIST);
     }
-    child.tables().add_table()?;
-    if leaf.is_alone() {
-        above.store(slot, Entry::shared_table(leaf.table));
-        extend(stale, leaf.base..(leaf.base + LEAF_SPAN).min(USER_END));
+    let (mut tables, mut weights, mut alone) = (0, WeightSum::default(), false);
+    into.fill_like(from, |entries| {
+        from.for_each_used(whole.clone(), |slot, place, entry| {
+            // SAFETY: seen just now under the lock of the tables.
+            let Some(more) = unsafe { Table::named(entry) }.add_owner_if_used() else { return };
+            alone |= entry.has_alone();
+            let shared = entry.without_write();
+            place.store(shared.0, Relaxed);
+            entries[slot].store(shared.0, Relaxed);
+            tables += 1;
+            weights.add(more);
+        });
+        tables
+    });
+    if alone {
+        // More than a few pages in any case, so that which of them makes no difference.
+        let address = |slot: usize| middle.base + slot as u64 * LEAF_SPAN;
+        extend(stale, address(whole.start)..address(whole.end).min(USER_END));
     }
-    leaf.table.add_owner();
-    into.fill(into_slot, Entry::shared_table(leaf.table));
-    into.add_used(1, 0);
-    Ok(leaf.table.weights())
+    child.tables().add_shared_tables(tables.into());
+    *counts += weights.counts();
+    Ok(())
 }
 
 /// Copies the entries of a leaf table; none can be stored through afterwards. Gives the weights of the copied ones.

@@ -1,6 +1,6 @@
 //! One table of 512 entries, and the form of an entry.
 
-use super::{PageKind, Permissions};
+use super::{PageCounts, PageKind, Permissions};
 use crate::frame::{Block, BorrowedFrame, Frame, FrameNumber};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
@@ -15,6 +15,8 @@ const ENTRIES: usize = 512;
 
 /// Slots that are looked for together: most tables hold few entries, side by side and far from others.
 const PART: usize = 32;
+/// Entries that are looked at together.
+const TOGETHER: usize = 8;
 /// Where the bits of the parts that may have entries in use are, above the number of these.
 const PARTS_SHIFT: u32 = 16;
 
@@ -87,10 +89,40 @@ impl Table {
         })
     }
 
+    /// Shows the entries of the range that are in use, each with its slot and place; as [`used_slots`](Table::used_slots), but
+    /// quicker where many are.
+    #[inline]
+    pub(super) fn for_each_used(self, slots: Range<usize>, mut each: impl FnMut(usize, &AtomicU64, Entry)) {
+        const GROUPS: usize = PART / TOGETHER;
+        let (groups, _) = self.entries().as_chunks::<TOGETHER>();
+        let mut parts = self.used_counter().load(Relaxed) >> PARTS_SHIFT;
+        while parts != 0 {
+            let part = parts.trailing_zeros() as usize;
+            parts &= parts - 1;
+            for (group, some) in (part * GROUPS..).zip(&groups[part * GROUPS..(part + 1) * GROUPS]) {
+                if some.iter().fold(0, |all, entry| all | entry.load(Relaxed)) == 0 {
+                    continue;
+                }
+                let first = group * TOGETHER;
+                let mut show = |slot: usize, place: &AtomicU64| {
+                    let entry = Entry(place.load(Relaxed));
+                    if !entry.is_empty() {
+                        each(slot, place, entry);
+                    }
+                };
+                if slots.start <= first && first + TOGETHER <= slots.end {
+                    some.iter().enumerate().for_each(|(at, place)| show(first + at, place));
+                } else {
+                    let inside = slots.start.max(first)..slots.end.min(first + TOGETHER);
+                    inside.for_each(|slot| show(slot, &some[slot - first]));
+                }
+            }
+        }
+    }
+
     /// The first slot of the range that is in use.
     #[inline(never)]
     fn next_used(self, slots: Range<usize>) -> Option<usize> {
-        const TOGETHER: usize = 8;
         let entries = self.entries();
         let parts = self.used_counter().load(Relaxed) >> PARTS_SHIFT;
         let mut part = slots.start / PART;
@@ -142,6 +174,27 @@ impl Table {
         (entry.0 & Entry::PRESENT != 0).then(|| Table(unsafe { entry.number() }))
     }
 
+    /// The table that an entry names which was seen in use in a table above the leaf level.
+    ///
+    /// # Safety
+    /// The lock of the tables is held since.
+    pub(super) unsafe fn named(entry: Entry) -> Table {
+        // SAFETY: as in `child`: above the leaf level every entry in use is present.
+        Table(unsafe { entry.number() })
+    }
+
+    /// One entry more names the leaf table, under the lock of another that does, unless it has no entry in use: the sum of
+    /// the weights of these.
+    #[inline]
+    pub(super) fn add_owner_if_used(self) -> Option<u32> {
+        let [used, kinds, owners] = Block::counters(self.0);
+        if used.load(Relaxed) & ((1 << PARTS_SHIFT) - 1) == 0 {
+            return None;
+        }
+        owners.fetch_add(1, Relaxed);
+        Some(kinds.load(Relaxed))
+    }
+
     fn used_counter(self) -> &'static AtomicU32 {
         Block::counters(self.0)[0]
     }
@@ -171,6 +224,15 @@ impl Table {
         kinds.store(kinds.load(Relaxed) + weights, Relaxed);
     }
 
+    /// Puts entries where none are in use, of a table above the leaf level, in slots that `other` uses too: `put` is given
+    /// them and says how many.
+    pub(super) fn fill_like(self, other: Table, put: impl FnOnce(&[AtomicU64; ENTRIES]) -> u32) {
+        let entries = put(self.entries());
+        let parts = other.used_counter().load(Relaxed) >> PARTS_SHIFT << PARTS_SHIFT;
+        let used = self.used_counter();
+        used.store((used.load(Relaxed) | parts) + entries, Relaxed);
+    }
+
     /// Counts entries that went out of use. Only with the last one, the parts of the table are known to have none.
     pub(super) fn remove_used(self, entries: u32, weights: u32) {
         let (used, kinds) = (self.used_counter(), self.kinds_counter());
@@ -185,11 +247,6 @@ impl Table {
         self.owners_counter().load(Acquire)
     }
 
-    /// One entry more names the table, under the lock of another that does.
-    pub(super) fn add_owner(self) {
-        self.owners_counter().fetch_add(1, Relaxed);
-    }
-
     /// One entry less names the table; `true`: it was the last.
     pub(super) fn remove_owner(self) -> bool {
         let last = self.owners_counter().fetch_sub(1, Release) == 1;
@@ -197,6 +254,28 @@ impl Table {
             fence(Acquire);
         }
         last
+    }
+}
+
+/// The sum of the weights of the leaf tables below one table.
+#[derive(Default)]
+pub(super) struct WeightSum {
+    /// Anonymous pages and, twenty bits above, shared ones: at most 2^18 of a kind.
+    even: u64,
+    /// Ten bits up, pages of files.
+    odd: u64,
+}
+
+impl WeightSum {
+    #[inline]
+    pub(super) fn add(&mut self, weights: u32) {
+        const ODD: u32 = 1023 << 10;
+        self.even += u64::from(weights & !ODD);
+        self.odd += u64::from(weights & ODD);
+    }
+
+    pub(super) fn counts(&self) -> PageCounts {
+        PageCounts { anonymous: self.even & ((1 << 20) - 1), file: self.odd >> 10, shared: self.even >> 20 }
     }
 }
 
@@ -223,17 +302,12 @@ impl Entry {
         Self(child.frame().address() | Self::PRESENT | Self::WRITE | Self::USER | Self::ACCESSED)
     }
 
-    /// The same table for somebody who has it not alone: nothing below can be stored to.
-    pub(super) fn shared_table(child: Table) -> Self {
-        Self(Self::table(child).0 & !Self::WRITE)
-    }
-
     /// Whether an entry above a leaf table, which is in use, has it alone for certain.
     pub(super) fn has_alone(self) -> bool {
         self.0 & Self::WRITE != 0
     }
 
-    /// The same entry as one that can't be stored through.
+    /// The same entry as one that can't be stored through. Above a leaf table: for somebody who has the table not alone.
     pub(super) fn without_write(self) -> Self {
         Self(self.0 & !Self::WRITE)
     }

@@ -38,9 +38,9 @@ const READ: Permissions = Permissions::READ;
 const RW: Permissions = Permissions::READ.union(Permissions::WRITE);
 const PAGE: u64 = 4096;
 
-/// Pages that lie in four leaf tables under two tables of the second level.
+/// Pages that lie in six leaf tables: four under one table, the others under another entry of the root.
 fn address(page: u64) -> u64 {
-    (page / 8) * (1 << 29) + (511 - 4) * PAGE + (page % 8) * PAGE
+    [0, 1 << 29, 5 << 39][(page / 8) as usize] + (511 - 4) * PAGE + (page % 8) * PAGE
 }
 
 /// What is done to one of the tables, which are a family.
@@ -60,7 +60,7 @@ enum Step {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let page = || 0..16u64;
+    let page = || 0..24u64;
     let pages = || (page(), page()).prop_map(|(a, b)| (a.min(b), a.max(b)));
     prop_oneof![
         6 => (page(), any::<bool>(), 0..4u8).prop_map(|(page, write, kind)| Step::Map(page, write, kind)),
@@ -263,9 +263,44 @@ proptest! {
         }
         let tables = family.real.pop().unwrap();
         tables.edit().scan(0..USER_END, &mut |_, page| assert_eq!(page.frame.reference_count(), 1));
-        tables.edit().clear();
+        let all = counts(held(&tables).values().map(|page| page.2));
+        prop_assert_eq!(tables.edit().clear(), all);
         prop_assert_eq!(tables.table_pages(), 1, "tables without a page are given back");
     }
+}
+
+/// Many leaf tables side by side and far apart, and more entries of the root in use than are taken out at once.
+#[test]
+fn a_child_with_many_tables_gives_all_of_them_back() {
+    let source = Limited::new(400);
+    let tables = PageTables::new(&source, None).unwrap();
+    let page = source.frame();
+    let near = (0..70).map(|leaf| leaf << 21);
+    let far = (1..12).map(|root| (root << 39) + (root << 30) + (511 << 21));
+    let addresses: Vec<u64> = near.chain(far).collect();
+    for &at in &addresses {
+        tables.edit().map(at, page.clone(), READ, PageKind::Anonymous, &source).unwrap();
+    }
+    let pages = addresses.len() as u64;
+    let owned = tables.table_pages();
+    for left_out in [0..0, 3 << 21..5 << 21, (3 << 21) + PAGE..(64 << 21) + 2 * PAGE] {
+        let child = PageTables::new(&source, None).unwrap();
+        let lost = addresses.iter().filter(|at| left_out.contains(at)).count() as u64;
+        let shared = {
+            let (mut parent, mut child) = (tables.edit(), child.edit_nested());
+            let mut counts = parent.share(&mut child, 0..left_out.start, &source).unwrap();
+            counts += parent.share(&mut child, left_out.end..USER_END, &source).unwrap();
+            counts
+        };
+        assert_eq!(shared.anonymous, pages - lost);
+        assert_eq!(child.table_pages(), owned - lost);
+        assert_eq!(held(&child).len() as u64, pages - lost);
+        assert_eq!(child.edit().clear(), shared);
+        assert_eq!((child.table_pages(), tables.table_pages()), (1, owned));
+    }
+    assert_eq!(u64::from(page.reference_count()), pages + 1);
+    assert_eq!(tables.edit().clear().anonymous, pages);
+    assert_eq!((page.reference_count(), tables.table_pages()), (1, 1));
 }
 
 #[test]

@@ -7,6 +7,37 @@ use core::ops::Range;
 /// Bytes that a leaf table spans.
 pub(super) const LEAF_SPAN: u64 = span(LEAF + 1);
 
+/// A table above leaf tables, where it was found, and the slots that were asked for.
+pub(super) struct Middle {
+    pub(super) table: Table,
+    /// The address of the first slot of its first leaf table.
+    pub(super) base: u64,
+    pub(super) slots: Range<usize>,
+}
+
+impl Middle {
+    /// The slots whose leaf tables lie in the range, which touches all that were asked for, with all that they can hold.
+    pub(super) fn covered(&self, range: &Range<u64>) -> Range<usize> {
+        let whole = |slot: usize| covers(range, self.base + slot as u64 * LEAF_SPAN);
+        let Range { start, end } = self.slots;
+        let start = if whole(start) { start } else { start + 1 };
+        start..if end > start && !whole(end - 1) { end - 1 } else { end }
+    }
+
+    /// The leaf table in a slot; `range` touches it.
+    pub(super) fn leaf(&self, slot: usize, range: &Range<u64>) -> Option<Leaf> {
+        let base = self.base + slot as u64 * LEAF_SPAN;
+        let table = self.table.child(slot)?;
+        Some(Leaf { table, base, slots: slots(range, LEAF, base), above: (self.table, slot) })
+    }
+
+    /// The leaf tables in the slots that were asked for, where the range touches all of them.
+    #[inline]
+    pub(super) fn leaves(&self, range: &Range<u64>) -> impl Iterator<Item = Leaf> {
+        self.table.used_slots(self.slots.clone()).filter_map(|slot| self.leaf(slot, range))
+    }
+}
+
 /// A leaf table, where it was found, and the slots that were asked for.
 pub(super) struct Leaf {
     pub(super) table: Table,
@@ -68,6 +99,11 @@ impl PageTables {
 
     /// Calls `each` with every leaf table that the range touches.
     pub(super) fn for_each_leaf(&self, range: &Range<u64>, each: &mut impl FnMut(Leaf)) {
+        self.for_each_middle(range, &mut |middle| middle.leaves(range).for_each(&mut *each));
+    }
+
+    /// Calls `each` with every table above leaf tables that the range touches.
+    pub(super) fn for_each_middle(&self, range: &Range<u64>, each: &mut impl FnMut(Middle)) {
         check(range);
         if !range.is_empty() {
             walk(self.root, ROOT, 0, range, each);
@@ -75,14 +111,15 @@ impl PageTables {
     }
 }
 
-fn walk(table: Table, level: u32, base: u64, range: &Range<u64>, each: &mut impl FnMut(Leaf)) {
-    for slot in table.used_slots(slots(range, level, base)) {
-        let Some(child) = table.child(slot) else { continue };
-        let base = base + slot as u64 * span(level);
-        if level > LEAF + 1 {
-            walk(child, level - 1, base, range, each);
-        } else {
-            each(Leaf { table: child, base, slots: slots(range, LEAF, base), above: (table, slot) });
+fn walk(table: Table, level: u32, base: u64, range: &Range<u64>, each: &mut impl FnMut(Middle)) {
+    let slots = slots(range, level, base);
+    if level == LEAF + 1 {
+        each(Middle { table, base, slots });
+        return;
+    }
+    for slot in table.used_slots(slots) {
+        if let Some(child) = table.child(slot) {
+            walk(child, level - 1, base + slot as u64 * span(level), range, each);
         }
     }
 }

@@ -6,8 +6,9 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use machine::frame::Frame;
+use machine::frame::{FRAME_SIZE, Frame};
 use machine::paging::PageKind;
 use machine::sync::{SpinLock, rank};
 
@@ -48,6 +49,19 @@ pub trait PageSource: Send + Sync {
     /// from the source. `false`: it gave none, or the source can't.
     fn exchange(&self, _index: u64, _make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         false
+    }
+
+    /// Whether the page with this index is in memory, so that nobody has to wait for it.
+    fn has_page(&self, _index: u64) -> bool {
+        false
+    }
+
+    /// Makes zeros of the pages with these indexes, for all who share them, and gives back their memory where it can. Called
+    /// with no lock held.
+    ///
+    /// Errors: `EOPNOTSUPP` it can't; those of `fallocate(2)` of a hole.
+    fn punch(&self, _pages: Range<u64>) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
     }
 
     /// The memory policies of its pages, which hold for all who share them; if they can have some.
@@ -126,6 +140,27 @@ impl PageSource for SharedPages {
         let old = pages.get_mut(&index).and_then(|page| page.exchange(make));
         drop(pages);
         old.is_some()
+    }
+
+    fn has_page(&self, index: u64) -> bool {
+        self.pages.lock().contains_key(&index)
+    }
+
+    fn punch(&self, pages: Range<u64>) -> Result<(), Errno> {
+        let mut from = pages.start;
+        loop {
+            let mut there = self.pages.lock();
+            let Some((&index, page)) = there.range(from..pages.end).next() else { return Ok(()) };
+            from = index + 1;
+            // A page that somebody has mapped stays.
+            let mapped = page.frame.reference_count() > 1;
+            if mapped {
+                page.frame.zero(0, FRAME_SIZE);
+            }
+            let gone = if mapped { None } else { there.remove(&index) };
+            drop(there);
+            drop(gone);
+        }
     }
 
     fn policies(&self) -> Option<&SharedPolicies> {

@@ -51,7 +51,11 @@ const CALLS: &[(u64, &str, State)] = &[
     (25, "mremap", Done),
     (26, "msync", Done),
     (27, "mincore", Done),
-    (28, "madvise", Partial("no MADV_REMOVE; without swap MADV_COLD and MADV_PAGEOUT have nothing to do")),
+    (
+        28,
+        "madvise",
+        Partial("without swap MADV_COLD and MADV_PAGEOUT have nothing to do; no MADV_COLLAPSE, no MADV_HWPOISON"),
+    ),
     (29, "shmget", Partial("no SHM_HUGETLB")),
     (30, "shmat", Done),
     (31, "shmctl", Done),

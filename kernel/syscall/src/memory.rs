@@ -1,27 +1,66 @@
 //! Calls on the address space: map, unmap, protect, grow.
 
 use crate::{arguments::UserPtr, call::Call};
+use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
 use linux_raw_sys::general::{
     MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE,
     MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ,
-    MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK, MAP_ANONYMOUS,
-    MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_LOCKED, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED,
-    MAP_SHARED_VALIDATE, MAP_TYPE, MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, MLOCK_ONFAULT,
+    MADV_POPULATE_WRITE, MADV_RANDOM, MADV_REMOVE, MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK,
+    MAP_32BIT, MAP_ANONYMOUS, MAP_DENYWRITE, MAP_EXECUTABLE, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN,
+    MAP_HUGE_MASK, MAP_HUGE_SHIFT, MAP_HUGETLB, MAP_LOCKED, MAP_NONBLOCK, MAP_NORESERVE, MAP_POPULATE, MAP_PRIVATE,
+    MAP_SHARED, MAP_SHARED_VALIDATE, MAP_STACK, MAP_TYPE, MAP_UNINITIALIZED, MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT,
+    MLOCK_ONFAULT, PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE,
 };
+use machine::paging::USER_END;
 use memory::{Advice, LockAll, MapRequest, Place, Protection, Sharing};
 use process::persona::Persona;
-use vfs::Mapping;
+use vfs::{Mapping, OpenFile};
 
-/// `PROT_GROWSDOWN` and its like are not offered; `PROT_SEM` means nothing on x86.
-fn protection(call: &Call<'_>, bits: u32) -> Result<Protection, Errno> {
-    const SEM: u32 = 8;
-    let bits = u8::try_from(bits & !SEM).map_err(|_| Errno::EINVAL)?;
-    let mut protection = Protection::from_bits(bits).ok_or(Errno::EINVAL)?;
+/// What the low bits of a protection say. `PROT_SEM` means nothing on x86; others are none.
+fn protection(call: &Call<'_>, bits: u32) -> Protection {
+    let mut protection = Protection::from_bits_truncate(bits as u8);
     if protection.contains(Protection::READ) && call.task.persona().contains(Persona::READ_IMPLIES_EXECUTE) {
         protection |= Protection::EXECUTE;
     }
-    Ok(protection)
+    protection
+}
+
+/// Checks the flags of `mmap(2)` that ask for what not every memory can be.
+///
+/// Errors: `EOPNOTSUPP` a flag that a file does not know, where it has to; `EINVAL` a shared mapping whose flags are to be
+/// known, or a stack, of what can't be such; large pages of a file, or of no such size; `ENOMEM` large pages, since none are
+/// set aside.
+fn check_kind(flags: u32) -> Result<(), Errno> {
+    /// All that were there before a file could refuse any.
+    const OLD: u32 = MAP_TYPE
+        | MAP_FIXED
+        | MAP_ANONYMOUS
+        | MAP_GROWSDOWN
+        | MAP_DENYWRITE
+        | MAP_EXECUTABLE
+        | MAP_LOCKED
+        | MAP_NORESERVE
+        | MAP_POPULATE
+        | MAP_NONBLOCK
+        | MAP_STACK
+        | MAP_HUGETLB
+        | MAP_32BIT
+        | MAP_UNINITIALIZED
+        | LARGE_SIZES << MAP_HUGE_SHIFT;
+    /// The sizes of large pages of which the bits are made: 2 MiB and 1 GiB.
+    const LARGE_SIZES: u32 = 21 | 30;
+    let anonymous = flags & MAP_ANONYMOUS != 0;
+    let kind = flags & MAP_TYPE;
+    if flags & MAP_HUGETLB != 0 {
+        let no_such_size = !matches!(flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK, 0 | 21 | 30);
+        return Err(if no_such_size || !anonymous { Errno::EINVAL } else { Errno::ENOMEM });
+    }
+    if kind == MAP_SHARED_VALIDATE && !anonymous && flags & !OLD != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let no_stack = flags & MAP_GROWSDOWN != 0 && (!anonymous || kind != MAP_PRIVATE);
+    if no_stack || anonymous && kind == MAP_SHARED_VALIDATE { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// `mmap(2)`.
@@ -37,11 +76,19 @@ pub fn mmap(
     if !offset.is_multiple_of(4096) {
         return Err(Errno::EINVAL);
     }
+    let file = if flags & MAP_ANONYMOUS == 0 { Some(call.file(descriptor)?) } else { None };
     let sharing = match flags & MAP_TYPE {
         MAP_PRIVATE => Sharing::Private,
         MAP_SHARED | MAP_SHARED_VALIDATE => Sharing::Shared,
         _ => return Err(Errno::EINVAL),
     };
+    const UNUSUAL: u32 = MAP_HUGETLB | MAP_GROWSDOWN;
+    if length == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & UNUSUAL != 0 || flags & MAP_TYPE == MAP_SHARED_VALIDATE {
+        check_kind(flags)?;
+    }
     let place = if flags & MAP_FIXED_NOREPLACE != 0 {
         Place::FixedNoReplace
     } else if flags & MAP_FIXED != 0 {
@@ -49,11 +96,10 @@ pub fn mmap(
     } else {
         Place::Hint
     };
-    let protection = protection(call, bits)?;
-    let (source, most) = if flags & MAP_ANONYMOUS != 0 {
-        (None, Protection::all())
-    } else {
-        source(call, descriptor, offset, protection, sharing)?
+    let protection = protection(call, bits);
+    let (source, most) = match file {
+        None => (None, Protection::all()),
+        Some(file) => source(&file, offset, protection, sharing)?,
     };
     let request = MapRequest {
         address,
@@ -71,17 +117,15 @@ pub fn mmap(
     Ok(call.address_space()?.map(request, &call.memory_limits())? as usize)
 }
 
-type Source = Option<(alloc::sync::Arc<dyn memory::PageSource>, u64)>;
+type Source = Option<(Arc<dyn memory::PageSource>, u64)>;
 
 /// What a file offers to a mapping, and the most that `mprotect` may ever allow.
 fn source(
-    call: &Call<'_>,
-    descriptor: i32,
+    file: &Arc<OpenFile>,
     offset: u64,
     protection: Protection,
     sharing: Sharing,
 ) -> Result<(Source, Protection), Errno> {
-    let file = call.file(descriptor)?;
     let shared = sharing == Sharing::Shared;
     let mapping = file.mapping(shared, protection.contains(Protection::WRITE))?;
     let mut most = Protection::all();
@@ -100,9 +144,34 @@ pub fn munmap(call: &Call<'_>, address: u64, length: u64) -> Result<usize, Errno
     Ok(0)
 }
 
-/// `mprotect(2)`.
+/// `mprotect(2)`. Nothing grows up, so `PROT_GROWSUP` finds nothing that does.
+///
+/// Errors, in this order: `EINVAL` both directions, an address within a page; `ENOMEM` a range that wraps; `EINVAL` no such
+/// protection; those of [`memory::AddressSpace::protect`].
 pub fn mprotect(call: &Call<'_>, address: u64, length: u64, bits: u32) -> Result<usize, Errno> {
-    call.address_space()?.protect(address, length, protection(call, bits)?)?;
+    const KNOWN: u32 = PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM;
+    let (down, up) = (bits & PROT_GROWSDOWN != 0, bits & PROT_GROWSUP != 0);
+    if down && up || !address.is_multiple_of(4096) {
+        return Err(Errno::EINVAL);
+    }
+    if length == 0 {
+        return Ok(0);
+    }
+    let end = length.checked_next_multiple_of(4096).and_then(|length| address.checked_add(length));
+    let end = end.ok_or(Errno::ENOMEM)?;
+    if bits & !(KNOWN | PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let space = call.address_space()?;
+    let protection = protection(call, bits & KNOWN);
+    if down {
+        space.protect_stack(address, length, protection)?;
+    } else if up {
+        space.residency(address, 4096.min(end - address))?;
+        return Err(Errno::EINVAL);
+    } else {
+        space.protect(address, length, protection)?;
+    }
     Ok(0)
 }
 
@@ -132,6 +201,7 @@ pub(crate) fn advice_of(advice: u32) -> Result<Advice, Errno> {
         MADV_NOHUGEPAGE => Advice::Small,
         MADV_DONTNEED => Advice::DontNeed,
         MADV_FREE => Advice::Free,
+        MADV_REMOVE => Advice::Remove,
         MADV_DONTFORK => Advice::DontFork,
         MADV_DOFORK => Advice::DoFork,
         MADV_WIPEONFORK => Advice::WipeOnFork,
@@ -143,27 +213,49 @@ pub(crate) fn advice_of(advice: u32) -> Result<Advice, Errno> {
     })
 }
 
-/// `mincore(2)`.
+/// `mincore(2)`. Some pages at a time: what was written before an error stays.
+///
+/// Errors, in this order: `EINVAL` an address within a page; `ENOMEM` a range that is no user memory; `EFAULT` a list that
+/// is none; `ENOMEM` a hole in the range; `EFAULT` the list can't be written.
 pub fn mincore(call: &Call<'_>, address: u64, length: u64, out: UserPtr<u8>) -> Result<usize, Errno> {
-    let pages = call.address_space()?.residency(address, length)?;
-    let bytes: alloc::vec::Vec<u8> = pages.into_iter().map(u8::from).collect();
-    out.write_array(&bytes)?;
+    const AT_ONCE: u64 = 4096;
+    if !address.is_multiple_of(4096) {
+        return Err(Errno::EINVAL);
+    }
+    let is_user = |start: u64, length: u64| start.checked_add(length).is_some_and(|end| end <= USER_END);
+    if !is_user(address, length) {
+        return Err(Errno::ENOMEM);
+    }
+    let pages = length.div_ceil(4096);
+    if !is_user(out.address(), pages) {
+        return Err(Errno::EFAULT);
+    }
+    let space = call.address_space()?;
+    let mut done = 0;
+    while done < pages {
+        let some = AT_ONCE.min(pages - done);
+        let resident = space.residency(address + done * 4096, some * 4096)?;
+        let bytes: Vec<u8> = resident.into_iter().map(u8::from).collect();
+        UserPtr::<u8>::at(out.address() + done).write_array(&bytes)?;
+        done += bytes.len() as u64;
+    }
     Ok(0)
 }
 
 /// `msync(2)`: shared pages are the file's own, so there is only the range to check.
+///
+/// Errors: `EINVAL` flags, an address within a page; those of [`memory::AddressSpace::check_synchronized`].
 pub fn msync(call: &Call<'_>, address: u64, length: u64, flags: u32) -> Result<usize, Errno> {
     const ASYNC: u32 = 1;
     const INVALIDATE: u32 = 2;
     const SYNC: u32 = 4;
-    if flags & !(ASYNC | INVALIDATE | SYNC) != 0 || flags & (ASYNC | SYNC) == ASYNC | SYNC {
+    if flags & !(ASYNC | INVALIDATE | SYNC) != 0
+        || flags & (ASYNC | SYNC) == ASYNC | SYNC
+        || !address.is_multiple_of(4096)
+    {
         return Err(Errno::EINVAL);
     }
-    let space = call.address_space()?;
-    space.residency(address, length)?;
-    if flags & INVALIDATE != 0 && space.is_locked(address, length) {
-        return Err(Errno::EBUSY);
-    }
+    call.address_space()?.check_synchronized(address, length, flags & INVALIDATE != 0)?;
     Ok(0)
 }
 

@@ -255,6 +255,11 @@ pub trait Inode: Any + Send + Sync {
         None
     }
 
+    /// Whether the page with this index is in memory; see [`memory::PageSource::has_page`].
+    fn has_page(&self, _index: u64) -> bool {
+        false
+    }
+
     /// The page of this file with this index, for mappings; see [`memory::PageSource::page`].
     fn page(&self, _index: u64, _usage: PageUse) -> Result<Frame, Errno> {
         Err(Errno::EFAULT)

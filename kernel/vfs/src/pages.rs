@@ -1,8 +1,9 @@
 //! The pages of an open file, for mappings.
 
-use crate::{Inode, OpenFile};
+use crate::{Allocation, Inode, OpenFile};
 use alloc::sync::Arc;
 use base::Errno;
+use core::ops::Range;
 use core::sync::atomic::Ordering::SeqCst;
 use machine::frame::{FRAME_SIZE, Frame};
 use memory::{PageSource, PageUse, SharedPolicies, SourceDescription};
@@ -74,6 +75,15 @@ impl PageSource for FilePages {
 
     fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         self.file.inode().exchange_page(index, make)
+    }
+
+    fn has_page(&self, index: u64) -> bool {
+        self.file.inode().has_page(index)
+    }
+
+    fn punch(&self, pages: Range<u64>) -> Result<(), Errno> {
+        let bytes = pages.start * FRAME_SIZE as u64..pages.end * FRAME_SIZE as u64;
+        self.file.allocate(bytes, Allocation::Punch)
     }
 
     fn policies(&self) -> Option<&SharedPolicies> {

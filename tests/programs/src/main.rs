@@ -26,6 +26,7 @@ mod memory_files;
 mod migration;
 mod opening;
 mod others;
+mod own_memory;
 mod pointers;
 mod policies;
 mod posix_queues;
@@ -47,6 +48,7 @@ const HELP: &str = "usage: probe COMMAND
   sizes             the limit on the size of files, in every way to make one longer
   clocks            the vDSO: time and CPU without a system call
   cuts              memory whose file is cut off
+  own-memory        calls on its own memory, what each refuses and in which order
   locks             locks that lend priority, sleeping on several words
   others            calls that reach into other processes, programs in other domains
   persona NUMBER    whether its execution domain is this one
@@ -99,6 +101,7 @@ fn main() -> ExitCode {
         ["sizes"] => file_sizes::run(),
         ["clocks"] => clocks::run(),
         ["cuts"] => cuts::run(),
+        ["own-memory"] => own_memory::run(),
         ["locks"] => locks::run(),
         ["others"] => others::run(),
         ["persona", expected] => expected.parse().is_ok_and(others::has_persona),

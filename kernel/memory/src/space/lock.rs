@@ -97,12 +97,6 @@ impl AddressSpace {
         let _never = self.lock_range(&mut state, 0..USER_END, AreaFlags::empty());
     }
 
-    /// Whether anything in the range is locked.
-    pub fn is_locked(&self, address: u64, length: u64) -> bool {
-        let range = whole_pages(address, length).unwrap_or(0..0);
-        self.read_state().areas.overlapping(range).any(|area| area.flags.contains(AreaFlags::LOCKED))
-    }
-
     /// Sets the flags about locks of all areas in the range. `ENOMEM` not paid for, or too many areas; then nothing is
     /// changed.
     fn lock_range(&self, state: &mut State, range: Range<u64>, flags: AreaFlags) -> Result<(), Errno> {

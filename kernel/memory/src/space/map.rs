@@ -133,19 +133,39 @@ impl AddressSpace {
 
     /// `mprotect(2)`.
     ///
-    /// Errors: `EINVAL` address no multiple of 4096; `ENOMEM` a hole in the range (what lies before it is changed), too
-    /// many areas, not paid for, or no page table; `EACCES` more than the mapping may ever have (what lies before it is changed).
+    /// Errors: `EINVAL` address no multiple of 4096; `ENOMEM` a hole in the range (what lies before it is changed), too many
+    /// areas, not paid for, or no page table; `EACCES` more than the mapping may ever have (what lies before it is changed).
     pub fn protect(&self, address: u64, length: u64, protection: Protection) -> Result<(), Errno> {
+        self.protect_range(address, length, protection, false)
+    }
+
+    /// `mprotect(2)` with PROT_GROWSDOWN: also what lies below the range in its first area, which is a stack.
+    ///
+    /// Errors: as [`protect`](Self::protect), and `EINVAL` it is no stack.
+    pub fn protect_stack(&self, address: u64, length: u64, protection: Protection) -> Result<(), Errno> {
+        self.protect_range(address, length, protection, true)
+    }
+
+    fn protect_range(&self, address: u64, length: u64, protection: Protection, is_stack: bool) -> Result<(), Errno> {
         if !address.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
-        let range = page_range(address, length).ok_or(Errno::ENOMEM)?;
-        if range.is_empty() {
+        let end = length.checked_next_multiple_of(PAGE).and_then(|length| address.checked_add(length));
+        let end = end.ok_or(Errno::ENOMEM)?;
+        if end == address {
             return Ok(());
         }
+        let mut range = address..end;
         let mut state = self.write_state();
         if state.areas.len() + 2 > MOST_AREAS {
             return Err(Errno::ENOMEM);
+        }
+        if is_stack {
+            let first = state.areas.overlapping(range.clone()).next().ok_or(Errno::ENOMEM)?;
+            if !first.flags.contains(AreaFlags::GROWS_DOWN) {
+                return Err(Errno::EINVAL);
+            }
+            range.start = first.start;
         }
         // Up to the first hole or refusal.
         let mut end = range.start;
@@ -271,7 +291,7 @@ pub(super) fn free_with_guard(areas: &Areas, range: &Range<u64>) -> bool {
 
 /// Checks the limits for a new area that takes the place of `replaced` pages.
 ///
-/// Errors: `ENOMEM`; `EAGAIN` more would be locked than may be.
+/// Errors, in this order: `EAGAIN` more would be locked than may be; `ENOMEM`.
 pub(super) fn check_limits(areas: &Areas, area: &Area, replaced: u64, limits: &Limits) -> Result<(), Errno> {
     let totals = areas.totals();
     let within = |pages: u64, limit: u64| pages.saturating_mul(PAGE) <= limit;
@@ -281,7 +301,9 @@ pub(super) fn check_limits(areas: &Areas, area: &Area, replaced: u64, limits: &L
     let fits = within((totals.mapped + area.pages()).saturating_sub(replaced), limits.address_space)
         && (!counts_as_data || within(totals.data + area.pages(), limits.data))
         && areas.len() + 2 <= MOST_AREAS;
-    fits.then_some(()).ok_or(Errno::ENOMEM)?;
     let locks = area.flags.contains(AreaFlags::LOCKED);
-    if locks && !within(totals.locked + area.pages(), limits.locked) { Err(Errno::EAGAIN) } else { Ok(()) }
+    if locks && !within(totals.locked + area.pages(), limits.locked) {
+        return Err(Errno::EAGAIN);
+    }
+    if fits { Ok(()) } else { Err(Errno::ENOMEM) }
 }

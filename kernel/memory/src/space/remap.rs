@@ -1,14 +1,15 @@
 //! `mremap(2)`.
 
 use super::lock::brings_in;
-use super::map::{check_limits, find_room};
+use super::map::{check_limits, find_room, free_with_guard};
 use super::payment::Pages;
 use super::{AddressSpace, LOWEST, Limits, MOST_AREAS, State, Tables, page_range};
-use crate::area::{Area, Backing, PAGE, Sharing, Taken};
+use crate::area::{Area, AreaFlags, Backing, PAGE, Sharing, Taken};
 use base::Errno;
 use base::charge::{Refused, Severity};
 use bitflags::bitflags;
 use core::ops::Range;
+use machine::paging::USER_END;
 
 bitflags! {
     /// The flags of `mremap(2)`.
@@ -19,12 +20,23 @@ bitflags! {
     }
 }
 
+/// What is asked for, in whole pages.
+struct Request {
+    address: u64,
+    old_length: u64,
+    length: u64,
+    flags: Flags,
+    new_address: u64,
+}
+
 impl AddressSpace {
     /// `mremap(2)` with its raw flags (MAYMOVE 1, FIXED 2, DONTUNMAP 4): the new address.
     ///
-    /// Errors: as the manual: `EINVAL` flags, alignment, overlap, a private area of old length 0; `EFAULT` the old
-    /// range is not inside one area; `ENOMEM` no room where it is and it may not move, a limit, or
-    /// not paid for; `EAGAIN` more would be locked than may be.
+    /// Errors, in this order: `EINVAL` flags, alignment, no new length; `EFAULT` nothing is mapped there; `EINVAL` the new
+    /// place is no multiple of 4096, overlaps the old one or leaves the user half, or a private area of old length 0;
+    /// `EFAULT` the old range is not inside one area (to make it shorter, it need not be); `EPERM` the new place lies below
+    /// [`LOWEST`]; `EAGAIN` more would be locked than may be; `ENOMEM` no room where it is and it may not move, a limit, or
+    /// not paid for.
     pub fn remap(
         &self,
         address: u64,
@@ -36,109 +48,130 @@ impl AddressSpace {
     ) -> Result<u64, Errno> {
         let flags = Flags::from_bits(flags).ok_or(Errno::EINVAL)?;
         let moves = flags.intersects(Flags::FIXED | Flags::DONT_UNMAP);
-        if moves && !flags.contains(Flags::MAY_MOVE) || !address.is_multiple_of(PAGE) {
+        if moves && !flags.contains(Flags::MAY_MOVE)
+            || flags.contains(Flags::DONT_UNMAP) && old_length != new_length
+            || !address.is_multiple_of(PAGE)
+        {
             return Err(Errno::EINVAL);
         }
-        let old = page_range(address, old_length).ok_or(Errno::EINVAL)?;
-        let length = new_length.checked_next_multiple_of(PAGE).filter(|&length| length > 0).ok_or(Errno::EINVAL)?;
-        if flags.contains(Flags::DONT_UNMAP) && length != old.end - old.start {
+        // A length that wraps counts as none.
+        let whole = |length: u64| length.checked_next_multiple_of(PAGE).unwrap_or(0);
+        let (old_length, length) = (whole(old_length), whole(new_length));
+        if length == 0 {
             return Err(Errno::EINVAL);
         }
-        let target = if flags.contains(Flags::FIXED) { Some(fixed_target(new_address, length, &old)?) } else { None };
-
+        let request = Request { address, old_length, length, flags, new_address };
         let mut state = self.write_state();
         let mut dropped = Taken::new();
-        let result = self.remap_locked(&mut state, &old, length, &flags, target, limits, &mut dropped);
+        let result = self.remap_locked(&mut state, &request, limits, &mut dropped);
         self.settle(&state);
-        let grown = result.ok().filter(|_| length > old.end - old.start);
+        let grown = result.ok().filter(|_| length > old_length);
         let brought_in = grown.filter(|&start| state.areas.find(start).is_some_and(|area| brings_in(area.flags)));
         drop(state);
         drop(dropped);
         if let Some(start) = brought_in {
             // As far as it goes: the pages that can't be had now fault later.
-            let _ = self.populate(start + (old.end - old.start)..start + length, true);
+            let _ = self.populate(start + old_length..start + length, true);
         }
         result
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, split only to drop what was taken after the lock")]
     fn remap_locked(
         &self,
         state: &mut State,
-        old: &Range<u64>,
-        length: u64,
-        flags: &Flags,
-        target: Option<Range<u64>>,
+        request: &Request,
         limits: &Limits,
         dropped: &mut Taken,
     ) -> Result<u64, Errno> {
-        let area = state.areas.find(old.start).ok_or(Errno::EFAULT)?;
-        if old.is_empty() && area.sharing == Sharing::Private {
+        let &Request { address, old_length, length, ref flags, .. } = request;
+        let area = state.areas.find(address).ok_or(Errno::EFAULT)?;
+        let moves = flags.intersects(Flags::FIXED | Flags::DONT_UNMAP);
+        let wanted = if moves { Some(request.wanted_place()?) } else { None };
+        if !moves && length <= old_length {
+            return self.shorten(state, request, dropped);
+        }
+        let is_copy = old_length == 0;
+        if is_copy && (area.sharing == Sharing::Private || !flags.contains(Flags::MAY_MOVE)) {
             return Err(Errno::EINVAL);
         }
-        if old.is_empty() && !flags.contains(Flags::MAY_MOVE) {
-            return Err(Errno::EINVAL);
-        }
-        if old.end > area.end {
+        // What is cut off when it moves may lie anywhere.
+        let kept = address..address + old_length.min(length).min(USER_END);
+        if kept.end > area.end {
             return Err(Errno::EFAULT);
         }
-        if flags.contains(Flags::DONT_UNMAP) && !area.is_private_anonymous() {
-            return Err(Errno::EINVAL);
+        if flags.contains(Flags::FIXED) && request.new_address < LOWEST {
+            return Err(Errno::EPERM);
         }
-        let old_length = old.end - old.start;
-        if target.is_none() && !flags.contains(Flags::DONT_UNMAP) && !old.is_empty() {
-            if length <= old_length {
-                dropped.append(&mut self.take_range(state, old.start + length..old.end)?);
-                return Ok(old.start);
-            }
-            let more = old.end..old.start + length;
-            if old.end == area.end && page_range(old.start, length).is_some() && state.areas.is_free(more.clone()) {
+        if length > USER_END {
+            return Err(Errno::ENOMEM);
+        }
+        if !moves && !is_copy {
+            let more = kept.end..address + length;
+            if kept.end == area.end && page_range(address, length).is_some() && state.areas.is_free(more.clone()) {
                 let longer = continued(area, more);
                 check_limits(&state.areas, &longer, 0, limits)?;
                 self.pay(Pages::of(&longer), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
                 state.areas.insert(longer);
-                return Ok(old.start);
+                return Ok(address);
             }
             if !flags.contains(Flags::MAY_MOVE) {
                 return Err(Errno::ENOMEM);
             }
         }
-        let mut moved = area.part(&(old.start..old.end.max(old.start + PAGE)));
+        let mut moved = area.part(&(address..kept.end.max(address + PAGE)));
         moved.end = moved.start + length;
         if state.areas.len() + 4 > MOST_AREAS {
             return Err(Errno::ENOMEM);
         }
-        let leaves = if flags.contains(Flags::DONT_UNMAP) { 0 } else { old_length / PAGE };
+        let stays = flags.contains(Flags::DONT_UNMAP);
+        let leaves = if stays { 0 } else { (kept.end - kept.start) / PAGE };
         check_limits(&state.areas, &moved, leaves, limits)?;
-        let left = if leaves == 0 { Pages::default() } else { Pages::of(&area.part(old)) };
+        let left = if leaves == 0 { Pages::default() } else { Pages::of(&area.part(&kept)) };
         self.pay(Pages::of(&moved).without(left), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
-        let to = match target {
-            Some(target) => {
-                dropped.append(&mut self.take_range(state, target.clone())?);
-                target
+        let to = match wanted {
+            Some(place) if flags.contains(Flags::FIXED) => {
+                dropped.append(&mut self.take_range(state, place.clone())?);
+                place
             }
-            None => find_room(state, length)?,
+            Some(hint) if hint.start >= LOWEST && free_with_guard(&state.areas, &hint) => hint,
+            _ => find_room(state, length)?,
         };
         (moved.start, moved.end) = (to.start, to.end);
-        self.tables.edit().relocate(old.start..old.start + old_length.min(length), to.start, &Tables)?;
-        if !flags.contains(Flags::DONT_UNMAP) {
-            dropped.append(&mut self.take_range(state, old.clone())?);
+        self.tables.edit().relocate(kept.clone(), to.start, &Tables)?;
+        if stays {
+            // What is empty now has nothing to lock.
+            let locked = AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT;
+            state.areas.change(kept, |area| area.flags.remove(locked));
+        } else {
+            let end = address.saturating_add(old_length).min(USER_END);
+            dropped.append(&mut self.take_range(state, address..end)?);
         }
         state.areas.insert(moved);
         Ok(to.start)
     }
+
+    /// Unmaps what lies behind the new length.
+    fn shorten(&self, state: &mut State, request: &Request, dropped: &mut Taken) -> Result<u64, Errno> {
+        if request.length < request.old_length {
+            let old = page_range(request.address, request.old_length).ok_or(Errno::EINVAL)?;
+            let cut = old.start + request.length..old.end;
+            if state.areas.len() + state.areas.pieces_added_by_take(&cut) > MOST_AREAS {
+                return Err(Errno::ENOMEM);
+            }
+            dropped.append(&mut self.take_range(state, cut)?);
+        }
+        Ok(request.address)
+    }
 }
 
-/// The fixed target range.
-fn fixed_target(address: u64, length: u64, old: &Range<u64>) -> Result<Range<u64>, Errno> {
-    let target = page_range(address, length).filter(|_| address.is_multiple_of(PAGE)).ok_or(Errno::EINVAL)?;
-    if target.start < old.end && old.start < target.end {
-        return Err(Errno::EINVAL);
+impl Request {
+    /// The range that was asked for. `EINVAL` it can't be.
+    fn wanted_place(&self) -> Result<Range<u64>, Errno> {
+        let place = page_range(self.new_address, self.length).filter(|_| self.new_address.is_multiple_of(PAGE));
+        let place = place.ok_or(Errno::EINVAL)?;
+        let overlaps = self.address.saturating_add(self.old_length) > place.start && place.end > self.address;
+        if overlaps { Err(Errno::EINVAL) } else { Ok(place) }
     }
-    if target.start < LOWEST {
-        return Err(Errno::EPERM);
-    }
-    Ok(target)
 }
 
 /// What follows an area if it becomes longer.

@@ -263,8 +263,88 @@ fn mremap_grows_in_place_or_moves_and_keeps_what_is_stored() {
     assert_eq!(load(&space, 1), Err(FaultError::NotMapped));
     assert_eq!(space.remap(moved, 5 * PAGE, PAGE, 0, 0, &Limits::NONE), Ok(moved));
     assert_eq!(space.read(moved + PAGE, &mut byte), Err(Errno::EFAULT));
-    assert_eq!(space.remap(moved, 2 * PAGE, PAGE, 0, 0, &Limits::NONE), Err(Errno::EFAULT));
+    assert_eq!(space.remap(moved, 2 * PAGE, 3 * PAGE, 1, 0, &Limits::NONE), Err(Errno::EFAULT));
+    assert_eq!(space.remap(moved, 2 * PAGE, PAGE, 0, 0, &Limits::NONE), Ok(moved), "to cut off, there need be nothing");
     assert_eq!(space.remap(moved, PAGE, PAGE, 8, 0, &Limits::NONE), Err(Errno::EINVAL));
+}
+
+#[test]
+fn memory_that_moves_and_stays_is_empty_and_unlocked_where_it_was() {
+    let space = space();
+    map(&space, MapRequest { locked: true, ..fixed(0, 2, RW) });
+    store(&space, 1, 7).unwrap();
+    let moved = space.remap(BASE, 2 * PAGE, 2 * PAGE, 5, 0, &Limits::NONE).unwrap();
+    let mut byte = [0];
+    space.read(moved + PAGE, &mut byte).unwrap();
+    assert_eq!((byte, load(&space, 1)), ([7], Ok(0)));
+    assert_eq!(space.locked_pages(), 2);
+    assert_eq!(space.advise(BASE, 2 * PAGE, Advice::DontNeed), Ok(()));
+    let file = MapRequest { source: Some((File::new(2), 0)), sharing: Sharing::Shared, ..fixed(8, 2, RW) };
+    let file = map(&space, file);
+    assert_eq!(load(&space, 8), Ok(100));
+    let other = space.remap(file, 2 * PAGE, 2 * PAGE, 5, 0, &Limits::NONE).unwrap();
+    space.read(other, &mut byte).unwrap();
+    assert_eq!((byte, load(&space, 8)), ([100], Ok(100)));
+}
+
+#[test]
+fn what_is_removed_reads_as_zeros_for_all_who_share_it() {
+    let parent = space();
+    map(&parent, MapRequest { sharing: Sharing::Shared, ..fixed(0, 4, RW) });
+    (0..4).for_each(|page| store(&parent, page, 3).unwrap());
+    let child = parent.fork().unwrap();
+    assert_eq!((load(&child, 1), load(&child, 3)), (Ok(3), Ok(3)));
+    assert_eq!(parent.advise(BASE + PAGE, 2 * PAGE, Advice::Remove), Ok(()));
+    assert_eq!([0, 1, 2, 3].map(|page| load(&child, page)), [3, 0, 0, 3].map(Ok));
+    assert_eq!([0, 1, 2, 3].map(|page| load(&parent, page)), [3, 0, 0, 3].map(Ok));
+    assert_eq!(parent.advise(BASE, 8 * PAGE, Advice::Remove), Err(Errno::ENOMEM), "a hole behind");
+    parent.protect(BASE, PAGE, Protection::READ).unwrap();
+    assert_eq!(parent.advise(BASE, PAGE, Advice::Remove), Err(Errno::EACCES));
+    map(&parent, fixed(16, 1, RW));
+    assert_eq!(parent.advise(BASE + 16 * PAGE, PAGE, Advice::Remove), Err(Errno::EINVAL));
+}
+
+#[test]
+fn advice_is_taken_up_to_where_it_fits() {
+    let space = space();
+    map(&space, fixed(0, 1, RW));
+    map(&space, MapRequest { sharing: Sharing::Shared, ..fixed(1, 1, RW) });
+    store(&space, 0, 4).unwrap();
+    assert_eq!(space.advise(BASE, 2 * PAGE, Advice::WipeOnFork), Err(Errno::EINVAL));
+    assert_eq!(load(&space.fork().unwrap(), 0), Ok(0));
+    assert_eq!(space.advise(BASE, USER_END, Advice::DontNeed), Err(Errno::ENOMEM), "beyond the end");
+    assert_eq!(load(&space, 0), Ok(0), "what is there was dropped");
+    map(&space, fixed(4, 1, Protection::WRITE));
+    assert_eq!(space.advise(BASE + 4 * PAGE, PAGE, Advice::PopulateRead), Err(Errno::EINVAL));
+    assert_eq!(space.advise(BASE + 4 * PAGE, PAGE, Advice::PopulateWrite), Ok(()));
+}
+
+#[test]
+fn a_stack_is_protected_from_its_start() {
+    let space = space();
+    map(&space, MapRequest { grows_down: true, ..fixed(0, 4, RW) });
+    map(&space, fixed(8, 1, RW));
+    (0..4).for_each(|page| store(&space, page, 1).unwrap());
+    assert_eq!(space.protect_stack(BASE + 2 * PAGE, PAGE, Protection::READ), Ok(()));
+    assert_eq!([0, 2].map(|page| store(&space, page, 2)), [Err(FaultError::NoAccess); 2]);
+    assert_eq!(store(&space, 3, 2), Ok(()));
+    assert_eq!(space.protect_stack(BASE + 8 * PAGE, PAGE, Protection::READ), Err(Errno::EINVAL));
+    assert_eq!(space.protect_stack(BASE + 6 * PAGE, PAGE, Protection::READ), Err(Errno::ENOMEM));
+}
+
+#[test]
+fn shared_memory_is_resident_before_anybody_here_has_looked_at_it() {
+    let parent = space();
+    map(&parent, MapRequest { sharing: Sharing::Shared, ..fixed(0, 3, RW) });
+    store(&parent, 1, 1).unwrap();
+    let child = parent.fork().unwrap();
+    assert_eq!(child.residency(BASE, 3 * PAGE), Ok(vec![false, true, false]));
+    assert_eq!(child.residency(BASE, 9 * PAGE).unwrap().len(), 3, "up to a hole");
+    assert_eq!(child.residency(BASE + 3 * PAGE, PAGE), Err(Errno::ENOMEM));
+    assert_eq!(child.check_synchronized(BASE, 4 * PAGE, true), Err(Errno::ENOMEM));
+    child.lock(BASE + 2 * PAGE, PAGE, true, &Limits::NONE).unwrap();
+    assert_eq!(child.check_synchronized(BASE, 4 * PAGE, true), Err(Errno::EBUSY));
+    assert_eq!(child.check_synchronized(BASE, 3 * PAGE, false), Ok(()));
 }
 
 #[test]

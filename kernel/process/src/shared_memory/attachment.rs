@@ -4,6 +4,7 @@ use super::{Segment, SharedMemory};
 use crate::ipc::{own_pid, seconds};
 use alloc::{format, sync::Arc};
 use base::{Credentials, Errno};
+use core::ops::Range;
 use machine::{frame::Frame, paging::PageKind};
 use memory::{PageSource, PageUse, SharedPages, SharedPolicies, SourceDescription};
 
@@ -56,6 +57,14 @@ impl PageSource for Attachment {
 
     fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         self.pages.exchange(index, make)
+    }
+
+    fn has_page(&self, index: u64) -> bool {
+        self.pages.has_page(index)
+    }
+
+    fn punch(&self, pages: Range<u64>) -> Result<(), Errno> {
+        self.pages.punch(pages)
     }
 
     fn policies(&self) -> Option<&SharedPolicies> {

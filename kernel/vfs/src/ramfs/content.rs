@@ -438,6 +438,11 @@ impl Content {
         Ok(())
     }
 
+    /// Whether there are bytes for the page, and not a hole.
+    pub fn has_page(&self, index: u64) -> bool {
+        !matches!(self.pages.lock().source(index), Source::Hole)
+    }
+
     /// Makes holes of the pages of its own in a range. One that somebody has mapped, or that hides borrowed bytes, stays
     /// and becomes zeros.
     fn clear_own(&self, range: Range<u64>) {

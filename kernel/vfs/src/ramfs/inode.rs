@@ -493,6 +493,10 @@ impl Inode for RamInode {
         self.content().is_ok_and(|content| content.exchange_page(index, make))
     }
 
+    fn has_page(&self, index: u64) -> bool {
+        self.content().is_ok_and(|content| content.has_page(index))
+    }
+
     fn page(&self, index: u64, usage: PageUse) -> Result<Frame, Errno> {
         let frame = self.content().map_err(|_| Errno::EFAULT)?.page(index, usage)?;
         if usage == PageUse::SharedWrite {

@@ -199,7 +199,9 @@ impl World {
                 let overlap = page < to + pages && to < page + pages;
                 let at = |page: u64| BASE + page * PAGE;
                 let result = space.remap(at(page), pages * PAGE, pages * PAGE, 3, at(to), &Limits::NONE);
-                if overlap {
+                if !model.pages.contains_key(&page) {
+                    assert_eq!(result, Err(Errno::EFAULT));
+                } else if overlap {
                     assert_eq!(result, Err(Errno::EINVAL));
                 } else if !model.is_one_area(page, pages) {
                     assert_eq!(result, Err(Errno::EFAULT));

@@ -11,6 +11,7 @@ use process::{
 };
 use vfs::{
     Caller, FileTable, FsContext, MountFlags, Namespace, NodeKind, OpenFlags, Permissions, Registry, Start,
+    SystemFlags,
     ramfs::{Limits, RamFs},
 };
 
@@ -77,7 +78,8 @@ fn unpack(context: &FsContext) {
 fn open_console(caller: &Caller<'_>, files: &Arc<FileTable>) {
     // What is there already stays.
     let _ = caller.make(Start::WorkingDirectory, b"/dev", NodeKind::Directory, Permissions::new(0o755));
-    if let Err(errno) = caller.mount(b"devtmpfs", b"/dev", b"devtmpfs", MountFlags::NO_SET_ID, b"") {
+    let flags = (MountFlags::NO_SET_ID | MountFlags::RELATIVE_TIMES, SystemFlags::empty());
+    if let Err(errno) = caller.mount(b"devtmpfs", b"/dev", Some(b"devtmpfs"), flags, b"") {
         log!("init: devtmpfs can't be mounted on /dev: {errno}");
     }
     match caller.open(Start::WorkingDirectory, b"/dev/console", OpenFlags::READ_WRITE, Permissions::new(0)) {

@@ -1,24 +1,41 @@
-//! `mount(2)` and `umount2(2)`.
+//! `mount(2)`, `umount2(2)` and `pivot_root(2)`.
 
 use crate::{arguments::UserPtr, call::Call};
 use alloc::vec::Vec;
 use base::{Capabilities, Errno};
+use bitflags::bitflags;
 use machine::user_memory;
-use vfs::{Follow, MountFlags};
+use vfs::{Follow, MountFlags, Propagation, Remount, Start, SystemFlags, Unmount};
 
 /// The data of a mount is at most a page.
 const DATA_MOST: usize = 4096;
 
-const REMOUNT: u64 = 32;
-const BIND: u64 = 4096;
-const MOVE: u64 = 8192;
-const RECURSIVE: u64 = 16384;
-const SILENT: u64 = 32768;
-const PRIVATE: u64 = 1 << 18;
-const RELATIVE_TIMES: u64 = 1 << 21;
-const STRICT_TIMES: u64 = 1 << 24;
+bitflags! {
+    /// What `mount(2)` is to do, with its values; the other flags are [`MountFlags`] and [`SystemFlags`].
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    struct Flags: u32 {
+        const REMOUNT = 32;
+        const NO_ACCESS_TIMES = 1 << 10;
+        const NO_DIRECTORY_TIMES = 1 << 11;
+        const BIND = 1 << 12;
+        const MOVE = 1 << 13;
+        const RECURSIVE = 1 << 14;
+        const SILENT = 1 << 15;
+        const UNBINDABLE = 1 << 17;
+        const PRIVATE = 1 << 18;
+        const SLAVE = 1 << 19;
+        const SHARED = 1 << 20;
+        const RELATIVE_TIMES = 1 << 21;
+        const STRICT_TIMES = 1 << 24;
+        const NO_USER = 1 << 31;
+
+        const PROPAGATION = 15 << 17;
+        const TIMES = 1 << 10 | 1 << 11 | 1 << 21 | 1 << 24;
+    }
+}
+
 /// The old mark in the upper half of the flags.
-const MAGIC: u64 = 0xc0ed_0000;
+const MAGIC: u32 = 0xc0ed_0000;
 
 /// A string that may be null, which is an empty one.
 fn text(address: UserPtr<u8>) -> Result<Vec<u8>, Errno> {
@@ -48,56 +65,87 @@ fn data(address: UserPtr<u8>) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
-/// `mount(2)`: a new mount, `MS_BIND`, `MS_MOVE`, `MS_REMOUNT`. `MS_PRIVATE` says what every mount is here. Other
-/// propagation flags are `EINVAL`.
+/// The flags of a mount: access times are noted relatively unless something else is asked for.
+fn own_flags(flags: Flags) -> MountFlags {
+    let mut own = MountFlags::from_bits_truncate(flags.bits());
+    own.set(MountFlags::RELATIVE_TIMES, !flags.intersects(Flags::NO_ACCESS_TIMES | Flags::STRICT_TIMES));
+    if flags.contains(Flags::STRICT_TIMES) {
+        own.remove(MountFlags::NO_ACCESS_TIMES);
+    }
+    own
+}
+
+/// What a call with propagation flags makes of a mount; nothing if there is more than one of them, or a flag for something else.
+fn propagation(flags: Flags) -> Option<Propagation> {
+    match flags.difference(Flags::RECURSIVE | Flags::SILENT) {
+        Flags::SHARED => Some(Propagation::Shared),
+        Flags::PRIVATE => Some(Propagation::Private),
+        Flags::SLAVE => Some(Propagation::Slave),
+        Flags::UNBINDABLE => Some(Propagation::Unbindable),
+        _ => None,
+    }
+}
+
+/// `mount(2)`: a new mount, `MS_BIND`, `MS_MOVE`, `MS_REMOUNT`, or a propagation flag. Flags without a meaning are ignored,
+/// as on Linux. `EINVAL` also: no type, a string over a page.
 pub fn mount(
     call: &Call<'_>,
     source: UserPtr<u8>,
     target: UserPtr<u8>,
-    kind: UserPtr<u8>,
+    kind_address: UserPtr<u8>,
     flags: u64,
     data_address: UserPtr<u8>,
 ) -> Result<usize, Errno> {
-    let flags = if flags >> 16 == MAGIC >> 16 { flags & 0xffff } else { flags };
-    let kind = text(kind)?;
+    let kind = text(kind_address)?;
     let source = text(source)?;
     let data = data(data_address)?;
     let target = call.path(target)?;
-    if !call.task.credentials().has(Capabilities::SYS_ADMIN) {
-        return Err(Errno::EPERM);
-    }
-    let known = REMOUNT | BIND | MOVE | RECURSIVE | SILENT | PRIVATE | RELATIVE_TIMES | STRICT_TIMES;
-    let own = MountFlags::from_bits_truncate(flags as u32);
-    if flags & !(known | u64::from(MountFlags::all().bits())) != 0 {
-        return Err(Errno::EINVAL);
-    }
+    let flags = flags as u32;
+    let flags = Flags::from_bits_retain(if flags & 0xffff_0000 == MAGIC { flags & 0xffff } else { flags });
+    let recursive = flags.contains(Flags::RECURSIVE);
+    let system_flags = SystemFlags::from_bits_truncate(flags.bits());
     call.with_caller(|caller| {
-        if flags & REMOUNT != 0 {
-            caller.remount(&target, own, &data, flags & BIND != 0)
-        } else if flags & BIND != 0 {
-            caller.bind(&source, &target, flags & RECURSIVE != 0)
-        } else if flags & PRIVATE != 0 {
-            caller.resolve(vfs::Start::WorkingDirectory, &target, Follow::Yes).map(|_| ())
-        } else if flags & MOVE != 0 {
+        let found = || caller.resolve(Start::WorkingDirectory, &target, Follow::Yes);
+        if flags.contains(Flags::NO_USER) {
+            found().and(Err(Errno::EINVAL))
+        } else if flags.contains(Flags::REMOUNT) {
+            let system = (!flags.contains(Flags::BIND)).then_some((system_flags, &*data));
+            let times = flags.intersects(Flags::TIMES);
+            caller.remount(&target, &Remount { flags: own_flags(flags), times, system })
+        } else if flags.contains(Flags::BIND) {
+            caller.bind(&source, &target, recursive)
+        } else if flags.intersects(Flags::PROPAGATION) {
+            caller.set_propagation(&target, propagation(flags), recursive)
+        } else if flags.contains(Flags::MOVE) {
             caller.move_mount(&source, &target)
         } else {
-            caller.mount(&source, &target, &kind, own, &data)
+            let kind = if kind_address.is_null() { None } else { Some(&*kind) };
+            caller.mount(&source, &target, kind, (own_flags(flags), system_flags), &data)
         }
     })?;
     Ok(0)
 }
 
-/// `umount2(2)` with `MNT_DETACH` and `UMOUNT_NOFOLLOW`. `MNT_FORCE` forces nothing, as on a local file system;
-/// `MNT_EXPIRE` is `EINVAL`.
+/// `umount2(2)`. `EINVAL` also: an unknown flag.
 pub fn umount2(call: &Call<'_>, target: UserPtr<u8>, flags: u32) -> Result<usize, Errno> {
-    const FORCE: u32 = 1;
-    const DETACH: u32 = 2;
-    const NO_FOLLOW: u32 = 8;
-    if flags & !(FORCE | DETACH | NO_FOLLOW) != 0 {
-        return Err(Errno::EINVAL);
-    }
+    let how = Unmount::from_bits(flags).ok_or(Errno::EINVAL)?;
     let target = call.path(target)?;
-    let follow = if flags & NO_FOLLOW != 0 { Follow::No } else { Follow::Yes };
-    call.with_caller(|caller| caller.unmount(&target, flags & DETACH != 0, follow))?;
+    call.with_caller(|caller| caller.unmount(&target, how))?;
+    Ok(0)
+}
+
+/// `pivot_root(2)`. Every task whose root or working directory is the old root directory gets the new one.
+pub fn pivot_root(call: &Call<'_>, new_root: UserPtr<u8>, put_old: UserPtr<u8>) -> Result<usize, Errno> {
+    if !call.task.credentials().has(Capabilities::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    let (new_root, put_old) = (call.path(new_root)?, call.path(put_old)?);
+    let (old, new) = call.with_caller(|caller| caller.pivot_root(&new_root, &put_old))?;
+    for task in call.population().tasks() {
+        // One that is ending has no place any more.
+        if let Ok(context) = task.context() {
+            context.exchange_root(&old, &new);
+        }
+    }
     Ok(0)
 }

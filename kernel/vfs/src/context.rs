@@ -79,6 +79,21 @@ impl FsContext {
         let _old = core::mem::replace(&mut self.places.lock().working_directory, directory);
     }
 
+    /// After `pivot_root`: if the root or the working directory is the old root directory, it is the new one from now on.
+    pub fn exchange_root(&self, old: &Location, new: &Location) {
+        // Both comparisons only look at numbers and addresses; what is replaced goes after the lock.
+        let mut replaced = [None, None];
+        let mut places = self.places.lock();
+        let Places { root, working_directory } = &mut *places;
+        for (place, replaced) in [root, working_directory].into_iter().zip(&mut replaced) {
+            if place.is_same(old) {
+                *replaced = Some(core::mem::replace(place, new.clone()));
+            }
+        }
+        drop(places);
+        drop(replaced);
+    }
+
     /// The umask.
     pub fn umask(&self) -> Permissions {
         Permissions::new(self.umask.load(Relaxed))

@@ -1,19 +1,18 @@
-//! The mount tree: which file system is seen where.
+//! Mounts, which make up the mount tree ([`crate::Namespace`]): which file system is seen where.
 //!
 //! A mount holds its children strongly and its parent weakly; everything that uses a mount (an open file, a working
-//! directory, a walk under way) holds it by `Arc`, so the count says whether it is busy, and a detached tree goes
-//! when its last user does.
+//! directory, a walk under way) holds it by `Arc`, so the count says whether it is busy, and one that was taken out of
+//! the tree goes when its last user does.
 
-use crate::{FileKind, FileSystem, Inode, MetadataChange, Registry, StatFs, mount_text, permission};
+use crate::{FileKind, FileSystem, Inode, MetadataChange, StatFs, open_file::Name, permission};
 use alloc::{
-    string::String,
     sync::{Arc, Weak},
     vec::Vec,
 };
 use base::{Capabilities, Credentials, Errno};
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use machine::sync::{Mutex, MutexGuard, SpinLock, rank};
+use machine::sync::{SpinLock, rank};
 
 bitflags! {
     /// Flags of one mount, with the values of `mount(2)`.
@@ -27,9 +26,45 @@ bitflags! {
         const NO_DEVICES = 4;
         /// `MS_NOEXEC`: nothing can be executed.
         const NO_EXECUTE = 8;
+        /// `MS_NOSYMFOLLOW`: symbolic links are not followed.
+        const NO_LINKS = 256;
         /// `MS_NOATIME`: reading leaves the access time alone.
         const NO_ACCESS_TIMES = 1024;
+        /// `MS_NODIRATIME`: so does reading a directory.
+        const NO_DIRECTORY_TIMES = 2048;
+        /// `MS_RELATIME`: the access time is noted only where it would be older than a change, or than a day.
+        const RELATIVE_TIMES = 1 << 21;
     }
+}
+
+impl MountFlags {
+    /// Which of them say when access times are noted.
+    pub const TIMES: Self = Self::NO_ACCESS_TIMES.union(Self::NO_DIRECTORY_TIMES).union(Self::RELATIVE_TIMES);
+}
+
+bitflags! {
+    /// Flags of a file system, which all its mounts that were bound from one share, with the values of `mount(2)`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct SystemFlags: u32 {
+        /// `MS_RDONLY`.
+        const READ_ONLY = 1;
+        /// `MS_SYNCHRONOUS`.
+        const SYNCHRONOUS = 16;
+        /// `MS_MANDLOCK`; there are no such locks any more, on Linux neither.
+        const MANDATORY_LOCKS = 64;
+        /// `MS_DIRSYNC`.
+        const SYNCHRONOUS_DIRECTORIES = 128;
+        /// `MS_LAZYTIME`.
+        const LAZY_TIMES = 1 << 25;
+    }
+}
+
+/// A location, and what a file there is called: only directories know where they are.
+#[derive(Clone)]
+pub(crate) struct Named {
+    pub location: Location,
+    /// Of no use for a directory, or for the root of a mount.
+    pub name: Option<Name>,
 }
 
 /// An inode, seen through a mount: what a path leads to.
@@ -44,12 +79,7 @@ pub struct Location {
 impl Location {
     /// Whether both are the same inode seen through the same mount.
     pub fn is_same(&self, other: &Location) -> bool {
-        let same_mount = match (&self.mount, &other.mount) {
-            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
-            (None, None) => true,
-            _ => false,
-        };
-        same_mount && same_inode(&*self.inode, &*other.inode)
+        self.has_mount(other.mount.as_ref()) && same_inode(&*self.inode, &*other.inode)
     }
 
     /// The flags of the mount; none where there is no mount.
@@ -68,7 +98,12 @@ impl Location {
     /// Where the root of this mount is mounted, if the location is such a root.
     pub(crate) fn mount_point(&self) -> Option<Location> {
         let mount = self.mount.as_ref()?;
-        if same_inode(&*mount.root, &*self.inode) { mount.place() } else { None }
+        if !same_inode(&*mount.root, &*self.inode) {
+            return None;
+        }
+        let links = mount.links.lock();
+        let place = links.place.as_ref()?;
+        Some(Location { mount: Some(place.parent.upgrade()?), inode: place.inode.clone() })
     }
 
     /// Whether another file system is mounted on this very directory or file.
@@ -78,20 +113,50 @@ impl Location {
 
     /// Whether it lies in `mount` or in something mounted on that.
     pub(crate) fn is_within(&self, mount: &Arc<Mount>) -> bool {
-        let mut at = self.mount.clone();
-        while let Some(current) = at {
-            if Arc::ptr_eq(&current, mount) {
-                return true;
-            }
-            at = current.place().and_then(|place| place.mount);
+        let mut levels = core::iter::successors(self.mount.clone(), |mount| mount.parent());
+        levels.any(|level| Arc::ptr_eq(&level, mount))
+    }
+
+    /// Whether it is `top`, a directory, or can be reached from there by going down.
+    pub(crate) fn is_below(&self, top: &Location) -> bool {
+        let mut at = Named { location: self.clone(), name: None };
+        while !at.location.has_mount(top.mount.as_ref()) {
+            let Some(place) = at.location.mount.as_ref().and_then(|mount| mount.place()) else { return false };
+            at = place;
         }
-        false
+        at.is_inside(&*top.inode)
+    }
+
+    fn has_mount(&self, mount: Option<&Arc<Mount>>) -> bool {
+        match (&self.mount, mount) {
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it is the root of its mount.
+    pub(crate) fn is_mount_root(&self) -> bool {
+        self.mount.as_ref().is_some_and(|mount| same_inode(&*mount.root, &*self.inode))
+    }
+
+    /// Whether no path can lead here any more, because its name is gone.
+    pub(crate) fn is_removed(&self) -> bool {
+        let Some(mount) = &self.mount else { return false };
+        match self.inode.kind() {
+            _ if same_inode(&*mount.root, &*self.inode) => false,
+            FileKind::Directory => {
+                self.inode.parent().is_none() && !same_inode(&*mount.file_system.root(), &*self.inode)
+            }
+            _ => self.inode.metadata().links == 0,
+        }
     }
 
     /// `EROFS` if the mount is read-only and the inode is something that it keeps from changing.
     pub(crate) fn check_writable(&self) -> Result<(), Errno> {
         let kept = matches!(self.inode.kind(), FileKind::Regular | FileKind::Directory | FileKind::Symlink);
-        if kept && self.mount_flags().contains(MountFlags::READ_ONLY) { Err(Errno::EROFS) } else { Ok(()) }
+        let closed = self.mount.as_ref().is_some_and(|mount| mount.is_read_only());
+        if kept && closed { Err(Errno::EROFS) } else { Ok(()) }
     }
 
     /// Takes set-ID bits away after a write by somebody without CAP_FSETID.
@@ -124,6 +189,26 @@ impl Location {
     }
 }
 
+impl Named {
+    /// Whether the inode is the directory `top` of its file system or lies in it, or is `top` itself.
+    fn is_inside(&self, top: &dyn Inode) -> bool {
+        let inode = &self.location.inode;
+        if same_inode(&**inode, top) {
+            return true;
+        }
+        let first = match inode.kind() {
+            FileKind::Directory => inode.parent(),
+            _ => self.name.as_ref().map(|name| name.directory.clone()),
+        };
+        core::iter::successors(first, |directory| directory.parent()).any(|directory| same_inode(&*directory, top))
+    }
+
+    /// Goes up to what is mounted on top here.
+    pub(crate) fn cross_mounts(self) -> Self {
+        Self { location: self.location.cross_mounts(), name: self.name }
+    }
+}
+
 /// Whether two inodes of one file system are the same.
 fn same_inode(one: &dyn Inode, two: &dyn Inode) -> bool {
     core::ptr::addr_eq(one, two) || one.number() == two.number()
@@ -134,8 +219,11 @@ pub struct Mount {
     number: u32,
     file_system: Arc<dyn FileSystem>,
     root: Arc<dyn Inode>,
+    /// What the root is called, if it is no directory.
+    root_name: Option<Name>,
     source: Vec<u8>,
     flags: AtomicU32,
+    system_flags: Arc<AtomicU32>,
     /// How many `children` there are, so that a walk through a mount without any takes no lock.
     child_count: AtomicUsize,
     links: SpinLock<Links>,
@@ -143,32 +231,63 @@ pub struct Mount {
 
 #[derive(Default)]
 struct Links {
-    place: Option<(Weak<Mount>, Arc<dyn Inode>)>,
+    place: Option<Place>,
     children: Vec<Child>,
+}
+
+/// Where a mount is mounted.
+struct Place {
+    parent: Weak<Mount>,
+    inode: Arc<dyn Inode>,
+    name: Option<Name>,
 }
 
 struct Child {
     /// The number of the inode that it covers, which its place keeps alive.
     number: u64,
     mount: Arc<Mount>,
+    /// How often a walk has come here; it may wrap.
+    visits: u32,
+    /// How often, when it was asked to expire.
+    expiring: Option<u32>,
 }
 
 /// The next number of a mount.
 static NEXT_NUMBER: AtomicU32 = AtomicU32::new(1);
 
 impl Mount {
+    /// A mount of a whole file system, in no tree yet.
     pub(crate) fn new(
         file_system: Arc<dyn FileSystem>,
-        root: Arc<dyn Inode>,
         source: &[u8],
         flags: MountFlags,
+        system_flags: SystemFlags,
     ) -> Arc<Self> {
         Arc::new(Self {
             number: NEXT_NUMBER.fetch_add(1, Relaxed),
+            root: file_system.root(),
+            root_name: None,
             file_system,
-            root,
             source: source.to_vec(),
             flags: AtomicU32::new(flags.bits()),
+            system_flags: Arc::new(AtomicU32::new(system_flags.bits())),
+            child_count: AtomicUsize::new(0),
+            links: SpinLock::new(rank::FILE_STATE, Links::default()),
+        })
+    }
+
+    /// Another mount of the same file system that shows `root`, in no tree yet.
+    pub(crate) fn copy(&self, root: &Named) -> Arc<Self> {
+        let inode = root.location.inode.clone();
+        let root_name = if same_inode(&*inode, &*self.root) { &self.root_name } else { &root.name };
+        Arc::new(Self {
+            number: NEXT_NUMBER.fetch_add(1, Relaxed),
+            file_system: self.file_system.clone(),
+            root_name: root_name.clone().filter(|_| inode.kind() != FileKind::Directory),
+            root: inode,
+            source: self.source.clone(),
+            flags: AtomicU32::new(self.flags.load(Relaxed)),
+            system_flags: self.system_flags.clone(),
             child_count: AtomicUsize::new(0),
             links: SpinLock::new(rank::FILE_STATE, Links::default()),
         })
@@ -189,6 +308,11 @@ impl Mount {
         &self.root
     }
 
+    /// What the root is called, if it is no directory.
+    pub(crate) fn root_name(&self) -> Option<&Name> {
+        self.root_name.as_ref()
+    }
+
     /// The device word.
     pub fn source(&self) -> &[u8] {
         &self.source
@@ -203,6 +327,20 @@ impl Mount {
         self.flags.store(flags.bits(), Relaxed);
     }
 
+    /// The flags of the file system now.
+    pub fn system_flags(&self) -> SystemFlags {
+        SystemFlags::from_bits_truncate(self.system_flags.load(Relaxed))
+    }
+
+    pub(crate) fn set_system_flags(&self, flags: SystemFlags) {
+        self.system_flags.store(flags.bits(), Relaxed);
+    }
+
+    /// Whether the mount or its file system is read-only.
+    pub fn is_read_only(&self) -> bool {
+        self.flags().contains(MountFlags::READ_ONLY) || self.system_flags().contains(SystemFlags::READ_ONLY)
+    }
+
     /// Whether `place` is the root of another mount that shows the same part of the same file system.
     pub(crate) fn is_seen_at(&self, place: &Location) -> bool {
         place.mount.as_ref().is_some_and(|mount| {
@@ -212,16 +350,32 @@ impl Mount {
         })
     }
 
+    /// Whether `place`, in a mount of the same file system, is seen in this one too.
+    pub(crate) fn shows(&self, place: &Named) -> bool {
+        place.is_inside(&*self.root)
+    }
+
     /// Its root, as a location.
     pub(crate) fn top(self: Arc<Self>) -> Location {
         Location { inode: self.root.clone(), mount: Some(self) }
     }
 
-    /// Where it is mounted; `None` at the top of a tree.
-    pub(crate) fn place(&self) -> Option<Location> {
+    /// Where it is mounted; `None` at the top of the tree and outside of it.
+    pub(crate) fn place(&self) -> Option<Named> {
         let links = self.links.lock();
-        let (parent, inode) = links.place.as_ref()?;
-        Some(Location { mount: Some(parent.upgrade()?), inode: inode.clone() })
+        let place = links.place.as_ref()?;
+        let location = Location { mount: Some(place.parent.upgrade()?), inode: place.inode.clone() };
+        Some(Named { location, name: place.name.clone() })
+    }
+
+    /// The mount that it is mounted on.
+    pub(crate) fn parent(&self) -> Option<Arc<Mount>> {
+        self.links.lock().place.as_ref()?.parent.upgrade()
+    }
+
+    /// Whether it is mounted on the root of its parent, and so covers it whole.
+    pub(crate) fn covers_parent(&self) -> bool {
+        self.place().is_some_and(|place| place.location.is_mount_root())
     }
 
     /// The mounts on this one, in order of mounting.
@@ -234,144 +388,68 @@ impl Mount {
         self.child_count.load(Acquire) != 0
     }
 
+    /// What is mounted on `inode`, one of its own: at most one mount; the next lies on that one's root.
     pub(crate) fn child_at(&self, inode: &dyn Inode) -> Option<Arc<Mount>> {
         if !self.has_children() {
             return None;
         }
-        let links = self.links.lock();
-        // The last one mounted is on top, but a second mount on the same place lies on the first one's root.
         let number = inode.number();
-        links.children.iter().find(|child| child.number == number).map(|child| child.mount.clone())
-    }
-}
-
-/// A mount tree, shared by the tasks that see it.
-pub struct Namespace {
-    registry: Arc<Registry>,
-    root: Arc<Mount>,
-    /// Held while the tree changes.
-    changes: Mutex<()>,
-}
-
-impl Namespace {
-    /// A tree with `root` at its root.
-    pub fn new(registry: Arc<Registry>, root: Arc<dyn FileSystem>) -> Arc<Self> {
-        let inode = root.root();
-        let root = Mount::new(root, inode, b"rootfs", MountFlags::empty());
-        Arc::new(Self { registry, root, changes: Mutex::new(rank::MOUNTS, ()) })
+        let mut links = self.links.lock();
+        let child = links.children.iter_mut().find(|child| child.number == number)?;
+        child.visits = child.visits.wrapping_add(1);
+        Some(child.mount.clone())
     }
 
-    /// The file system types and drivers that mounts and device files here use.
-    pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
-    }
-
-    /// The root directory of the tree: the top of what is mounted on its root.
-    pub fn root(&self) -> Location {
-        self.root.clone().top().cross_mounts()
-    }
-
-    /// The right to change the tree; one holder at a time.
-    pub(crate) fn change(&self) -> Change<'_> {
-        Change { _changing: self.changes.lock() }
-    }
-
-    /// All mounts that can be seen from `root` down, parents first.
-    fn visible(&self, root: &Location) -> Vec<(Arc<Mount>, Vec<u8>)> {
-        let mut list = Vec::new();
-        let mut pending = Vec::from([self.root.clone()]);
-        while let Some(mount) = pending.pop() {
-            pending.extend(mount.children());
-            let place = mount.place().unwrap_or_else(|| mount.clone().top());
-            let path = if mount.place().is_none() || root.mount.as_ref().is_some_and(|at| Arc::ptr_eq(at, &mount)) {
-                Some(Vec::from(*b"/"))
-            } else {
-                mount_text::path_below(&place, root)
-            };
-            if let Some(path) = path {
-                list.push((mount, path));
-            }
-        }
-        list.sort_by_key(|(mount, _)| mount.number);
-        list
-    }
-
-    /// The text of `/proc/<pid>/mounts` as seen from `root`. `ENOMEM`.
-    pub fn mounts_text(&self, root: &Location) -> Result<String, Errno> {
-        let mut text = String::new();
-        for (mount, path) in self.visible(root) {
-            mount_text::mounts_line(&mount, &path, &mut text).map_err(|_| Errno::ENOMEM)?;
-        }
-        Ok(text)
-    }
-
-    /// The text of `/proc/<pid>/mountinfo` as seen from `root`. `ENOMEM`.
-    pub fn mountinfo_text(&self, root: &Location) -> Result<String, Errno> {
-        let mut text = String::new();
-        for (mount, path) in self.visible(root) {
-            mount_text::mountinfo_line(&mount, &path, &mut text).map_err(|_| Errno::ENOMEM)?;
-        }
-        Ok(text)
-    }
-}
-
-/// The right to change a mount tree.
-pub(crate) struct Change<'a> {
-    _changing: MutexGuard<'a, ()>,
-}
-
-impl Change<'_> {
-    /// Puts `mount` on top of `place`. `EINVAL` if `place` is in no mount.
-    pub(crate) fn attach(&self, mount: Arc<Mount>, place: &Location) -> Result<(), Errno> {
-        let parent = place.mount.as_ref().ok_or(Errno::EINVAL)?;
-        mount.links.lock().place = Some((Arc::downgrade(parent), place.inode.clone()));
-        let mut links = parent.links.lock();
-        links.children.push(Child { number: place.inode.number(), mount });
-        parent.child_count.store(links.children.len(), Release);
-        Ok(())
-    }
-
-    /// Takes `mount` off its place, with all that is mounted on it, and gives it back. `EINVAL` at the top of the tree.
-    pub(crate) fn detach(&self, mount: &Arc<Mount>) -> Result<Arc<Mount>, Errno> {
-        let (parent, _at) = mount.links.lock().place.take().ok_or(Errno::EINVAL)?;
-        let parent = parent.upgrade().ok_or(Errno::EINVAL)?;
-        let mut links = parent.links.lock();
-        let index = links.children.iter().position(|child| Arc::ptr_eq(&child.mount, mount)).ok_or(Errno::EINVAL)?;
-        let child = links.children.remove(index);
-        parent.child_count.store(links.children.len(), Release);
-        drop(links);
-        Ok(child.mount)
-    }
-
-    /// A new mount of what `from` shows, and with `recursive` of what is mounted below. `EINVAL` if `from` is in no mount.
-    pub(crate) fn copy(&self, from: &Location, recursive: bool) -> Result<Arc<Mount>, Errno> {
-        let original = from.mount.as_ref().ok_or(Errno::EINVAL)?;
-        let new = |mount: &Mount, root: &Arc<dyn Inode>| {
-            Mount::new(mount.file_system.clone(), root.clone(), &mount.source, mount.flags())
+    /// Whether nobody but the walk that led here has come to `child` since this was asked last.
+    pub(crate) fn expires(&self, child: &Arc<Mount>) -> bool {
+        let mut links = self.links.lock();
+        let Some(child) = links.children.iter_mut().find(|other| Arc::ptr_eq(&other.mount, child)) else {
+            return false;
         };
-        let top = new(original, &from.inode);
-        if !recursive {
-            return Ok(top);
-        }
-        // Pairs of an original and its copy whose children are still to be copied.
-        let mut pending = Vec::from([(original.clone(), top.clone())]);
-        while let Some((original, copy)) = pending.pop() {
-            for child in original.children() {
-                let Some(place) = child.place() else { continue };
-                let below = Arc::ptr_eq(&copy, &top).then(|| mount_text::path_from(&place, Some(from)));
-                if matches!(below, Some(Ok(None) | Err(_))) {
-                    continue;
-                }
-                let child_copy = new(&child, &child.root);
-                self.attach(child_copy.clone(), &Location { mount: Some(copy.clone()), inode: place.inode })?;
-                pending.push((child, child_copy));
-            }
-        }
-        Ok(top)
+        let before = child.expiring.replace(child.visits);
+        before.is_some_and(|visits| child.visits.wrapping_sub(visits) <= 1)
     }
 
-    /// Whether anybody but the tree and `held` holders of the caller's own uses the mount or what is mounted on it.
-    pub(crate) fn is_busy(&self, mount: &Arc<Mount>, held: usize) -> bool {
-        mount.has_children() || Arc::strong_count(mount) > held + 1
+    /// Mounts `child` on `inode`, where nothing is mounted, or only what `child` then has on its own root.
+    pub(crate) fn put(self: &Arc<Self>, child: Arc<Mount>, inode: &Arc<dyn Inode>, name: Option<Name>) {
+        let place = Place { parent: Arc::downgrade(self), inode: inode.clone(), name };
+        let old = child.links.lock().place.replace(place);
+        let number = inode.number();
+        let mut links = self.links.lock();
+        let new = Child { number, mount: child, visits: 0, expiring: None };
+        // One that was there is in another place already, under the new one.
+        let covered = links.children.iter_mut().find(|child| child.number == number);
+        let replaced = match covered {
+            Some(covered) => Some(core::mem::replace(covered, new)),
+            None => {
+                links.children.push(new);
+                None
+            }
+        };
+        self.child_count.store(links.children.len(), Release);
+        drop(links);
+        drop((replaced, old));
+    }
+
+    /// Takes `child` off. The tree is then whole but for what was mounted on it.
+    pub(crate) fn take(&self, child: &Arc<Mount>) {
+        let mut links = self.links.lock();
+        let index = links.children.iter().position(|other| Arc::ptr_eq(&other.mount, child));
+        let taken = index.map(|index| links.children.remove(index));
+        self.child_count.store(links.children.len(), Release);
+        drop(links);
+        let old = child.links.lock().place.take();
+        drop((taken, old));
+    }
+
+    /// This mount and all below it, each before what is mounted on it.
+    pub(crate) fn tree(self: &Arc<Self>) -> Vec<Arc<Mount>> {
+        let mut all = Vec::new();
+        let mut pending = Vec::from([self.clone()]);
+        while let Some(mount) = pending.pop() {
+            pending.extend(mount.children().into_iter().rev());
+            all.push(mount);
+        }
+        all
     }
 }

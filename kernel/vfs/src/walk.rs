@@ -3,7 +3,9 @@
 //! A walk goes up to the last component and stops before it ([`Walk::advance`]), because what happens there differs:
 //! it is looked up, created, removed, or followed as a symbolic link, which sends the walk on.
 
-use crate::{Caller, FileKind, Follow, Inode, Link, Location, Start, open_file::Name, permission};
+use crate::{
+    Caller, FileKind, Follow, Inode, Link, Location, MountFlags, Start, mount::Named, open_file::Name, permission,
+};
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 use base::Errno;
 use bitflags::bitflags;
@@ -248,7 +250,9 @@ impl<'a> Walk<'a> {
         match inode.kind() {
             FileKind::Symlink if follow => {
                 self.links += 1;
-                if self.links > MOST_LINKS || self.resolve.contains(Resolve::NO_LINKS) {
+                let forbidden =
+                    self.resolve.contains(Resolve::NO_LINKS) || self.at.mount_flags().contains(MountFlags::NO_LINKS);
+                if self.links > MOST_LINKS || forbidden {
                     return Err(Errno::ELOOP);
                 }
                 match inode.follow()? {
@@ -311,6 +315,23 @@ impl<'a> Walk<'a> {
                         continue;
                     }
                     return Ok(self.at);
+                }
+            }
+        }
+    }
+
+    /// Goes to the end, following a link there, and finds what it is called.
+    pub fn finish_named(mut self) -> Result<Named, Errno> {
+        loop {
+            match self.advance()? {
+                Last::Here(_) => return Ok(Named { location: self.at, name: self.entry }),
+                Last::Name { name, slash } => {
+                    let directory = self.at.inode.clone();
+                    let inode = directory.lookup(self.name(&name))?;
+                    let entry = Name { directory, name: self.name(&name).into() };
+                    if !self.enter_last(inode, true, slash)? {
+                        return Ok(Named { location: self.at, name: Some(entry) });
+                    }
                 }
             }
         }

@@ -24,6 +24,7 @@ mod layouts;
 mod locks;
 mod memory_files;
 mod migration;
+mod mounts;
 mod opening;
 mod others;
 mod own_memory;
@@ -55,6 +56,7 @@ const HELP: &str = "usage: probe COMMAND
   sequences         restartable sequences, and barriers on the CPUs of others
   log               the kernel log by all its doors
   ipc               semaphores and messages of System V between processes
+  mounts            mount, umount2 and pivot_root: errors, propagation, expiry
   mq                POSIX message queues
   memfd             memfd_create, seals, and files without a name
   signalfd          signals that are read from a file
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         ["sequences"] => sequences::run(),
         ["log"] => kernel_log::run(),
         ["ipc"] => ipc::run(),
+        ["mounts"] => mounts::run(),
         ["mq"] => posix_queues::run(),
         ["memfd"] => memory_files::run(),
         ["signalfd"] => signal_files::run(),

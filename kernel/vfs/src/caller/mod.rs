@@ -7,6 +7,7 @@ mod names;
 mod opening;
 
 pub use attributes::TimeChange;
+pub use mounts::{Remount, Unmount};
 
 use crate::{FsContext, Location, Metadata, MountFlags, OpenFile, StatFs, permission, walk::Walk};
 use alloc::{sync::Arc, vec::Vec};

@@ -1,114 +1,222 @@
-//! Operations on the mount tree. All ask for CAP_SYS_ADMIN (`EPERM`).
+//! Operations on the mount tree. All ask for CAP_SYS_ADMIN (`EPERM`), once they have found the target.
 
 use super::{Caller, Follow, Start};
-use crate::{FileKind, Location, Mount, MountFlags, MountRequest};
+use crate::{
+    FileKind, Location, Mount, MountFlags, MountRequest, Propagation, SystemFlags, mount::Named, namespace::Graft,
+    walk::Walk,
+};
 use alloc::sync::Arc;
 use base::{Capabilities, Errno};
+use bitflags::bitflags;
+
+bitflags! {
+    /// How `umount2(2)` unmounts, with its values.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Unmount: u32 {
+        /// `MNT_FORCE`: a file system that waits for somebody stops waiting. None does.
+        const FORCE = 1;
+        /// `MNT_DETACH`: hidden now, it goes with its last user.
+        const DETACH = 2;
+        /// `MNT_EXPIRE`: only if nobody has used it since this was asked last.
+        const EXPIRE = 4;
+        /// `UMOUNT_NOFOLLOW`: a link at the end of the path is not followed.
+        const NO_FOLLOW = 8;
+    }
+}
+
+/// What `MS_REMOUNT` changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Remount<'a> {
+    /// The new flags of the mount; without those of the access times they stay as they are.
+    pub flags: MountFlags,
+    /// Whether flags of the access times were given.
+    pub times: bool,
+    /// The new flags and options of the file system; `None` (`MS_BIND`) leaves it alone.
+    pub system: Option<(SystemFlags, &'a [u8])>,
+}
 
 impl Caller<'_> {
     fn may_mount(&self) -> Result<(), Errno> {
         if self.credentials.has(Capabilities::SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM) }
     }
 
-    fn mount_target(&self, target: &[u8]) -> Result<Location, Errno> {
-        self.resolve(Start::WorkingDirectory, target, Follow::Yes)
+    fn named(&self, path: &[u8]) -> Result<Named, Errno> {
+        Walk::new(*self, Start::WorkingDirectory, path, false)?.finish_named()
     }
 
-    /// The root of the mount that `target` names; `EINVAL` if `target` is no mount point.
-    fn mounted_at(&self, target: &[u8], follow: Follow) -> Result<Arc<Mount>, Errno> {
-        let location = self.resolve(Start::WorkingDirectory, target, follow)?;
-        let mount = location.mount.ok_or(Errno::EINVAL)?;
-        if mount.root().number() == location.inode.number() { Ok(mount) } else { Err(Errno::EINVAL) }
+    /// Where something is to be mounted.
+    fn mount_target(&self, target: &[u8]) -> Result<Named, Errno> {
+        let place = self.named(target)?;
+        self.may_mount()?;
+        Ok(place)
     }
 
-    /// `mount(2)` with a file system type. `ENODEV` unknown type, `ENOTDIR` no directory, `EBUSY` the very same file
-    /// system is mounted there already, as in Linux, else the type's own.
+    /// The mount whose root `location` is; `EINVAL` if it is none.
+    fn mount_of(location: Location) -> Result<Arc<Mount>, Errno> {
+        if !location.is_mount_root() {
+            return Err(Errno::EINVAL);
+        }
+        location.mount.ok_or(Errno::EINVAL)
+    }
+
+    /// `mount(2)` with a file system type. `EINVAL` none was given, `ENODEV` unknown type, `ENOTDIR` no directory, `ENOENT` it was removed, `EINVAL` it
+    /// is in no mount of the tree, `EBUSY` the very same file system is mounted there already, as in Linux, `ENOSPC` too many
+    /// mounts, else the type's own.
     pub fn mount(
         &self,
         source: &[u8],
         target: &[u8],
-        kind: &[u8],
-        flags: MountFlags,
+        kind: Option<&[u8]>,
+        (flags, system_flags): (MountFlags, SystemFlags),
         data: &[u8],
     ) -> Result<(), Errno> {
         let place = self.mount_target(target)?;
-        self.may_mount()?;
         let namespace = self.context.namespace();
-        let kind = namespace.registry().find_type(kind)?;
-        if place.inode.kind() != FileKind::Directory {
+        let kind = namespace.registry().find_type(kind.ok_or(Errno::EINVAL)?)?;
+        if place.location.inode.kind() != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
         let file_system = kind.mount(&MountRequest { source, data, flags, credentials: self.credentials })?;
-        let root = file_system.root();
-        let mount = Mount::new(file_system, root, source, flags);
-        let change = namespace.change();
+        let mount = Mount::new(file_system, source, flags, system_flags);
+        let mut change = namespace.change();
         // Somebody may have mounted here meanwhile: then this one goes on top.
-        let place = place.cross_mounts();
-        if mount.is_seen_at(&place) {
+        let place = change.free_place(place)?;
+        if mount.is_seen_at(&place.location) {
             return Err(Errno::EBUSY);
         }
-        change.attach(mount, &place)
+        change.graft(Graft::New(mount), &place)
     }
 
     /// `mount(2)` with `MS_BIND`: what `source` names is seen at `target` too; with `recursive` (`MS_REC`) also what
-    /// is mounted below it. `ENOTDIR` a directory on a file or the other way round.
+    /// is mounted below it. `EINVAL` no source, or one that may not be bound; `ENOTDIR` a directory on a file or the other
+    /// way round; `ENOENT`; `ENOSPC` too many mounts.
     pub fn bind(&self, source: &[u8], target: &[u8], recursive: bool) -> Result<(), Errno> {
         let place = self.mount_target(target)?;
-        self.may_mount()?;
-        let from = self.mount_target(source)?;
-        if (from.inode.kind() == FileKind::Directory) != (place.inode.kind() == FileKind::Directory) {
+        if source.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let from = self.named(source)?;
+        let mut change = self.context.namespace().change();
+        let place = change.free_place(place)?;
+        change.check_bindable(&from)?;
+        if is_directory(&from.location) != is_directory(&place.location) {
             return Err(Errno::ENOTDIR);
         }
-        let change = self.context.namespace().change();
-        let mount = change.copy(&from, recursive)?;
-        change.attach(mount, &place.cross_mounts())
+        change.graft(Graft::Copy { from: &from, recursive }, &place)
     }
 
-    /// `mount(2)` with `MS_MOVE`: the mount at `source` goes to `target`. `EINVAL` `source` is no mount point or the
-    /// top of the tree; `ELOOP` `target` lies in what is moved.
+    /// `mount(2)` with `MS_MOVE`: the mount at `source` goes to `target`. `EINVAL` no source, or it is no mount point, the
+    /// top of the tree, on a shared mount, of another kind than `target`, or has something unbindable in it that would come
+    /// to a shared place; `ELOOP` `target` lies in what is moved; `ENOENT`; `ENOSPC` too many mounts.
     pub fn move_mount(&self, source: &[u8], target: &[u8]) -> Result<(), Errno> {
         let place = self.mount_target(target)?;
-        self.may_mount()?;
-        let mount = self.mounted_at(source, Follow::Yes)?;
-        if (mount.root().kind() == FileKind::Directory) != (place.inode.kind() == FileKind::Directory) {
-            return Err(Errno::ENOTDIR);
+        if source.is_empty() {
+            return Err(Errno::EINVAL);
         }
-        let change = self.context.namespace().change();
-        let place = place.cross_mounts();
-        if place.is_within(&mount) {
+        let from = self.named(source)?.location;
+        let mut change = self.context.namespace().change();
+        let place = change.free_place(place)?;
+        let is_alike = is_directory(&from) == is_directory(&place.location);
+        let mount = Self::mount_of(from)?;
+        change.check_movable(&mount, &place)?;
+        if !is_alike {
+            return Err(Errno::EINVAL);
+        }
+        if place.location.is_within(&mount) {
             return Err(Errno::ELOOP);
         }
-        let mount = change.detach(&mount)?;
-        change.attach(mount, &place)
+        change.graft(Graft::Moved(mount), &place)
     }
 
-    /// `mount(2)` with `MS_REMOUNT`: new flags and options; with `only_flags` (`MS_BIND` too) the file system is not
-    /// asked. `EINVAL` no mount point.
-    pub fn remount(&self, target: &[u8], flags: MountFlags, data: &[u8], only_flags: bool) -> Result<(), Errno> {
-        let mount = self.mounted_at(target, Follow::Yes);
-        self.may_mount()?;
-        let mount = mount?;
-        if !only_flags {
-            mount.file_system().remount(data, self.credentials)?;
+    /// `mount(2)` with `MS_REMOUNT`: new flags and options. `EINVAL` no mount point, or not in the tree; the file system's own.
+    pub fn remount(&self, target: &[u8], wish: &Remount<'_>) -> Result<(), Errno> {
+        let location = self.mount_target(target)?.location;
+        let mount = Self::mount_of(location)?;
+        let namespace = self.context.namespace();
+        if !namespace.change().holds(&mount) {
+            return Err(Errno::EINVAL);
         }
-        mount.set_flags(flags);
+        if let Some((flags, data)) = wish.system {
+            mount.file_system().remount(data, self.credentials)?;
+            mount.set_system_flags(flags);
+        }
+        let kept = if wish.times { MountFlags::empty() } else { mount.flags() & MountFlags::TIMES };
+        mount.set_flags(if wish.times { wish.flags } else { wish.flags.difference(MountFlags::TIMES) | kept });
+        namespace.tell_of_change();
         Ok(())
     }
 
-    /// `umount2(2)`. `EINVAL` no mount point or the top of the tree; `EBUSY` something is open, a working directory or
-    /// another mount in it, unless `detach` (`MNT_DETACH`), which hides it now and lets it go with its last user.
-    pub fn unmount(&self, target: &[u8], detach: bool, follow: Follow) -> Result<(), Errno> {
-        let mount = self.mounted_at(target, follow);
+    /// `mount(2)` with a propagation flag, and with `recursive` (`MS_REC`) for all that is mounted below. `EINVAL` no mount
+    /// point, or not in the tree, or there is no such flag (`None`).
+    pub fn set_propagation(&self, target: &[u8], to: Option<Propagation>, recursive: bool) -> Result<(), Errno> {
+        let location = self.mount_target(target)?.location;
+        let (mount, to) = (Self::mount_of(location)?, to.ok_or(Errno::EINVAL)?);
+        let mut change = self.context.namespace().change();
+        if !change.holds(&mount) {
+            return Err(Errno::EINVAL);
+        }
+        change.set_propagation(&mount, to, recursive);
+        Ok(())
+    }
+
+    /// `umount2(2)`. `EINVAL` no mount point, the top of the tree, or `EXPIRE` together with `FORCE` or `DETACH` or of what the
+    /// caller's root is in; `EBUSY` something is open, a working directory or another mount in it or in what goes with it,
+    /// unless `DETACH`; `EAGAIN` it was not about to expire. The mount that the caller's root is in becomes read-only, unless
+    /// `DETACH`.
+    pub fn unmount(&self, target: &[u8], how: Unmount) -> Result<(), Errno> {
+        let follow = if how.contains(Unmount::NO_FOLLOW) { Follow::No } else { Follow::Yes };
+        // What is mounted on the place is meant, also where the path ends with a dot.
+        let location = self.resolve(Start::WorkingDirectory, target, follow)?.cross_mounts();
         self.may_mount()?;
-        let mount = mount?;
-        let change = self.context.namespace().change();
-        if !detach && mount.place().is_some() && change.is_busy(&mount, 1) {
+        let mount = Self::mount_of(location)?;
+        let mut change = self.context.namespace().change();
+        // No other mount is held from here on: its parent may be a copy that goes too.
+        if mount.parent().is_none() {
+            return Err(Errno::EINVAL);
+        }
+        let is_own_root = self.context.root().mount.is_some_and(|root| Arc::ptr_eq(&root, &mount));
+        if how.contains(Unmount::EXPIRE) && (is_own_root || how.intersects(Unmount::FORCE | Unmount::DETACH)) {
+            return Err(Errno::EINVAL);
+        }
+        if is_own_root && !how.intersects(Unmount::EXPIRE | Unmount::DETACH) {
+            // As on Linux, for those who shut down.
+            mount.set_system_flags(mount.system_flags() | SystemFlags::READ_ONLY);
+            return Ok(());
+        }
+        if !how.contains(Unmount::DETACH) && change.is_busy(&mount, 1) {
             return Err(Errno::EBUSY);
         }
-        let detached = change.detach(&mount)?;
+        if how.contains(Unmount::EXPIRE) && !mount.parent().is_some_and(|parent| parent.expires(&mount)) {
+            return Err(Errno::EAGAIN);
+        }
+        let gone = change.remove(&mount);
         drop(change);
         // What the file system does when it goes is done before umount returns, and under no lock.
-        drop((mount, detached));
+        drop((mount, gone));
         Ok(())
     }
+
+    /// `pivot_root(2)`: the mount at `new_root` becomes the root, and the old root goes to `put_old`. Gives the old root directory
+    /// and the new one; who has the old one is to get the new one by [`crate::FsContext::exchange_root`]. `ENOTDIR`;
+    /// `EBUSY` one of them lies in the root's own mount; `EINVAL` one of the places is no mount point or not in the tree,
+    /// the old root is its top, `put_old` is not below `new_root` or that not below the root, or one of them lies in
+    /// a shared mount; `ENOENT` one of them was removed.
+    pub fn pivot_root(&self, new_root: &[u8], put_old: &[u8]) -> Result<(Location, Location), Errno> {
+        self.may_mount()?;
+        let directory = |path: &[u8]| {
+            let place = self.named(path)?;
+            if is_directory(&place.location) { Ok(place) } else { Err(Errno::ENOTDIR) }
+        };
+        let new = directory(new_root)?.location;
+        let put_old = directory(put_old)?;
+        let root = self.context.root();
+        let mut change = self.context.namespace().change();
+        let put_old = change.free_place(put_old)?;
+        change.exchange_root(&root, &new, &put_old)?;
+        Ok((root, new))
+    }
+}
+
+fn is_directory(location: &Location) -> bool {
+    location.inode.kind() == FileKind::Directory
 }

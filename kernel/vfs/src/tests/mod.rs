@@ -7,6 +7,9 @@ mod inotify;
 mod mounts;
 mod objects;
 mod paths;
+mod pivot;
+mod propagation;
+mod propagation_model;
 mod splice;
 mod trees;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    DeviceNumber, Follow, MountFlags, RenameFlags,
+    DeviceNumber, Follow, RenameFlags,
     testing::{read, with_caller},
 };
 
@@ -121,7 +121,7 @@ fn permissions_hold_for_users() {
             one.make(HERE, b"/open/null", NodeKind::CharDevice(DeviceNumber::new(1, 3)), mode(0)),
             Err(Errno::EPERM)
         );
-        assert_eq!(one.mount(b"", b"/open", b"ramfs", MountFlags::empty(), b""), Err(Errno::EPERM));
+        assert_eq!(one.mount(b"", b"/open", Some(b"ramfs"), Default::default(), b""), Err(Errno::EPERM));
         assert_eq!(one.access(HERE, b"/open/file", 1, Follow::Yes), Err(Errno::EACCES));
         one.unlink(HERE, b"/open/file").unwrap();
     });

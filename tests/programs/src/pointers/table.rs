@@ -80,6 +80,7 @@ pub const CALLS: &[(&str, c_long, &[Argument])] = &[
     ("chroot", SYS_chroot, &[S]),
     ("mount", SYS_mount, &[S, S, S, N(0), N(0)]),
     ("umount2", SYS_umount2, &[S, N(0)]),
+    ("pivot_root", SYS_pivot_root, &[S, S]),
     ("time", SYS_time, &[P]),
     ("futex", SYS_futex, &[P, N(128), N(0), N(0), N(0), N(0)]),
     ("clock_gettime", SYS_clock_gettime, &[N(0), P]),

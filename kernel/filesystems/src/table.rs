@@ -44,7 +44,7 @@ pub type Follow<S> = fn(&S) -> Result<Link, Errno>;
 pub type LinkText<S> = fn(&S) -> Result<Vec<u8>, Errno>;
 
 /// Opens a file that is not one text.
-pub type OpenFileOf = fn(&OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno>;
+pub type OpenFileOf<S> = fn(&S, &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno>;
 
 /// What a name in a table stands for.
 pub enum What<S: 'static> {
@@ -55,7 +55,7 @@ pub enum What<S: 'static> {
     /// A file to read and write.
     Setting(Show<S>, Store<S>),
     /// A file that is not one text.
-    Opened(OpenFileOf),
+    Opened(OpenFileOf<S>),
     /// A symbolic link.
     Link(Follow<S>, LinkText<S>),
     /// A directory of the same subject.
@@ -98,9 +98,9 @@ impl<S> Line<S> {
         Self { name, mode: 0o200, what: What::Setting(|_, _| Err(Errno::EIO), store) }
     }
 
-    /// What the owner may read, and is not one text.
-    pub const fn opened(name: &'static str, open: OpenFileOf) -> Self {
-        Self { name, mode: 0o400, what: What::Opened(open) }
+    /// What may be read, and is not one text.
+    pub const fn opened(name: &'static str, mode: u32, open: OpenFileOf<S>) -> Self {
+        Self { name, mode, what: What::Opened(open) }
     }
 
     /// A symbolic link.
@@ -324,7 +324,7 @@ impl<S: Subject> Inode for FileInode<S> {
 
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
         match self.line.what {
-            What::Opened(open) => open(request),
+            What::Opened(open) => open(&self.subject, request),
             What::Records(_) => Ok(Arc::new(RecordFile::new(Box::new(Open(self))))),
             _ => Ok(Arc::new(TextFile::new(Box::new(Open(self))))),
         }

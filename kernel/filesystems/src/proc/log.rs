@@ -6,7 +6,7 @@ use process::{KERNEL_LOG, kernel_log::LogUse};
 use vfs::{FileOps, OpenFlags, OpenRequest, PollEvents, PollTable};
 
 /// Opens it. `EPERM` without CAP_SYSLOG.
-pub(super) fn open(request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+pub(super) fn open(_: &super::System, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
     KERNEL_LOG.check(LogUse::Change, request.credentials)?;
     Ok(Arc::new(Consumed))
 }

@@ -8,6 +8,7 @@ mod ipc_limits;
 mod kernel_memory;
 mod links;
 mod log;
+mod mounts;
 mod mqueue;
 mod numa;
 mod oom;

@@ -32,7 +32,7 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::text("devices", |_, out| append(out, &own_context()?.namespace().registry().list_devices())),
         Line::text("filesystems", |_, out| append(out, &own_context()?.namespace().registry().list())),
         Line::text("interrupts", processor::interrupts),
-        Line::opened("kmsg", super::log::open),
+        Line::opened("kmsg", 0o400, super::log::open),
         Line::text("loadavg", loadavg),
         Line::text("meminfo", meminfo),
         Line::text("schedstat", schedstat),

@@ -1,6 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
-use super::{activity, check_inspection, links, numa, oom, population, smaps, status, written};
+use super::{activity, check_inspection, links, mounts, numa, oom, population, smaps, status, written};
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
     string::{String, ToString},
@@ -105,8 +105,9 @@ macro_rules! task_lines {
             Line::private("io", activity::io),
             Line::text("limits", status::limits),
             Line::records("maps", smaps::maps),
-            Line::text("mountinfo", mountinfo),
-            Line::text("mounts", mounts),
+            Line::opened("mountinfo", 0o444, mounts::mountinfo),
+            Line::opened("mounts", 0o444, mounts::mounts),
+            Line::opened("mountstats", 0o400, mounts::mountstats),
             Line::records("numa_maps", numa::maps),
             Line::text("oom_score", oom::score),
             Line::setting("oom_score_adj", oom::adjustment, oom::store_adjustment),
@@ -203,14 +204,4 @@ fn environ(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
     let task = files.task()?;
     check_inspection(&task)?;
     task.process().program().map_or(Ok(()), |program| strings(&task, program.environment, out))
-}
-
-fn mounts(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
-    let context = files.task()?.context().map_err(|_| Errno::EINVAL)?;
-    append(out, context.namespace().mounts_text(&context.root())?.into_bytes())
-}
-
-fn mountinfo(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
-    let context = files.task()?.context().map_err(|_| Errno::EINVAL)?;
-    append(out, context.namespace().mountinfo_text(&context.root())?.into_bytes())
 }

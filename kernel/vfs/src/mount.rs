@@ -143,13 +143,11 @@ impl Location {
     /// Whether no path can lead here any more, because its name is gone.
     pub(crate) fn is_removed(&self) -> bool {
         let Some(mount) = &self.mount else { return false };
-        match self.inode.kind() {
-            _ if same_inode(&*mount.root, &*self.inode) => false,
-            FileKind::Directory => {
-                self.inode.parent().is_none() && !same_inode(&*mount.file_system.root(), &*self.inode)
-            }
-            _ => self.inode.metadata().links == 0,
+        if same_inode(&*mount.root, &*self.inode) || same_inode(&*mount.file_system.root(), &*self.inode) {
+            return false;
         }
+        let is_outside = self.inode.kind() == FileKind::Directory && self.inode.parent().is_none();
+        is_outside || self.inode.metadata().links == 0
     }
 
     /// `EROFS` if the mount is read-only and the inode is something that it keeps from changing.

@@ -17,7 +17,7 @@ pub(crate) fn path_from(location: &Location, root: Option<&Location>) -> Result<
         if let Some((point, name)) = named_mount_point(&at) {
             at = point;
             if let Some(Name { directory, name }) = name {
-                parts.push(Vec::from(name));
+                parts.push(name.to_vec());
                 at.inode = directory;
             }
         } else if at.is_mount_root() {
@@ -151,7 +151,7 @@ fn root_within(mount: &Mount) -> Vec<u8> {
     let mut parts = Vec::new();
     let mut at = mount.root().clone();
     if let Some(Name { directory, name }) = mount.root_name() {
-        parts.push(Vec::from(name.clone()));
+        parts.push(name.to_vec());
         at = directory.clone();
     }
     while let Some(parent) = at.parent() {

@@ -321,3 +321,15 @@ fn there_are_not_more_mounts_than_there_may_be() {
         assert_eq!(namespace.mounts_text(&caller.context.root()).unwrap().lines().count(), 3);
     });
 }
+
+#[test]
+fn nothing_is_mounted_on_what_was_removed() {
+    with_mounts(|caller| {
+        mkdir(caller, "/gone");
+        caller.change_directory(HERE, b"/gone", Follow::Yes).unwrap();
+        caller.remove_directory(HERE, b"/gone").unwrap();
+        assert_eq!(caller.mount(b"", b".", Some(b"ramfs"), Default::default(), b""), Err(Errno::ENOENT));
+        assert_eq!(caller.bind(b"/", b".", false), Err(Errno::ENOENT));
+        assert_eq!(caller.context.namespace().mounts_text(&caller.context.root()).unwrap().lines().count(), 1);
+    });
+}

@@ -1,7 +1,7 @@
 //! spin: burns CPU time and tells on which CPUs it ran; touches memory and tells on which nodes it lies.
 
 use std::collections::BTreeMap;
-use std::hint::black_box;
+use std::hint::{black_box, spin_loop};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -79,11 +79,15 @@ pub fn run(arguments: &[String], streams: &mut Streams<'_>) -> Result<u8, Failur
     Ok(ended.map_or(0, |signal| 128 + signal))
 }
 
-/// Some tens of microseconds of work.
+/// Some tens of microseconds of work, with a pause now and then: where QEMU executes one CPU after another so that time
+/// can count instructions, it goes on to the next at a pause, and otherwise only when a timer is due.
 fn burn() {
     let mut value: u64 = 1;
-    for _ in 0..20_000 {
-        value = black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    for _ in 0..20 {
+        for _ in 0..1000 {
+            value = black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+        spin_loop();
     }
 }
 

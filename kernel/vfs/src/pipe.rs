@@ -64,16 +64,22 @@ impl State {
 
     /// Makes the ring's buffer large enough for so many bytes more, besides those that room is held for; the running
     /// task's containers pay for a new one. `ENOMEM` there is no memory, or they don't.
+    #[inline]
     fn grow(&mut self, more: usize) -> Result<(), Errno> {
         let needed = self.held + more;
-        let grown = self.ring.growth(needed);
-        let payer = grown.and_then(|size| Some((size as u64, memory::payer::current()?)));
-        let paid = payer.map(|(size, payer)| Amount::take(payer, Resource::KernelMemory, size, Severity::Barrier));
+        match self.ring.growth(needed) {
+            Some(size) => self.enlarge(size as u64, needed),
+            None => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn enlarge(&mut self, size: u64, needed: usize) -> Result<(), Errno> {
+        let payer = memory::payer::current();
+        let paid = payer.map(|payer| Amount::take(payer, Resource::KernelMemory, size, Severity::Barrier));
         let paid = paid.transpose().map_err(|Refused| Errno::ENOMEM)?;
         self.ring.reserve(needed)?;
-        if grown.is_some() {
-            self.buffer = paid;
-        }
+        self.buffer = paid;
         Ok(())
     }
 

@@ -100,8 +100,16 @@ impl Ring {
         (needed > self.buffer.len()).then(|| needed.next_power_of_two().max(SMALLEST))
     }
 
+    #[inline]
     fn grow(&mut self, more: usize) -> Result<(), Errno> {
-        let Some(size) = self.growth(more) else { return Ok(()) };
+        match self.growth(more) {
+            Some(size) => self.enlarge(size),
+            None => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn enlarge(&mut self, size: usize) -> Result<(), Errno> {
         let mut larger = Vec::new();
         larger.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
         larger.resize(size, 0);

@@ -156,7 +156,7 @@ pub fn objects() {
             }
         }
     }
-    for queue in values::QUEUES {
+    for queue in values::queues() {
         // SAFETY: a literal that ends in NUL.
         unsafe { mq_unlink(queue.as_ptr()) };
     }

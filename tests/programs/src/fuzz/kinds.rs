@@ -50,6 +50,8 @@ pub enum Kind {
     Out,
     /// A structure that the kernel reads, writes, or both.
     Of(Structure),
+    /// That, or a number: the call's command decides.
+    Or(Structure),
 }
 
 /// Structures that are filled so that the calls get far.
@@ -77,6 +79,12 @@ pub enum Structure {
     Address,
     /// `struct pollfd`, several.
     Polled,
+    /// `struct futex_waitv`, several.
+    Waiters,
+    /// `struct robust_list_head`, with entries.
+    Robust,
+    /// `struct open_how`.
+    How,
     /// A set of files, CPUs or nodes.
     Mask,
     /// `struct epoll_event`.
@@ -119,6 +127,7 @@ impl Kind {
                 | Self::In
                 | Self::Out
                 | Self::Of(_)
+                | Self::Or(_)
         )
     }
 }

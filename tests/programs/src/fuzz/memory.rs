@@ -83,6 +83,12 @@ pub fn inner(index: usize) -> u64 {
     (start(index) + 2 * PAGE) as u64
 }
 
+/// Puts words at an address of the arena, for a structure that points to them.
+pub fn put(address: u64, words: &[u64]) {
+    // SAFETY: in the arena, as in `pointer`.
+    unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), address as *mut u64, words.len()) };
+}
+
 /// The address of a mapping.
 pub fn mapping(choices: &mut Choices) -> u64 {
     match choices.below(24) {

@@ -22,7 +22,9 @@ pub const OPEN: Kind = Bits(&[
 /// `mmap(2)`, protection.
 pub const PROTECTION: Kind = Bits(&[1, 2, 4, 1, 2]);
 /// `mmap(2)`, flags.
-pub const MAP: Kind = Bits(&[1, 2, 2, 0x10, 0x20, 0x20, 0x100, 0x2000, 0x4000, 0x8000, 0x1_0000, 0x10_0000]);
+pub const MAP: Kind = Bits(&[
+    1, 2, 2, 3, 0x10, 0x20, 0x20, 0x100, 0x2000, 0x4000, 0x8000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000, 0x10_0000,
+]);
 /// `mremap(2)`.
 pub const REMAP: Kind = Bits(&[1, 1, 2, 4]);
 /// Flags in the lowest bits.
@@ -44,7 +46,8 @@ pub const MESSAGE_FLAGS: Kind = Bits(&[0x40, 0x40, 0x40, 1, 2, 4, 0x20, 0x100, 0
 /// Levels of socket options.
 pub const LEVEL: Kind = One(&[1, 1, 1, 0, 6]);
 /// Options at `SOL_SOCKET`.
-pub const OPTION: Kind = One(&[1, 2, 3, 4, 7, 8, 13, 15, 16, 17, 18, 19, 20, 21, 28, 30, 31, 38, 39, 59]);
+pub const OPTION: Kind =
+    One(&[1, 2, 3, 4, 7, 8, 13, 15, 16, 17, 18, 19, 20, 21, 28, 30, 31, 32, 33, 34, 38, 39, 42, 59, 77]);
 /// `clone(2)`, with the signal at the end of the child.
 pub const CLONE: Kind = Bits(&[
     17,
@@ -70,7 +73,8 @@ pub const CLONE: Kind = Bits(&[
 pub const WAIT: Kind = Bits(&[1, 1, 1, 2, 4, 8, 0x0100_0000, 0x2000_0000, 0x4000_0000, 0x8000_0000]);
 /// `fcntl(2)`.
 pub const FCNTL: Kind = One(&[
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 36, 37, 38, 1024, 1025, 1026, 1030, 1031, 1032, 1033, 1034, 1036,
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 36, 37, 38, 1024, 1025, 1026, 1027, 1029, 1030, 1031, 1032, 1033,
+    1034, 1036,
 ]);
 /// `ioctl(2)`: terminals, pseudo terminals, and what every file has.
 pub const REQUEST: Kind = One(&[

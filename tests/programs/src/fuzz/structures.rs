@@ -1,7 +1,7 @@
 //! Structures with contents that get a call far: each is written as words of 64 bits.
 
 use super::kinds::Structure;
-use super::memory::WORDS;
+use super::memory::{self, WORDS};
 use super::values::{Place, file, pid};
 use crate::choices::Choices;
 
@@ -56,7 +56,8 @@ pub fn fill(structure: Structure, words: &mut [u64; WORDS], inner: u64, place: &
                 word[4] = inner + 1024;
                 word[5] = choices.one_of(&[0, 16, 20, 24, 28, 64, 4096]);
             }
-            // What the addresses point to lies in another page, as the last call left it.
+            memory::put(inner + 512, &[inner + 2048, choices.below(200), inner + 2300, 0, inner + 2048, 4000]);
+            memory::put(inner + 1024, &control(place, choices));
         }
         Structure::Address => {
             let name: &[u8] = choices.one_of(&[&b"sock"[..], b"\0abstract", b"\0other", b"a", b"mount/sock", b""]);
@@ -64,6 +65,26 @@ pub fn fill(structure: Structure, words: &mut [u64; WORDS], inner: u64, place: &
             bytes[0] = choices.one_of(&[1, 1, 1, 2, 0]);
             bytes[2..2 + name.len()].copy_from_slice(name);
             copy(words, &bytes);
+        }
+        Structure::Waiters => {
+            for waiter in words[..24].chunks_exact_mut(3) {
+                waiter[0] = choices.one_of(&[0, 0, 0, 1, u64::MAX]);
+                waiter[1] = choices.one_of(&[inner, inner + 4, inner + 2, 0]);
+                waiter[2] = choices.one_of(&[2, 2, 0x82, 0, 3, pair(2, 1)]);
+            }
+        }
+        Structure::Robust => {
+            // Two entries that lead to each other, with words that this thread holds, and one that is being taken.
+            let owner = place.tasks[15];
+            memory::put(inner + 256, &[inner + 288, owner, 0, 0, inner + 256, owner | 1 << 31, 0, owner]);
+            words[0] = choices.one_of(&[inner + 256, inner + 257, 0, 8]);
+            words[1] = choices.one_of(&[8, 8, 9, u64::MAX]);
+            words[2] = choices.one_of(&[0, inner + 304, inner + 305]);
+        }
+        Structure::How => {
+            words[0] = choices.one_of(&[0, 1, 2, 0o101, 0o102, 0o200_000, 0o10_000_000, 0o20_200_002, 1 << 40, 0o1000]);
+            words[1] = choices.one_of(&[0, 0, 0o644, 0o7777, 1 << 20]);
+            words[2] = choices.one_of(&[0, 0, 1, 2, 4, 8, 0x10, 0x20, 0x18, 0x40]);
         }
         Structure::Polled => words[..16].fill_with(|| pair(file(choices), choices.below(0x4000))),
         Structure::Mask => {
@@ -108,6 +129,10 @@ pub fn fill(structure: Structure, words: &mut [u64; WORDS], inner: u64, place: &
                 (words[5], words[6]) = (inner, 2048);
             }
             words[10] = file(choices);
+            if choices.one_in(4) {
+                memory::put(inner + 3000, &[choices.one_of(&[1, 0, 300, 30_000, u64::MAX, place.tasks[0]])]);
+                (words[8], words[9]) = (inner + 3000, choices.one_of(&[1, 1, 2, 33]));
+            }
         }
         Structure::Semaphores => words[..16].fill_with(|| {
             choices.below(4)
@@ -128,6 +153,16 @@ pub fn fill(structure: Structure, words: &mut [u64; WORDS], inner: u64, place: &
                 .fill_with(|| choices.one_of(&[0, 1, 2, 5, 64, 0o600, 1000, inner, u64::MAX, 0x101_0101_0101_0101]));
         }
     }
+}
+
+/// The control data of a message: files or credentials, or neither.
+fn control(place: &Place, choices: &mut Choices) -> [u64; 8] {
+    let mut words = [0; 8];
+    words[0] = choices.one_of(&[20, 24, 28, 28, 16, 15, 64, u64::MAX]);
+    words[1] = pair(choices.one_of(&[1, 1, 1, 0]), choices.one_of(&[1, 1, 2, 3]));
+    words[2] = if choices.one_in(3) { pair(pid(place, choices), 1000) } else { pair(file(choices), file(choices)) };
+    words[3] = pair(choices.one_of(&[1000, 0]), 0);
+    words
 }
 
 /// A second or nanosecond: mostly short.

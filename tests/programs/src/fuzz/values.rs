@@ -105,8 +105,10 @@ const NAMES: &[&CStr] = &[
     c"user.",
 ];
 
-/// The names of the POSIX queues among them that tasks of a round may have made.
-pub const QUEUES: &[&CStr] = &[c"/queue"];
+/// Those of them that tasks of a round may have given to POSIX queues.
+pub fn queues() -> impl Iterator<Item = &'static CStr> {
+    NAMES.iter().copied().filter(|name| *name != c"/roots-queue")
+}
 
 /// File systems. Root has none that could take the test with it: see `OPTIONS`.
 const FILE_SYSTEMS: &[&CStr] = &[c"tmpfs", c"ramfs", c"proc", c"devpts", c"sysfs", c"container", c"cgroup", c"none"];
@@ -219,7 +221,11 @@ pub fn value(kind: Kind, index: usize, place: &Place, choices: &mut Choices) -> 
         }),
         Kind::In => memory::pointer(index, choices, |words, choices| words[..8].fill_with(|| choices.any())),
         Kind::Out => memory::pointer(index, choices, |_, _| {}),
-        Kind::Of(structure) => {
+        Kind::Or(_) if choices.one_in(2) => {
+            let number = choices.one_of(&[Kind::Small, Kind::Small, Kind::File, Kind::Size, Kind::Any]);
+            value(number, index, place, choices)
+        }
+        Kind::Of(structure) | Kind::Or(structure) => {
             let inner = memory::inner(index);
             memory::pointer(index, choices, |words, choices| structures::fill(structure, words, inner, place, choices))
         }

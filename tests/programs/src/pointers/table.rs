@@ -292,6 +292,7 @@ const WITHOUT: &[(&str, usize, &str)] = &[
     ("clock_nanosleep", 3, "written only when a signal interrupts"),
     ("recvfrom", 4, "who sent to a stream has no address"),
     ("clone", 3, "written by the child, and nobody is told whether it could be"),
+    ("set_robust_list", 0, "followed at the end of the thread, when nobody is told"),
 ];
 
 #[cfg(test)]

@@ -48,6 +48,10 @@ pub trait PlacementSource: Sync {
     /// under the heap's own locks: it may neither allocate nor free, nor take more than a leaf.
     fn objects(&self) -> Option<NodeId>;
 
+    /// The kernel's heap had to grow while it runs although memory is short: it is to make room before it goes on. Told
+    /// under the heap's own locks, as [`objects`](Self::objects).
+    fn is_short(&self);
+
     /// The current task has to have pages reclaimed, since there is none free. Called with no spinning lock held.
     fn reclaims(&self);
 }

@@ -148,6 +148,17 @@ pub(crate) fn relieve(task: &Arc<Task>, in_fault: bool) -> bool {
     }
 }
 
+/// What a task does on its way to user mode for which the kernel's heap had to grow while memory was short: it stays until
+/// others have ended and there is room, or nobody is left who may be killed.
+pub(crate) fn make_room(task: &Arc<Task>) {
+    while memory::frames::are_short() {
+        let killed = kill_largest(task.population(), &|_| true, memory::frames::total().total);
+        if matches!(killed, Killed::Nobody) || !sleep(&mut || false, LOOK_AGAIN) {
+            return;
+        }
+    }
+}
+
 /// Has the running task sleep until `ready`, looking again after each [`wake`], but not longer than `longest` ns. `false`:
 /// its process is to die, which ends the sleep.
 pub fn sleep(ready: &mut dyn FnMut() -> bool, longest: u64) -> bool {

@@ -218,6 +218,15 @@ impl PlacementSource for TaskPlacement {
         next.flatten()
     }
 
+    fn is_short(&self) {
+        sched::glance(|task| {
+            let task: &dyn Any = &**task;
+            if let Some(task) = task.downcast_ref::<Task>() {
+                task.note_attention();
+            }
+        });
+    }
+
     fn reclaims(&self) {
         if let Some(hook) = RECLAIMS.get()
             && let Some(task) = crate::task::current()

@@ -117,6 +117,8 @@ impl EpollEvent {
     }
 }
 
+/// So few items are not looked through for closed files.
+const FEWEST: usize = 16;
 /// Epoll files that contain each other may be so deep.
 const DEEPEST: usize = 5;
 /// The flags beside the event bits.
@@ -130,9 +132,37 @@ static NESTING: Mutex<()> = Mutex::new(rank::FILE_OBJECT, ());
 
 /// An epoll file.
 struct Epoll {
-    /// By descriptor and address of the open file: a descriptor may be closed and used again.
-    items: SpinLock<BTreeMap<(i32, usize), Arc<Item>>>,
+    items: SpinLock<Items>,
     ready: Arc<Ready>,
+}
+
+/// The files that an epoll file watches.
+#[derive(Default)]
+struct Items {
+    /// By descriptor and address of the open file: a descriptor may be closed and used again.
+    all: BTreeMap<(i32, usize), Arc<Item>>,
+    /// With so many, those are dropped whose files were closed.
+    full: usize,
+}
+
+impl Items {
+    /// Adds an item; says how many there are now. `EEXIST`; `ENOMEM` `ready` has no room for it.
+    fn add(&mut self, key: (i32, usize), item: Arc<Item>, ready: &Ready) -> Result<(), Errno> {
+        if self.all.contains_key(&key) {
+            return Err(Errno::EEXIST);
+        }
+        if self.all.len() >= self.full {
+            self.all.retain(|_, item| item.file.strong_count() > 0);
+            // Looked through once for as many additions as there are items, it costs each of them the same.
+            self.full = 2 * self.all.len().max(FEWEST);
+        }
+        let mut list = ready.list.lock();
+        let more = (self.all.len() + 2).saturating_sub(list.len());
+        list.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
+        drop(list);
+        self.all.insert(key, item);
+        Ok(())
+    }
 }
 
 /// The items that may have something to tell. Reached by wake-ups, also from interrupts.
@@ -203,18 +233,7 @@ impl Epoll {
             listed: AtomicBool::new(false),
             registrations: SpinLock::new(rank::FILE_STATE, Vec::new()),
         });
-        let mut items = self.items.lock();
-        if items.contains_key(&key) {
-            return Err(Errno::EEXIST);
-        }
-        items.retain(|_, item| item.file.strong_count() > 0);
-        items.insert(key, item.clone());
-        let room = items.len();
-        drop(items);
-        let mut list = self.ready.list.lock();
-        let more = (room + 1).saturating_sub(list.len());
-        list.reserve(more);
-        drop(list);
+        self.items.lock().add(key, item.clone(), &self.ready)?;
         let observer: Arc<dyn Observer> = Arc::new(ItemObserver(Arc::downgrade(&item)));
         let mut registrations = Vec::new();
         let found = target.poll(&mut PollTable::watch_for(&observer, &mut registrations));
@@ -232,7 +251,7 @@ impl Epoll {
 
     fn modify(&self, descriptor: i32, target: &Arc<OpenFile>, event: EpollEvent) -> Result<(), Errno> {
         let key = (descriptor, Arc::as_ptr(target).addr());
-        let item = self.items.lock().get(&key).cloned().ok_or(Errno::ENOENT)?;
+        let item = self.items.lock().all.get(&key).cloned().ok_or(Errno::ENOENT)?;
         let mut own = item.event.lock();
         if own.is_exclusive() {
             return Err(Errno::EINVAL);
@@ -245,7 +264,7 @@ impl Epoll {
 
     fn remove(&self, descriptor: i32, target: &Arc<OpenFile>) -> Result<(), Errno> {
         let key = (descriptor, Arc::as_ptr(target).addr());
-        let item = self.items.lock().remove(&key).ok_or(Errno::ENOENT)?;
+        let item = self.items.lock().all.remove(&key).ok_or(Errno::ENOENT)?;
         self.forget(&item);
         Ok(())
     }
@@ -269,7 +288,7 @@ impl Epoll {
             // Off the list before the look: what happens after it puts the item back.
             let Some(item) = self.ready.pop() else { break };
             let Some((event, found)) = item.look() else {
-                self.items.lock().retain(|_, other| !Arc::ptr_eq(other, &item));
+                self.items.lock().all.retain(|_, other| !Arc::ptr_eq(other, &item));
                 self.forget(&item);
                 continue;
             };
@@ -309,7 +328,7 @@ impl Epoll {
         if core::ptr::eq(self, other) || above >= DEEPEST {
             return Err(Errno::ELOOP);
         }
-        let inner: Vec<Arc<OpenFile>> = self.items.lock().values().filter_map(|item| item.file.upgrade()).collect();
+        let inner: Vec<Arc<OpenFile>> = self.items.lock().all.values().filter_map(|item| item.file.upgrade()).collect();
         inner.iter().filter_map(|file| file.operations::<Epoll>()).try_for_each(|epoll| epoll.depth(other, above + 1))
     }
 }
@@ -327,7 +346,7 @@ impl FileOps for Epoll {
 
 impl Drop for Epoll {
     fn drop(&mut self) {
-        for item in core::mem::take(self.items.get_mut()).into_values() {
+        for item in core::mem::take(&mut self.items.get_mut().all).into_values() {
             drop(core::mem::take(&mut *item.registrations.lock()));
         }
         // The list and its items hold each other.
@@ -339,7 +358,7 @@ impl Drop for Epoll {
 /// `epoll_create1(2)`.
 pub fn epoll(credentials: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
     let ready = Ready { list: IrqLock::new(rank::OBSERVER, VecDeque::new()), queue: WaitQueue::new() };
-    let epoll = Epoll { items: SpinLock::new(rank::FILE_STATE, BTreeMap::new()), ready: Arc::new(ready) };
+    let epoll = Epoll { items: SpinLock::new(rank::FILE_STATE, Items::default()), ready: Arc::new(ready) };
     let inode = Arc::new(AnonymousInode::new("eventpoll", credentials));
     OpenFile::anonymous(inode, Arc::new(epoll), OpenFlags::READ_WRITE, credentials.clone())
 }
@@ -350,7 +369,7 @@ fn epoll_of(file: &OpenFile) -> Result<&Epoll, Errno> {
 
 /// `epoll_ctl(2)` on `target`, open under `descriptor`. `EPERM` a file that can't be polled; `EINVAL` no epoll file or
 /// itself, `EPOLLEXCLUSIVE` for an epoll file, with what it doesn't go with, or in or after a change; `ELOOP` a ring of
-/// epoll files; `EEXIST`, `ENOENT`.
+/// epoll files; `EEXIST`, `ENOENT`, `ENOMEM`.
 pub fn epoll_control(
     epoll: &OpenFile,
     descriptor: i32,

@@ -48,7 +48,7 @@ struct Tables;
 
 impl TableSource for Tables {
     fn table(&self) -> Result<Block, Errno> {
-        frames::allocate_kernel(&Placement::ANY)
+        frames::allocate_table(&Placement::ANY)
     }
 }
 

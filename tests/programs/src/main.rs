@@ -39,6 +39,7 @@ mod soak;
 mod sockets;
 mod spend;
 mod splice;
+mod storm;
 mod sweep;
 
 use std::process::ExitCode;
@@ -91,6 +92,8 @@ const HELP: &str = "usage: probe COMMAND
   sweep DIR         bad input for every control file of the hierarchy at DIR
   large             as many areas, arguments and packets as there may be
   killed            a child in each state that a program can be in, killed there
+  storm WHAT MUCH   everything (times), memory (ways), tasks or files (how many) at once, and
+                    every count is back afterwards
   soak SECONDS DIR  storms of fork, exec, exit, move, mount and umount, mounting below DIR
 ";
 
@@ -141,6 +144,7 @@ fn main() -> ExitCode {
         ["killed"] => killed::run(),
         ["large"] => large::run(),
         ["strings", count, ref strings @ ..] => large::are_strings(count, strings),
+        ["storm", what, much] => much.parse().is_ok_and(|much| storm::run(what, much)),
         ["born", directory] => born::run(directory),
         ["sweep", directory] => sweep::run(directory),
         ["nothing"] => true,

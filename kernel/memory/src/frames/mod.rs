@@ -3,10 +3,11 @@
 //! A frame comes from the cache of the current CPU; an empty cache takes a batch from its node's blocks (`buddy`), a
 //! full one gives a batch back. If the first node has none, the others follow by distance, inside the nodes that the
 //! [`Placement`] allows. Before anything is refused, the caches of all CPUs are emptied. Pages of user programs leave
-//! the last frames of a node alone, so that memory that one program fills does not stop the kernel.
+//! the last frames of a node alone, so that memory that one program fills does not stop the kernel (`shortage`).
 
 mod buddy;
 mod cache;
+mod shortage;
 
 use crate::{
     Placement,
@@ -18,11 +19,15 @@ use alloc::vec::Vec;
 use base::{CpuId, Errno, MAX_NODES, NodeId};
 use buddy::{Buddy, ORDERS};
 use cache::CpuCache;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use machine::cpu::PerCpu;
 use machine::frame::{self, Block, BlockStack, FRAME_SINK, FRAME_SOURCE, Frame, FrameSink, FrameSource};
 use machine::sync::{Hook, IrqLock, rank};
 use machine::topology::{self, Topology};
+use shortage::Purpose;
+
+pub(crate) use shortage::heap_has_grown;
+pub use shortage::{are_low, are_short};
 
 /// The frames of one node, exact when nobody allocates at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -66,20 +71,13 @@ pub struct NodeTraffic {
 /// Copies of files that are dropped at once when a program's page can't be had.
 const RECLAIMED: usize = 64;
 
-/// Who wants frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Purpose {
-    /// A page of a program: may not take the node's last frames.
-    User,
-    /// The kernel's own need.
-    Kernel,
-}
-
 /// All free frames of a machine.
 pub struct FrameAllocator {
     nodes: [NodeFrames; MAX_NODES],
     /// What needs the heap and the topology; until it is there, frames come from the nodes in their order.
     caches: Hook<Caches>,
+    /// A node had little left when something was taken of it.
+    low: AtomicBool,
 }
 
 struct NodeFrames {
@@ -103,6 +101,7 @@ impl FrameAllocator {
             nodes: [const { NodeFrames { buddy: IrqLock::new(rank::FRAMES, Buddy::new()), total: AtomicU64::new(0) } };
                 MAX_NODES],
             caches: Hook::new(),
+            low: AtomicBool::new(false),
         }
     }
 
@@ -132,7 +131,9 @@ impl FrameAllocator {
 
     /// The counts of one node.
     pub fn statistics(&self, node: NodeId) -> NodeStatistics {
-        let Some(frames) = self.nodes.get(node.index()) else { return NodeStatistics::default() };
+        let Some(frames) = self.nodes.get(node.index()).filter(|frames| frames.total.load(Relaxed) > 0) else {
+            return NodeStatistics::default();
+        };
         let cached = self
             .caches
             .get()
@@ -149,7 +150,7 @@ impl FrameAllocator {
             blocks: frames.buddy.lock().blocks(),
             cached: self.caches.get().map(cached).unwrap_or_default(),
             cache_sizes: (cache::BATCH as u64, cache::MOST as u64),
-            reserve: frames.reserve(Purpose::User),
+            reserve: frames.reserve(Purpose::Page),
         })
     }
 
@@ -173,7 +174,10 @@ impl FrameAllocator {
             let mut cache = caches.cpus.here().lock();
             let found = cache.take(node).or_else(|| {
                 let frames = &self.nodes[node.index()];
-                cache.refill(node, &mut frames.buddy.lock(), frames.reserve(purpose));
+                let mut buddy = frames.buddy.lock();
+                cache.refill(node, &mut buddy, frames.reserve(purpose));
+                self.note_left(frames, &buddy);
+                drop(buddy);
                 cache.take(node)
             })?;
             cache.note(node, first, placement.interleaves);
@@ -225,7 +229,13 @@ impl FrameAllocator {
 
     /// Takes 2^order frames in a row, for the kernel.
     fn take_block(&self, order: u8, placement: &Placement) -> Result<Block, Errno> {
-        let take = |node: NodeId| self.nodes.get(node.index())?.buddy.lock().take(order);
+        let take = |node: NodeId| {
+            let frames = self.nodes.get(node.index())?;
+            let mut buddy = frames.buddy.lock();
+            let found = buddy.take(order);
+            self.note_left(frames, &buddy);
+            found
+        };
         let Some(caches) = self.caches.get() else {
             return placement.allowed.iter().find_map(take).ok_or(Errno::ENOMEM);
         };
@@ -283,16 +293,6 @@ impl Default for FrameAllocator {
     }
 }
 
-impl NodeFrames {
-    /// Frames that must stay.
-    fn reserve(&self, purpose: Purpose) -> u64 {
-        match purpose {
-            Purpose::User => (self.total.load(Relaxed) / 64).min(1024),
-            Purpose::Kernel => 0,
-        }
-    }
-}
-
 impl Caches {
     /// The allowed nodes in the order in which they are tried.
     fn order<'a>(&'a self, placement: &'a Placement, local: NodeId) -> impl Iterator<Item = NodeId> + 'a {
@@ -326,7 +326,7 @@ pub fn allocate(placement: &Placement) -> Result<Frame, Errno> {
 /// more than its soft limit.
 fn take_for_user(placement: &Placement) -> Result<Block, Errno> {
     loop {
-        let found = ALLOCATOR.take(placement, Purpose::User);
+        let found = ALLOCATOR.take(placement, Purpose::Page);
         if found.is_ok() {
             return found;
         }
@@ -354,11 +354,11 @@ pub(crate) fn allocate_ahead(placement: &Placement, most: usize) -> BlockStack {
     ALLOCATOR.take_ahead(placement, most)
 }
 
-/// One frame for the kernel's own use, of any bytes; may use up what is kept back.
+/// One frame for a page table of a program, of any bytes; may use up half of what is kept back.
 ///
 /// Errors: `ENOMEM`.
-pub fn allocate_kernel(placement: &Placement) -> Result<Block, Errno> {
-    ALLOCATOR.take(placement, Purpose::Kernel)
+pub fn allocate_table(placement: &Placement) -> Result<Block, Errno> {
+    ALLOCATOR.take(placement, Purpose::Table)
 }
 
 /// 2^order frames in a row for the kernel's own use; may use up what is kept back.
@@ -385,16 +385,12 @@ pub fn traffic(node: NodeId) -> NodeTraffic {
 
 /// The counts of all nodes together.
 pub fn total() -> NodeStatistics {
-    let nodes = (0..MAX_NODES as u32).map(|node| statistics(NodeId::new(node)));
-    nodes.fold(NodeStatistics::default(), |sum, node| NodeStatistics {
-        total: sum.total + node.total,
-        free: sum.free + node.free,
-    })
+    ALLOCATOR.sum().0
 }
 
 /// Frames that pages of programs leave to the kernel, on all nodes together.
 pub fn reserve() -> u64 {
-    ALLOCATOR.nodes.iter().map(|node| node.reserve(Purpose::User)).sum()
+    ALLOCATOR.sum().1
 }
 
 /// Takes all frames that boot left, and becomes the one that gives and takes frames.
@@ -410,141 +406,4 @@ pub(crate) fn start_caches() {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use base::{CpuId, NodeSet};
-    use machine::host::{even_topology, fresh_frames, set_cpu};
-    use proptest::prelude::*;
-
-    const NODES: u32 = 3;
-    const FRAMES: u64 = 128;
-
-    fn allocator() -> FrameAllocator {
-        let allocator = FrameAllocator::new();
-        for node in 0..NODES {
-            fresh_frames(FRAMES, NodeId::new(node)).into_iter().for_each(|block| allocator.add(block));
-        }
-        allocator.start_caches(&even_topology(4, NODES));
-        allocator
-    }
-
-    fn nodes(numbers: &[u32]) -> NodeSet {
-        numbers.iter().map(|&node| NodeId::new(node)).collect()
-    }
-
-    fn fill(allocator: &FrameAllocator, placement: &Placement, purpose: Purpose) -> Vec<Block> {
-        core::iter::from_fn(|| allocator.take(placement, purpose).ok()).collect()
-    }
-
-    #[test]
-    fn the_nearest_allowed_node_comes_first_and_no_other_is_used() {
-        let allocator = allocator();
-        set_cpu(CpuId::new(0));
-        let placement = Placement { preferred: Some(NodeId::new(2)), ..Placement::on(nodes(&[1, 2])) };
-        let all = fill(&allocator, &placement, Purpose::Kernel);
-        let order: Vec<u32> = all.iter().map(|block| block.node().raw()).collect();
-        assert_eq!(order, [[2; FRAMES as usize], [1; FRAMES as usize]].concat());
-        assert_eq!(allocator.statistics(NodeId::new(0)), NodeStatistics { total: FRAMES, free: FRAMES });
-        all.into_iter().for_each(|block| allocator.give(block));
-    }
-
-    #[test]
-    fn some_of_the_allowed_nodes_can_come_before_nearer_ones() {
-        let allocator = allocator();
-        set_cpu(CpuId::new(0));
-        let placement = Placement { first: nodes(&[2]), ..Placement::on(nodes(&[1, 2])) };
-        let all = fill(&allocator, &placement, Purpose::Kernel);
-        let order: Vec<u32> = all.iter().map(|block| block.node().raw()).collect();
-        assert_eq!(order, [[2; FRAMES as usize], [1; FRAMES as usize]].concat());
-        all.into_iter().for_each(|block| allocator.give(block));
-    }
-
-    #[test]
-    fn what_is_given_is_counted_by_who_wanted_it_where() {
-        let allocator = allocator();
-        set_cpu(CpuId::new(0));
-        let all = nodes(&[0, 1, 2]);
-        let on = |node| Placement { preferred: Some(NodeId::new(node)), ..Placement::on(all) };
-        let rounds = FRAMES + 3;
-        let far: Vec<Block> = (0..rounds).map(|_| allocator.take(&on(2), Purpose::Kernel).unwrap()).collect();
-        let near = allocator.take_block(2, &on(0)).unwrap();
-        let turn = allocator.take(&Placement { interleaves: true, ..on(1) }, Purpose::User).unwrap();
-        let helper = far.last().unwrap().node();
-        let helped = |node: u32| if helper.raw() == node { 3 } else { 0 };
-        let traffic = |node| allocator.traffic(NodeId::new(node));
-        let hits = |hits, other| NodeTraffic { hits, other, ..NodeTraffic::default() };
-        assert_eq!(traffic(2), NodeTraffic { foreign: 3, ..hits(FRAMES, FRAMES) });
-        assert_eq!(traffic(0), NodeTraffic { misses: helped(0), local: 1 + helped(0), ..hits(1, 0) });
-        assert_eq!(traffic(1), NodeTraffic { misses: helped(1), interleaved: 1, ..hits(1, 1 + helped(1)) });
-        far.into_iter().chain([near, turn]).for_each(|block| allocator.give(block));
-    }
-
-    #[test]
-    fn frames_ahead_come_from_the_best_node_while_it_has_plenty() {
-        let allocator = allocator();
-        set_cpu(CpuId::new(0));
-        let ahead = |placement: &Placement, most| allocator.take_ahead(placement, most);
-        assert!(ahead(&Placement::on(nodes(&[1])), 8).is_empty(), "the CPU's own node is not allowed");
-        assert!(ahead(&Placement { first: nodes(&[1]), ..Placement::ANY }, 8).is_empty(), "nor the best");
-        let wanted = Placement { preferred: Some(NodeId::new(1)), ..Placement::ANY };
-        let all: Vec<BlockStack> =
-            core::iter::from_fn(|| Some(ahead(&wanted, 5)).filter(|found| !found.is_empty())).collect();
-        let free = allocator.statistics(NodeId::new(1)).free;
-        assert!((FRAMES / 4..FRAMES / 4 + 8).contains(&free), "{free} frames are left");
-        for mut stack in all {
-            assert!(stack.len() <= 5);
-            core::iter::from_fn(|| stack.pop()).for_each(|block| {
-                assert_eq!(block.node(), NodeId::new(1));
-                allocator.give(block);
-            });
-        }
-    }
-
-    #[test]
-    fn programs_leave_the_last_frames_to_the_kernel() {
-        let allocator = allocator();
-        let pages = fill(&allocator, &Placement::ANY, Purpose::User);
-        assert_eq!(pages.len() as u64, u64::from(NODES) * (FRAMES - FRAMES / 64));
-        let rest = fill(&allocator, &Placement::ANY, Purpose::Kernel);
-        assert_eq!(rest.len() as u64, u64::from(NODES) * FRAMES / 64);
-        pages.into_iter().chain(rest).for_each(|block| allocator.give(block));
-    }
-
-    #[test]
-    fn frames_in_the_caches_of_other_cpus_are_found_before_anything_is_refused() {
-        let allocator = allocator();
-        set_cpu(CpuId::new(3));
-        let all = fill(&allocator, &Placement::ANY, Purpose::Kernel);
-        let mut all = all.into_iter();
-        all.by_ref().take(20).for_each(|block| allocator.give(block));
-        set_cpu(CpuId::new(0));
-        let found = fill(&allocator, &Placement::ANY, Purpose::Kernel);
-        assert_eq!(found.len(), 20);
-        found.into_iter().chain(all).for_each(|block| allocator.give(block));
-    }
-
-    proptest! {
-        #[test]
-        fn counts_are_exact_whatever_was_taken_where(
-            steps in prop::collection::vec((0..3u8, 0..4u32, 0..4u8, any::<prop::sample::Index>()), 1..300)
-        ) {
-            let allocator = allocator();
-            let mut taken: Vec<Block> = Vec::new();
-            for (what, cpu, order, which) in steps {
-                set_cpu(CpuId::new(cpu));
-                let placement = Placement::on(nodes(&[u32::from(order) % NODES, 1]));
-                match what {
-                    0 => taken.extend(allocator.take(&placement, Purpose::User).ok()),
-                    1 => taken.extend(allocator.take_block(order, &placement).ok()),
-                    _ if taken.is_empty() => {}
-                    _ => allocator.give(taken.swap_remove(which.index(taken.len()))),
-                }
-                for node in 0..NODES {
-                    let out: u64 = taken.iter().filter(|block| block.node().raw() == node).map(Block::frames).sum();
-                    prop_assert_eq!(allocator.statistics(NodeId::new(node)).free, FRAMES - out);
-                }
-            }
-            taken.into_iter().for_each(|block| allocator.give(block));
-        }
-    }
-}
+mod tests;

@@ -196,6 +196,7 @@ impl Heap {
     #[inline(never)]
     fn allocate_frames(&self, count: usize, order: u8) -> *mut u8 {
         let Ok(block) = frames::allocate_block(order, &placement::objects()) else { return null_mut() };
+        frames::heap_has_grown();
         self.large.fetch_add(count as u64, Relaxed);
         self.nodes.add(block.node(), count as u64);
         let address = block.into_address();
@@ -350,6 +351,7 @@ impl Class {
     /// Makes a new slab, whose objects are all free.
     fn grow(&mut self, nodes: &NodeFrames) -> Option<NonNull<Slab>> {
         let block = frames::allocate_block(slab_order(self.number), &placement::objects()).ok()?;
+        frames::heap_has_grown();
         nodes.add(block.node(), block.frames());
         let start = block.into_address();
         let slab = NonNull::new(start.cast::<Slab>())?;

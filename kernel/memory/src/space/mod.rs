@@ -170,7 +170,7 @@ struct Tables;
 
 impl TableSource for Tables {
     fn table(&self) -> Result<Block, Errno> {
-        frames::allocate_kernel(&placement::kernel())
+        frames::allocate_table(&placement::kernel())
     }
 }
 

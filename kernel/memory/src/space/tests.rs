@@ -427,6 +427,8 @@ fn set_full(pages: bool, tables: bool) {
             OBJECTS.get()
         }
 
+        fn is_short(&self) {}
+
         fn reclaims(&self) {}
     }
     static ONCE: std::sync::Once = std::sync::Once::new();

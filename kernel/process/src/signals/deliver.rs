@@ -6,6 +6,7 @@ use super::{
     restart, send,
 };
 use crate::{
+    oom,
     process::Stop,
     restartable,
     status::{Change, End},
@@ -62,6 +63,7 @@ pub fn before_user_mode(
             // Signals may have come meanwhile.
             continue;
         }
+        oom::make_room(task);
         task.process().timers.check_processor_time(task);
         match next(task) {
             Next::End => return Fate::Ends,

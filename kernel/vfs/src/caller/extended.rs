@@ -55,11 +55,14 @@ impl Caller<'_> {
     }
 
     /// `setxattr(2)`. `EROFS`; `EPERM`, `EACCES` as the namespace says; `EOPNOTSUPP`; `EEXIST`, `ENODATA` as `mode` says;
-    /// `ENOSPC`; `EINVAL` a value that `security.capability` can't have.
+    /// `ENOSPC`; `ENOMEM` memory is low; `EINVAL` a value that `security.capability` can't have.
     pub fn set_attribute(&self, location: &Location, name: &[u8], value: &[u8], mode: SetMode) -> Result<(), Errno> {
         if name == CAPABILITY && !is_file_capability(value) {
             location.check_writable()?;
             return Err(Errno::EINVAL);
+        }
+        if memory::frames::are_low() {
+            return Err(Errno::ENOMEM);
         }
         self.change_attributes(location, name, &mut |all| all.set(name.to_vec(), value.to_vec(), mode))
     }

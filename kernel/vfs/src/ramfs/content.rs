@@ -206,14 +206,14 @@ impl Content {
 
     /// The page of its own with this index, made if there is none. A page that is `overwritten` wholly need not be filled.
     ///
-    /// Errors: `ENOSPC`; `ENOMEM`; if the running task's containers don't pay for it, `ENOMEM` in a call and `ENOSPC` in a
+    /// Errors: `ENOSPC`; `ENOMEM`, for a call already where memory is low; if the running task's containers don't pay for it, `ENOMEM` in a call and `ENOSPC` in a
     /// fault (which is SIGBUS); `EFAULT` a fault behind the end.
     fn own_page(&self, index: u64, overwritten: bool, asked: Asked) -> Result<Frame, Errno> {
         let source = self.pages.lock().source(index);
         if let Source::Own(frame) = source {
             return Ok(frame);
         }
-        self.shared.take_page()?;
+        self.shared.take_page(asked == Asked::ByFault)?;
         let allowed = placement::files(self.policies.get(index).as_ref(), index);
         let made = match source {
             // What the initramfs gave is there without anybody's doing.

@@ -354,10 +354,10 @@ impl Inode for RamInode {
 
     fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<(), Errno> {
         let target = self.own(target)?;
+        Shared::check_memory()?;
         let mut listing = self.directory()?.listing.write();
         listing.check_free(name)?;
         {
-            let now = Timestamp::now();
             let mut attributes = target.attributes.lock();
             match attributes.links {
                 // Its last name went away.
@@ -366,7 +366,7 @@ impl Inode for RamInode {
                 links => attributes.links = links + 1,
             }
             attributes.linkable = false;
-            attributes.changed = now;
+            attributes.changed = Timestamp::now();
         }
         listing.names.insert(name, target);
         drop(listing);

@@ -60,7 +60,16 @@ impl Shared {
         taken.map(|_| ()).map_err(|_| Errno::ENOSPC)
     }
 
-    fn take_page(&self) -> Result<(), Errno> {
+    /// `ENOMEM` where memory is low: what is made here stays when its maker ends.
+    fn check_memory() -> Result<(), Errno> {
+        if memory::frames::are_low() { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// `ENOSPC` over the limit; `ENOMEM` for a call where memory is low. Who faults is helped by the end of others.
+    fn take_page(&self, in_fault: bool) -> Result<(), Errno> {
+        if !in_fault {
+            Self::check_memory()?;
+        }
         Self::take(&self.pages, &self.most_pages)
     }
 
@@ -68,7 +77,9 @@ impl Shared {
         self.pages.fetch_sub(count, Relaxed);
     }
 
+    /// `ENOSPC` over the limit; `ENOMEM` memory is low.
     fn take_inode(&self) -> Result<u64, Errno> {
+        Self::check_memory()?;
         Self::take(&self.inodes, &self.most_inodes)?;
         Ok(self.next_number.fetch_add(1, Relaxed))
     }

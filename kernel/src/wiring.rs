@@ -33,6 +33,7 @@ use sched::{
 };
 use vfs::{
     DEVICE_GUARD, DeviceGuard, FILE_LIMITS,
+    lock::lease::OPEN_FILES,
     socket::{SENDER, Sender},
 };
 
@@ -78,11 +79,13 @@ pub fn install() -> &'static Population {
         Framework::new(controllers::all(most_tasks), &line.disabled, tasks, Box::new(Releases))
     });
     POPULATION.install(population);
+    vfs::scale_limits(memory::frames::total().total);
     if population.framework().has_payers() {
         PAYERS.install(&TaskPayers);
     }
     DEVICE_GUARD.install(&ContainerDevices);
     FILE_LIMITS.install(&process::OwnLimits);
+    OPEN_FILES.install(&process::TaskFiles);
     SENDER.install(&running_sender);
     memory_users::install(population);
     cpu::SCHEDULER.install(&Groups);

@@ -29,6 +29,7 @@ bitflags! {
         #[allow(missing_docs)] const SYS_TIME = 1 << 25;
         #[allow(missing_docs)] const SYS_TTY_CONFIG = 1 << 26;
         #[allow(missing_docs)] const MKNOD = 1 << 27;
+        #[allow(missing_docs)] const LEASE = 1 << 28;
         #[allow(missing_docs)] const SETFCAP = 1 << 31;
         #[allow(missing_docs)] const SYSLOG = 1 << 34;
         #[allow(missing_docs)] const CHECKPOINT_RESTORE = 1 << 40;

@@ -46,9 +46,6 @@ pub const RESOURCES: usize = 16;
 /// No limit.
 pub const INFINITY: u64 = u64::MAX;
 
-/// The largest `RLIMIT_NOFILE` that anybody may set (Linux's `fs.nr_open`).
-pub const MAX_FILES: u64 = 1 << 20;
-
 impl Resource {
     const ALL: [Self; RESOURCES] = [
         Self::CpuTime,
@@ -123,7 +120,7 @@ impl Limits {
         if new.soft > new.hard {
             return Err(Errno::EINVAL);
         }
-        if resource == Resource::Files && new.hard > MAX_FILES {
+        if resource == Resource::Files && new.hard > vfs::most_descriptors() {
             return Err(Errno::EPERM);
         }
         if new.hard > old.hard && !who.has(Capabilities::SYS_RESOURCE) {
@@ -148,7 +145,10 @@ mod tests {
         assert_eq!(limits.set(Resource::Files, files(10, 21), &user), Err(Errno::EPERM));
         assert_eq!(limits.set(Resource::Files, files(30, 20), &user), Err(Errno::EINVAL));
         assert_eq!(limits.set(Resource::Files, files(10, 4096), &Credentials::root()), Ok(files(10, 20)));
-        assert_eq!(limits.set(Resource::Files, files(10, MAX_FILES + 1), &Credentials::root()), Err(Errno::EPERM));
+        assert_eq!(
+            limits.set(Resource::Files, files(10, vfs::most_descriptors() + 1), &Credentials::root()),
+            Err(Errno::EPERM)
+        );
         assert_eq!(Resource::new(16), Err(Errno::EINVAL));
     }
 }

@@ -52,7 +52,7 @@ pub struct Population {
     names: Names,
     /// Processes whose timers have expired.
     pub(crate) timer_work: TimerWork,
-    most_tasks: u64,
+    most_tasks: AtomicU64,
     forks: AtomicU64,
     spaces: AtomicU64,
 }
@@ -76,7 +76,7 @@ impl Population {
             posix_queues: PosixQueues::new(),
             names: Names::new(),
             timer_work: TimerWork::new(),
-            most_tasks,
+            most_tasks: AtomicU64::new(most_tasks),
             forks: AtomicU64::new(0),
             spaces: AtomicU64::new(1),
         }));
@@ -96,7 +96,12 @@ impl Population {
 
     /// The most tasks that there may be (`/proc/sys/kernel/threads-max`).
     pub fn most_tasks(&self) -> u64 {
-        self.most_tasks
+        self.most_tasks.load(Relaxed)
+    }
+
+    /// Sets that. Tasks that there are stay.
+    pub fn set_most_tasks(&self, most: u64) {
+        self.most_tasks.store(most, Relaxed);
     }
 
     /// How many tasks were made since boot, for `/proc/stat`.

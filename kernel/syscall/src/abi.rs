@@ -76,6 +76,11 @@ abi_struct! {
 }
 
 abi_struct! {
+    /// `struct f_owner_ex`, `fcntl(2)`.
+    OwnerEx { kind: i32, number: i32 }
+}
+
+abi_struct! {
     /// `struct flock`, `fcntl(2)`.
     FileLock { kind: i16, whence: i16, hole: u32, start: i64, length: i64, process: i32, tail: u32 }
 }

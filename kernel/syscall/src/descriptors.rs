@@ -1,14 +1,20 @@
 //! Calls on descriptors: close and duplicate them, move their position, control them, read directories, make pipes
 //! and event files.
 
-use crate::{arguments::UserPtr, call::Call};
+use crate::{
+    arguments::UserPtr,
+    call::Call,
+    locks,
+    owners::{self, F_GETOWN_EX, F_SETOWN_EX},
+};
 use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
 use linux_raw_sys::general::{
-    F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_GETPIPE_SZ, F_SETFD, F_SETFL, F_SETPIPE_SZ,
-    FD_CLOEXEC, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
+    F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETOWN, F_GETPIPE_SZ, F_GETSIG,
+    F_NOTIFY, F_SETFD, F_SETFL, F_SETLEASE, F_SETOWN, F_SETPIPE_SZ, F_SETSIG, FD_CLOEXEC, SEEK_CUR, SEEK_DATA,
+    SEEK_END, SEEK_HOLE, SEEK_SET,
 };
-use linux_raw_sys::ioctl::{FIOCLEX, FIONBIO, FIONCLEX};
+use linux_raw_sys::ioctl::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX};
 use machine::user_memory;
 use vfs::{DirectoryEntry, OpenFile, OpenFlags, SeekFrom, pipe};
 
@@ -79,7 +85,8 @@ pub fn lseek(call: &Call<'_>, descriptor: i32, offset: i64, whence: u32) -> Resu
     Ok(file.seek(target)? as usize)
 }
 
-/// `fcntl(2)`: duplicates, flags and pipe sizes. `EINVAL` for the rest.
+/// `fcntl(2)`: duplicates, flags, pipe sizes and seals; locks, leases and owners are in rooms of their own. `EINVAL` for
+/// the rest.
 pub fn fcntl(call: &Call<'_>, descriptor: i32, command: u32, argument: u64) -> Result<usize, Errno> {
     let files = call.files()?;
     let file = call.any_file(descriptor)?;
@@ -99,7 +106,12 @@ pub fn fcntl(call: &Call<'_>, descriptor: i32, command: u32, argument: u64) -> R
         F_SETFD => files.set_close_on_exec(descriptor, argument as u32 & FD_CLOEXEC != 0).map(|()| 0),
         F_GETFL => Ok((file.flags() - OpenFlags::CLOSE_ON_EXEC).bits() as usize),
         _ if path_only => Err(Errno::EBADF),
-        F_SETFL => file.set_status_flags(OpenFlags::from_bits_truncate(argument as u32)).map(|()| 0),
+        F_SETFL => owners::set_flags(&file, descriptor, OpenFlags::from_bits_truncate(argument as u32)).map(|()| 0),
+        F_SETOWN | F_GETOWN | F_SETOWN_EX | F_GETOWN_EX | F_SETSIG | F_GETSIG => {
+            owners::fcntl(call, &file, command, argument)
+        }
+        F_SETLEASE | F_GETLEASE => locks::leases(call, &file, descriptor, command, argument),
+        F_NOTIFY => owners::notify(call, &file, descriptor, argument),
         F_GETPIPE_SZ => pipe::capacity(&file),
         F_SETPIPE_SZ => pipe::set_capacity(&file, argument as u32 as u64, &call.task.credentials()),
         F_GET_SEALS => Ok(file.seals()?.bits() as usize),
@@ -107,7 +119,7 @@ pub fn fcntl(call: &Call<'_>, descriptor: i32, command: u32, argument: u64) -> R
             file.add_seals(u32::try_from(argument).map_err(|_| Errno::EINVAL)?)?;
             Ok(0)
         }
-        _ => crate::locks::fcntl(call, &file, command, argument),
+        _ => locks::fcntl(call, &file, command, argument),
     }
 }
 
@@ -123,6 +135,7 @@ pub fn ioctl(call: &Call<'_>, descriptor: i32, request: u32, argument: u64) -> R
             flags.set(OpenFlags::NONBLOCK, on);
             file.set_status_flags(flags).map(|()| 0)
         }
+        FIOASYNC => owners::set_async(&file, descriptor, argument),
         _ => file.ioctl(request, argument).map(|value| value as usize),
     }
 }

@@ -5,9 +5,9 @@
 //!
 //! | file | calls |
 //! |---|---|
-//! | `transfer` | bytes between memory and files |
+//! | `transfer`, `cuts` | bytes between memory and files |
 //! | `copying` | bytes between files |
-//! | `descriptors`, `locks` | descriptors, pipes, directories, file locks |
+//! | `descriptors`, `locks`, `owners` | descriptors, pipes, directories, file locks, signals from files |
 //! | `opening`, `paths`, `mounts` | names in the file system |
 //! | `polling` | waiting for files |
 //! | `sockets`, `socket_options`, `socket_messages` | local sockets |
@@ -33,6 +33,7 @@ mod call;
 mod catalogue;
 mod clock;
 mod copying;
+mod cuts;
 mod descriptors;
 mod extended;
 mod futexes;
@@ -46,6 +47,7 @@ mod mounts;
 mod names;
 mod opening;
 mod others;
+mod owners;
 mod paths;
 mod policy;
 mod polling;

@@ -1,14 +1,16 @@
-//! Advisory file locks: `flock(2)` and the lock commands of `fcntl(2)`.
+//! Advisory file locks and leases: `flock(2)` and the commands of `fcntl(2)` for them.
 
 use crate::{abi::FileLock, arguments::UserPtr, call::Call};
 use alloc::sync::Arc;
 use base::Errno;
 use linux_raw_sys::general::{
-    F_GETLK, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_SETLK, F_SETLKW, SEEK_CUR, SEEK_END, SEEK_SET,
+    F_GETLEASE, F_GETLK, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_SETLK, F_SETLKW, SEEK_CUR, SEEK_END, SEEK_SET,
 };
+use process::file_signals;
 use vfs::{
     OpenFile, SeekFrom,
-    lock::{self, LockKind, LockOwner, Range, RangeLock},
+    lock::{self, LockKind, LockOwner, Range, RangeLock, lease},
+    notice::OwnerKind,
 };
 
 const READ: i16 = 0;
@@ -27,7 +29,7 @@ pub fn flock(call: &Call<'_>, descriptor: i32, operation: u32) -> Result<usize, 
         RELEASE => None,
         _ => return Err(Errno::EINVAL),
     };
-    lock::flock(&call.any_file(descriptor)?, kind, operation & NO_WAIT == 0)?;
+    lock::flock(&call.any_file(descriptor)?, call.task.pid(), kind, operation & NO_WAIT == 0)?;
     Ok(0)
 }
 
@@ -76,6 +78,31 @@ pub(crate) fn fcntl(call: &Call<'_>, file: &Arc<OpenFile>, command: u32, argumen
         F_GETLK | F_OFD_GETLK => address.write(&found(lock::conflicting_range(file, wanted)?, given))?,
         _ => lock::lock_range(file, wanted, matches!(command, F_SETLKW | F_OFD_SETLKW))?,
     }
+    Ok(0)
+}
+
+/// `F_SETLEASE` and `F_GETLEASE`. `EINVAL` no such lease; else as [`lease::set`].
+pub(crate) fn leases(
+    call: &Call<'_>,
+    file: &Arc<OpenFile>,
+    descriptor: i32,
+    command: u32,
+    argument: u64,
+) -> Result<usize, Errno> {
+    if command == F_GETLEASE {
+        let kind = lease::get(file).map_or(UNLOCK, |kind| if kind == LockKind::Shared { READ } else { WRITE });
+        return Ok(kind as usize);
+    }
+    let kind = match argument as i32 {
+        0 => Some(LockKind::Shared),
+        1 => Some(LockKind::Exclusive),
+        2 => None,
+        _ => return Err(Errno::EINVAL),
+    };
+    let process = call.task.pid();
+    // It is there, as it asks.
+    let owner = file_signals::owner(call.task, OwnerKind::Process, process)?.ok_or(Errno::ESRCH)?;
+    lease::set(file, kind, descriptor, process, (&call.task.credentials(), owner))?;
     Ok(0)
 }
 

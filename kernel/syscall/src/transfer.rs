@@ -7,15 +7,14 @@ use crate::{
     abi::IoVector,
     arguments::{Abi, UserPtr},
     call::Call,
+    cuts,
 };
 use alloc::vec::Vec;
 use base::Errno;
+use linux_raw_sys::general::{RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC};
 use machine::{paging::USER_END, user_memory};
 use memory::heap;
-use vfs::{
-    OpenFile,
-    socket::{Received, Socket, SocketType},
-};
+use vfs::{OpenFile, OpenFlags};
 
 /// The most bytes that one call transfers, as in Linux.
 pub(crate) const MOST: usize = 0x7fff_f000;
@@ -24,7 +23,7 @@ const SMALL: usize = 256;
 /// A buffer that is cleared with a few stores: a number for a control file, a byte for a pipe.
 const TINY: usize = 32;
 /// The size of a piece.
-const PIECE: usize = 64 << 10;
+pub(crate) const PIECE: usize = 64 << 10;
 /// The size of the first piece of a read that may end early.
 const FIRST_PIECE: usize = 4 << 10;
 /// The most bytes of one message to a socket.
@@ -34,11 +33,15 @@ const VECTORS: usize = 1024;
 
 /// Where a transfer happens in a file.
 #[derive(Clone, Copy)]
-enum Position {
+pub(crate) enum Position {
     /// At the file's own position, which moves.
     Current,
     /// At this offset; the file's position stays.
     At(u64),
+    /// At the file's own position, as if it were open with these flags too.
+    CurrentWith(OpenFlags),
+    /// At this offset, as if it were open with these flags too.
+    AtWith(u64, OpenFlags),
 }
 
 impl Position {
@@ -48,8 +51,9 @@ impl Position {
 
     fn advanced(self, bytes: usize) -> Self {
         match self {
-            Self::Current => Self::Current,
+            Self::Current | Self::CurrentWith(_) => self,
             Self::At(offset) => Self::At(offset + bytes as u64),
+            Self::AtWith(offset, flags) => Self::AtWith(offset + bytes as u64, flags),
         }
     }
 
@@ -57,13 +61,17 @@ impl Position {
         match self {
             Self::Current => file.read(buffer),
             Self::At(offset) => file.read_at(buffer, offset),
+            Self::CurrentWith(flags) => file.read_with(buffer, None, flags),
+            Self::AtWith(offset, flags) => file.read_with(buffer, Some(offset), flags),
         }
     }
 
-    fn write(self, file: &OpenFile, buffer: &[u8]) -> Result<usize, Errno> {
+    pub(crate) fn write(self, file: &OpenFile, buffer: &[u8]) -> Result<usize, Errno> {
         match self {
             Self::Current => file.write(buffer),
             Self::At(offset) => file.write_at(buffer, offset),
+            Self::CurrentWith(flags) => file.write_with(buffer, None, flags),
+            Self::AtWith(offset, flags) => file.write_with(buffer, Some(offset), flags),
         }
     }
 }
@@ -125,16 +133,7 @@ fn read_pieces(file: &OpenFile, address: u64, length: usize, position: Position)
 fn read_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
     let found = position.read(file, buffer)?;
     let copied = user_memory::write_partial(address, &buffer[..found]);
-    if copied < found {
-        check_cut(file, &buffer[..found])?;
-    }
-    if copied == 0 && found != 0 { Err(Errno::EFAULT) } else { Ok(copied) }
-}
-
-/// What was read and found no place: `EFAULT` for a local socket, which keeps what it can. Others give a part.
-fn check_cut(file: &OpenFile, bytes: &[u8]) -> Result<(), Errno> {
-    let socket = file.operations::<Socket>();
-    socket.map_or(Ok(()), |socket| Err(socket.put_back(bytes, Received::default())))
+    if copied < found { cuts::read(file, &buffer[..found], copied) } else { Ok(copied) }
 }
 
 #[inline]
@@ -149,7 +148,7 @@ fn write_pieces(file: &OpenFile, address: u64, length: usize, position: Position
     if length <= SMALL {
         return write_piece(file, address, &mut [0; SMALL][..length], position);
     }
-    let most = piece_of(file, length)?;
+    let most = cuts::piece_of(file, length)?;
     let mut buffer = heap::try_zeroed(length.min(most))?;
     let mut done = 0;
     while done < length {
@@ -171,23 +170,7 @@ fn write_pieces(file: &OpenFile, address: u64, length: usize, position: Position
 #[inline]
 fn write_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
     let copied = user_memory::read_partial(address, buffer);
-    write_readable(file, &buffer[..copied], copied < buffer.len(), position)
-}
-
-/// How much of a write of so many bytes is written at a time: a packet is written whole. `EMSGSIZE`.
-fn piece_of(file: &OpenFile, length: usize) -> Result<usize, Errno> {
-    if length <= PIECE || file.operations::<Socket>().is_none_or(|socket| socket.kind() == SocketType::Stream) {
-        return Ok(PIECE);
-    }
-    if length > MESSAGE_MOST { Err(Errno::EMSGSIZE) } else { Ok(length) }
-}
-
-/// Writes what could be read of a buffer, which is cut if that is not all.
-fn write_readable(file: &OpenFile, bytes: &[u8], cut: bool, position: Position) -> Result<usize, Errno> {
-    if cut && let Some(socket) = file.operations::<Socket>() {
-        return socket.write_cut(bytes, file.flags());
-    }
-    if cut && bytes.is_empty() { Err(Errno::EFAULT) } else { position.write(file, bytes) }
+    if copied < buffer.len() { cuts::write(file, &buffer[..copied], position) } else { position.write(file, buffer) }
 }
 
 /// The vectors of a call, checked as Linux does: `EINVAL` more than 1024 or lengths that overflow.
@@ -265,23 +248,20 @@ impl Call<'_> {
         let ranges = vectors(list, count)?;
         if file.is_stream() {
             // One read serves all vectors, so that it never sleeps with something in hand.
-            return self.read_stream(&file, &ranges);
+            return self.read_stream(&file, &ranges, at);
         }
         over_vectors(&ranges, at, |address, length, at| read_range(&file, address, length, at))
     }
 
-    fn read_stream(&self, file: &OpenFile, ranges: &[(u64, usize)]) -> Result<usize, Errno> {
+    fn read_stream(&self, file: &OpenFile, ranges: &[(u64, usize)], at: Position) -> Result<usize, Errno> {
         for &(address, length) in ranges {
             check_range(address, length)?;
         }
         let wanted = ranges.iter().map(|(_, length)| length).sum::<usize>().min(PIECE);
         let mut buffer = heap::try_zeroed(wanted)?;
-        let found = file.read(&mut buffer)?;
-        let copied = scatter(&buffer[..found], ranges);
-        if copied != Ok(found) {
-            check_cut(file, &buffer[..found])?;
-        }
-        copied
+        let found = at.read(file, &mut buffer)?;
+        let copied = scatter(&buffer[..found], ranges).unwrap_or(0);
+        if copied < found { cuts::read(file, &buffer[..found], copied) } else { Ok(copied) }
     }
 
     /// Counts as [`read_vectors`](Self::read_vectors).
@@ -308,10 +288,10 @@ impl Call<'_> {
         let ranges = vectors(list, count)?;
         let total: usize = ranges.iter().map(|(_, length)| length).sum();
         file.admit_write(total)?;
-        if total <= piece_of(&file, total)? && ranges.len() > 1 {
+        if total <= cuts::piece_of(&file, total)? && ranges.len() > 1 {
             // Together, as one write: pipes promise that no other writer comes between.
             let (bytes, cut) = gather(&ranges)?;
-            return write_readable(&file, &bytes, cut, at);
+            return if cut { cuts::write(&file, &bytes, at) } else { at.write(&file, &bytes) };
         }
         over_vectors(&ranges, at, |address, length, at| write_range(&file, address, length, at))
     }
@@ -437,19 +417,26 @@ pub fn pwritev(
     call.write_vectors(descriptor, list, count, Position::from_raw(at)?)
 }
 
-/// Where `preadv2` and `pwritev2` mean; -1 is the file's own position. `EINVAL` negative otherwise; `EOPNOTSUPP` flags other
-/// than those that ask for what is always so: `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`.
-fn second_position(call: &Call<'_>, descriptor: i32, at: i64, flags: i32) -> Result<Position, Errno> {
-    const ALWAYS: i32 = 7;
+/// Where and how `preadv2` and `pwritev2` transfer; -1 is the file's own position. `EINVAL` negative otherwise; `EOPNOTSUPP`
+/// a flag that there is not. `RWF_HIPRI`, `RWF_DSYNC` and `RWF_SYNC` ask for what is always so.
+fn second_position(call: &Call<'_>, descriptor: i32, at: i64, flags: u32) -> Result<Position, Errno> {
+    const ALWAYS: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC;
+    let position = if at == -1 { Position::Current } else { Position::from_raw(at)? };
     let file = call.file(descriptor)?;
-    let position = match at {
-        -1 => Position::Current,
-        at => {
-            file.admit_position()?;
-            Position::from_raw(at)?
-        }
-    };
-    if flags & !ALWAYS != 0 { Err(Errno::EOPNOTSUPP) } else { Ok(position) }
+    if at != -1 {
+        file.admit_position()?;
+    }
+    if flags & !(ALWAYS | RWF_NOWAIT | RWF_APPEND) != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let mut more = OpenFlags::empty();
+    more.set(OpenFlags::NONBLOCK, flags & RWF_NOWAIT != 0);
+    more.set(OpenFlags::APPEND, flags & RWF_APPEND != 0);
+    Ok(match position {
+        Position::Current if !more.is_empty() => Position::CurrentWith(more),
+        Position::At(offset) if !more.is_empty() => Position::AtWith(offset, more),
+        position => position,
+    })
 }
 
 /// `preadv2(2)`.
@@ -460,7 +447,7 @@ pub fn preadv2(
     count: usize,
     at: i64,
     _high: u64,
-    flags: i32,
+    flags: u32,
 ) -> Result<usize, Errno> {
     let at = second_position(call, descriptor, at, flags)?;
     call.read_vectors(descriptor, list, count, at)
@@ -474,7 +461,7 @@ pub fn pwritev2(
     count: usize,
     at: i64,
     _high: u64,
-    flags: i32,
+    flags: u32,
 ) -> Result<usize, Errno> {
     let at = second_position(call, descriptor, at, flags)?;
     call.write_vectors(descriptor, list, count, at)

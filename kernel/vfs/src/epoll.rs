@@ -1,6 +1,11 @@
 //! `poll`, `select` and epoll.
 
-use crate::{FileOps, FileTable, OpenFile, OpenFlags, PollEvents, PollTable, anonymous::AnonymousInode, interrupted};
+use crate::{
+    FileOps, FileTable, OpenFile, OpenFlags, PollEvents, PollTable,
+    anonymous::AnonymousInode,
+    by_user::{Share, UserCount},
+    interrupted, watch_limits,
+};
 use alloc::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Weak},
@@ -133,6 +138,8 @@ static NESTING: Mutex<()> = Mutex::new(rank::FILE_OBJECT, ());
 /// An epoll file.
 struct Epoll {
     items: SpinLock<Items>,
+    /// What the user who made it watches by all epoll files.
+    watches: UserCount,
     ready: Arc<Ready>,
 }
 
@@ -180,6 +187,7 @@ struct Item {
     /// Whether it is in the list. Changes with the list locked.
     listed: AtomicBool,
     registrations: SpinLock<Vec<Registration>>,
+    _watch: Share,
 }
 
 impl Ready {
@@ -224,14 +232,31 @@ impl Item {
 }
 
 impl Epoll {
+    /// One more watched file for the user; those that were closed don't count. `ENOSPC`.
+    fn take_watch(&self) -> Result<Share, Errno> {
+        let take = || Share::within(&self.watches, watch_limits::EPOLL_WATCHES.get());
+        take().map_or_else(
+            || {
+                self.items.lock().all.retain(|_, item| item.file.strong_count() > 0);
+                take().ok_or(Errno::ENOSPC)
+            },
+            Ok,
+        )
+    }
+
     fn add(&self, descriptor: i32, target: &Arc<OpenFile>, event: EpollEvent) -> Result<(), Errno> {
         let key = (descriptor, Arc::as_ptr(target).addr());
+        if self.items.lock().all.contains_key(&key) {
+            return Err(Errno::EEXIST);
+        }
+        let watch = self.take_watch()?;
         let item = Arc::new(Item {
             file: Arc::downgrade(target),
             event: SpinLock::new(rank::FILE_STATE, event),
             ready: self.ready.clone(),
             listed: AtomicBool::new(false),
             registrations: SpinLock::new(rank::FILE_STATE, Vec::new()),
+            _watch: watch,
         });
         self.items.lock().add(key, item.clone(), &self.ready)?;
         let observer: Arc<dyn Observer> = Arc::new(ItemObserver(Arc::downgrade(&item)));
@@ -358,7 +383,11 @@ impl Drop for Epoll {
 /// `epoll_create1(2)`.
 pub fn epoll(credentials: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
     let ready = Ready { list: IrqLock::new(rank::OBSERVER, VecDeque::new()), queue: WaitQueue::new() };
-    let epoll = Epoll { items: SpinLock::new(rank::FILE_STATE, Items::default()), ready: Arc::new(ready) };
+    let epoll = Epoll {
+        items: SpinLock::new(rank::FILE_STATE, Items::default()),
+        watches: watch_limits::EPOLL_USERS.of(credentials.uid),
+        ready: Arc::new(ready),
+    };
     let inode = Arc::new(AnonymousInode::new("eventpoll", credentials));
     OpenFile::anonymous(inode, Arc::new(epoll), OpenFlags::READ_WRITE, credentials.clone())
 }
@@ -369,7 +398,7 @@ fn epoll_of(file: &OpenFile) -> Result<&Epoll, Errno> {
 
 /// `epoll_ctl(2)` on `target`, open under `descriptor`. `EPERM` a file that can't be polled; `EINVAL` no epoll file or
 /// itself, `EPOLLEXCLUSIVE` for an epoll file, with what it doesn't go with, or in or after a change; `ELOOP` a ring of
-/// epoll files; `EEXIST`, `ENOENT`, `ENOMEM`.
+/// epoll files; `EEXIST`, `ENOENT`; `ENOSPC` the user who made the epoll file watches too many files; `ENOMEM`.
 pub fn epoll_control(
     epoll: &OpenFile,
     descriptor: i32,

@@ -105,6 +105,11 @@ pub trait FileOps: Any + Send + Sync {
         self.is_stream()
     }
 
+    /// Whether its owner can be told by a signal when it can be read or written (`O_ASYNC`).
+    fn tells_changes(&self) -> bool {
+        false
+    }
+
     /// Whether `mmap` finds pages behind the file, and where they come from. `ENODEV` for what can't be mapped.
     fn mapped(&self) -> Result<MappedPages, Errno> {
         Err(Errno::ENODEV)

@@ -3,7 +3,8 @@
 use crate::{
     FileKind, FileOps, Location, OpenFile, OpenFlags, PollEvents, PollTable,
     anonymous::{self, AnonymousInode},
-    interrupted, permission,
+    by_user::{Share, UserCount},
+    interrupted, permission, watch_limits,
     watches::{self, FileEvents},
 };
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
@@ -11,9 +12,6 @@ use base::{Credentials, Errno};
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use machine::sync::{IrqLock, rank};
 use sched::WaitQueue;
-
-/// So many events wait at most; what comes then is lost, and that is told.
-const MOST_EVENTS: usize = 16384;
 
 /// The size of `struct inotify_event` without a name. Names are padded with zeros to multiples of it.
 const HEAD: usize = 16;
@@ -47,9 +45,19 @@ pub(crate) struct EventQueue {
     events: IrqLock<VecDeque<Waiting>>,
     ready: WaitQueue,
     next: AtomicI32,
+    /// So many events wait at most; what comes then is lost, and that is told.
+    most_events: usize,
+    /// What the user who made the instance watches by all of them.
+    watches: UserCount,
+    _instance: Share,
 }
 
 impl EventQueue {
+    /// One more watch. `ENOSPC` the user has too many.
+    pub fn take_watch(&self) -> Result<Share, Errno> {
+        Share::within(&self.watches, watch_limits::INOTIFY_WATCHES.get()).ok_or(Errno::ENOSPC)
+    }
+
     /// A number for a new watch; not used again by this instance.
     pub fn next_descriptor(&self) -> i32 {
         self.next.fetch_add(1, Relaxed)
@@ -59,10 +67,10 @@ impl EventQueue {
     pub fn push(&self, descriptor: i32, what: FileEvents, cookie: u32, name: &[u8]) {
         let event = Waiting { descriptor, what, cookie, name: name.into() };
         let mut events = self.events.lock();
-        if events.back() == Some(&event) || events.len() > MOST_EVENTS {
+        if events.back() == Some(&event) || events.len() > self.most_events {
             return;
         }
-        if events.len() == MOST_EVENTS {
+        if events.len() == self.most_events {
             let lost = FileEvents::OVERFLOW;
             events.push_back(Waiting { descriptor: -1, what: lost, cookie: 0, name: Box::default() });
         } else {
@@ -111,6 +119,10 @@ impl FileOps for Inotify {
         true
     }
 
+    fn tells_changes(&self) -> bool {
+        true
+    }
+
     fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
         match request {
             anonymous::FIONREAD => {
@@ -127,12 +139,19 @@ impl FileOps for Inotify {
     }
 }
 
-/// `inotify_init1(2)`. `flags` may hold `NONBLOCK`; the rest is ignored. `ENFILE`.
+/// `inotify_init1(2)`. `flags` may hold `NONBLOCK`; the rest is ignored. `EMFILE` the user has too many instances;
+/// `ENFILE`.
 pub fn inotify(flags: OpenFlags, credentials: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
+    let user = credentials.euid;
+    let instances = watch_limits::INOTIFY_INSTANCE_USERS.of(user);
+    let instance = Share::within(&instances, watch_limits::INOTIFY_INSTANCES.get()).ok_or(Errno::EMFILE)?;
     let queue = Arc::new(EventQueue {
         events: IrqLock::new(rank::FILE_EVENTS, VecDeque::new()),
         ready: WaitQueue::new(),
         next: AtomicI32::new(1),
+        most_events: usize::try_from(watch_limits::INOTIFY_EVENTS.get()).unwrap_or(usize::MAX),
+        watches: watch_limits::INOTIFY_WATCH_USERS.of(user),
+        _instance: instance,
     });
     let inode = Arc::new(AnonymousInode::new("inotify", credentials));
     OpenFile::anonymous(inode, Arc::new(Inotify { queue }), flags & OpenFlags::NONBLOCK, credentials.clone())
@@ -144,7 +163,8 @@ fn instance(file: &OpenFile) -> Result<&Inotify, Errno> {
 
 /// `inotify_add_watch(2)` with what the path led to: the number of the watch.
 ///
-/// `EINVAL` `file` is no inotify file; `EACCES` the inode may not be read; `ENOTDIR`, `EEXIST` as the flags say.
+/// `EINVAL` `file` is no inotify file; `EACCES` the inode may not be read; `ENOTDIR`, `EEXIST` as the flags say;
+/// `ENOSPC` the user who made the instance has too many watches.
 pub fn inotify_add_watch(
     file: &OpenFile,
     location: &Location,

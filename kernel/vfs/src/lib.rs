@@ -18,6 +18,7 @@ extern crate std;
 
 mod anonymous;
 mod attributes;
+mod by_user;
 mod caller;
 mod context;
 mod device;
@@ -35,7 +36,9 @@ pub mod lock;
 mod mount;
 mod mount_text;
 mod namespace;
+pub mod notice;
 mod open_file;
+mod open_limits;
 mod pages;
 mod permission;
 pub mod pipe;
@@ -55,6 +58,7 @@ mod tests;
 mod text;
 mod timer_file;
 mod walk;
+pub mod watch_limits;
 mod watches;
 
 pub use anonymous::anonymous_file;
@@ -74,6 +78,7 @@ pub use lock::FileLocks;
 pub use mount::{Location, Mount, MountFlags, SystemFlags};
 pub use namespace::Namespace;
 pub use open_file::OpenFile;
+pub use open_limits::{most_descriptors, most_open_files, open_files, set_most_descriptors, set_most_open_files};
 pub use permission::{EXECUTE, READ, WRITE, check as check_permission};
 pub use poll::{PollEvents, PollTable};
 pub use propagation::Propagation;
@@ -86,6 +91,12 @@ pub use text::{TextFile, TextSource};
 pub use timer_file::{Clock, TimerSetting, timerfd, timerfd_get, timerfd_set};
 pub use walk::{LONGEST_NAME, LONGEST_PATH, Resolve};
 pub use watches::{FileEvents, tell};
+
+/// Sets the limits that depend on how much memory there is: so many pages. Called once at boot.
+pub fn scale_limits(pages: u64) {
+    open_limits::scale(pages);
+    watch_limits::scale(pages);
+}
 
 /// The errno of a wait that ended without what it waited for.
 pub(crate) fn interrupted(error: sched::WaitError) -> base::Errno {

@@ -1,24 +1,21 @@
 //! The open file description, which descriptors share.
 
+mod flags;
+
 use crate::{
     Allocation, DirectoryEntry, FileKind, FileOps, FsContext, Inode, Location, MappedPages, Mapping, MountFlags,
     OpenFlags, PollEvents, PollTable, Seals, SeekFrom,
     entry_name::EntryName,
     lock::LockOwner,
     mount_text,
+    notice::Subscriptions,
+    open_limits::{self, Admission},
     pages::{self, FilePages},
     watches::{self, Event, FileEvents},
 };
 use alloc::{sync::Arc, vec::Vec};
-use base::{
-    Capabilities, Credentials, Errno,
-    charge::{Charge, Price, Refused, Resource, Severity},
-};
-use core::{
-    any::Any,
-    ops::Range,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
-};
+use base::{Credentials, Errno};
+use core::{any::Any, ops::Range, sync::atomic::AtomicU32};
 use machine::sync::{Mutex, rank};
 
 /// The name that a file had when it was opened, and the directory that held it.
@@ -28,27 +25,8 @@ pub(crate) struct Name {
     pub name: EntryName,
 }
 
-/// What an open file costs: with its inode and operations it has about so many bytes.
-const PRICE: Price = &[(Resource::Files, 1), (Resource::KernelMemory, 512)];
-const _: () = assert!(size_of::<OpenFile>() <= 512);
-
-/// Has the running task's containers pay for one more open file, before anything is done to make it. `ENFILE` one of
-/// them refuses; the privileged may go up to the limit, others to the barrier.
-pub(crate) fn pay(credentials: &Credentials) -> Result<Option<Charge>, Errno> {
-    let privileged = credentials.has(Capabilities::SYS_ADMIN);
-    let severity = if privileged { Severity::Limit } else { Severity::Barrier };
-    memory::payer::take(PRICE, severity).map_err(|Refused| Errno::ENFILE)
-}
-
 /// The largest offset.
 const MAX_OFFSET: u64 = i64::MAX as u64;
-
-/// The flags that `F_SETFL` changes.
-const STATUS_FLAGS: OpenFlags = OpenFlags::APPEND
-    .union(OpenFlags::NONBLOCK)
-    .union(OpenFlags::ASYNC)
-    .union(OpenFlags::DIRECT)
-    .union(OpenFlags::NO_ACCESS_TIME);
 
 /// An open file description: shared by the descriptors that `dup` and `fork` made.
 pub struct OpenFile {
@@ -63,8 +41,9 @@ pub struct OpenFile {
     /// Has no use for `position`.
     unpositioned: bool,
     position: Mutex<u64>,
+    subscriptions: Subscriptions,
     /// Given back at the last close, to who opened it.
-    _charge: Option<Charge>,
+    _admission: Admission,
 }
 
 impl OpenFile {
@@ -75,7 +54,7 @@ impl OpenFile {
         operations: Arc<dyn FileOps>,
         flags: OpenFlags,
         credentials: Arc<Credentials>,
-        charge: Option<Charge>,
+        admission: Admission,
     ) -> Arc<Self> {
         Arc::new(Self {
             location,
@@ -87,7 +66,8 @@ impl OpenFile {
             credentials,
             flags: AtomicU32::new(flags.bits()),
             position: Mutex::new(rank::FILE_POSITION, 0),
-            _charge: charge,
+            subscriptions: Subscriptions::new(),
+            _admission: admission,
         })
     }
 
@@ -99,9 +79,9 @@ impl OpenFile {
         flags: OpenFlags,
         credentials: Arc<Credentials>,
     ) -> Result<Arc<Self>, Errno> {
-        let charge = pay(&credentials)?;
+        let admission = open_limits::admit(&credentials)?;
         let kind = inode.kind();
-        Ok(Self::new(Location { mount: None, inode }, kind, None, operations, flags, credentials, charge))
+        Ok(Self::new(Location { mount: None, inode }, kind, None, operations, flags, credentials, admission))
     }
 
     /// Tells those who watch the inode, or the directory that it was opened from.
@@ -436,21 +416,13 @@ impl OpenFile {
         path
     }
 
-    /// The flags now: access mode, and those that `open` and `fcntl` set.
-    pub fn flags(&self) -> OpenFlags {
-        OpenFlags::from_bits_retain(self.flags.load(Relaxed))
+    pub(crate) fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
     }
 
-    /// `F_SETFL`: `O_APPEND`, `O_NONBLOCK`, `O_DIRECT`, `O_NOATIME`, `O_ASYNC` become as given, the rest stays.
-    /// `EBADF` for `O_PATH`.
-    pub fn set_status_flags(&self, flags: OpenFlags) -> Result<(), Errno> {
-        if self.flags().contains(OpenFlags::PATH) {
-            return Err(Errno::EBADF);
-        }
-        let set = |old: u32| Some(old & !STATUS_FLAGS.bits() | (flags & STATUS_FLAGS).bits());
-        // The closure always answers, so the result is always the old value.
-        let _old = self.flags.fetch_update(Relaxed, Relaxed, set);
-        Ok(())
+    /// Whether its owner can be told when it can be read or written, see [`FileOps::tells_changes`].
+    pub(crate) fn tells_changes(&self) -> bool {
+        self.operations.tells_changes()
     }
 
     /// Who opened it.
@@ -468,6 +440,9 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         let flags = self.flags();
+        if self.subscriptions.watches_directory() {
+            watches::remove_owner(self);
+        }
         if !flags.contains(OpenFlags::PATH) {
             self.tell(if flags.writes() { FileEvents::CLOSE_WRITE } else { FileEvents::CLOSE_NO_WRITE });
         }

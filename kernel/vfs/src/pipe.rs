@@ -4,17 +4,22 @@
 //! in it, up to the capacity.
 
 mod moving;
+mod size;
+
+pub use moving::{put_back, whole_pages};
+pub use size::{UserPages, capacity, most_bytes, set_capacity, set_most_bytes, set_user_pages, user_pages};
 
 use crate::{
     FileKind, FileOps, Inode, Metadata, OpenFile, OpenFlags, OpenRequest, Permissions, PollEvents, PollTable,
     anonymous::{self, Anonymous},
+    by_user::Share,
     interrupted,
     ring::Ring,
     wait,
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use base::{
-    Capabilities, Credentials, Errno,
+    Credentials, Errno,
     charge::{Amount, Refused, Resource, Severity},
 };
 use machine::sync::{SpinLock, rank};
@@ -22,12 +27,6 @@ use sched::WaitQueue;
 
 /// `PIPE_BUF`: writes of up to so many bytes are not torn.
 pub const ATOMIC: usize = 4096;
-/// The capacity of a new pipe.
-const DEFAULT_CAPACITY: usize = 65536;
-/// The most capacity that anybody may ask for.
-const UNPRIVILEGED_CAPACITY: u64 = 1 << 20;
-/// The most capacity that there is.
-const LARGEST_CAPACITY: u64 = 1 << 30;
 
 /// A pipe, while it has ends or a name.
 pub struct Pipe {
@@ -44,6 +43,8 @@ struct State {
     /// Lengths of the packets in `ring`, if ends were opened with `O_DIRECT`; 0 is never one.
     packets: VecDeque<usize>,
     capacity: usize,
+    /// The capacity in pages, as its user has it; none while it has no ends.
+    pages: Option<Share>,
     /// Room that is promised to what is on its way in, or may have to come back.
     held: usize,
     /// The first bytes are on their way elsewhere and may come back: nobody else reads meanwhile.
@@ -102,7 +103,8 @@ impl Pipe {
             ring: Ring::new(),
             buffer: None,
             packets: VecDeque::new(),
-            capacity: DEFAULT_CAPACITY,
+            capacity: 0,
+            pages: None,
             held: 0,
             lent: false,
             readers: 0,
@@ -116,15 +118,6 @@ impl Pipe {
             writable: WaitQueue::new(),
             opened: WaitQueue::new(),
         })
-    }
-
-    fn end(self: &Arc<Self>, reads: bool, writes: bool) -> PipeEnd {
-        let mut state = self.state.lock();
-        state.readers += usize::from(reads);
-        state.writers += usize::from(writes);
-        state.reader_opens += u64::from(reads);
-        state.writer_opens += u64::from(writes);
-        PipeEnd { pipe: self.clone(), reads, writes, writers_before: state.writer_opens }
     }
 
     /// Takes what is there: `None` if nothing is but may come.
@@ -223,6 +216,10 @@ impl FileOps for PipeEnd {
         true
     }
 
+    fn tells_changes(&self) -> bool {
+        true
+    }
+
     fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
         match request {
             anonymous::FIONREAD => anonymous::answer_length(self.pipe.state.lock().ring.len(), argument),
@@ -267,6 +264,7 @@ impl Drop for PipeEnd {
         if state.readers == 0 && state.writers == 0 {
             state.ring.clear();
             state.buffer = None;
+            state.pages = None;
             state.packets.clear();
         }
         drop(state);
@@ -300,7 +298,7 @@ impl Inode for PipeInode {
 
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
         // Unlike with a FIFO there is no other side to wait for: both were made with the pipe, and may be gone again.
-        let mut end = self.pipe.end(request.flags.reads(), request.flags.writes());
+        let mut end = self.pipe.open_end((request.flags.reads(), request.flags.writes()), request.credentials)?;
         end.writers_before = 0;
         Ok(Arc::new(end))
     }
@@ -310,7 +308,8 @@ impl Inode for PipeInode {
     }
 }
 
-/// `pipe2(2)`: the reading and the writing end. `EINVAL` flags other than `NONBLOCK`, `DIRECT` and `CLOSE_ON_EXEC`.
+/// `pipe2(2)`: the reading and the writing end. `EINVAL` flags other than `NONBLOCK`, `DIRECT` and `CLOSE_ON_EXEC`;
+/// `ENFILE` too many files are open, or the user's pipes have too many pages.
 pub fn pipe(flags: OpenFlags, credentials: &Arc<Credentials>) -> Result<[Arc<OpenFile>; 2], Errno> {
     let kept = OpenFlags::NONBLOCK | OpenFlags::DIRECT;
     if !(kept | OpenFlags::CLOSE_ON_EXEC).contains(flags) {
@@ -318,16 +317,19 @@ pub fn pipe(flags: OpenFlags, credentials: &Arc<Credentials>) -> Result<[Arc<Ope
     }
     let pipe = Pipe::new();
     // The reader first: every writer counts for it, the one made here too.
-    let (reader, writer) = (pipe.end(true, false), pipe.end(false, true));
-    let inode: Arc<dyn Inode> = Arc::new(PipeInode { pipe, identity: Anonymous::new(credentials) });
+    let end = |ends| pipe.open_end(ends, credentials).map_err(|_| Errno::ENFILE);
+    let (reader, writer) = (end((true, false))?, end((false, true))?);
+    let inode: Arc<dyn Inode> = Arc::new(PipeInode { pipe: pipe.clone(), identity: Anonymous::new(credentials) });
     let file = |end: PipeEnd, access| {
         OpenFile::anonymous(inode.clone(), Arc::new(end), flags & kept | access, credentials.clone())
     };
     Ok([file(reader, OpenFlags::empty())?, file(writer, OpenFlags::WRITE_ONLY)?])
 }
 
-/// Opens a FIFO; waits for the other side unless `NONBLOCK`. `ENXIO` nobody reads and `NONBLOCK`, `EINTR`.
-pub(crate) fn open_fifo(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Arc<dyn FileOps>, Errno> {
+/// Opens a FIFO; waits for the other side unless `NONBLOCK`. `ENXIO` nobody reads and `NONBLOCK`; `EINTR`; `ENOMEM` the
+/// user's pipes have too many pages.
+pub(crate) fn open_fifo(pipe: &Arc<Pipe>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+    let flags = request.flags;
     let (reads, writes) = (flags.reads(), flags.writes());
     let nonblocking = flags.contains(OpenFlags::NONBLOCK);
     if writes && !reads && nonblocking && pipe.state.lock().readers == 0 {
@@ -337,7 +339,7 @@ pub(crate) fn open_fifo(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Arc<dyn Fi
         if reads { (state.writers, state.writer_opens) } else { (state.readers, state.reader_opens) }
     };
     let (_, before) = other(&pipe.state.lock());
-    let end = pipe.end(reads, writes);
+    let end = pipe.open_end((reads, writes), request.credentials)?;
     pipe.opened.wake_all();
     if reads != writes && !nonblocking {
         let there = || {
@@ -352,30 +354,4 @@ pub(crate) fn open_fifo(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Arc<dyn Fi
 /// The pipe that an open file is an end of. `EBADF` it is something else.
 pub(crate) fn pipe_of(file: &OpenFile) -> Result<&Arc<Pipe>, Errno> {
     file.operations::<PipeEnd>().map(|end| &end.pipe).ok_or(Errno::EBADF)
-}
-
-/// The capacity of a pipe's end, `F_GETPIPE_SZ`; `EBADF` for another file.
-pub fn capacity(file: &OpenFile) -> Result<usize, Errno> {
-    Ok(pipe_of(file)?.state.lock().capacity)
-}
-
-/// Sets the capacity, `F_SETPIPE_SZ`: rounded up to a power of two of pages; the new value. `EBUSY` more is in it,
-/// `EPERM` over 1 MiB without CAP_SYS_RESOURCE, `EINVAL` over 1 GiB, `EBADF`.
-pub fn set_capacity(file: &OpenFile, bytes: u64, credentials: &Credentials) -> Result<usize, Errno> {
-    let pipe = pipe_of(file)?;
-    if bytes > LARGEST_CAPACITY {
-        return Err(Errno::EINVAL);
-    }
-    let capacity = bytes.next_power_of_two().max(ATOMIC as u64);
-    if capacity > UNPRIVILEGED_CAPACITY && !credentials.has(Capabilities::SYS_RESOURCE) {
-        return Err(Errno::EPERM);
-    }
-    let mut state = pipe.state.lock();
-    if (state.ring.len() + state.held) as u64 > capacity {
-        return Err(Errno::EBUSY);
-    }
-    state.capacity = capacity as usize;
-    drop(state);
-    pipe.writable.wake_all();
-    Ok(capacity as usize)
 }

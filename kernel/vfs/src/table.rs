@@ -1,6 +1,6 @@
 //! The descriptors of a process.
 
-use crate::{OpenFile, lock::LockOwner};
+use crate::{OpenFile, lock::LockOwner, open_limits::most_descriptors};
 use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -26,9 +26,6 @@ impl Descriptor {
         self.0 as usize
     }
 }
-
-/// The most descriptors that a process can have, whatever its limit (Linux's `nr_open`).
-const MOST_DESCRIPTORS: u64 = 1 << 20;
 
 /// The number of the next table, by which POSIX locks know their owner.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -154,10 +151,10 @@ impl FileTable {
     /// Reserves the lowest free number from `minimum` on. `EMFILE` if it would reach `limit` (RLIMIT_NOFILE),
     /// `EINVAL` if `minimum` does, `ENOMEM`.
     pub fn reserve(&self, minimum: u32, limit: u64) -> Result<Slot<'_>, Errno> {
-        let limit = limit.min(MOST_DESCRIPTORS);
         if minimum != 0 && u64::from(minimum) >= limit {
             return Err(Errno::EINVAL);
         }
+        let limit = limit.min(most_descriptors());
         let mut entries = self.entries.lock();
         let from = entries.lowest_free.max(minimum as usize);
         let free = entries.list.iter().skip(from).position(|entry| matches!(entry, Entry::Free));
@@ -202,7 +199,7 @@ impl FileTable {
     pub fn duplicate_to(&self, old: i32, new: i32, close_on_exec: bool, limit: u64) -> Result<Descriptor, Errno> {
         let descriptor = Descriptor::new(new)?;
         let index = descriptor.index();
-        if index as u64 >= limit.min(MOST_DESCRIPTORS) {
+        if index as u64 >= limit.min(most_descriptors()) {
             return Err(Errno::EBADF);
         }
         let mut entries = self.entries.lock();
@@ -279,6 +276,12 @@ impl FileTable {
             }
             _ => Err(Errno::EBADF),
         }
+    }
+
+    /// Whether this is true of any of the files. Locks: `of` is called with the table's held.
+    pub fn any(&self, of: &mut dyn FnMut(&OpenFile) -> bool) -> bool {
+        let entries = self.entries.lock();
+        entries.list.iter().any(|entry| matches!(entry, Entry::Open { file, .. } if of(file)))
     }
 
     /// The open descriptors, ascending.

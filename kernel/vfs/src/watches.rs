@@ -1,10 +1,19 @@
-//! Who watches which inode, and what is told to them: the table behind `inotify(7)`.
+//! Who watches which inode, and what is told to them: the table behind `inotify(7)` and `F_NOTIFY`.
 //!
 //! A watch is known by the number of its inode, not by the inode: a file system may make inode values anew at each
 //! look, and a watch keeps nothing alive. While nobody watches anything, an event costs one load.
 
-use crate::{DeviceNumber, Inode, Location, inotify::EventQueue};
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use crate::{
+    DeviceNumber, Inode, Location, OpenFile,
+    by_user::Share,
+    inotify::EventQueue,
+    notice::{self, Reason},
+};
+use alloc::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use base::Errno;
 use bitflags::bitflags;
 use core::sync::atomic::{
@@ -79,14 +88,33 @@ pub(crate) fn key_of(location: &Location, inode: &dyn Inode) -> Option<Key> {
 }
 
 struct Watch {
-    queue: Arc<EventQueue>,
+    told: Told,
     descriptor: i32,
     mask: FileEvents,
 }
 
+/// Who is told.
+enum Told {
+    /// Who reads an inotify file.
+    Reader { queue: Arc<EventQueue>, _share: Share },
+    /// The owner of an open directory.
+    Owner(Weak<OpenFile>),
+}
+
 impl Watch {
     fn is_of(&self, queue: &EventQueue) -> bool {
-        core::ptr::eq(&*self.queue, queue)
+        matches!(&self.told, Told::Reader { queue: own, .. } if core::ptr::eq(&**own, queue))
+    }
+
+    fn is_of_owner(&self, file: &OpenFile) -> bool {
+        matches!(&self.told, Told::Owner(own) if core::ptr::eq(own.as_ptr(), file))
+    }
+
+    fn tell(&self, what: FileEvents, event: &Event<'_>) {
+        match &self.told {
+            Told::Reader { queue, .. } => queue.push(self.descriptor, what, event.cookie, event.name),
+            Told::Owner(file) => notice::tell(file.clone(), self.descriptor, Reason::Message),
+        }
     }
 }
 
@@ -147,7 +175,7 @@ pub(crate) fn post(key: Key, event: &Event<'_>) {
         let hidden = !event.linked && watch.mask.contains(FileEvents::EXCLUDE_UNLINKED);
         let told = wanted && !hidden;
         if told {
-            watch.queue.push(watch.descriptor, shown, event.cookie, event.name);
+            watch.tell(shown, event);
         }
         if ends || told && watch.mask.contains(FileEvents::ONE_SHOT) {
             end(watches.swap_remove(index));
@@ -170,7 +198,9 @@ pub fn tell(device: DeviceNumber, number: u64, what: FileEvents, name: &[u8]) {
 
 /// The end of a watch is told to its instance.
 fn end(watch: Watch) {
-    watch.queue.push(watch.descriptor, FileEvents::IGNORED, 0, &[]);
+    if let Told::Reader { queue, .. } = &watch.told {
+        queue.push(watch.descriptor, FileEvents::IGNORED, 0, &[]);
+    }
     count(&watch, false);
 }
 
@@ -188,11 +218,12 @@ fn count(watch: &Watch, more: bool) {
     }
 }
 
-/// Watches `key` for this instance, or changes what it watches there. `EEXIST` with `MASK_CREATE`.
+/// Watches `key` for this instance, or changes what it watches there. `EEXIST` with `MASK_CREATE`; `ENOSPC` its user has too
+/// many watches.
 pub(crate) fn add(queue: &Arc<EventQueue>, key: Key, mask: FileEvents) -> Result<i32, Errno> {
     let mut table = WATCHES.by_inode.lock();
-    let watches = table.entry(key).or_default();
-    if let Some(watch) = watches.iter_mut().find(|watch| watch.is_of(queue)) {
+    let known = table.get_mut(&key).and_then(|watches| watches.iter_mut().find(|watch| watch.is_of(queue)));
+    if let Some(watch) = known {
         if mask.contains(FileEvents::MASK_CREATE) {
             return Err(Errno::EEXIST);
         }
@@ -202,10 +233,13 @@ pub(crate) fn add(queue: &Arc<EventQueue>, key: Key, mask: FileEvents) -> Result
         count(watch, true);
         return Ok(watch.descriptor);
     }
-    let watch = Watch { queue: queue.clone(), descriptor: queue.next_descriptor(), mask: mask & FileEvents::KEPT };
+    let share = queue.take_watch()?;
+    let mask = mask & FileEvents::KEPT;
+    let told = Told::Reader { queue: queue.clone(), _share: share };
+    let watch = Watch { told, descriptor: queue.next_descriptor(), mask };
     let descriptor = watch.descriptor;
     count(&watch, true);
-    watches.push(watch);
+    table.entry(key).or_default().push(watch);
     Ok(descriptor)
 }
 
@@ -223,12 +257,39 @@ pub(crate) fn remove(queue: &EventQueue, descriptor: i32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Has the owner of an open directory told of `mask` there, besides what it is told already. `ENOMEM`.
+pub(crate) fn add_owner(file: &Arc<OpenFile>, key: Key, descriptor: i32, mask: FileEvents) -> Result<(), Errno> {
+    let mut table = WATCHES.by_inode.lock();
+    let watches = table.entry(key).or_default();
+    if let Some(watch) = watches.iter_mut().find(|watch| watch.is_of_owner(file)) {
+        watch.descriptor = descriptor;
+        // Who asked for more than one event gets more than one.
+        let once = watch.mask & mask & FileEvents::ONE_SHOT;
+        watch.mask = (watch.mask | mask).difference(FileEvents::ONE_SHOT) | once;
+        return Ok(());
+    }
+    watches.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    let watch = Watch { told: Told::Owner(Arc::downgrade(file)), descriptor, mask };
+    count(&watch, true);
+    watches.push(watch);
+    Ok(())
+}
+
+/// Ends what the owner of an open directory is told.
+pub(crate) fn remove_owner(file: &OpenFile) {
+    remove_where(|watch| watch.is_of_owner(file));
+}
+
 /// Ends all watches of an instance that is closed.
 pub(crate) fn remove_all(queue: &EventQueue) {
+    remove_where(|watch| watch.is_of(queue));
+}
+
+fn remove_where(ends: impl Fn(&Watch) -> bool) {
     let mut table = WATCHES.by_inode.lock();
     table.retain(|_, watches| {
         watches.retain(|watch| {
-            let gone = watch.is_of(queue);
+            let gone = ends(watch);
             if gone {
                 count(watch, false);
             }

@@ -21,10 +21,12 @@ mod kernel_log;
 mod killed;
 mod large;
 mod layouts;
+mod leases;
 mod locks;
 mod memory_files;
 mod migration;
 mod mounts;
+mod notices;
 mod opening;
 mod others;
 mod own_memory;
@@ -33,6 +35,7 @@ mod policies;
 mod posix_queues;
 mod process_files;
 mod sequences;
+mod settings;
 mod shares;
 mod signal_files;
 mod soak;
@@ -41,6 +44,7 @@ mod spend;
 mod splice;
 mod storm;
 mod sweep;
+mod ways;
 
 use std::process::ExitCode;
 
@@ -55,10 +59,14 @@ const HELP: &str = "usage: probe COMMAND
   others            calls that reach into other processes, programs in other domains
   persona NUMBER    whether its execution domain is this one
   sequences         restartable sequences, and barriers on the CPUs of others
+  settings          what may be written to /proc/sys, and that it is obeyed
   log               the kernel log by all its doors
   ipc               semaphores and messages of System V between processes
   mounts            mount, umount2 and pivot_root: errors, propagation, expiry
   mq                POSIX message queues
+  notices           signals from files: owners, O_ASYNC, F_NOTIFY
+  leases            leases, locks that wait for each other, what /proc tells of them
+  ways              flags of preadv2 and pwritev2, buffers of which a part is good
   memfd             memfd_create, seals, and files without a name
   signalfd          signals that are read from a file
   sockets           options and messages of local sockets
@@ -111,10 +119,14 @@ fn main() -> ExitCode {
         ["others"] => others::run(),
         ["persona", expected] => expected.parse().is_ok_and(others::has_persona),
         ["sequences"] => sequences::run(),
+        ["settings"] => settings::run(),
         ["log"] => kernel_log::run(),
         ["ipc"] => ipc::run(),
         ["mounts"] => mounts::run(),
         ["mq"] => posix_queues::run(),
+        ["notices"] => notices::run(),
+        ["leases"] => leases::run(),
+        ["ways"] => ways::run(),
         ["memfd"] => memory_files::run(),
         ["signalfd"] => signal_files::run(),
         ["sockets"] => sockets::run(),

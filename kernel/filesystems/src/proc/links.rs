@@ -1,7 +1,7 @@
 //! The links of a task to files: program, directories, descriptors.
 
 use super::written;
-use super::{check_inspection, task::TaskFiles};
+use super::{check_inspection, locks, task::TaskFiles};
 use crate::table::{Child, Children, Directory, FreeLink, Line, Place, Subject, free_file};
 use alloc::{
     string::{String, ToString},
@@ -11,7 +11,7 @@ use alloc::{
 use base::{Errno, Gid, Uid};
 use core::fmt::Write;
 use process::Task;
-use vfs::{FileKind, Inode, Link, Location, OpenFile, OpenFlags};
+use vfs::{FileKind, Inode, Link, Location, OpenFile, OpenFlags, lock};
 
 fn inspected(files: &TaskFiles) -> Result<Arc<Task>, Errno> {
     let task = files.task()?;
@@ -141,10 +141,11 @@ impl Children<TaskFiles> for DescriptorTexts {
     }
 }
 
-/// Position, flags and place of an open file. 0 is the mount of what no path led to.
+/// Position, flags and place of an open file, and the locks that were taken through it. 0 is the mount of what no path led to.
 fn descriptor_text(descriptor: &DescriptorOf, out: &mut String) -> Result<(), Errno> {
     let file = descriptor.file()?;
-    let closes = inspected(&descriptor.files)?.files()?.is_close_on_exec(descriptor.number).unwrap_or(false);
+    let table = inspected(&descriptor.files)?.files()?;
+    let closes = table.is_close_on_exec(descriptor.number).unwrap_or(false);
     let flags = file.flags() | if closes { OpenFlags::CLOSE_ON_EXEC } else { OpenFlags::empty() };
     let mount = file.location().mount.map_or(0, |mount| mount.number());
     written(write!(
@@ -153,5 +154,10 @@ fn descriptor_text(descriptor: &DescriptorOf, out: &mut String) -> Result<(), Er
         file.position(),
         flags.bits(),
         file.inode().number(),
-    ))
+    ))?;
+    for (row, number) in lock::rows_of(&file, table.lock_owner())?.iter().zip(1..) {
+        out.push_str("lock:\t");
+        locks::write_row(out, number, row)?;
+    }
+    Ok(())
 }

@@ -4,12 +4,15 @@
 //! links to files, `reports` the files that controllers fill. All are lines of tables (`crate::table`).
 
 mod activity;
+mod files;
 mod ipc_limits;
 mod kernel_memory;
 mod links;
+mod locks;
 mod log;
 mod mounts;
 mod mqueue;
+mod net;
 mod numa;
 mod oom;
 mod processor;

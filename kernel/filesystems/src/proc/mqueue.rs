@@ -7,17 +7,8 @@ use base::Errno;
 use core::{fmt::Write, ops::RangeInclusive};
 use process::posix_queues::QueueLimits;
 
-/// /proc/sys/fs.
-pub(super) static FS: Directory<System> = Directory {
-    id: 5,
-    lines: &[
-        Line::setting("mount-max", super::mounts::most, super::mounts::set_most),
-        Line::directory("mqueue", &MQUEUE),
-    ],
-    children: None,
-};
-
-static MQUEUE: Directory<System> = Directory {
+/// /proc/sys/fs/mqueue.
+pub(super) static MQUEUE: Directory<System> = Directory {
     id: 6,
     lines: &[
         Line::setting(

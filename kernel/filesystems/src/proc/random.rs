@@ -10,8 +10,19 @@ use machine::{
     sync::{SpinLock, rank},
 };
 
-pub(super) static RANDOM: Directory<System> =
-    Directory { id: 7, lines: &[Line::text("boot_id", boot_id), Line::text("uuid", uuid)], children: None };
+/// The bits of the generator's key: it is filled before anybody can ask, and then never runs dry.
+const KEY_BITS: u32 = 256;
+
+pub(super) static RANDOM: Directory<System> = Directory {
+    id: 7,
+    lines: &[
+        Line::text("boot_id", boot_id),
+        Line::text("entropy_avail", |_, out| written(writeln!(out, "{KEY_BITS}"))),
+        Line::text("poolsize", |_, out| written(writeln!(out, "{KEY_BITS}"))),
+        Line::text("uuid", uuid),
+    ],
+    children: None,
+};
 
 /// The number of this boot; 0 before anybody has asked.
 static BOOT: SpinLock<u128> = SpinLock::new(rank::LEAF, 0);

@@ -1,6 +1,6 @@
 //! /proc/sys: settings of the kernel.
 
-use super::{System, ipc_limits, mqueue, population, random, written};
+use super::{System, files, files::number_in, ipc_limits, population, random, written};
 use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Capabilities, Errno, number};
@@ -11,7 +11,7 @@ use sched::RealTimeLimit;
 /// /proc/sys.
 pub(super) static SYS: Directory<System> = Directory {
     id: 1,
-    lines: &[Line::directory("fs", &mqueue::FS), Line::directory("kernel", &KERNEL), Line::directory("vm", &VM)],
+    lines: &[Line::directory("fs", &files::FS), Line::directory("kernel", &KERNEL), Line::directory("vm", &VM)],
     children: None,
 };
 
@@ -50,7 +50,11 @@ static KERNEL: Directory<System> = Directory {
         ipc_limits::SHMALL,
         ipc_limits::SHMMAX,
         ipc_limits::SHMMNI,
-        Line::text("threads-max", |_, out| written(writeln!(out, "{}", population()?.most_tasks()))),
+        Line::setting(
+            "threads-max",
+            |_, out| written(writeln!(out, "{}", population()?.most_tasks())),
+            |_, text| number_in(text, 1..=MOST_THREADS).and_then(|most| Ok(population()?.set_most_tasks(most))),
+        ),
         Line::text("version", |_, out| written(writeln!(out, "{VERSION}"))),
     ],
     children: None,
@@ -60,7 +64,11 @@ static VM: Directory<System> = Directory {
     id: 3,
     lines: &[
         Line::order("drop_caches", drop_caches),
-        Line::text("max_map_count", |_, out| written(writeln!(out, "{}", memory::MOST_AREAS))),
+        Line::setting(
+            "max_map_count",
+            |_, out| written(writeln!(out, "{}", memory::most_areas())),
+            |_, text| number_in(text, 0..=i32::MAX as u64).map(|most| memory::set_most_areas(most as u32)),
+        ),
         Line::text("mmap_min_addr", |_, out| written(writeln!(out, "{}", memory::LOWEST))),
         // Memory is promised freely, and who touches too much of it is killed: Linux's mode 1.
         Line::text("overcommit_memory", |_, out| written(writeln!(out, "1"))),
@@ -166,6 +174,9 @@ fn store_randomization(_: &System, text: &[u8]) -> Result<(), Errno> {
     layout::set_randomization(number[0]);
     Ok(())
 }
+
+/// More threads than this there can't be, as their numbers have to fit into the words of futexes.
+const MOST_THREADS: u64 = 0x3fff_ffff;
 
 const MICROSECOND: u64 = 1_000;
 

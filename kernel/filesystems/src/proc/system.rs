@@ -23,6 +23,7 @@ pub(super) static ROOT: Directory<System> = Directory {
     lines: &[
         Line::link("self", |_| Ok(Link::Path(own_number()?)), |_| own_number()),
         Line::link("thread-self", |_| Ok(Link::Path(own_thread()?)), |_| own_thread()),
+        Line::link("net", |_| Ok(Link::Path(b"self/net".to_vec())), |_| Ok(b"self/net".to_vec())),
         Line::link("mounts", |_| Ok(Link::Path(b"self/mounts".to_vec())), |_| Ok(b"self/mounts".to_vec())),
         Line::text("buddyinfo", zones::buddyinfo),
         Line::text("cgroups", |_, out| append(out, &population()?.framework().proc_cgroups())),
@@ -34,6 +35,7 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::text("interrupts", processor::interrupts),
         Line::opened("kmsg", 0o400, super::log::open),
         Line::text("loadavg", loadavg),
+        Line::text("locks", super::locks::locks),
         Line::text("meminfo", meminfo),
         Line::text("schedstat", schedstat),
         Line::private("slabinfo", kernel_memory::slabinfo),

@@ -1,6 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
-use super::{activity, check_inspection, links, mounts, numa, oom, population, smaps, status, written};
+use super::{activity, check_inspection, links, mounts, net, numa, oom, population, smaps, status, written};
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
     string::{String, ToString},
@@ -108,6 +108,7 @@ macro_rules! task_lines {
             Line::opened("mountinfo", 0o444, mounts::mountinfo),
             Line::opened("mounts", 0o444, mounts::mounts),
             Line::opened("mountstats", 0o400, mounts::mountstats),
+            Line::directory("net", &net::NET),
             Line::records("numa_maps", numa::maps),
             Line::text("oom_score", oom::score),
             Line::setting("oom_score_adj", oom::adjustment, oom::store_adjustment),

@@ -88,6 +88,10 @@ impl FileOps for TtyFile {
         true
     }
 
+    fn tells_changes(&self) -> bool {
+        true
+    }
+
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         self.tty.poll(table)
     }

@@ -192,6 +192,10 @@ impl FileOps for Master {
         true
     }
 
+    fn tells_changes(&self) -> bool {
+        true
+    }
+
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         table.watch(&self.pair.cable.arrived);
         table.watch(&self.pair.tty.writable);

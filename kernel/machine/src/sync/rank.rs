@@ -125,6 +125,8 @@ ranks! {
     WATCHES = 706;
     /// The events that wait in an inotify file.
     FILE_EVENTS = 708;
+    /// What is to be told to the owners of files.
+    FILE_NOTICES = 709;
     /// The tasks and observers that wait for an event.
     WAIT_QUEUE = 710;
     /// What an observer of a wait queue keeps (the ready list of an epoll file).

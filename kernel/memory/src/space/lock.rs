@@ -100,7 +100,7 @@ impl AddressSpace {
     /// Sets the flags about locks of all areas in the range. `ENOMEM` not paid for, or too many areas; then nothing is
     /// changed.
     fn lock_range(&self, state: &mut State, range: Range<u64>, flags: AreaFlags) -> Result<(), Errno> {
-        if state.areas.len() + 2 > super::MOST_AREAS {
+        if state.areas.len() + 2 > super::most_areas() {
             return Err(Errno::ENOMEM);
         }
         if flags.contains(AreaFlags::LOCKED) {

@@ -5,7 +5,7 @@ use super::fault::permissions_of;
 use super::lock::brings_in;
 use super::payment::{Pages, is_promised};
 use super::request::{Limits, MapRequest, Place};
-use super::{Access, AddressSpace, LOWEST, MOST_AREAS, STACK_GUARD, State, Tables, page_range};
+use super::{Access, AddressSpace, LOWEST, STACK_GUARD, State, Tables, most_areas, page_range};
 use crate::area::{Area, AreaFlags, Areas, Backing, PAGE, Protection, Sharing, Taken};
 use crate::source::SharedPages;
 use alloc::collections::LinkedList;
@@ -91,7 +91,7 @@ impl AddressSpace {
         }
         let range = page_range(address, length).ok_or(Errno::EINVAL)?;
         let mut state = self.write_state();
-        if state.areas.len() + state.areas.pieces_added_by_take(&range) > MOST_AREAS {
+        if state.areas.len() + state.areas.pieces_added_by_take(&range) > most_areas() {
             return Err(Errno::ENOMEM);
         }
         let taken = self.take_range(&mut state, range)?;
@@ -157,7 +157,7 @@ impl AddressSpace {
         }
         let mut range = address..end;
         let mut state = self.write_state();
-        if state.areas.len() + 2 > MOST_AREAS {
+        if state.areas.len() + 2 > most_areas() {
             return Err(Errno::ENOMEM);
         }
         if is_stack {
@@ -300,7 +300,7 @@ pub(super) fn check_limits(areas: &Areas, area: &Area, replaced: u64, limits: &L
         && !area.flags.contains(AreaFlags::GROWS_DOWN);
     let fits = within((totals.mapped + area.pages()).saturating_sub(replaced), limits.address_space)
         && (!counts_as_data || within(totals.data + area.pages(), limits.data))
-        && areas.len() + 2 <= MOST_AREAS;
+        && areas.len() + 2 <= most_areas();
     let locks = area.flags.contains(AreaFlags::LOCKED);
     if locks && !within(totals.locked + area.pages(), limits.locked) {
         return Err(Errno::EAGAIN);

@@ -44,7 +44,7 @@ use alloc::sync::Arc;
 use base::charge::{Payer, Resource, Severity};
 use base::{CpuSet, Errno};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use machine::frame::Block;
 use machine::paging::{PageCounts, PageKind, PageTables, TableSource, USER_END};
 use machine::sync::{ReadGuard, RwLock, WriteGuard, rank};
@@ -125,8 +125,17 @@ const STACK_GUARD: u64 = 256 * PAGE;
 /// Bytes kept for a stack below the top even if its limit is smaller.
 const LEAST_STACK: u64 = 128 << 20;
 
+static MOST_AREAS: AtomicU32 = AtomicU32::new(65_530);
+
 /// The most areas that a space may have.
-pub const MOST_AREAS: usize = 65530;
+pub fn most_areas() -> usize {
+    MOST_AREAS.load(Relaxed) as usize
+}
+
+/// Sets that. Areas that there are stay.
+pub fn set_most_areas(most: u32) {
+    MOST_AREAS.store(most, Relaxed);
+}
 
 /// The user half of what a process sees as memory. Shared by its threads, each on its CPU.
 ///

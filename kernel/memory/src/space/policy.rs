@@ -1,7 +1,7 @@
 //! Memory policies of areas and of what they map: `mbind(2)` and its relatives.
 
 use super::fault::placed;
-use super::{Access, AddressSpace, FaultError, MOST_AREAS, Movable, State};
+use super::{Access, AddressSpace, FaultError, Movable, State, most_areas};
 use crate::area::{Area, Backing, PAGE, Sharing};
 use crate::{MemoryPolicy, Placement, placement};
 use alloc::collections::LinkedList;
@@ -146,7 +146,7 @@ fn tightened(placement: Placement) -> Placement {
 
 /// Gives all areas of the range the policy, and shared memory that they map. `ENOMEM`.
 fn set_policy(state: &mut State, range: &Range<u64>, policy: Option<MemoryPolicy>) -> Result<(), Errno> {
-    if state.areas.len() + 2 > MOST_AREAS {
+    if state.areas.len() + 2 > most_areas() {
         return Err(Errno::ENOMEM);
     }
     for area in state.areas.overlapping(range.clone()) {

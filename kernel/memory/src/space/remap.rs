@@ -3,7 +3,7 @@
 use super::lock::brings_in;
 use super::map::{check_limits, find_room, free_with_guard};
 use super::payment::Pages;
-use super::{AddressSpace, LOWEST, Limits, MOST_AREAS, State, Tables, page_range};
+use super::{AddressSpace, LOWEST, Limits, State, Tables, most_areas, page_range};
 use crate::area::{Area, AreaFlags, Backing, PAGE, Sharing, Taken};
 use base::Errno;
 use base::charge::{Refused, Severity};
@@ -120,7 +120,7 @@ impl AddressSpace {
         }
         let mut moved = area.part(&(address..kept.end.max(address + PAGE)));
         moved.end = moved.start + length;
-        if state.areas.len() + 4 > MOST_AREAS {
+        if state.areas.len() + 4 > most_areas() {
             return Err(Errno::ENOMEM);
         }
         let stays = flags.contains(Flags::DONT_UNMAP);
@@ -155,7 +155,7 @@ impl AddressSpace {
         if request.length < request.old_length {
             let old = page_range(request.address, request.old_length).ok_or(Errno::EINVAL)?;
             let cut = old.start + request.length..old.end;
-            if state.areas.len() + state.areas.pieces_added_by_take(&cut) > MOST_AREAS {
+            if state.areas.len() + state.areas.pieces_added_by_take(&cut) > most_areas() {
                 return Err(Errno::ENOMEM);
             }
             dropped.append(&mut self.take_range(state, cut)?);

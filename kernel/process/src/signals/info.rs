@@ -86,6 +86,13 @@ pub enum Detail {
         /// `si_addr`.
         address: u64,
     },
+    /// What has happened to an open file.
+    File {
+        /// `si_band`.
+        band: u64,
+        /// `si_fd`.
+        descriptor: i32,
+    },
     /// Given by a program through `rt_sigqueueinfo(2)`: the bytes behind the first 16.
     Raw(alloc::boxed::Box<[u8; SIZE - 16]>),
 }
@@ -140,6 +147,10 @@ impl SignalInfo {
                 put(40, &system_ticks.to_le_bytes());
             }
             Detail::Fault { address } => put(16, &address.to_le_bytes()),
+            Detail::File { band, descriptor } => {
+                put(16, &band.to_le_bytes());
+                put(24, &descriptor.to_le_bytes());
+            }
             Detail::Raw(rest) => put(16, &rest[..]),
         }
         bytes

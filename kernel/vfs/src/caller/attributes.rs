@@ -1,7 +1,10 @@
 //! Operations that change owner, permissions, times and size.
 
 use super::{Caller, Follow, Start, names};
-use crate::{FileKind, Location, MetadataChange, Permissions, Timestamp, pages, permission, watches::FileEvents};
+use crate::{
+    FileKind, Location, MetadataChange, OpenFlags, Permissions, Timestamp, lock::lease, pages, permission,
+    watches::FileEvents,
+};
 use base::{Capabilities, Errno, Gid, Uid};
 
 /// What `utimensat` does to one of the two times.
@@ -115,7 +118,7 @@ impl Caller<'_> {
         self.change_metadata_of(location, &MetadataChange { accessed, modified, ..MetadataChange::default() })
     }
 
-    /// `truncate(2)`. `EISDIR`, `EINVAL` no regular file, `EACCES`, `EROFS`.
+    /// `truncate(2)`. `EISDIR`, `EINVAL` no regular file, `EACCES`, `EROFS`; `EINTR` a lease was in the way.
     pub fn truncate(&self, path: &[u8], size: u64) -> Result<(), Errno> {
         let location = self.resolve(Start::WorkingDirectory, path, Follow::Yes)?;
         match location.inode.kind() {
@@ -125,6 +128,9 @@ impl Caller<'_> {
         }
         permission::check_inode(&*location.inode, self.credentials, permission::WRITE)?;
         location.check_writable()?;
+        if lease::any() {
+            lease::break_leases(&*location.inode, OpenFlags::WRITE_ONLY)?;
+        }
         pages::set_size(&location.inode, size)?;
         names::tell_inode(&location, &*location.inode, FileEvents::MODIFY);
         location.drop_set_id(self.credentials)

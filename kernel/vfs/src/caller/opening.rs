@@ -5,7 +5,9 @@ use crate::{
     FileKind, Inode, Location, MountFlags, NodeKind, OpenFile, OpenFlags, Permissions, device,
     file::{DirectoryFile, PathOnly},
     inode::OpenRequest,
-    open_file::{self, Name},
+    lock::lease,
+    open_file::Name,
+    open_limits::{self, Admission},
     pages, permission,
     walk::{Last, Resolve, Walk},
     watches::FileEvents,
@@ -13,7 +15,6 @@ use crate::{
 use alloc::{format, sync::Arc};
 use base::{
     Errno,
-    charge::Charge,
     device::{DeviceAccess, DeviceKind},
 };
 
@@ -71,14 +72,14 @@ impl Caller<'_> {
         let exclusive = create && flags.contains(OpenFlags::EXCLUSIVE);
         let follow = !flags.contains(OpenFlags::NO_FOLLOW) && !exclusive;
         // First, so that a refusal leaves no new file.
-        let charge = open_file::pay(self.credentials)?;
+        let admission = open_limits::admit(self.credentials)?;
         let mut walk = Walk::within(*self, start, path, resolve)?;
         loop {
             let (name, slash) = match walk.advance()? {
                 Last::Name { name, slash } => (name, slash),
                 Last::Here(_) if exclusive => return Err(Errno::EEXIST),
                 Last::Here(_) if create && walk.at.inode.kind() == FileKind::Directory => return Err(Errno::EISDIR),
-                Last::Here(_) => return self.open_location(walk.at, walk.entry, flags, purpose, charge),
+                Last::Here(_) => return self.open_location(walk.at, walk.entry, flags, purpose, admission),
             };
             let directory = walk.at.clone();
             let found = directory.inode.lookup(walk.name(&name));
@@ -96,7 +97,7 @@ impl Caller<'_> {
                             let name = Name { directory: directory.inode, name: walk.name(&name).into() };
                             // The creator may write what it made, whatever the new mode says.
                             let flags = flags.difference(OpenFlags::TRUNCATE);
-                            return self.open_checked(location, FileKind::Regular, Some(name), flags, charge);
+                            return self.open_checked(location, FileKind::Regular, Some(name), flags, admission);
                         }
                     }
                 }
@@ -115,7 +116,7 @@ impl Caller<'_> {
             if create && walk.at.inode.kind() == FileKind::Directory {
                 return Err(Errno::EISDIR);
             }
-            return self.open_location(walk.at, Some(entry), flags, purpose, charge);
+            return self.open_location(walk.at, Some(entry), flags, purpose, admission);
         }
     }
 
@@ -132,7 +133,7 @@ impl Caller<'_> {
         if kind != OpenFlags::DIRECTORY || !flags.writes() {
             return Err(Errno::EINVAL);
         }
-        let charge = open_file::pay(self.credentials)?;
+        let admission = open_limits::admit(self.credentials)?;
         let follow = !flags.contains(OpenFlags::NO_FOLLOW);
         let directory = Walk::within(*self, start, path, resolve)?.finish(follow)?;
         if directory.inode.kind() != FileKind::Directory {
@@ -145,7 +146,7 @@ impl Caller<'_> {
         let name = format!("#{}", inode.number()).into_bytes().into();
         let name = Name { directory: directory.inode, name };
         let location = Location { mount: directory.mount, inode };
-        self.open_checked(location, FileKind::Regular, Some(name), flags, charge)
+        self.open_checked(location, FileKind::Regular, Some(name), flags, admission)
     }
 
     /// Opens a program for exec: a regular file that the caller may execute, readable or not. `EACCES` otherwise;
@@ -153,8 +154,8 @@ impl Caller<'_> {
     pub fn open_program(&self, start: Start<'_>, path: &[u8], follow: Follow) -> Result<Arc<OpenFile>, Errno> {
         if path.is_empty() && follow.allows_empty() {
             let walk = Walk::new(*self, start, path, true)?;
-            let charge = open_file::pay(self.credentials)?;
-            return self.open_location(walk.at, walk.entry, OpenFlags::empty(), Purpose::Execute, charge);
+            let admission = open_limits::admit(self.credentials)?;
+            return self.open_location(walk.at, walk.entry, OpenFlags::empty(), Purpose::Execute, admission);
         }
         let flags = if follow.follows() { OpenFlags::empty() } else { OpenFlags::NO_FOLLOW };
         self.open_for(start, path, (flags, Permissions::default()), Purpose::Execute, Resolve::empty())
@@ -176,7 +177,7 @@ impl Caller<'_> {
         name: Option<Name>,
         flags: OpenFlags,
         purpose: Purpose,
-        charge: Option<Charge>,
+        admission: Admission,
     ) -> Result<Arc<OpenFile>, Errno> {
         let kind = location.inode.kind();
         if flags.contains(OpenFlags::DIRECTORY) && kind != FileKind::Directory {
@@ -187,7 +188,7 @@ impl Caller<'_> {
             Purpose::AsFlagsSay if flags.contains(OpenFlags::PATH) => {}
             Purpose::AsFlagsSay => self.check_open(&location, kind, flags)?,
         }
-        self.open_checked(location, kind, name, flags, charge)
+        self.open_checked(location, kind, name, flags, admission)
     }
 
     fn check_execute(&self, location: &Location, kind: FileKind) -> Result<(), Errno> {
@@ -239,7 +240,7 @@ impl Caller<'_> {
         kind: FileKind,
         name: Option<Name>,
         flags: OpenFlags,
-        charge: Option<Charge>,
+        admission: Admission,
     ) -> Result<Arc<OpenFile>, Errno> {
         // These only say how to open; they are not seen by F_GETFL.
         let kept = flags.difference(
@@ -251,7 +252,15 @@ impl Caller<'_> {
         );
         let inode = &location.inode;
         if flags.contains(OpenFlags::PATH) {
-            return Ok(OpenFile::new(location, kind, name, Arc::new(PathOnly), kept, self.credentials.clone(), charge));
+            return Ok(OpenFile::new(
+                location,
+                kind,
+                name,
+                Arc::new(PathOnly),
+                kept,
+                self.credentials.clone(),
+                admission,
+            ));
         }
         let request = OpenRequest { flags, credentials: self.credentials };
         let operations = match kind {
@@ -267,6 +276,9 @@ impl Caller<'_> {
             FileKind::Socket => return Err(Errno::ENXIO),
             _ => inode.clone().open(&request)?,
         };
+        if lease::any() {
+            lease::break_leases(&**inode, flags)?;
+        }
         let truncates = flags.contains(OpenFlags::TRUNCATE) && kind == FileKind::Regular;
         if truncates {
             pages::set_size(inode, 0)?;
@@ -274,7 +286,7 @@ impl Caller<'_> {
         }
         // Every program of this machine may open large files.
         let kept = kept | OpenFlags::LARGE_FILE;
-        let file = OpenFile::new(location, kind, name, operations, kept, self.credentials.clone(), charge);
+        let file = OpenFile::new(location, kind, name, operations, kept, self.credentials.clone(), admission);
         if truncates {
             file.tell(FileEvents::MODIFY);
         }

@@ -3,13 +3,23 @@
 //! Room for what comes in is held before it is fetched; what goes out is lent, and what finds no place comes back to
 //! the front before anybody else reads.
 
-use super::Pipe;
-use crate::wait;
+use super::{ATOMIC, Pipe, pipe_of};
+use crate::{OpenFile, wait};
 use base::Errno;
 use memory::heap;
 
 /// The most bytes that are on their way at once.
 const PIECE: usize = 64 << 10;
+
+/// So many of the first bytes of a buffer of which the rest is bad go into or out of a pipe: whole pages, as on Linux.
+pub fn whole_pages(bytes: usize) -> usize {
+    bytes - bytes % ATOMIC
+}
+
+/// Puts the last bytes of a read back into the pipe that they are from. `EBADF` it is none; `ENOMEM`.
+pub fn put_back(file: &OpenFile, bytes: &[u8]) -> Result<(), Errno> {
+    pipe_of(file)?.put_back(bytes)
+}
 
 impl Pipe {
     /// Holds room for up to `most` bytes: `None` there is none now; `EPIPE` nobody reads, `ENOMEM`.
@@ -75,6 +85,19 @@ impl Pipe {
         self.readable.wake_all();
         self.writable.wake_all();
         result
+    }
+
+    /// Puts bytes back that were read and found no place. `ENOMEM` there is no memory for them.
+    fn put_back(&self, bytes: &[u8]) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        state.grow(bytes.len())?;
+        state.ring.push_front(bytes)?;
+        if !state.packets.is_empty() {
+            state.packets.push_front(bytes.len());
+        }
+        drop(state);
+        self.readable.wake_all();
+        Ok(())
     }
 
     /// Moves up to `most` bytes in: `source` is given a buffer and how much went before, and says how many bytes it put

@@ -446,7 +446,7 @@ impl Inode for RamInode {
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
         match &self.body {
             Body::File(_) => Ok(self),
-            Body::Fifo(fifo) => pipe::open_fifo(fifo, request.flags),
+            Body::Fifo(fifo) => pipe::open_fifo(fifo, request),
             _ => Err(Errno::ENXIO),
         }
     }

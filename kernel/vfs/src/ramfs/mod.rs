@@ -10,8 +10,7 @@ pub use inode::RamInode;
 
 use crate::{
     DeviceNumber, FileKind, FileSystem, Inode, Location, NewNode, NodeKind, OpenFile, OpenFlags, Permissions, Seals,
-    StatFs, filesystem,
-    open_file::{self, Name},
+    StatFs, filesystem, open_file::Name, open_limits,
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid};
@@ -36,6 +35,14 @@ pub struct Limits {
 impl Limits {
     /// No limits.
     pub const NONE: Self = Self { pages: u64::MAX, inodes: u64::MAX };
+}
+
+/// The inodes of all file systems in memory.
+static INODES: AtomicU64 = AtomicU64::new(0);
+
+/// How many inodes all file systems in memory have.
+pub fn inodes() -> u64 {
+    INODES.load(Relaxed)
 }
 
 /// What the inodes of one file system share.
@@ -81,11 +88,13 @@ impl Shared {
     fn take_inode(&self) -> Result<u64, Errno> {
         Self::check_memory()?;
         Self::take(&self.inodes, &self.most_inodes)?;
+        INODES.fetch_add(1, Relaxed);
         Ok(self.next_number.fetch_add(1, Relaxed))
     }
 
     fn give_inode(&self) {
         self.inodes.fetch_sub(1, Relaxed);
+        INODES.fetch_sub(1, Relaxed);
     }
 }
 
@@ -130,7 +139,7 @@ impl RamFs {
         sealable: bool,
         credentials: &Arc<Credentials>,
     ) -> Result<Arc<OpenFile>, Errno> {
-        let charge = open_file::pay(credentials)?;
+        let admission = open_limits::admit(credentials)?;
         let (uid, gid) = (credentials.fsuid, credentials.fsgid);
         let node = NewNode { kind: NodeKind::Regular, permissions: Permissions::new(0o777), uid, gid };
         let seals = if sealable { Seals::empty() } else { Seals::SEAL };
@@ -139,7 +148,7 @@ impl RamFs {
         let name = Name { directory: self.root.clone(), name };
         let location = Location { mount: None, inode: inode.clone() };
         let flags = OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE;
-        Ok(OpenFile::new(location, FileKind::Regular, Some(name), inode, flags, credentials.clone(), charge))
+        Ok(OpenFile::new(location, FileKind::Regular, Some(name), inode, flags, credentials.clone(), admission))
     }
 
     /// The limits now.

@@ -5,22 +5,26 @@
 
 mod address;
 mod inbox;
+mod list;
 mod options;
 mod traffic;
 mod types;
 
 pub(crate) use address::AbstractNames;
 pub use address::{Address, BoundSocket};
+pub use list::{SocketRow, each_row};
 pub use options::{Kept, Timeout};
 pub use types::{Message, Peer, Receive, Received, SENDER, Sender, Shutdown, SocketType};
 
 use crate::{
     Caller, FileKind, FileOps, Inode, Location, Metadata, OpenFile, OpenFlags, Permissions, PollEvents, PollTable,
     anonymous::{self, Anonymous},
-    open_file, wait_until,
+    open_limits::{self, Admission},
+    wait_until,
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
-use base::{Credentials, Errno, charge::Charge};
+use base::{Credentials, Errno};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use inbox::Inbox;
 use machine::sync::{SpinLock, rank};
 use options::Options;
@@ -31,6 +35,9 @@ const LONGEST_BACKLOG: u32 = 4096;
 
 /// What a socket is, apart from the open file. Names refer to it weakly.
 pub(crate) struct Core {
+    number: u64,
+    /// The number of its inode; 0 before it is an open file.
+    inode: AtomicU64,
     kind: SocketType,
     credentials: Arc<Credentials>,
     inbox: Arc<Inbox>,
@@ -81,14 +88,19 @@ impl Core {
         link: Link,
         inbox: Arc<Inbox>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let core = Arc::new(Self {
+            number: NEXT.fetch_add(1, Relaxed),
+            inode: AtomicU64::new(0),
             kind,
             credentials: credentials.clone(),
             inbox,
             options: Options::default(),
             state: SpinLock::new(rank::FILE_STATE, State { name, link }),
             connections: WaitQueue::new(),
-        })
+        });
+        list::add(&core);
+        core
     }
 
     fn is_stream(&self) -> bool {
@@ -152,18 +164,27 @@ impl Inode for SocketInode {
     }
 }
 
-fn open(socket: Socket, flags: OpenFlags, charge: Option<Charge>) -> Arc<OpenFile> {
+fn open(socket: Socket, flags: OpenFlags, admission: Admission) -> Arc<OpenFile> {
     let credentials = socket.core.credentials.clone();
     let inode = Arc::new(SocketInode(Anonymous::new(&credentials)));
+    socket.core.inode.store(inode.number(), Relaxed);
     let flags = OpenFlags::READ_WRITE | flags & OpenFlags::NONBLOCK;
-    OpenFile::new(Location { mount: None, inode }, FileKind::Socket, None, Arc::new(socket), flags, credentials, charge)
+    OpenFile::new(
+        Location { mount: None, inode },
+        FileKind::Socket,
+        None,
+        Arc::new(socket),
+        flags,
+        credentials,
+        admission,
+    )
 }
 
 /// `socket(2)`. `flags` may hold `NONBLOCK`.
 pub fn socket(kind: SocketType, flags: OpenFlags, who: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
-    let charge = open_file::pay(who)?;
+    let admission = open_limits::admit(who)?;
     let core = Core::new(kind, who, Address::Unnamed, Link::None);
-    Ok(open(Socket { core }, flags, charge))
+    Ok(open(Socket { core }, flags, admission))
 }
 
 /// `socketpair(2)`: two sockets that are connected to each other.
@@ -173,16 +194,16 @@ pub fn pair(
     who: &Arc<Credentials>,
     peer: Peer,
 ) -> Result<[Arc<OpenFile>; 2], Errno> {
-    let charges = [open_file::pay(who)?, open_file::pay(who)?];
+    let admissions = [open_limits::admit(who)?, open_limits::admit(who)?];
     let inboxes = [Inbox::new(), Inbox::new()];
-    let end = |own: usize, charge| {
+    let end = |own: usize, admission| {
         let connection =
             Connection { inbox: inboxes[1 - own].clone(), name: Address::Unnamed, peer: Some(peer.clone()) };
         let link = Link::Connected(connection);
         let core = Core::with_inbox(kind, who, Address::Unnamed, link, inboxes[own].clone());
-        open(Socket { core }, flags, charge)
+        open(Socket { core }, flags, admission)
     };
-    let [first, second] = charges;
+    let [first, second] = admissions;
     Ok([end(0, first), end(1, second)])
 }
 
@@ -233,7 +254,7 @@ impl Socket {
         if self.core.kind == SocketType::Datagram {
             return Err(Errno::EOPNOTSUPP);
         }
-        let charge = open_file::pay(&self.core.credentials)?;
+        let admission = open_limits::admit(&self.core.credentials)?;
         let attempt = || match &mut self.core.state.lock().link {
             Link::Listening { queue, .. } => queue.pop_front().map(Ok),
             _ => Some(Err(Errno::EINVAL)),
@@ -242,7 +263,7 @@ impl Socket {
         let socket = wait_until(&self.core.connections, nonblocking, deadline, attempt)?;
         // Those who wait for a place in the backlog.
         self.core.connections.wake_all();
-        Ok(open(socket, new_flags, charge))
+        Ok(open(socket, new_flags, admission))
     }
 
     /// `connect(2)`. `ECONNREFUSED` nobody listens, `EAGAIN` the backlog is full and the socket does not block, `EISCONN`,
@@ -351,6 +372,10 @@ impl FileOps for Socket {
     }
 
     fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn tells_changes(&self) -> bool {
         true
     }
 

@@ -6,15 +6,15 @@ use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Gid, Pid, Uid};
 use machine::sync::Hook;
 
-/// The type of a socket.
+/// The type of a socket, as `socket(2)` takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SocketType {
     /// `SOCK_STREAM`.
-    Stream,
+    Stream = 1,
     /// `SOCK_DGRAM`.
-    Datagram,
+    Datagram = 2,
     /// `SOCK_SEQPACKET`.
-    SequencedPacket,
+    SequencedPacket = 5,
 }
 
 /// Who is at the other end, `SO_PEERCRED` and `SO_PEERGROUPS`.

@@ -1,0 +1,72 @@
+//! The list of all sockets, for /proc/net/unix.
+
+use super::{Address, Core, Link};
+use alloc::{
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use base::Errno;
+use core::sync::atomic::Ordering::Relaxed;
+use machine::sync::{SpinLock, rank};
+
+/// All sockets; those that are gone are taken out before the list would grow.
+static ALL: SpinLock<Vec<Weak<Core>>> = SpinLock::new(rank::BUFFER, Vec::new());
+
+/// What is told of a socket.
+pub struct SocketRow {
+    /// Its number, never used again.
+    pub number: u64,
+    /// How many references there are to it.
+    pub references: usize,
+    /// Whether it waits for connections.
+    pub listens: bool,
+    /// Its type, as `socket(2)` takes it.
+    pub kind: u32,
+    /// Linux's state: 1 not connected, 2 being connected, 3 connected.
+    pub state: u8,
+    /// The number of its inode; 0 before it is accepted.
+    pub inode: u64,
+    /// Its name.
+    pub name: Address,
+}
+
+pub(super) fn add(core: &Arc<Core>) {
+    let mut all = ALL.lock();
+    if all.len() == all.capacity() {
+        all.retain(|core| core.strong_count() > 0);
+    }
+    // Without memory for one more the socket is none the worse, but is not listed.
+    if all.try_reserve(1).is_ok() {
+        all.push(Arc::downgrade(core));
+    }
+}
+
+/// All sockets that there are, one by one. What `each` fails with; `ENOMEM`.
+pub fn each_row(each: &mut dyn FnMut(&SocketRow) -> Result<(), Errno>) -> Result<(), Errno> {
+    let mut all: Vec<Arc<Core>> = Vec::new();
+    // What is new after this is not shown.
+    let count = ALL.lock().len();
+    all.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
+    all.extend(ALL.lock().iter().filter_map(Weak::upgrade).take(count));
+    all.iter().try_for_each(|core| each(&row(core)))
+}
+
+fn row(core: &Arc<Core>) -> SocketRow {
+    let inode = core.inode.load(Relaxed);
+    let state = core.state.lock();
+    let is_connected = matches!(state.link, Link::Connected(_) | Link::Aimed(_));
+    SocketRow {
+        number: core.number,
+        // Without the one that this look holds.
+        references: Arc::strong_count(core) - 1,
+        listens: matches!(state.link, Link::Listening { .. }),
+        kind: core.kind as u32,
+        state: match (is_connected, inode) {
+            (false, _) => 1,
+            (true, 0) => 2,
+            (true, _) => 3,
+        },
+        inode,
+        name: state.name.clone(),
+    }
+}

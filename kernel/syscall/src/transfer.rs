@@ -401,8 +401,9 @@ pub fn preadv(
     count: usize,
     at: i64,
 ) -> Result<usize, Errno> {
+    let at = Position::from_raw(at)?;
     call.file(descriptor)?.admit_position()?;
-    call.read_vectors(descriptor, list, count, Position::from_raw(at)?)
+    call.read_vectors(descriptor, list, count, at)
 }
 
 /// `pwritev(2)`.
@@ -413,8 +414,9 @@ pub fn pwritev(
     count: usize,
     at: i64,
 ) -> Result<usize, Errno> {
+    let at = Position::from_raw(at)?;
     call.file(descriptor)?.admit_position()?;
-    call.write_vectors(descriptor, list, count, Position::from_raw(at)?)
+    call.write_vectors(descriptor, list, count, at)
 }
 
 /// Where and how `preadv2` and `pwritev2` transfer; -1 is the file's own position. `EINVAL` negative otherwise; `EOPNOTSUPP`

@@ -53,7 +53,7 @@ static KERNEL: Directory<System> = Directory {
         Line::setting(
             "threads-max",
             |_, out| written(writeln!(out, "{}", population()?.most_tasks())),
-            |_, text| number_in(text, 1..=MOST_THREADS).and_then(|most| Ok(population()?.set_most_tasks(most))),
+            |_, text| set_most_tasks(number_in(text, 1..=MOST_THREADS)?),
         ),
         Line::text("version", |_, out| written(writeln!(out, "{VERSION}"))),
     ],
@@ -157,6 +157,11 @@ fn store_host(_: &System, text: &[u8]) -> Result<(), Errno> {
 
 fn store_domain(_: &System, text: &[u8]) -> Result<(), Errno> {
     population()?.names().set_domain(new_name(text)?);
+    Ok(())
+}
+
+fn set_most_tasks(most: u64) -> Result<(), Errno> {
+    population()?.set_most_tasks(most);
     Ok(())
 }
 

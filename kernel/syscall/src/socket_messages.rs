@@ -14,7 +14,7 @@ use base::{Capabilities, Credentials, Errno, Gid, Pid, Uid};
 use machine::user_memory;
 use vfs::{
     OpenFile, OpenFlags,
-    socket::{Message, Receive, Received, Sender, SocketType},
+    socket::{Message, Receive, Received, Sender, SocketType, in_flight},
 };
 
 /// Control data longer than this is `ENOBUFS`.
@@ -51,8 +51,9 @@ struct Control {
     sender: Option<Sender>,
 }
 
-/// Reads control data. `ENOBUFS` too much; `EINVAL` a record that is malformed or of another kind, `ETOOMANYREFS` too many
-/// files, `EBADF`; `EPERM`, `ESRCH` a sender that the caller may not claim to be.
+/// Reads control data. `ENOBUFS` too much; `EINVAL` a record that is malformed or of another kind, or too many files;
+/// `EBADF`; `EPERM`, `ESRCH` a sender that the caller may not claim to be; `ETOOMANYREFS` its user has sent more files that
+/// nobody received than it may have open (RLIMIT_NOFILE), and it has neither CAP_SYS_RESOURCE nor CAP_SYS_ADMIN.
 fn read_control(call: &Call<'_>, address: u64, length: u64) -> Result<Control, Errno> {
     if length > CONTROL_MOST {
         return Err(Errno::ENOBUFS);
@@ -70,7 +71,7 @@ fn read_control(call: &Call<'_>, address: u64, length: u64) -> Result<Control, E
             SCM_RIGHTS => {
                 for number in body.chunks_exact(4) {
                     if control.files.len() == FILES_MOST {
-                        return Err(Errno::ETOOMANYREFS);
+                        return Err(Errno::EINVAL);
                     }
                     control.files.push(call.file(i32::decode(number))?);
                 }
@@ -87,6 +88,13 @@ fn read_control(call: &Call<'_>, address: u64, length: u64) -> Result<Control, E
             _ => return Err(Errno::EINVAL),
         }
         rest = rest.get(size.next_multiple_of(8)..).unwrap_or_default();
+    }
+    if !control.files.is_empty() {
+        let credentials = call.task.credentials();
+        let exempt = credentials.has(Capabilities::SYS_RESOURCE) || credentials.has(Capabilities::SYS_ADMIN);
+        if !exempt && in_flight(credentials.uid) as u64 > call.descriptor_limit() {
+            return Err(Errno::ETOOMANYREFS);
+        }
     }
     Ok(control)
 }

@@ -138,8 +138,8 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENOTDIR)
     }
 
-    /// The directory that this directory is in; `None` for the root of the file system, for a removed directory (of some file systems) and
-    /// for what is no directory.
+    /// The directory that this directory is in; `None` for the root of the file system and for what is no directory. Of
+    /// a removed directory it may be either.
     fn parent(&self) -> Option<Arc<dyn Inode>> {
         None
     }

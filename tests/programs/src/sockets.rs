@@ -230,6 +230,52 @@ fn credentials(checks: &mut Checks) {
     checks.check("that exec closes", closes);
 }
 
+/// Files that are on their way: sockets in the inboxes of sockets, and how many a user may have sent.
+fn in_flight(checks: &mut Checks) {
+    let shut = |files: &[RawFd]| {
+        for &file in files {
+            // SAFETY: nobody uses it any more.
+            unsafe { close(file) };
+        }
+    };
+    let mut inner = pair(SOCK_STREAM);
+    let mut fine = true;
+    for _ in 0..3000 {
+        let outer = pair(SOCK_STREAM);
+        fine &= send_with(outer[0], SCM_RIGHTS, &inner) == Ok(1);
+        shut(&inner);
+        inner = outer;
+    }
+    checks.check("sockets in sockets in sockets", fine);
+    shut(&inner);
+    // The pipe's end is in a ring that nobody can reach, but for sockets that are closed.
+    let mut ends = [-1; 2];
+    // SAFETY: two numbers have place there.
+    unsafe { pipe(ends.as_mut_ptr()) };
+    let ring = pair(SOCK_STREAM);
+    checks.equal("a ring", send_with(ring[0], SCM_RIGHTS, &[ring[0], ring[1], ends[1]]), Ok(1));
+    shut(&[ring[0], ring[1], ends[1]]);
+    shut(&pair(SOCK_STREAM));
+    // SAFETY: the byte has place there.
+    checks.equal("is found", unsafe { read(ends[0], [0_u8].as_mut_ptr().cast(), 1) }, 0);
+    shut(&ends[..1]);
+    let [one, two] = pair(SOCK_STREAM);
+    checks.equal("too many at once", send_with(one, SCM_RIGHTS, &[one; 254]), Err(EINVAL));
+    checks.equal("many", send_with(one, SCM_RIGHTS, &[one; 253]), Ok(1));
+    let user = child::status(|| {
+        let few = rlimit { rlim_cur: 20, rlim_max: 20 };
+        // SAFETY: the limit lives until the call is over.
+        unsafe {
+            setrlimit(RLIMIT_NOFILE, &raw const few);
+            setresuid(1000, 1000, 1000);
+        }
+        let sent = (0..30).map_while(|_| send_with(one, SCM_RIGHTS, &[one]).ok()).count();
+        i32::from(sent != 21 || send_with(one, SCM_RIGHTS, &[one]) != Err(ETOOMANYREFS))
+    });
+    checks.equal("a user has a limit", user, 0);
+    shut(&[one, two]);
+}
+
 fn many(checks: &mut Checks) {
     let [one, two] = pair(SOCK_DGRAM);
     let texts = ["a", "bc", "def"];
@@ -370,6 +416,7 @@ pub fn run() -> bool {
     receiving(&mut checks);
     cut(&mut checks);
     credentials(&mut checks);
+    in_flight(&mut checks);
     many(&mut checks);
     names(&mut checks);
     checks.tell()

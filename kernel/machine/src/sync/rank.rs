@@ -89,8 +89,12 @@ ranks! {
     IPC_TABLE = 345;
     /// A System V set of semaphores or queue of messages.
     IPC_OBJECT = 347;
+    /// The files that are on their way through sockets.
+    FLIGHT = 348;
     /// Small state of an open file or an inode.
     FILE_STATE = 350;
+    /// The sockets whose files are to be closed.
+    CLOSING = 355;
     /// A pipe's or socket's buffer.
     BUFFER = 360;
     /// What is done about each signal; shared by processes made with CLONE_SIGHAND.

@@ -1,9 +1,12 @@
 //! What has been sent to a socket and not been received.
 
-use super::{Address, Received, Sender};
+use super::{
+    Address, Received, Sender,
+    flight::{FLIGHT, Flight},
+};
 use crate::{OpenFile, ring::Ring};
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
-use base::Errno;
+use base::{Errno, Uid};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use machine::sync::{SpinLock, rank};
 use sched::WaitQueue;
@@ -33,13 +36,18 @@ struct State {
     ended: bool,
     /// The peer went away and left unread what was sent to it.
     reset: bool,
+    /// Its files are to be closed, and then those in the next.
+    listed: bool,
+    next: Option<Arc<Inbox>>,
 }
 
 /// A packet, or in a stream the bytes of one sending that brought files.
-struct Packet {
+pub(super) struct Packet {
     /// Its bytes. In a stream, bytes without files merge into the packet before them if that has none either.
     length: usize,
     files: Vec<Arc<OpenFile>>,
+    /// Who has sent the files.
+    user: Uid,
     from: Option<Address>,
     sender: Option<Sender>,
 }
@@ -47,8 +55,20 @@ struct Packet {
 /// What comes with the bytes of a sending.
 pub(super) struct Attached<'a> {
     pub files: Vec<Arc<OpenFile>>,
+    pub user: Uid,
     pub from: &'a Option<Address>,
     pub sender: Option<Sender>,
+}
+
+/// How taking something out went on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taking {
+    /// The call is over.
+    Over,
+    /// It may go on.
+    More,
+    /// Files are next, and the caller has not locked [`FLIGHT`].
+    Files,
 }
 
 /// What can be sent or received now.
@@ -101,8 +121,28 @@ impl Inbox {
     }
 
     /// Puts bytes in, up to `capacity` in all: of a stream what there is room for, of a packet all. `None` no room now;
-    /// `EPIPE` nobody receives. Takes the attached files if anything was put in.
+    /// `EPIPE` nobody receives, `ENOMEM`. Takes the attached files if anything was put in.
     pub fn try_put(
+        &self,
+        bytes: &[u8],
+        stream: bool,
+        capacity: usize,
+        attached: &mut Attached<'_>,
+    ) -> Option<Result<usize, Errno>> {
+        if attached.files.is_empty() {
+            return self.try_put_noted(bytes, stream, capacity, attached);
+        }
+        let mut flight = FLIGHT.lock();
+        if let Err(error) = flight.note(&attached.files, attached.user) {
+            return Some(Err(error));
+        }
+        let result = self.try_put_noted(bytes, stream, capacity, attached);
+        flight.forget(&attached.files, attached.user);
+        result
+    }
+
+    /// [`Self::try_put`] of files that are noted already.
+    fn try_put_noted(
         &self,
         bytes: &[u8],
         stream: bool,
@@ -131,24 +171,42 @@ impl Inbox {
             _ => {
                 let files = core::mem::take(&mut attached.files);
                 let (from, sender) = (attached.from.clone(), attached.sender);
-                state.packets.push_back(Packet { length: count, files, from, sender });
+                state.packets.push_back(Packet { length: count, files, user: attached.user, from, sender });
             }
         }
         Some(Ok(count))
     }
 
     /// What a receive finds where no packet is: an error, the end, or nothing yet.
-    fn nothing(state: &mut State) -> Option<Result<bool, Errno>> {
+    fn nothing(state: &mut State) -> Option<Result<Taking, Errno>> {
         if core::mem::take(&mut state.reset) {
             return Some(Err(Errno::ECONNRESET));
         }
-        (state.deaf || state.ended).then_some(Ok(true))
+        (state.deaf || state.ended).then_some(Ok(Taking::Over))
     }
 
     /// Takes out one packet, or what a stream has, and adds it to what was `received`. Bytes of a stream that came with
-    /// files end the call, and so do those of another sender where that is asked for. The answer says whether the call is
-    /// over; `None` nothing is there but may come.
-    pub fn try_take(&self, buffer: &mut [u8], stream: bool, received: &mut Received) -> Option<Result<bool, Errno>> {
+    /// files end the call, and so do those of another sender where that is asked for. `None` nothing is there but may come.
+    pub fn try_take(&self, buffer: &mut [u8], stream: bool, received: &mut Received) -> Option<Result<Taking, Errno>> {
+        match self.try_take_noted(buffer, stream, received, None) {
+            Some(Ok(Taking::Files)) => {
+                let mut flight = FLIGHT.lock();
+                let result = self.try_take_noted(buffer, stream, received, Some(&mut flight));
+                // Somebody else may have been faster.
+                result.or((received.length > 0).then_some(Ok(Taking::More)))
+            }
+            result => result,
+        }
+    }
+
+    /// [`Self::try_take`]; files only if `flight` is there to forget them.
+    fn try_take_noted(
+        &self,
+        buffer: &mut [u8],
+        stream: bool,
+        received: &mut Received,
+        mut flight: Option<&mut Flight>,
+    ) -> Option<Result<Taking, Errno>> {
         let mut state = self.state.lock();
         if state.packets.is_empty() {
             return Self::nothing(&mut state);
@@ -157,7 +215,11 @@ impl Inbox {
         let State { bytes, packets, .. } = &mut *state;
         while let Some(packet) = packets.front_mut() {
             if received.length > 0 && asks_sender && packet.sender != received.sender {
-                return Some(Ok(true));
+                return Some(Ok(Taking::Over));
+            }
+            if !packet.files.is_empty() {
+                let Some(flight) = &mut flight else { return Some(Ok(Taking::Files)) };
+                flight.forget(&packet.files, packet.user);
             }
             let end = buffer.len().min(received.length + packet.length);
             let count = bytes.pop(&mut buffer[received.length..end]);
@@ -172,14 +234,14 @@ impl Inbox {
                 // What of a packet finds no room is lost.
                 bytes.discard(packet.length);
             } else if packet.length > 0 {
-                return Some(Ok(true));
+                return Some(Ok(Taking::Over));
             }
             packets.pop_front();
             if !stream || !received.files.is_empty() || received.length == buffer.len() {
-                return Some(Ok(true));
+                return Some(Ok(Taking::Over));
             }
         }
-        Some(Ok(false))
+        Some(Ok(Taking::More))
     }
 
     /// Whether a sender to a stream that may have `capacity` bytes wait could put something in; `None` not now. `EPIPE`
@@ -192,13 +254,22 @@ impl Inbox {
         (state.bytes.len() < capacity && state.packets.len() < MOST_PACKETS).then_some(Ok(()))
     }
 
-    /// Puts back in front what was taken out of a stream and found no place. `ENOMEM`, then it is lost.
-    pub fn put_back(&self, bytes: &[u8], received: Received) -> Result<(), Errno> {
-        let mut state = self.state.lock();
-        state.bytes.push_front(bytes)?;
+    /// Puts back in front what was taken out of a stream and found no place; its files count as sent by `user`. `ENOMEM`,
+    /// then it is lost.
+    pub fn put_back(&self, bytes: &[u8], received: Received, user: Uid) -> Result<(), Errno> {
         let Received { files, from, sender, .. } = received;
-        state.packets.push_front(Packet { length: bytes.len(), files, from, sender });
-        drop(state);
+        let mut flight = FLIGHT.lock();
+        let mut state = self.state.lock();
+        if !files.is_empty() {
+            flight.note(&files, user)?;
+        }
+        if let Err(error) = state.bytes.push_front(bytes) {
+            drop(state);
+            flight.forget(&files, user);
+            return Err(error);
+        }
+        state.packets.push_front(Packet { length: bytes.len(), files, user, from, sender });
+        drop((state, flight));
         self.readable.wake_all();
         Ok(())
     }
@@ -231,16 +302,48 @@ impl Inbox {
         }))
     }
 
-    /// Nobody will receive: who sends gets `EPIPE`. Gives what was in it and says whether that was anything.
+    /// Nobody will receive: who sends gets `EPIPE`. Says whether anything was in it. What came with files stays until the
+    /// inbox is [emptied](Self::empty).
     pub fn deafen(&self) -> bool {
         let mut state = self.state.lock();
         state.deaf = true;
-        let left = core::mem::take(&mut state.packets);
+        let left = !state.packets.is_empty();
         state.bytes.clear();
+        state.packets.retain(|packet| !packet.files.is_empty());
         drop(state);
         self.wake();
-        // Files among what is left are closed here, with no lock held.
-        !left.is_empty()
+        left
+    }
+
+    /// Takes out all packets; their files are closed when they are dropped, with no lock held.
+    pub fn empty(&self, flight: &mut Flight) -> VecDeque<Packet> {
+        let packets = core::mem::take(&mut self.state.lock().packets);
+        for packet in packets.iter().filter(|packet| !packet.files.is_empty()) {
+            flight.forget(&packet.files, packet.user);
+        }
+        packets
+    }
+
+    /// Gives each file in it.
+    pub fn each_file(&self, each: impl FnMut(&Arc<OpenFile>)) {
+        self.state.lock().packets.iter().flat_map(|packet| &packet.files).for_each(each);
+    }
+
+    /// Puts it in front of a list, if it is in none and there are files in it; whether it did.
+    pub fn list(&self, first: &mut Option<Arc<Inbox>>) -> bool {
+        let mut state = self.state.lock();
+        let wanted = !state.listed && !state.packets.is_empty();
+        if wanted {
+            (state.listed, state.next) = (true, first.take());
+        }
+        wanted
+    }
+
+    /// Takes it off the front of its list; the next.
+    pub fn unlist(&self) -> Option<Arc<Inbox>> {
+        let mut state = self.state.lock();
+        state.listed = false;
+        state.next.take()
     }
 
     /// The owner stops to receive but may still get what is there.

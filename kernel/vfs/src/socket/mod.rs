@@ -1,9 +1,10 @@
 //! Local sockets, `unix(7)`.
 //!
 //! Each socket has an `Inbox`; a connection is two sockets that hold each other's. Files that are passed along
-//! (`SCM_RIGHTS`) are kept open by the inbox; a ring of sockets that lie in each other's inboxes is never freed.
+//! (`SCM_RIGHTS`) are kept open by the inbox, see [`flight`].
 
 mod address;
+mod flight;
 mod inbox;
 mod list;
 mod options;
@@ -12,6 +13,7 @@ mod types;
 
 pub(crate) use address::AbstractNames;
 pub use address::{Address, BoundSocket};
+pub use flight::in_flight;
 pub use list::{SocketRow, each_row};
 pub use options::{Kept, Timeout};
 pub use types::{Message, Peer, Receive, Received, SENDER, Sender, Shutdown, SocketType};
@@ -45,6 +47,7 @@ pub(crate) struct Core {
     state: SpinLock<State>,
     /// Woken when a connection arrives, and when one was accepted.
     connections: WaitQueue,
+    seat: flight::Seat,
 }
 
 struct State {
@@ -98,6 +101,7 @@ impl Core {
             options: Options::default(),
             state: SpinLock::new(rank::FILE_STATE, State { name, link }),
             connections: WaitQueue::new(),
+            seat: flight::Seat::none(),
         });
         list::add(&core);
         core
@@ -368,7 +372,7 @@ impl FileOps for Socket {
 
     fn write(&self, buffer: &[u8], _position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
         let message = Message { bytes: buffer, ..Message::default() };
-        self.send_connected(message, flags.contains(OpenFlags::NONBLOCK))
+        self.send_connected(message, self.core.credentials.uid, flags.contains(OpenFlags::NONBLOCK))
     }
 
     fn is_stream(&self) -> bool {
@@ -438,13 +442,17 @@ impl Drop for Socket {
                 // Who waits for room to send here is told by `deafen`; who polls for it watches this queue.
                 connection.inbox.writable.wake_all();
             }
-            // Connections that nobody accepted are dropped, and so closed.
+            // Connections that nobody accepted are dropped, and so closed, which is an error for who made them.
             Link::Listening { queue, .. } => {
+                for connection in queue.iter().filter_map(|waiting| waiting.core.connection()) {
+                    connection.inbox.end(true);
+                }
                 drop(queue);
                 self.core.connections.wake_all();
             }
             _ => {}
         }
+        flight::close(&self.core.inbox);
     }
 }
 

@@ -258,3 +258,18 @@ fn a_socket_without_a_name_gets_one_that_nobody_has() {
         assert_eq!(of(&third).send(&caller, heard, true), Ok(1));
     });
 }
+
+#[test]
+fn who_was_never_accepted_is_told_when_the_listener_goes() {
+    testing::with_caller(|caller| {
+        let new = || socket(SocketType::Stream, OpenFlags::NONBLOCK, caller.credentials).unwrap();
+        let (listener, client) = (new(), new());
+        let address = Address::Abstract(b"hurried".to_vec());
+        of(&listener).bind(&caller, &address).unwrap();
+        of(&listener).listen(1, me()).unwrap();
+        of(&client).connect(&caller, &address, true, me()).unwrap();
+        drop(listener);
+        assert_eq!(text(&client, 1), Err(Errno::ECONNRESET));
+        assert_eq!(text(&client, 1), Ok("".into()));
+    });
+}

@@ -2,10 +2,10 @@
 
 use super::{
     Message, Receive, Received, SENDER, Socket, SocketType, address,
-    inbox::{Attached, Inbox},
+    inbox::{Attached, Inbox, Taking},
 };
 use crate::{Caller, OpenFlags, wait_until};
-use base::Errno;
+use base::{Errno, Uid};
 use core::sync::atomic::Ordering::Relaxed;
 
 impl Socket {
@@ -17,8 +17,9 @@ impl Socket {
         if self.core.kind == SocketType::Datagram && self.passes_credentials() {
             self.have_name(caller)?;
         }
+        let user = caller.credentials.uid;
         match message.to {
-            None => self.send_connected(message, nonblock),
+            None => self.send_connected(message, user, nonblock),
             Some(_) if self.core.kind != SocketType::Datagram => {
                 let connected = self.core.connection().is_some();
                 Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP })
@@ -30,14 +31,14 @@ impl Socket {
                     return Err(Errno::EPROTOTYPE);
                 }
                 self.check_may_send(&target)?;
-                self.put(&target.inbox, message, nonblock)
+                self.put(&target.inbox, message, user, nonblock)
             }
         }
     }
 
-    pub(super) fn send_connected(&self, message: Message<'_>, nonblock: bool) -> Result<usize, Errno> {
+    pub(super) fn send_connected(&self, message: Message<'_>, user: Uid, nonblock: bool) -> Result<usize, Errno> {
         let connection = self.core.connection().ok_or(Errno::ENOTCONN)?;
-        self.put(&connection.inbox, message, nonblock)
+        self.put(&connection.inbox, message, user, nonblock)
     }
 
     /// `EMSGSIZE` a packet longer than can ever wait, `EFAULT` a datagram that can't be read to its end.
@@ -60,7 +61,7 @@ impl Socket {
         &bytes[..bytes.len() / piece * piece]
     }
 
-    fn put(&self, inbox: &Inbox, message: Message<'_>, nonblock: bool) -> Result<usize, Errno> {
+    fn put(&self, inbox: &Inbox, message: Message<'_>, user: Uid, nonblock: bool) -> Result<usize, Errno> {
         let stream = self.core.is_stream();
         if !stream {
             self.check_packet(&message)?;
@@ -83,7 +84,7 @@ impl Socket {
         let from = if datagram { Some(self.core.name()) } else { None };
         let asked = self.passes_credentials() || inbox.asks_sender.load(Relaxed);
         let running = || if asked { SENDER.get().and_then(|sender| sender()) } else { None };
-        let mut attached = Attached { files, from: &from, sender: sender.or_else(running) };
+        let mut attached = Attached { files, user, from: &from, sender: sender.or_else(running) };
         let deadline = self.core.options.send_deadline();
         let mut done = 0;
         loop {
@@ -130,7 +131,7 @@ impl Socket {
             let result = wait_until(&core.inbox.readable, how.nonblock, deadline, attempt);
             core.inbox.writable.wake_all();
             match result {
-                Ok(over) if over || received.length >= least => break,
+                Ok(taken) if taken == Taking::Over || received.length >= least => break,
                 Ok(_) => {}
                 Err(_) if received.length > 0 => break,
                 Err(error) => return Err(error),
@@ -143,13 +144,17 @@ impl Socket {
     /// Says that the place for what was received faulted: what was taken out of a stream goes back in front. `EFAULT`;
     /// `ENOMEM`, then it is lost, as a packet always is.
     pub fn put_back(&self, bytes: &[u8], received: Received) -> Errno {
-        let back = if self.core.is_stream() { self.core.inbox.put_back(bytes, received) } else { Ok(()) };
+        let back = if self.core.is_stream() {
+            self.core.inbox.put_back(bytes, received, self.core.credentials.uid)
+        } else {
+            Ok(())
+        };
         back.err().unwrap_or(Errno::EFAULT)
     }
 
     /// `write(2)` of bytes of which not all can be read. As [`Self::send`].
     pub fn write_cut(&self, bytes: &[u8], flags: OpenFlags) -> Result<usize, Errno> {
         let message = Message { bytes, cut: true, ..Message::default() };
-        self.send_connected(message, flags.contains(OpenFlags::NONBLOCK))
+        self.send_connected(message, self.core.credentials.uid, flags.contains(OpenFlags::NONBLOCK))
     }
 }

@@ -32,7 +32,7 @@ pub fn add_devices(registry: &mut Registry, console: &Arc<Console>, exit_device:
     driver(SERIAL_MAJOR, Arc::new(SerialTerminals(console.clone())));
     let alternative = AlternativeTerminals { console: console.clone(), pseudo: pseudo.clone() };
     driver(crate::terminal::ALTERNATIVE_MAJOR, Arc::new(alternative));
-    driver(crate::terminal::PTS_MAJOR, Arc::new(PtsDriver(pseudo)));
+    driver(crate::terminal::PTS_MAJOR, Arc::new(PtsDriver));
     if exit_device {
         driver(MISC_MAJOR, Arc::new(ExitDriver));
     }

@@ -113,8 +113,12 @@ pub fn acquire(task: &Task, terminal: &Arc<dyn Terminal>, steal: bool) -> Result
 
 /// Checks that `terminal` is the caller's controlling terminal: `ENOTTY`.
 fn check_own(task: &Task, terminal: &Arc<dyn Terminal>) -> Result<(), Errno> {
-    let own = of(task).map_err(|_| Errno::ENOTTY)?;
-    if is_same(&own, terminal) { Ok(()) } else { Err(Errno::ENOTTY) }
+    if is_own(task, terminal) { Ok(()) } else { Err(Errno::ENOTTY) }
+}
+
+/// Whether `terminal` is the caller's controlling terminal.
+pub fn is_own(task: &Task, terminal: &Arc<dyn Terminal>) -> bool {
+    of(task).is_ok_and(|own| is_same(&own, terminal))
 }
 
 /// `TIOCNOTTY`: the caller gives up its terminal; if it leads the session, all of the session do, and the foreground
@@ -157,13 +161,13 @@ pub fn foreground(task: &Task, terminal: &Arc<dyn Terminal>) -> Result<Pid, Errn
     Ok(terminal.job_control().foreground().unwrap_or_default())
 }
 
-/// `TIOCSPGRP`; call [`check_change`] first. `ENOTTY` it is not the caller's terminal, `EINVAL` a negative number, `ESRCH`
+/// `TIOCSPGRP`; call [`check_change`] first. `EINVAL` a negative number, `ENOTTY` it is not the caller's terminal, `ESRCH`
 /// no such group, `EPERM` a group of another session.
 pub fn set_foreground(task: &Task, terminal: &Arc<dyn Terminal>, group: i32) -> Result<(), Errno> {
-    check_own(task, terminal)?;
     if group < 0 {
         return Err(Errno::EINVAL);
     }
+    check_own(task, terminal)?;
     let group = Pid::new(group);
     let session = task.process().kinship().session();
     let tree = task.population().tree();

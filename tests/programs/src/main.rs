@@ -44,6 +44,7 @@ mod spend;
 mod splice;
 mod storm;
 mod sweep;
+mod terminals;
 mod ways;
 
 use std::process::ExitCode;
@@ -70,6 +71,7 @@ const HELP: &str = "usage: probe COMMAND
   memfd             memfd_create, seals, and files without a name
   signalfd          signals that are read from a file
   sockets           options and messages of local sockets
+  terminals         requests and modes of terminals, on pseudo-terminals
   openat2           opening within bounds, and old forms of calls on files
   splice            splice, tee, vmsplice, sendfile and copy_file_range
   xattr PATH        extended attributes of PATH
@@ -130,6 +132,7 @@ fn main() -> ExitCode {
         ["memfd"] => memory_files::run(),
         ["signalfd"] => signal_files::run(),
         ["sockets"] => sockets::run(),
+        ["terminals"] => terminals::run(),
         ["openat2"] => opening::run(),
         ["splice"] => splice::run(),
         ["xattr", path] => attributes::run(path),

@@ -2,8 +2,9 @@
 
 use super::{
     console::{Console, SERIAL_MINOR},
+    devpts::PtmxNode,
     file::TtyFile,
-    pseudo::PseudoTerminals,
+    pseudo::{self, PseudoTerminals},
     tty::Tty,
 };
 use alloc::sync::Arc;
@@ -36,7 +37,7 @@ impl DeviceDriver for SerialTerminals {
     ) -> Result<Arc<dyn FileOps>, Errno> {
         let port = number.minor.checked_sub(SERIAL_MINOR).and_then(|port| u8::try_from(port).ok());
         let tty = port.and_then(|port| self.0.terminal(port)).ok_or(Errno::ENXIO)?;
-        Ok(TtyFile::open(tty, request.flags))
+        Ok(TtyFile::open(tty, request.flags)?)
     }
 }
 
@@ -56,7 +57,7 @@ impl DeviceDriver for AlternativeTerminals {
     fn open(
         &self,
         number: DeviceNumber,
-        _inode: &Arc<dyn Inode>,
+        inode: &Arc<dyn Inode>,
         request: &OpenRequest<'_>,
     ) -> Result<Arc<dyn FileOps>, Errno> {
         let quiet = request.flags | OpenFlags::NO_CONTROLLING_TERMINAL;
@@ -65,11 +66,18 @@ impl DeviceDriver for AlternativeTerminals {
                 let task = process::current().ok_or(Errno::ENXIO)?;
                 let own: Arc<dyn Any + Send + Sync> = process::terminal::of(&task)?;
                 let tty = own.downcast::<Tty>().map_err(|_| Errno::ENXIO)?;
-                Ok(TtyFile::open(&tty, quiet))
+                Ok(TtyFile::open(&tty, quiet)?)
             }
             // The console becomes nobody's controlling terminal by being opened.
-            CONSOLE => Ok(TtyFile::open(self.console.terminal(0).ok_or(Errno::ENXIO)?, quiet)),
-            PTMX => self.pseudo.create(request.credentials),
+            CONSOLE => Ok(TtyFile::open(self.console.terminal(0).ok_or(Errno::ENXIO)?, quiet)?),
+            // The one inside a devpts makes terminals there.
+            PTMX => {
+                let inode: Arc<dyn Any + Send + Sync> = inode.clone();
+                match inode.downcast::<PtmxNode>() {
+                    Ok(node) => pseudo::create(&node.0, request.credentials),
+                    Err(_) => self.pseudo.create(request.credentials),
+                }
+            }
             _ => Err(Errno::ENXIO),
         }
     }

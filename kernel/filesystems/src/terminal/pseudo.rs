@@ -1,135 +1,208 @@
-//! Pseudo-terminals, `pty(7)`: opening `/dev/ptmx` makes a pair, whose terminal appears as a number in `/dev/pts`.
+//! Pseudo-terminals, `pty(7)`: opening `ptmx` makes a pair, whose terminal appears as a number in `/dev/pts`.
 //!
 //! What the master writes is typed on the terminal; what is written to the terminal the master reads. When the master is
 //! closed, the terminal's line is cut and its number is free again.
 
 use super::{
+    devpts::{Instance, PtsNode},
     file::{TtyFile, common},
-    tty::{Line, Tty},
+    termios::{Termios, control},
+    tty::{Line, Status, Tty},
 };
-use alloc::{collections::BTreeMap, format, sync::Arc, vec::Vec};
+use alloc::sync::{Arc, Weak};
 use base::{
     Credentials, Errno, Gid, Uid,
     charge::{Charge, Price, Refused, Resource, Severity},
 };
 use core::{
-    fmt,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
+    any::Any,
+    sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release},
 };
 use machine::{
     sync::{SpinLock, rank},
     user_memory,
 };
+use process::{
+    POPULATION,
+    signals::Signal,
+    terminal::{Terminal as _, signal_foreground},
+};
 use sched::WaitQueue;
 use vfs::{
-    DeviceDriver, DeviceNumber, DirectoryEntry, FileKind, FileOps, FileSystem, FileSystemType, Inode, Metadata,
-    MetadataChange, MountRequest, OpenFlags, OpenRequest, Permissions, PollEvents, PollTable, Ring, StatFs, Timestamp,
+    DeviceDriver, DeviceNumber, FileOps, Inode, OpenFlags, OpenRequest, Permissions, PollEvents, PollTable, Ring,
+    Timestamp,
 };
 
 /// Major number of the terminals in `/dev/pts`.
 pub const PTS_MAJOR: u32 = 136;
-/// The most pseudo-terminals at once.
-const MOST: u32 = 4096;
 /// What a terminal may have written and the master not read.
 const CAPACITY: usize = 16 * 1024;
 
 /// What a pair costs.
 const PRICE: Price = &[(Resource::Terminals, 1)];
 
-/// `TIOCGPTN`: the number of the terminal.
-const TIOCGPTN: u32 = 0x8004_5430;
-/// `TIOCSPTLCK`: locks or unlocks the terminal for opening.
-const TIOCSPTLCK: u32 = 0x4004_5431;
-/// `TIOCGPTLCK`: whether it is locked.
-const TIOCGPTLCK: u32 = 0x8004_5439;
-/// `FIONREAD`.
-const FIONREAD: u32 = 0x541b;
+/// Requests of `ioctl_tty(2)` that only a master answers.
+mod request {
+    pub const TCFLSH: u32 = 0x540b;
+    pub const TIOCGPGRP: u32 = 0x540f;
+    pub const FIONREAD: u32 = 0x541b;
+    pub const TIOCPKT: u32 = 0x5420;
+    pub const TIOCGSID: u32 = 0x5429;
+    pub const TIOCGPTN: u32 = 0x8004_5430;
+    pub const TIOCSPTLCK: u32 = 0x4004_5431;
+    pub const TIOCSIG: u32 = 0x4004_5436;
+    pub const TIOCGPKT: u32 = 0x8004_5438;
+    pub const TIOCGPTLCK: u32 = 0x8004_5439;
+}
 
 /// The line between a terminal and its master.
 struct Cable {
-    bytes: SpinLock<Ring>,
+    state: SpinLock<Carried>,
     /// The master waits here for bytes.
     arrived: WaitQueue,
 }
 
+struct Carried {
+    bytes: Ring,
+    /// What happened since the master read last, if it wants to know (`TIOCPKT`).
+    status: Option<Status>,
+}
+
+impl Cable {
+    fn new() -> Arc<Self> {
+        let state = Carried { bytes: Ring::new(), status: None };
+        Arc::new(Self { state: SpinLock::new(rank::BUFFER, state), arrived: WaitQueue::new() })
+    }
+
+    /// What the master reads now: what happened, or bytes, in front of which it finds a 0 if it wants to know the former.
+    fn read(&self, buffer: &mut [u8]) -> usize {
+        let Carried { bytes, status } = &mut *self.state.lock();
+        let Some(status) = status else { return bytes.pop(buffer) };
+        let Some((head, rest)) = buffer.split_first_mut() else { return 0 };
+        *head = core::mem::replace(status, Status::empty()).bits();
+        if *head != 0 {
+            return 1;
+        }
+        match bytes.pop(rest) {
+            0 if !rest.is_empty() || bytes.is_empty() => 0,
+            count => 1 + count,
+        }
+    }
+}
+
 impl Line for Cable {
     fn room(&self) -> usize {
-        CAPACITY.saturating_sub(self.bytes.lock().len())
+        CAPACITY.saturating_sub(self.state.lock().bytes.len())
     }
 
     fn write(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         // Without memory the bytes are lost, as on a real line.
-        let _full = self.bytes.lock().push(bytes);
+        let _full = self.state.lock().bytes.push(bytes);
         self.arrived.wake_all();
+    }
+
+    fn flush(&self) {
+        self.state.lock().bytes = Ring::new();
+    }
+
+    fn tell(&self, status: Status) {
+        const OPPOSITES: [(Status, Status); 2] = [(Status::STOP, Status::START), (Status::DO_STOP, Status::NO_STOP)];
+        if let Some(known) = &mut self.state.lock().status {
+            for (one, other) in OPPOSITES {
+                if status.intersects(one | other) {
+                    known.remove(one | other);
+                }
+            }
+            known.insert(status);
+        } else {
+            return;
+        }
+        self.arrived.wake_all();
+    }
+
+    fn left(&self) {
+        self.arrived.wake_all();
+    }
+
+    /// A line that has no bits to set has 8 of them, no parity, and a receiver.
+    fn settle(&self, termios: Termios) -> Termios {
+        let cleared = termios.control & !(control::CSIZE | control::PARENB);
+        Termios { control: cleared | control::CS8 | control::CREAD, ..termios }
     }
 }
 
 /// A pair of terminal and master.
-struct Pair {
-    number: u32,
+pub(super) struct Pair {
+    pub(super) number: u32,
     tty: Arc<Tty>,
     cable: Arc<Cable>,
     locked: AtomicBool,
-    /// How often the terminal is open, and whether it ever was.
-    opens: AtomicUsize,
+    /// Whether the terminal was ever open.
     was_open: AtomicBool,
-    attributes: SpinLock<Attributes>,
+    pub(super) attributes: SpinLock<Attributes>,
 }
 
-struct Attributes {
-    uid: Uid,
-    gid: Gid,
-    permissions: Permissions,
-    created: Timestamp,
+/// Owner and permissions of a terminal.
+pub(super) struct Attributes {
+    pub(super) uid: Uid,
+    pub(super) gid: Gid,
+    pub(super) permissions: Permissions,
+    pub(super) created: Timestamp,
 }
 
-/// All pseudo-terminals.
+impl Pair {
+    pub(super) fn new(number: u32, attributes: Attributes) -> Arc<Self> {
+        let cable = Cable::new();
+        Arc::new(Self {
+            number,
+            tty: Tty::new(DeviceNumber::new(PTS_MAJOR, number), cable.clone()),
+            cable,
+            locked: AtomicBool::new(true),
+            was_open: AtomicBool::new(false),
+            attributes: SpinLock::new(rank::FILE_STATE, attributes),
+        })
+    }
+}
+
+/// All pseudo-terminals: which of their file systems `/dev/ptmx` means.
 pub struct PseudoTerminals {
-    device: DeviceNumber,
-    pairs: SpinLock<BTreeMap<u32, Arc<Pair>>>,
+    first: SpinLock<Weak<Instance>>,
 }
 
 impl PseudoTerminals {
     /// None yet.
     pub fn new() -> Arc<Self> {
-        let pairs = SpinLock::new(rank::FILE_STATE, BTreeMap::new());
-        Arc::new(Self { device: vfs::next_device(), pairs })
+        Arc::new(Self { first: SpinLock::new(rank::FILE_STATE, Weak::new()) })
     }
 
-    /// A new pair; the open master. `ENOSPC` too many, or the running task's containers don't pay for one more.
-    pub fn create(self: &Arc<Self>, owner: &Credentials) -> Result<Arc<dyn FileOps>, Errno> {
-        let charge = memory::payer::take(PRICE, Severity::Barrier).map_err(|Refused| Errno::ENOSPC)?;
-        let cable = Arc::new(Cable { bytes: SpinLock::new(rank::BUFFER, Ring::new()), arrived: WaitQueue::new() });
-        let attributes = Attributes {
-            uid: owner.fsuid,
-            gid: owner.fsgid,
-            permissions: Permissions::new(0o620),
-            created: Timestamp::now(),
-        };
-        let mut pairs = self.pairs.lock();
-        let number = (0..MOST).find(|number| !pairs.contains_key(number)).ok_or(Errno::ENOSPC)?;
-        let pair = Arc::new(Pair {
-            number,
-            tty: Tty::new(DeviceNumber::new(PTS_MAJOR, number), cable.clone()),
-            cable,
-            locked: AtomicBool::new(true),
-            opens: AtomicUsize::new(0),
-            was_open: AtomicBool::new(false),
-            attributes: SpinLock::new(rank::FILE_STATE, attributes),
-        });
-        pairs.insert(number, pair.clone());
-        drop(pairs);
-        Ok(Arc::new(Master { all: self.clone(), pair, _charge: charge }))
+    /// Makes `instance` the one of `/dev/ptmx`, unless there is one.
+    pub(super) fn mounted(&self, instance: &Arc<Instance>) {
+        let mut first = self.first.lock();
+        if first.strong_count() == 0 {
+            *first = Arc::downgrade(instance);
+        }
     }
 
-    fn find(&self, number: u32) -> Result<Arc<Pair>, Errno> {
-        self.pairs.lock().get(&number).cloned().ok_or(Errno::ENOENT)
+    /// Opens `/dev/ptmx`: a new pair; the open master. `ENODEV` no devpts is mounted; else as [`create`].
+    pub fn create(&self, owner: &Credentials) -> Result<Arc<dyn FileOps>, Errno> {
+        let first = self.first.lock().upgrade();
+        create(&first.ok_or(Errno::ENODEV)?, owner)
     }
+}
+
+/// A new pair; the open master. `ENOSPC` too many, or the running task's containers don't pay for one more.
+pub(super) fn create(instance: &Arc<Instance>, owner: &Credentials) -> Result<Arc<dyn FileOps>, Errno> {
+    let charge = memory::payer::take(PRICE, Severity::Barrier).map_err(|Refused| Errno::ENOSPC)?;
+    let pair = instance.add(owner)?;
+    Ok(Arc::new(Master { instance: instance.clone(), pair, _charge: charge }))
 }
 
 /// The open master of a pair.
 struct Master {
-    all: Arc<PseudoTerminals>,
+    instance: Arc<Instance>,
     pair: Arc<Pair>,
     /// Given back when the master is closed, to who opened it.
     _charge: Option<Charge>,
@@ -138,7 +211,7 @@ struct Master {
 impl Master {
     /// What the terminal has written: `None` if nothing is there but may come, `EIO` if it was closed.
     fn try_read(&self, buffer: &mut [u8]) -> Option<Result<usize, Errno>> {
-        let count = self.pair.cable.bytes.lock().pop(buffer);
+        let count = self.pair.cable.read(buffer);
         if count > 0 {
             return Some(Ok(count));
         }
@@ -147,7 +220,17 @@ impl Master {
 
     /// Whether the terminal was open and nobody has it open any more.
     fn is_left(&self) -> bool {
-        self.pair.was_open.load(Acquire) && self.pair.opens.load(Acquire) == 0
+        self.pair.was_open.load(Acquire) && self.pair.tty.openings().is_empty()
+    }
+
+    /// `TIOCSIG`: sends one of the keys' signals. `EINVAL` another.
+    fn signal(&self, number: u64) -> Result<(), Errno> {
+        let keys = [Signal::INT, Signal::QUIT, Signal::TSTP];
+        let signal = keys.into_iter().find(|key| u64::from(key.number()) == number).ok_or(Errno::EINVAL)?;
+        if let Some(population) = POPULATION.get() {
+            signal_foreground(population, &*self.pair.tty, signal);
+        }
+        Ok(())
     }
 }
 
@@ -162,7 +245,7 @@ impl FileOps for Master {
                 waited.map_err(|_| Errno::EINTR)??
             }
         };
-        self.pair.tty.writable.wake_all();
+        self.pair.tty.resume();
         Ok(count)
     }
 
@@ -200,29 +283,49 @@ impl FileOps for Master {
         table.watch(&self.pair.cable.arrived);
         table.watch(&self.pair.tty.writable);
         let mut events = PollEvents::empty();
-        events.set(PollEvents::READABLE, !self.pair.cable.bytes.lock().is_empty());
+        {
+            let state = self.pair.cable.state.lock();
+            let news = state.status.is_some_and(|status| !status.is_empty());
+            events.set(PollEvents::READABLE, news || !state.bytes.is_empty());
+            events.set(PollEvents::PRIORITY, news);
+        }
         events.set(PollEvents::WRITABLE, self.pair.tty.input_room() > 0);
         events.set(PollEvents::HANG_UP, self.is_left());
         events
     }
 
     fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
+        let pair = &self.pair;
+        let give = |value: i32| user_memory::write(argument, &value.to_ne_bytes());
+        let take = || {
+            let mut value = [0; 4];
+            user_memory::read(argument, &mut value).map(|()| i32::from_ne_bytes(value))
+        };
         match request {
-            TIOCGPTN => user_memory::write(argument, &self.pair.number.to_ne_bytes())?,
-            TIOCSPTLCK => {
-                let mut lock = [0; 4];
-                user_memory::read(argument, &mut lock)?;
-                self.pair.locked.store(lock != [0; 4], Release);
+            request::TIOCGPTN => give(pair.number as i32)?,
+            request::TIOCSPTLCK => {
+                let locked = take()? != 0;
+                pair.locked.store(locked, Release);
             }
-            TIOCGPTLCK => {
-                let locked = i32::from(self.pair.locked.load(Acquire));
-                user_memory::write(argument, &locked.to_ne_bytes())?;
+            request::TIOCGPTLCK => give(pair.locked.load(Acquire).into())?,
+            request::TIOCPKT => {
+                let wanted = take()? != 0;
+                let mut state = pair.cable.state.lock();
+                state.status = wanted.then(|| state.status.unwrap_or(Status::empty()));
             }
-            FIONREAD => {
-                let count = self.pair.cable.bytes.lock().len();
-                user_memory::write(argument, &(count as i32).to_ne_bytes())?;
-            }
-            _ => return common(&self.pair.tty, request, argument),
+            request::TIOCGPKT => give(pair.cable.state.lock().status.is_some().into())?,
+            request::TIOCSIG => self.signal(argument)?,
+            request::FIONREAD => give(pair.cable.state.lock().bytes.len() as i32)?,
+            // A master may look at the job control of its terminal, which is not its own.
+            request::TIOCGPGRP => give(pair.tty.job_control().foreground().unwrap_or_default().raw())?,
+            request::TIOCGSID => give(pair.tty.job_control().session().ok_or(Errno::ENOTTY)?.raw())?,
+            request::TCFLSH => match argument {
+                // What it has not read, the terminal has written.
+                0 | 2 => pair.tty.flush_output(),
+                1 => {}
+                _ => return Err(Errno::EINVAL),
+            },
+            _ => return common(&pair.tty, request, argument),
         }
         Ok(0)
     }
@@ -230,252 +333,34 @@ impl FileOps for Master {
 
 impl Drop for Master {
     fn drop(&mut self) {
-        let removed = self.all.pairs.lock().remove(&self.pair.number);
-        drop(removed);
-        self.pair.tty.hang_up();
-    }
-}
-
-/// An open terminal of a pair.
-struct Slave {
-    pair: Arc<Pair>,
-    file: Arc<TtyFile>,
-}
-
-impl FileOps for Slave {
-    fn read(&self, buffer: &mut [u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
-        self.file.read(buffer, position, flags)
-    }
-
-    fn write(&self, buffer: &[u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
-        self.file.write(buffer, position, flags)
-    }
-
-    fn is_stream(&self) -> bool {
-        true
-    }
-
-    fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
-        self.file.poll(table)
-    }
-
-    fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
-        self.file.ioctl(request, argument)
-    }
-}
-
-impl Drop for Slave {
-    fn drop(&mut self) {
-        self.pair.opens.fetch_sub(1, Release);
-        self.pair.cable.arrived.wake_all();
+        self.instance.remove(self.pair.number);
+        self.pair.tty.hang_up(true);
     }
 }
 
 /// The driver of the terminals in `/dev/pts`.
-pub struct PtsDriver(pub Arc<PseudoTerminals>);
+pub struct PtsDriver;
 
 impl DeviceDriver for PtsDriver {
     fn names(&self) -> &'static [&'static str] {
         &["pts"]
     }
 
+    /// `EIO` the inode lies in no devpts, its master is closed, or the terminal is locked.
     fn open(
         &self,
-        number: DeviceNumber,
-        _inode: &Arc<dyn Inode>,
+        _number: DeviceNumber,
+        inode: &Arc<dyn Inode>,
         request: &OpenRequest<'_>,
     ) -> Result<Arc<dyn FileOps>, Errno> {
-        let pair = self.0.find(number.minor).map_err(|_| Errno::EIO)?;
-        if pair.locked.load(Acquire) || pair.tty.is_cut() {
+        let inode: Arc<dyn Any + Send + Sync> = inode.clone();
+        let node = inode.downcast::<PtsNode>().map_err(|_| Errno::EIO)?;
+        let pair = &node.pair;
+        if pair.locked.load(Acquire) {
             return Err(Errno::EIO);
         }
-        pair.opens.fetch_add(1, Relaxed);
+        let file = TtyFile::open(&pair.tty, request.flags)?;
         pair.was_open.store(true, Release);
-        let file = TtyFile::open(&pair.tty, request.flags);
-        Ok(Arc::new(Slave { pair, file }))
-    }
-}
-
-/// The file system type `devpts`: every mount shows the same terminals.
-pub struct DevPtsType(pub Arc<PseudoTerminals>);
-
-impl FileSystemType for DevPtsType {
-    fn name(&self) -> &'static str {
-        "devpts"
-    }
-
-    /// Mount options (`gid=`, `mode=`, `ptmxmode=`, `newinstance`) are accepted by name; all mounts are one instance.
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
-        let known = [&b"gid="[..], b"uid=", b"mode=", b"ptmxmode=", b"max=", b"newinstance"];
-        let words = request.data.split(|&byte| byte == b',').filter(|word| !word.is_empty());
-        for word in words {
-            if !known.iter().any(|name| word.starts_with(name)) {
-                return Err(Errno::EINVAL);
-            }
-        }
-        Ok(Arc::new(DevPts(self.0.clone())))
-    }
-}
-
-struct DevPts(Arc<PseudoTerminals>);
-
-impl FileSystem for DevPts {
-    fn kind(&self) -> &str {
-        "devpts"
-    }
-
-    fn root(&self) -> Arc<dyn Inode> {
-        Arc::new(PtsDirectory(self.0.clone()))
-    }
-
-    fn device(&self) -> DeviceNumber {
-        self.0.device
-    }
-
-    fn statistics(&self) -> StatFs {
-        StatFs { magic: 0x1cd1, block_size: 4096, ..StatFs::default() }
-    }
-
-    fn show_options(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        out.write_str(",mode=620,ptmxmode=666")
-    }
-}
-
-/// The inode numbers: 1 is the directory, 2 is `ptmx`, a terminal is its number + 3, as on Linux.
-const DIRECTORY: u64 = 1;
-const PTMX: u64 = 2;
-const FIRST: u64 = 3;
-
-struct PtsDirectory(Arc<PseudoTerminals>);
-
-impl PtsDirectory {
-    fn metadata_of(&self, inode: u64, kind: FileKind, mode: u32, attributes: &Attributes) -> Metadata {
-        Metadata {
-            device: self.0.device,
-            inode,
-            kind,
-            permissions: Permissions::new(mode),
-            links: if kind == FileKind::Directory { 2 } else { 1 },
-            uid: attributes.uid,
-            gid: attributes.gid,
-            represents: DeviceNumber::default(),
-            size: 0,
-            blocks: 0,
-            block_size: 1024,
-            accessed: attributes.created,
-            modified: attributes.created,
-            changed: attributes.created,
-            created: attributes.created,
-        }
-    }
-
-    fn root_metadata(&self, inode: u64, kind: FileKind, mode: u32) -> Metadata {
-        let attributes = Attributes {
-            uid: Uid::ROOT,
-            gid: Gid::ROOT,
-            permissions: Permissions::new(mode),
-            created: Timestamp::default(),
-        };
-        self.metadata_of(inode, kind, mode, &attributes)
-    }
-}
-
-impl Inode for PtsDirectory {
-    fn kind(&self) -> FileKind {
-        FileKind::Directory
-    }
-
-    fn number(&self) -> u64 {
-        DIRECTORY
-    }
-
-    fn metadata(&self) -> Metadata {
-        self.root_metadata(DIRECTORY, FileKind::Directory, 0o755)
-    }
-
-    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
-        if name == b"ptmx" {
-            return Ok(Arc::new(PtmxNode(self.0.clone())));
-        }
-        let number = core::str::from_utf8(name).ok().and_then(|text| text.parse::<u32>().ok()).ok_or(Errno::ENOENT)?;
-        // "01" is not the name of terminal 1.
-        if format!("{number}").as_bytes() != name {
-            return Err(Errno::ENOENT);
-        }
-        Ok(Arc::new(PtsNode { all: self.0.clone(), pair: self.0.find(number)? }))
-    }
-
-    fn read_directory(&self, from: u64, each: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<(), Errno> {
-        let fixed = [
-            (&b"."[..], DIRECTORY, FileKind::Directory),
-            (b"..", DIRECTORY, FileKind::Directory),
-            (b"ptmx", PTMX, FileKind::CharDevice),
-        ];
-        for ((name, inode, kind), place) in fixed.into_iter().zip(0..) {
-            if from <= place && !each(&DirectoryEntry { name, inode, kind, next: place + 1 }) {
-                return Ok(());
-            }
-        }
-        // The place of a terminal is its inode number.
-        let numbers: Vec<u32> = self.0.pairs.lock().keys().copied().collect();
-        for number in numbers {
-            let inode = u64::from(number) + FIRST;
-            let name = format!("{number}");
-            let entry = DirectoryEntry { name: name.as_bytes(), inode, kind: FileKind::CharDevice, next: inode + 1 };
-            if inode >= from && !each(&entry) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-}
-
-/// `ptmx` inside `/dev/pts`.
-struct PtmxNode(Arc<PseudoTerminals>);
-
-impl Inode for PtmxNode {
-    fn kind(&self) -> FileKind {
-        FileKind::CharDevice
-    }
-
-    fn number(&self) -> u64 {
-        PTMX
-    }
-
-    fn metadata(&self) -> Metadata {
-        let metadata = PtsDirectory(self.0.clone()).root_metadata(PTMX, FileKind::CharDevice, 0o666);
-        Metadata { represents: DeviceNumber::new(5, 2), ..metadata }
-    }
-}
-
-/// A terminal in `/dev/pts`.
-struct PtsNode {
-    all: Arc<PseudoTerminals>,
-    pair: Arc<Pair>,
-}
-
-impl Inode for PtsNode {
-    fn kind(&self) -> FileKind {
-        FileKind::CharDevice
-    }
-
-    fn number(&self) -> u64 {
-        u64::from(self.pair.number) + FIRST
-    }
-
-    fn metadata(&self) -> Metadata {
-        let attributes = self.pair.attributes.lock();
-        let mode = u32::from(attributes.permissions.bits());
-        let directory = PtsDirectory(self.all.clone());
-        let metadata = directory.metadata_of(self.number(), FileKind::CharDevice, mode, &attributes);
-        Metadata { represents: DeviceNumber::new(PTS_MAJOR, self.pair.number), ..metadata }
-    }
-
-    fn change_metadata(&self, change: &MetadataChange) -> Result<(), Errno> {
-        let mut attributes = self.pair.attributes.lock();
-        attributes.uid = change.uid.unwrap_or(attributes.uid);
-        attributes.gid = change.gid.unwrap_or(attributes.gid);
-        attributes.permissions = change.permissions.unwrap_or(attributes.permissions);
-        Ok(())
+        Ok(file)
     }
 }

@@ -28,10 +28,12 @@ const CONTROLS: usize = 19;
 /// Flags of `c_iflag`.
 pub mod input {
     #![allow(missing_docs)]
+    pub const PARMRK: u32 = 0o10;
     pub const ISTRIP: u32 = 0o40;
     pub const INLCR: u32 = 0o100;
     pub const IGNCR: u32 = 0o200;
     pub const ICRNL: u32 = 0o400;
+    pub const IUCLC: u32 = 0o1000;
     pub const IXON: u32 = 0o2000;
     pub const IXANY: u32 = 0o4000;
     pub const IMAXBEL: u32 = 0o20000;
@@ -42,6 +44,7 @@ pub mod input {
 pub mod output {
     #![allow(missing_docs)]
     pub const OPOST: u32 = 0o1;
+    pub const OLCUC: u32 = 0o2;
     pub const ONLCR: u32 = 0o4;
     pub const OCRNL: u32 = 0o10;
     pub const ONOCR: u32 = 0o20;
@@ -62,12 +65,35 @@ pub mod local {
     pub const NOFLSH: u32 = 0o200;
     pub const TOSTOP: u32 = 0o400;
     pub const ECHOCTL: u32 = 0o1000;
+    pub const ECHOPRT: u32 = 0o2000;
     pub const ECHOKE: u32 = 0o4000;
     pub const IEXTEN: u32 = 0o100000;
+    pub const EXTPROC: u32 = 0o200000;
 }
 
+/// Flags of `c_cflag`.
+pub mod control {
+    #![allow(missing_docs)]
+    pub const CBAUD: u32 = 0o10017;
+    pub const BOTHER: u32 = 0o10000;
+    pub const CSIZE: u32 = 0o60;
+    pub const CS8: u32 = 0o60;
+    pub const CREAD: u32 = 0o200;
+    pub const PARENB: u32 = 0o400;
+    pub const CLOCAL: u32 = 0o4000;
+    /// How far the flags of the input's speed lie above those of the output's.
+    pub const IBSHIFT: u32 = 16;
+}
+
+/// The speeds that `c_cflag` has a number for: the first by `B0` to `B38400`, the rest from `B57600` on.
+const SPEEDS: [u32; 31] = [
+    0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400,
+    460_800, 500_000, 576_000, 921_600, 1_000_000, 1_152_000, 1_500_000, 2_000_000, 2_500_000, 3_000_000, 3_500_000,
+    4_000_000,
+];
+
 /// 8 bits, reading enabled, speed 38400 (the value of a new terminal).
-const CONTROL_FLAGS: u32 = 0o60 | 0o200 | 0o17;
+const CONTROL_FLAGS: u32 = control::CS8 | control::CREAD | 0o17;
 /// 38400 baud.
 const SPEED: u32 = 38400;
 
@@ -78,15 +104,15 @@ pub struct Termios {
     pub input: u32,
     /// `c_oflag`.
     pub output: u32,
-    /// `c_cflag`: kept, without effect.
+    /// `c_cflag`: kept; a line that is emulated or none has no bits and speeds to set.
     pub control: u32,
     /// `c_lflag`.
     pub local: u32,
-    /// `c_line`: kept, without effect.
+    /// `c_line`: kept; there is one discipline.
     pub line: u8,
     /// `c_cc`, by [`Control`].
     pub characters: [u8; CONTROLS],
-    /// `c_ispeed` and `c_ospeed`: kept, without effect.
+    /// `c_ispeed` and `c_ospeed`, by `c_cflag` unless that says that they are other ones (`BOTHER`).
     pub speeds: [u32; 2],
 }
 
@@ -94,6 +120,8 @@ pub struct Termios {
 pub const SIZE: usize = 36;
 /// Bytes of `struct termios2`, which has the speeds too.
 pub const SIZE2: usize = 44;
+/// Bytes of `struct termio`, the form of System V: flags of 16 bits, 8 characters, a byte that nobody uses.
+pub const OLD_SIZE: usize = 18;
 
 impl Default for Termios {
     fn default() -> Self {
@@ -173,7 +201,7 @@ impl Termios {
         bytes
     }
 
-    /// Takes the settings of a `struct termios` (then the speeds stay) or `termios2`.
+    /// Takes the settings of a `struct termios` or `termios2`.
     pub fn with_bytes(mut self, bytes: &[u8]) -> Self {
         let word = |index: usize| {
             let found = bytes.get(index..index + 4).and_then(|word| word.first_chunk::<4>());
@@ -188,7 +216,45 @@ impl Termios {
             self.characters.copy_from_slice(&rest[1..]);
         }
         self.speeds = [word(SIZE).unwrap_or(self.speeds[0]), word(SIZE + 4).unwrap_or(self.speeds[1])];
+        self.with_speeds()
+    }
+
+    /// The speeds as `c_cflag` says; an input that has none of its own has the output's.
+    fn with_speeds(mut self) -> Self {
+        let speed = |flags: u32, other: u32| match flags & control::CBAUD {
+            control::BOTHER => other,
+            flags if flags & control::BOTHER != 0 => {
+                SPEEDS.get((flags & 0o17) as usize + 15).copied().unwrap_or_default()
+            }
+            flags => SPEEDS[flags as usize],
+        };
+        let output = speed(self.control, self.speeds[1]);
+        let input = self.control >> control::IBSHIFT;
+        let input = if input & control::CBAUD == 0 { output } else { speed(input, self.speeds[0]) };
+        self.speeds = [input, output];
         self
+    }
+
+    /// `struct termio`.
+    pub fn to_old_bytes(self) -> [u8; OLD_SIZE] {
+        let mut bytes = [0; OLD_SIZE];
+        for (index, word) in [self.input, self.output, self.control, self.local].into_iter().enumerate() {
+            bytes[2 * index..2 * index + 2].copy_from_slice(&(word as u16).to_ne_bytes());
+        }
+        bytes[8] = self.line;
+        bytes[9..17].copy_from_slice(&self.characters[..8]);
+        bytes
+    }
+
+    /// Takes the settings of a `struct termio`; the higher flags and the other characters stay.
+    pub fn with_old_bytes(mut self, bytes: &[u8; OLD_SIZE]) -> Self {
+        let fields = [&mut self.input, &mut self.output, &mut self.control, &mut self.local];
+        for (field, low) in fields.into_iter().zip(bytes.chunks_exact(2)) {
+            *field = *field & !0xffff | u32::from(u16::from_ne_bytes([low[0], low[1]]));
+        }
+        self.line = bytes[8];
+        self.characters[..8].copy_from_slice(&bytes[9..17]);
+        self.with_speeds()
     }
 }
 
@@ -201,5 +267,27 @@ mod tests {
         let settings = Termios { local: 0x1234, ..Termios::default() };
         assert_eq!(Termios::default().with_bytes(&settings.to_bytes()), settings);
         assert_eq!(Termios::default().with_bytes(&settings.to_bytes()[..SIZE]), settings);
+        assert_eq!(Termios::default().with_old_bytes(&settings.to_old_bytes()), settings);
+    }
+
+    #[test]
+    fn the_old_form_leaves_what_it_has_no_place_for() {
+        let settings = Termios { local: 0x5_1234, ..Termios::default() };
+        let settings = settings.with_old_bytes(&Termios { local: 8, ..settings }.to_old_bytes());
+        assert_eq!((settings.local, settings.character(Control::WordErase)), (0x5_0008, 23));
+    }
+
+    #[test]
+    fn speeds_are_what_the_flags_say() {
+        let speeds = |flags: u32, speeds: [u32; 2]| {
+            let settings = Termios { control: flags, speeds, ..Termios::default() };
+            Termios::default().with_bytes(&settings.to_bytes()).speeds
+        };
+        assert_eq!(speeds(0o15, [1, 2]), [9600, 9600]);
+        assert_eq!(speeds(0o10002, [1, 2]), [115_200, 115_200]);
+        assert_eq!(speeds(0o17 | 0o15 << 16, [1, 2]), [9600, 38_400]);
+        assert_eq!(speeds(control::BOTHER, [1, 2]), [2, 2]);
+        assert_eq!(speeds(control::BOTHER | control::BOTHER << 16, [1, 2]), [1, 2]);
+        assert_eq!(speeds(0o10017, [1, 2]), [4_000_000, 4_000_000]);
     }
 }

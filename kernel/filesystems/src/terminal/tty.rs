@@ -1,12 +1,14 @@
 //! A terminal: a line discipline over a line, with its readers, writers and job control.
 
 use super::{
-    discipline::{Chunk, Discipline, KeySignal, Reaction},
-    termios::{Control, Termios, local},
+    discipline::{Discipline, KeySignal, LARGEST, Reaction},
+    openings::{Opening, Openings},
+    output::Chunk,
+    termios::{Control, Termios, input, local},
 };
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
-use core::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use bitflags::bitflags;
 use machine::sync::{Mutex, SpinLock, rank};
 use process::{
     POPULATION,
@@ -16,12 +18,43 @@ use process::{
 use sched::{WaitError, WaitQueue};
 use vfs::{DeviceNumber, OpenFlags, PollEvents, PollTable};
 
+bitflags! {
+    /// What happened at a terminal, as its line is told: `TIOCPKT` of `ioctl_tty(2)`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Status: u8 {
+        /// What was typed and not read was dropped.
+        const FLUSH_READ = 1;
+        /// What was written and still on its way was dropped.
+        const FLUSH_WRITE = 2;
+        /// The output was stopped.
+        const STOP = 4;
+        /// It goes on.
+        const START = 8;
+        /// `^S` and `^Q` do not stop the output any more.
+        const NO_STOP = 16;
+        /// They do again.
+        const DO_STOP = 32;
+        /// The settings were changed where the other side edits lines (`EXTPROC`).
+        const SETTINGS = 64;
+    }
+}
+
 /// Where the output of a terminal goes.
 pub trait Line: Send + Sync {
     /// How many bytes it takes now.
     fn room(&self) -> usize;
     /// Takes bytes, no more than `room` said. One caller at a time.
     fn write(&self, bytes: &[u8]);
+    /// Drops what is still on its way.
+    fn flush(&self) {}
+    /// Learns what happened at the terminal.
+    fn tell(&self, _status: Status) {}
+    /// Learns that nobody has the terminal open any more.
+    fn left(&self) {}
+    /// The settings that it can have, of those asked for.
+    fn settle(&self, termios: Termios) -> Termios {
+        termios
+    }
 }
 
 /// `struct winsize`.
@@ -43,16 +76,25 @@ pub struct Tty {
     pub readable: WaitQueue,
     /// Woken when the line may take more.
     pub writable: WaitQueue,
-    cut: AtomicBool,
+    openings: Openings,
 }
 
 struct State {
     discipline: Discipline,
     window: WindowSize,
+    /// Echo that waits until the output goes on, or the line takes more.
+    echo: Vec<u8>,
 }
 
 /// A tenth of a second, the unit of `VTIME`.
 const TENTH: u64 = 100_000_000;
+/// What one byte may need on the line: a tab becomes 8 blanks.
+const ROOM: usize = 8;
+
+/// Whether `^S` and `^Q` stop the output and let it go on.
+fn is_usual_flow(termios: &Termios) -> bool {
+    termios.has_input(input::IXON) && termios.is(Control::Start, 0x11) && termios.is(Control::Stop, 0x13)
+}
 
 impl Terminal for Tty {
     fn device(&self) -> DeviceNumber {
@@ -67,7 +109,7 @@ impl Terminal for Tty {
 impl Tty {
     /// A terminal on this line.
     pub fn new(device: DeviceNumber, line: Arc<dyn Line>) -> Arc<Self> {
-        let state = State { discipline: Discipline::default(), window: WindowSize::default() };
+        let state = State { discipline: Discipline::default(), window: WindowSize::default(), echo: Vec::new() };
         Arc::new(Self {
             device,
             control: JobControl::new(),
@@ -76,23 +118,42 @@ impl Tty {
             line,
             readable: WaitQueue::new(),
             writable: WaitQueue::new(),
-            cut: AtomicBool::new(false),
+            openings: Openings::new(),
         })
     }
 
-    /// Whether the line was cut: reads give nothing and writes `EIO`.
-    pub fn is_cut(&self) -> bool {
-        self.cut.load(Acquire)
+    /// Who has it open.
+    pub fn openings(&self) -> &Openings {
+        &self.openings
     }
 
-    /// Cuts the line: the session learns it by SIGHUP, everybody who waits comes back.
-    pub fn hang_up(&self) {
-        self.cut.store(true, Release);
+    /// Closes it again; the line learns when nobody has it open any more.
+    pub fn close(&self, opening: Opening) {
+        if self.openings.remove(opening) {
+            self.line.left();
+        }
+    }
+
+    /// Whether the line was cut since: reads give nothing and writes `EIO`.
+    pub fn is_cut(&self, opening: Opening) -> bool {
+        self.openings.is_over(opening)
+    }
+
+    /// Cuts the line (`vhangup(2)`): the session learns it by SIGHUP, everybody who waits comes back, and who has the
+    /// terminal open has to open it anew; nobody can if the line is `gone`.
+    pub fn hang_up(&self, gone: bool) {
+        self.openings.end_all(gone);
+        {
+            let mut state = self.state.lock();
+            state.discipline.hang_up();
+            state.echo.clear();
+        }
         if let Some(population) = POPULATION.get() {
             process::terminal::hang_up(population, self);
         }
         self.readable.wake_all();
         self.writable.wake_all();
+        self.line.left();
     }
 
     /// The settings.
@@ -102,27 +163,79 @@ impl Tty {
 
     /// Changes the settings; with `flush` what was typed and not read is dropped.
     pub fn set_termios(&self, change: impl FnOnce(Termios) -> Termios, flush: bool) {
-        let mut state = self.state.lock();
         if flush {
-            state.discipline.flush_input();
+            self.flush_input();
         }
-        let termios = change(*state.discipline.termios());
-        state.discipline.set_termios(termios);
-        drop(state);
+        let (mut old, mut new) = (Termios::default(), Termios::default());
+        let _reaction = self.change(|discipline, _| {
+            old = *discipline.termios();
+            new = self.line.settle(change(old));
+            discipline.set_termios(new);
+        });
+        if is_usual_flow(&old) != is_usual_flow(&new) {
+            self.line.tell(if is_usual_flow(&new) { Status::DO_STOP } else { Status::NO_STOP });
+        }
+        if old.has_local(local::EXTPROC) || new.has_local(local::EXTPROC) {
+            self.line.tell(Status::SETTINGS);
+        }
         self.readable.wake_all();
         self.writable.wake_all();
+    }
+
+    /// Changes the discipline, shows the echo of that, and lets the output go on if nothing stops it any more. Nobody
+    /// writes until the echo is out: who reads a line at once must not answer before it is seen.
+    fn change(&self, act: impl FnOnce(&mut Discipline, &mut Reaction)) -> Reaction {
+        let mut reaction = Reaction::default();
+        let _output = self.output.lock();
+        let mut state = self.state.lock();
+        let was_stopped = state.discipline.is_stopped();
+        act(&mut state.discipline, &mut reaction);
+        let is_stopped = state.discipline.is_stopped();
+        if reaction.flushed {
+            state.echo.clear();
+        }
+        let room = LARGEST.saturating_sub(state.echo.len());
+        state.echo.extend(reaction.echo.iter().take(room));
+        drop(state);
+        if reaction.flushed {
+            self.line.flush();
+            self.line.tell(Status::FLUSH_READ | Status::FLUSH_WRITE);
+        }
+        if was_stopped != is_stopped {
+            self.line.tell(if is_stopped { Status::STOP } else { Status::START });
+            self.writable.wake_all();
+        }
+        while self.push(&[]) > 0 {}
+        reaction
     }
 
     /// Drops what was typed and not read.
     pub fn flush_input(&self) {
         self.state.lock().discipline.flush_input();
+        self.line.tell(Status::FLUSH_READ);
         self.writable.wake_all();
     }
 
-    /// Stops the output or lets it go on.
-    pub fn set_stopped(&self, stopped: bool) {
-        self.state.lock().discipline.set_stopped(stopped);
+    /// Drops what was written and is still on its way.
+    pub fn flush_output(&self) {
+        self.state.lock().echo.clear();
+        self.line.flush();
+        self.line.tell(Status::FLUSH_WRITE);
         self.writable.wake_all();
+    }
+
+    /// Holds the output or lets it go on (`TCOOFF`, `TCOON`).
+    pub fn hold(&self, held: bool) {
+        let _reaction = self.change(|discipline, _| discipline.hold(held));
+    }
+
+    /// Asks the other side to stop or to go on (`TCIOFF`, `TCION`): sends it the character for that.
+    pub fn send_flow(&self, stop: bool) {
+        let _output = self.output.lock();
+        let character = self.termios().character(if stop { Control::Stop } else { Control::Start });
+        if character != 0 && self.line.room() > 0 {
+            self.line.write(&[character]);
+        }
     }
 
     /// The size of the window.
@@ -138,7 +251,7 @@ impl Tty {
         }
     }
 
-    /// How many bytes a read could give now.
+    /// How many bytes reads could give now.
     pub fn readable_bytes(&self) -> usize {
         self.state.lock().discipline.readable()
     }
@@ -156,13 +269,7 @@ impl Tty {
 
     /// Takes bytes that were typed. In a task, with no lock held.
     pub fn receive(&self, bytes: &[u8]) {
-        let mut reaction = Reaction::default();
-        {
-            // Nobody writes until the echo is out: who reads the line at once must not answer before it is seen.
-            let _output = self.output.lock();
-            self.state.lock().discipline.feed(bytes, &mut reaction);
-            self.echo(&reaction.echo);
-        }
+        let reaction = self.change(|discipline, reaction| discipline.feed(bytes, reaction));
         for key in reaction.signals {
             self.signal(match key {
                 KeySignal::Interrupt => Signal::INT,
@@ -173,56 +280,74 @@ impl Tty {
         if reaction.readable {
             self.readable.wake_all();
         }
-        if reaction.restarted {
-            self.writable.wake_all();
-        }
     }
 
-    /// Writes an echo. What the line does not take is lost, as with a real one. `output` is held.
-    fn echo(&self, bytes: &[u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let count = self.push(rest);
-            if count == 0 {
-                return;
-            }
-            rest = &rest[count..];
+    /// The line takes more again: echo that waited goes first, then who waits to write.
+    pub fn resume(&self) {
+        if self.has_echo() {
+            let _reaction = self.change(|_, _| {});
         }
+        self.writable.wake_all();
     }
 
-    /// Sends one piece to the line; how many bytes were taken. `output` is held.
+    /// Sends one piece to the line, unless the output is stopped: of the echo that waits, then of `bytes`. How many were
+    /// taken, of `bytes` or of the echo if there is any. `output` is held.
     fn push(&self, bytes: &[u8]) -> usize {
         let mut chunk = Chunk::new(self.line.room());
-        let count = self.state.lock().discipline.output(bytes, &mut chunk);
+        let mut state = self.state.lock();
+        if state.discipline.is_stopped() {
+            return 0;
+        }
+        let State { discipline, echo, .. } = &mut *state;
+        let count = if echo.is_empty() {
+            discipline.output(bytes, &mut chunk)
+        } else {
+            let count = discipline.output(echo, &mut chunk);
+            echo.drain(..count);
+            count
+        };
+        drop(state);
         self.line.write(chunk.bytes());
         count
     }
 
-    /// Writes; sleeps while the line takes nothing, unless it must not. `EIO` the line was cut, `EAGAIN`, `EINTR`.
-    pub fn write(&self, buffer: &[u8], flags: OpenFlags) -> Result<usize, Errno> {
-        let mut done = 0;
-        while done < buffer.len() {
-            if self.is_cut() {
-                return if done > 0 { Ok(done) } else { Err(Errno::EIO) };
+    /// Sends a piece of what a task writes: how many bytes were taken.
+    fn push_written(&self, bytes: &[u8]) -> usize {
+        let _output = self.output.lock();
+        while self.has_echo() {
+            if self.push(&[]) == 0 {
+                return 0;
             }
-            let count = {
-                let _output = self.output.lock();
-                if self.state.lock().discipline.is_stopped() { 0 } else { self.push(&buffer[done..]) }
-            };
+        }
+        self.push(bytes)
+    }
+
+    fn has_echo(&self) -> bool {
+        !self.state.lock().echo.is_empty()
+    }
+
+    /// Writes; sleeps while the line takes nothing, unless it must not. `EIO` the line was cut, `EAGAIN`, `EINTR`.
+    pub fn write(&self, opening: Opening, buffer: &[u8], flags: OpenFlags) -> Result<usize, Errno> {
+        let mut done = 0;
+        let end = |done: usize, errno: Errno| if done > 0 { Ok(done) } else { Err(errno) };
+        while done < buffer.len() {
+            if self.is_cut(opening) {
+                return end(done, Errno::EIO);
+            }
+            let count = self.push_written(&buffer[done..]);
             done += count;
             if count > 0 {
                 continue;
             }
             if flags.contains(OpenFlags::NONBLOCK) {
-                return if done > 0 { Ok(done) } else { Err(Errno::EAGAIN) };
+                return end(done, Errno::EAGAIN);
             }
-            // A newline may need two places.
             let may_go_on = || {
                 let stopped = self.state.lock().discipline.is_stopped();
-                (self.is_cut() || (!stopped && self.line.room() >= 8)).then_some(())
+                (self.is_cut(opening) || (!stopped && self.line.room() >= ROOM)).then_some(())
             };
             if self.writable.wait_until_interruptible(may_go_on, None).is_err() {
-                return if done > 0 { Ok(done) } else { Err(Errno::EINTR) };
+                return end(done, Errno::EINTR);
             }
         }
         Ok(done)
@@ -230,7 +355,7 @@ impl Tty {
 
     /// Reads by the rules of the mode: a line, or what `VMIN` and `VTIME` say. 0 the line was cut or the end of file was
     /// typed; `EAGAIN`, `EINTR`.
-    pub fn read(&self, buffer: &mut [u8], flags: OpenFlags) -> Result<usize, Errno> {
+    pub fn read(&self, opening: Opening, buffer: &mut [u8], flags: OpenFlags) -> Result<usize, Errno> {
         let nonblocking = flags.contains(OpenFlags::NONBLOCK);
         let (canonical, minimum, time) = {
             let state = self.state.lock();
@@ -240,21 +365,21 @@ impl Tty {
             (termios.has_local(local::ICANON), minimum, time)
         };
         if canonical {
-            return self.take(buffer, 1, nonblocking, None);
+            return self.take(opening, buffer, 1, nonblocking, None);
         }
         let wanted = minimum.min(buffer.len());
         match (minimum, time) {
-            (0, 0) => match self.take(buffer, 1, true, None) {
+            (0, 0) => match self.take(opening, buffer, 1, true, None) {
                 Err(Errno::EAGAIN) if !nonblocking => Ok(0),
                 result => result,
             },
-            (0, time) => self.take(buffer, 1, nonblocking, Some(machine::time::now() + time)),
-            (_, 0) => self.take(buffer, if nonblocking { 1 } else { wanted }, nonblocking, None),
+            (0, time) => self.take(opening, buffer, 1, nonblocking, Some(machine::time::now() + time)),
+            (_, 0) => self.take(opening, buffer, if nonblocking { 1 } else { wanted }, nonblocking, None),
             (_, time) => {
                 // The first byte may take as long as it likes, those behind it have `time` each.
-                let mut done = self.take(buffer, 1, nonblocking, None)?;
+                let mut done = self.take(opening, buffer, 1, nonblocking, None)?;
                 while done > 0 && done < wanted && !nonblocking {
-                    match self.take(&mut buffer[done..], 1, false, Some(machine::time::now() + time)) {
+                    match self.take(opening, &mut buffer[done..], 1, false, Some(machine::time::now() + time)) {
                         Ok(0) | Err(_) => break,
                         Ok(count) => done += count,
                     }
@@ -267,6 +392,7 @@ impl Tty {
     /// Waits for a line or `minimum` bytes and takes them; at the deadline what is there.
     fn take(
         &self,
+        opening: Opening,
         buffer: &mut [u8],
         minimum: usize,
         nonblocking: bool,
@@ -277,7 +403,7 @@ impl Tty {
             if state.discipline.is_ready(minimum) {
                 return Some(state.discipline.read(buffer));
             }
-            self.is_cut().then_some(0)
+            self.is_cut(opening).then_some(0)
         };
         let result = match attempt() {
             Some(count) => Ok(count),
@@ -287,7 +413,11 @@ impl Tty {
         let count = match result {
             Ok(count) => count,
             Err(WaitError::TimedOut) => self.state.lock().discipline.read(buffer),
-            Err(WaitError::Interrupted) => return Err(Errno::EINTR),
+            // What is there is given before the signal is handled, though it is less than `VMIN` asks for.
+            Err(WaitError::Interrupted) => match self.state.lock().discipline.read(buffer) {
+                0 => return Err(Errno::EINTR),
+                count => count,
+            },
         };
         // The other side of a pseudo-terminal may wait for room.
         self.writable.wake_all();
@@ -295,14 +425,14 @@ impl Tty {
     }
 
     /// What can be done now.
-    pub fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+    pub fn poll(&self, opening: Opening, table: &mut PollTable<'_>) -> PollEvents {
         table.watch(&self.readable);
         table.watch(&self.writable);
         let mut events = PollEvents::empty();
-        if self.is_cut() {
-            return PollEvents::ALWAYS | PollEvents::HANG_UP;
+        if self.is_cut(opening) {
+            return PollEvents::ALWAYS | PollEvents::ERROR | PollEvents::HANG_UP;
         }
-        let has_room = self.line.room() >= 8;
+        let has_room = self.line.room() >= ROOM;
         let state = self.state.lock();
         if state.discipline.is_ready(state.discipline.poll_minimum()) {
             events |= PollEvents::READABLE;
@@ -340,10 +470,10 @@ mod tests {
         let reader = {
             let tty = tty.clone();
             thread::spawn(move || {
-                let mut line = [0; 8];
+                let (mut line, opening) = ([0; 8], tty.openings().add(false).unwrap());
                 for _ in 0..ROUNDS {
-                    while tty.read(&mut line, OpenFlags::NONBLOCK).is_err() {}
-                    tty.write(b"$ ", OpenFlags::empty()).unwrap();
+                    while tty.read(opening, &mut line, OpenFlags::NONBLOCK).is_err() {}
+                    tty.write(opening, b"$ ", OpenFlags::empty()).unwrap();
                 }
             })
         };

@@ -25,7 +25,7 @@ const EXTPROC: tcflag_t = 0o200_000;
 
 fn ask<T>(file: RawFd, request: c_int, value: &mut T) -> Result<i64, i32> {
     // SAFETY: the value lives until the call is over and is as large as the request asks.
-    result(unsafe { ioctl(file, request, std::ptr::from_mut(value)) }.into())
+    result(unsafe { ioctl(file, request as Ioctl, std::ptr::from_mut(value)) }.into())
 }
 
 fn number(file: RawFd, request: c_int) -> Result<i32, i32> {
@@ -35,12 +35,12 @@ fn number(file: RawFd, request: c_int) -> Result<i32, i32> {
 
 fn set(file: RawFd, request: c_int, value: i32) -> Result<i64, i32> {
     // SAFETY: the value lives until the call is over.
-    result(unsafe { ioctl(file, request, from_ref(&value)) }.into())
+    result(unsafe { ioctl(file, request as Ioctl, from_ref(&value)) }.into())
 }
 
 fn plain(file: RawFd, request: c_int, argument: u64) -> Result<i64, i32> {
     // SAFETY: these requests take a number.
-    result(unsafe { ioctl(file, request, argument) }.into())
+    result(unsafe { ioctl(file, request as Ioctl, argument) }.into())
 }
 
 fn put(file: RawFd, text: &[u8]) -> Result<i64, i32> {

@@ -49,10 +49,11 @@ impl SharedClock {
 /// Maps clock and object and returns where the object begins (`AT_SYSINFO_EHDR`); 0 if there is none.
 ///
 /// They lie above the stack, which ends at `stack_top`, in the piece of memory that its page table maps; `chance` says
-/// where. Where there is no room they go where other mappings go. Errors: `ENOMEM`.
+/// where. Where there is no room they go where other mappings go; a program that lies in the way itself has none. Errors:
+/// `ENOMEM`.
 pub(super) fn map(space: &AddressSpace, stack_top: u64, chance: u64, limits: &Limits) -> Result<u64, Errno> {
     let Some(SharedClock { clock, object }) = SHARED_CLOCK.get() else { return Ok(0) };
-    let length = PAGE + object.pages.len() as u64 * PAGE;
+    let length = object.pages.len() as u64 * PAGE;
     let request = |address, length, name, source: &Arc<LentPages>| MapRequest {
         address,
         protection: Protection::READ,
@@ -60,14 +61,15 @@ pub(super) fn map(space: &AddressSpace, stack_top: u64, chance: u64, limits: &Li
         name: Some(name),
         ..MapRequest::anonymous(length)
     };
-    // Room for both first, then the object in its part.
-    let wanted = address_above(stack_top, length, chance).unwrap_or(0);
-    let both = MapRequest { most: Protection::READ, ..request(wanted, length, "[vvar]", clock) };
-    let start = space.map(both, limits)? + PAGE;
+    let wanted = address_above(stack_top, PAGE + length, chance).map_or(0, |start| start + PAGE);
     let protection = Protection::READ | Protection::EXECUTE;
-    let code = request(start, length - PAGE, "[vdso]", object);
-    space.map(MapRequest { protection, place: Place::Fixed, ..code }, limits)?;
-    Ok(start)
+    let start = space.map(MapRequest { protection, ..request(wanted, length, "[vdso]", object) }, limits)?;
+    let before = request(start - PAGE, PAGE, "[vvar]", clock);
+    match space.map(MapRequest { most: Protection::READ, place: Place::FixedNoReplace, ..before }, limits) {
+        Ok(_) => Ok(start),
+        Err(Errno::EEXIST | Errno::EPERM) => space.unmap(start, length).map(|()| 0),
+        Err(error) => Err(error),
+    }
 }
 
 /// An address for `length` bytes between the end of the stack and the end of what its page table maps.

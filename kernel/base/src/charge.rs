@@ -108,7 +108,9 @@ impl Amount {
 
 impl Drop for Amount {
     fn drop(&mut self) {
-        self.payer.uncharge(self.resource, self.amount);
+        if self.amount > 0 {
+            self.payer.uncharge(self.resource, self.amount);
+        }
     }
 }
 

@@ -94,8 +94,14 @@ impl Counter {
     pub(super) fn keep(&self, amount: u64) {
         let held = self.held.fetch_add(amount, Relaxed) + amount;
         if held > self.maxheld.load(Relaxed) {
-            self.maxheld.fetch_max(held, Relaxed);
+            self.note_most(held);
         }
+    }
+
+    /// More is held than ever, as after the first charge.
+    #[cold]
+    fn note_most(&self, held: u64) {
+        self.maxheld.fetch_max(held, Relaxed);
         if self.minheld.load(Relaxed) == NEVER {
             self.minheld.fetch_min(held, Relaxed);
         }

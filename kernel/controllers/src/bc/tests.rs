@@ -237,12 +237,15 @@ proptest! {
                         prop_assert_eq!(result, Err(Refused));
                     } else {
                         prop_assert_eq!(result, Ok(()));
-                        objects.push((place, amount));
-                        for &level in ABOVE[place] {
-                            let sums = &mut model[level];
-                            sums.held += amount;
-                            sums.most = sums.most.max(sums.held);
-                            sums.least.get_or_insert(sums.held);
+                        // A charge of nothing is none, and nobody gives it back.
+                        if amount > 0 {
+                            objects.push((place, amount));
+                            for &level in ABOVE[place] {
+                                let sums = &mut model[level];
+                                sums.held += amount;
+                                sums.most = sums.most.max(sums.held);
+                                sums.least.get_or_insert(sums.held);
+                            }
                         }
                     }
                 }

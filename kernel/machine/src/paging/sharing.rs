@@ -107,11 +107,11 @@ impl Editor<'_> {
     /// Frees a leaf table that nobody names any longer, and the references of its entries.
     #[inline(never)]
     pub(super) fn free_leaf(&mut self, table: Table) {
-        for slot in table.used_slots(0..512) {
-            let entry = Entry(table.entry(slot).swap(0, Relaxed));
-            // SAFETY: it was in use; nobody else has the table, so the swap took it out.
+        table.for_each_used(0..512, |_, place, entry| {
+            place.store(0, Relaxed);
+            // SAFETY: it was in use; nobody else has the table, and it no longer has the entry.
             drop(unsafe { entry.into_frame() });
-        }
+        });
         // SAFETY: no entry names it, and whoever had it gave it up after its CPUs had forgotten it.
         self.keep_spare(unsafe { table.into_block() });
     }

@@ -85,10 +85,10 @@ pub unsafe fn zero(to: *mut u8, length: usize) {
     }
 }
 
-/// Bytes that one turn of the loops over whole frames does.
+/// Bytes that one turn of the loops over whole frames does, or over even parts of one.
 const TURN: usize = 512;
 
-/// The loops over whole frames: `rdi` and, for copies, `rsi` are the ends of the ranges, `rcx` is minus the length, and
+/// The loops over such pieces: `rdi` and, for copies, `rsi` are the ends of the ranges, `rcx` is minus the length, and
 /// `$step` is what is done for the `$size` bytes at `[… + rcx + at]`. `$aside` and `$back` keep what the register held.
 macro_rules! whole_frames {
     ($size:literal, $aside:literal, $back:literal, $first:literal, [$($step:literal),*], $length:expr, $($operand:tt)*) => {
@@ -114,13 +114,13 @@ macro_rules! whole_frames {
     };
 }
 
-/// Copies whole frames that others may read and write meanwhile.
+/// Copies whole frames, or even parts of one, that others may read and write meanwhile.
 ///
 /// # Safety
-/// As for [`copy`]; both ranges lie on frames, and `length` is a multiple of [`FRAME_SIZE`] other than 0.
+/// As for [`copy`]; both ranges begin at multiples of 512 bytes, and `length` is such a multiple other than 0.
 pub unsafe fn copy_frames(to: *mut u8, from: *const u8, length: usize) {
     let (to_end, from_end) = (to.wrapping_add(length), from.wrapping_add(length));
-    // SAFETY: as in `copy`. Loops over aligned pieces of whole frames, so each ends where the range does; the registers
+    // SAFETY: as in `copy`. Loops over aligned pieces of 512 bytes, so each ends where the range does; the registers
     // that they use are switched on (`fpu::widest`), and hold afterwards what they held before.
     unsafe {
         match fpu::widest() {

@@ -6,7 +6,7 @@ use crate::{arch, cpu};
 use base::{CpuSet, MAX_CPUS};
 use core::arch::asm;
 use core::ops::Range;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// More stale pages than this are forgotten all at once: reloading the root then costs less.
 const SINGLE_PAGES: u64 = 33;
@@ -32,15 +32,11 @@ pub fn exchange_current(tables: *const PageTables) -> *const PageTables {
 
 /// Copies the kernel's top-level entries, which never change after boot, into a new root table.
 pub fn fill_kernel_half(root: FrameNumber) {
+    const HALF: usize = FRAME_SIZE / 2;
     let kernel = direct_map(arch::kernel_root());
-    for index in 256..512 {
-        // SAFETY: both are tables in the direct map; the new one is nobody else's yet, and the kernel's is read as
-        // an atomic.
-        unsafe {
-            let entry = AtomicU64::from_ptr(kernel.cast::<u64>().add(index)).load(Relaxed);
-            AtomicU64::from_ptr(root.bytes().cast::<u64>().add(index)).store(entry, Relaxed);
-        }
-    }
+    // SAFETY: both are tables in the direct map, and halves of frames; the new one is nobody else's yet, and CPUs that walk
+    // the kernel's change no more than the bits that say so.
+    unsafe { arch::frame::copy_frames(root.bytes().wrapping_add(HALF), kernel.wrapping_add(HALF), HALF) };
 }
 
 /// Loads the root register, which makes this CPU forget all user entries.

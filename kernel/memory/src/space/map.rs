@@ -53,10 +53,13 @@ impl AddressSpace {
         area.flags |= state.later;
         let range = place(&state, &request, length)?;
         let (mut replaced, mut paid) = (0, Pages::default());
-        for part in state.areas.overlapping(range.clone()).map(|area| area.part(&range)) {
-            let pages = Pages::of(&part);
-            replaced += part.pages();
-            paid = Pages { promised: paid.promised + pages.promised, locked: paid.locked + pages.locked };
+        // Mostly it is free, which is quicker to see.
+        if !state.areas.is_free(range.clone()) {
+            for part in state.areas.overlapping(range.clone()).map(|area| area.part(&range)) {
+                let pages = Pages::of(&part);
+                replaced += part.pages();
+                paid = Pages { promised: paid.promised + pages.promised, locked: paid.locked + pages.locked };
+            }
         }
         check_limits(&state.areas, &area, replaced, limits)?;
         self.pay(Pages::of(&area).without(paid), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;

@@ -159,10 +159,14 @@ impl Writer<'_> {
     }
 
     fn zeros_to(&mut self, address: u64) -> Result<(), Errno> {
-        while self.at + (self.piece.len() as u64) < address {
-            self.put(&[0])?;
+        const ZEROS: [u8; 64] = [0; 64];
+        loop {
+            let left = address.saturating_sub(self.at + self.piece.len() as u64);
+            if left == 0 {
+                return Ok(());
+            }
+            self.put(&ZEROS[..left.min(ZEROS.len() as u64) as usize])?;
         }
-        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Errno> {

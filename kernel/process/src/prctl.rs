@@ -96,6 +96,7 @@ pub fn prctl(task: &Task, operation: u32, arguments: [u64; 4]) -> Result<u64, Er
         number::PR_GET_THP_DISABLE if first == 0 && rest_is_zero => {
             return Ok(task.space()?.has_small_pages_only().into());
         }
+        number::PR_GET_TID_ADDRESS => user_memory::write(first, &task.clear_child_tid().to_le_bytes())?,
         // The only timing that there is.
         number::PR_GET_TIMING => {}
         number::PR_SET_TIMING if first == 0 => {}

@@ -192,7 +192,7 @@ const CALLS: &[(u64, &str, State)] = &[
         157,
         "prctl",
         Partial(
-            "names, death signals, subreaper, no_new_privs, capabilities that are kept, timer slack, large pages, what /proc/PID/auxv shows; not the rest",
+            "names, death signals, subreaper, no_new_privs, capabilities that are kept, timer slack, large pages, the address that is cleared at the end, what /proc/PID/auxv shows; not the rest",
         ),
     ),
     (158, "arch_prctl", Partial("the bases of FS and GS; no CPUID faulting, no shadow stacks")),

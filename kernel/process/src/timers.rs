@@ -4,6 +4,10 @@
 //! the process is handed to a thread of the kernel, which sends the signals: sending takes locks that an interrupt must
 //! not. Timers of CPU time are looked at by the running task itself, on its way back to user mode after a tick.
 
+mod view;
+
+pub use view::TimerView;
+
 use crate::{
     limits::{INFINITY, Resource},
     process::Process,
@@ -103,8 +107,13 @@ impl Armed {
 /// Who is told when a POSIX timer strikes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Notify {
-    /// Nobody (`SIGEV_NONE`).
-    Nobody,
+    /// Nobody (`SIGEV_NONE`); what the event named nevertheless, which /proc shows.
+    Nobody {
+        /// `sigev_signo`, which need not be a signal.
+        number: i32,
+        /// `sigev_value`.
+        value: u64,
+    },
     /// The process (`SIGEV_SIGNAL`).
     Process {
         /// The signal.
@@ -123,10 +132,20 @@ pub enum Notify {
     },
 }
 
+/// The clock of a POSIX timer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimerClock {
+    /// `CLOCK_REALTIME`: times are since the epoch.
+    RealTime = 0,
+    /// `CLOCK_MONOTONIC`.
+    Monotonic = 1,
+    /// `CLOCK_BOOTTIME`, which is the same, as the machine never sleeps.
+    BootTime = 7,
+}
+
 struct PosixTimer {
     notify: Notify,
-    /// Whether times are since the epoch.
-    real: bool,
+    clock: TimerClock,
     armed: Option<Armed>,
     overrun: i32,
 }
@@ -258,8 +277,8 @@ impl ProcessTimers {
         }
     }
 
-    /// `timer_create(2)` on the real-time clock (`real`) or the monotonic one: the timer's number. `EAGAIN` too many.
-    pub fn create(&self, real: bool, notify: impl FnOnce(i32) -> Notify) -> Result<i32, Errno> {
+    /// `timer_create(2)`: the timer's number. `EAGAIN` too many.
+    pub fn create(&self, clock: TimerClock, notify: impl FnOnce(i32) -> Notify) -> Result<i32, Errno> {
         self.with_state(|state| {
             if state.posix.len() >= MOST_TIMERS {
                 return Err(Errno::EAGAIN);
@@ -269,7 +288,7 @@ impl ProcessTimers {
             }
             let id = state.next;
             state.next = state.next.checked_add(1).unwrap_or(0);
-            let timer = PosixTimer { notify: notify(id), real, armed: None, overrun: 0 };
+            let timer = PosixTimer { notify: notify(id), clock, armed: None, overrun: 0 };
             state.posix.insert(id, timer);
             Ok(id)
         })
@@ -288,7 +307,7 @@ impl ProcessTimers {
         let now = time::now();
         self.with_timer(id, |timer| {
             if absolute && setting.value != 0 {
-                let clock = if timer.real { time::realtime() } else { now };
+                let clock = if timer.clock == TimerClock::RealTime { time::realtime() } else { now };
                 setting.value = setting.value.saturating_sub(clock).max(1);
             }
             let old = Armed::setting(timer.armed, now);
@@ -377,7 +396,7 @@ fn notify_one(process: &Arc<Process>, notify: Notify, timer: Option<(i32, i32)>)
     };
     // A full queue loses the signal of a timer, as on Linux.
     let _ = match notify {
-        Notify::Nobody => Ok(()),
+        Notify::Nobody { .. } => Ok(()),
         Notify::Process { signal, value } => send::to_process(process, info(signal, value)),
         Notify::Thread { signal, value, thread } => {
             let threads = process.threads();

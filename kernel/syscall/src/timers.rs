@@ -9,7 +9,7 @@ use crate::{
 use base::{Errno, Pid};
 use process::{
     signals::Signal,
-    timers::{Notify, Setting},
+    timers::{Notify, Setting, TimerClock},
 };
 
 fn spec(setting: Setting) -> IntervalSpec {
@@ -24,7 +24,7 @@ fn notify(call: &Call<'_>, [value, numbers, thread]: [u64; 3]) -> Result<Notify,
     const THREAD: u32 = 4;
     let (number, kind) = (numbers as u32 as i32, (numbers >> 32) as u32);
     match kind {
-        NONE => Ok(Notify::Nobody),
+        NONE => Ok(Notify::Nobody { number, value }),
         SIGNAL => Ok(Notify::Process { signal: Signal::new(number)?, value }),
         kind if kind == SIGNAL | THREAD => {
             let thread = Pid::new(thread as u32 as i32);
@@ -42,16 +42,17 @@ fn notify(call: &Call<'_>, [value, numbers, thread]: [u64; 3]) -> Result<Notify,
 pub fn timer_create(call: &Call<'_>, clock: i32, event: UserPtr<[u64; 3]>, out: UserPtr<i32>) -> Result<usize, Errno> {
     const PROCESS_CPU: i32 = 2;
     const THREAD_CPU: i32 = 3;
-    let real = match clock {
-        clock::REALTIME => true,
-        clock::MONOTONIC | clock::BOOTTIME => false,
+    let clock = match clock {
+        clock::REALTIME => TimerClock::RealTime,
+        clock::MONOTONIC => TimerClock::Monotonic,
+        clock::BOOTTIME => TimerClock::BootTime,
         PROCESS_CPU | THREAD_CPU => return Err(Errno::EOPNOTSUPP),
         _ => return Err(Errno::EINVAL),
     };
     let wish = event.read_optional()?.map(|event| notify(call, event)).transpose()?;
     let default = |id: i32| Notify::Process { signal: Signal::ALRM, value: id as u64 };
     let timers = &call.task.process().timers;
-    let id = timers.create(real, |id| wish.unwrap_or_else(|| default(id)))?;
+    let id = timers.create(clock, |id| wish.unwrap_or_else(|| default(id)))?;
     if let Err(error) = out.write(&id) {
         timers.delete(id)?;
         return Err(error);

@@ -24,6 +24,7 @@ mod status;
 mod system;
 mod sysvipc;
 mod task;
+mod timers;
 mod zones;
 
 pub(crate) use kernel_memory::numastat;

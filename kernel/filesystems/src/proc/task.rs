@@ -1,6 +1,8 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
-use super::{activity, check_inspection, links, mounts, net, numa, oom, population, smaps, status, written};
+use super::{
+    activity, check_inspection, links, mounts, net, numa, oom, population, smaps, status, timers, written,
+};
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
     string::{String, ToString},
@@ -125,8 +127,11 @@ macro_rules! task_lines {
     };
 }
 
-static PROCESS: Directory<TaskFiles> =
-    Directory { id: 0, lines: task_lines![Line::directory("task", &THREADS)], children: None };
+static PROCESS: Directory<TaskFiles> = Directory {
+    id: 0,
+    lines: task_lines![Line::directory("task", &THREADS), Line::text("timers", timers::timers)],
+    children: None,
+};
 
 static THREAD_FILES: Directory<TaskFiles> = Directory { id: 0, lines: task_lines![], children: None };
 

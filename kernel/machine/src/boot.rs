@@ -9,6 +9,8 @@ pub struct BootInfo {
     pub command_line: &'static str,
     /// The initramfs as it was handed over: a cpio archive, maybe compressed.
     pub initramfs: Option<&'static [u8]>,
+    /// The table of the kernel's symbols, for [`crate::symbols`].
+    pub symbols: Option<&'static [u8]>,
     /// Whether QEMU's configuration device is there: the machine runs under QEMU, and somebody may read its status.
     pub has_fw_cfg: bool,
 }

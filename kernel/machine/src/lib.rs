@@ -28,6 +28,7 @@ pub mod interrupts;
 pub mod log;
 #[cfg(not(loom))]
 pub mod paging;
+pub mod symbols;
 pub mod sync;
 pub mod time;
 pub mod topology;

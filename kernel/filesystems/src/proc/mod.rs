@@ -25,6 +25,7 @@ mod system;
 mod sysvipc;
 mod task;
 mod timers;
+mod waiting;
 mod zones;
 
 pub(crate) use kernel_memory::numastat;

@@ -1,7 +1,7 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
 use super::{
-    activity, check_inspection, links, mounts, net, numa, oom, population, smaps, status, timers, written,
+    activity, check_inspection, links, mounts, net, numa, oom, population, smaps, status, timers, waiting, written,
 };
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
@@ -119,9 +119,11 @@ macro_rules! task_lines {
             Line::text("schedstat", activity::schedstat),
             Line::records("smaps", smaps::smaps),
             Line::text("smaps_rollup", smaps::rollup),
+            Line::private("stack", waiting::stack),
             Line::text("stat", status::stat),
             Line::text("statm", status::statm),
             Line::text("status", status::status),
+            Line::text("wchan", waiting::channel),
             $($more),*
         ]
     };

@@ -18,8 +18,13 @@ pub mod boot {
 
     /// What is known from boot on: nothing on a host.
     pub fn info() -> &'static BootInfo {
-        &BootInfo { command_line: "", initramfs: None, has_fw_cfg: false }
+        &BootInfo { command_line: "", initramfs: None, symbols: None, has_fw_cfg: false }
     }
+}
+
+/// A host gives no table of symbols.
+pub(crate) fn symbol_table() -> Option<(u64, &'static [u8])> {
+    None
 }
 
 pub mod console {
@@ -75,6 +80,9 @@ pub mod context {
         pub fn is_running(&self) -> bool {
             false
         }
+
+        /// A host's contexts have no stacks.
+        pub fn callers(&self, _out: &mut [u64]) {}
 
         /// Takes over nothing: a host has no floating-point state of tasks.
         pub fn inherit_fpu(&self) {}

@@ -38,6 +38,11 @@ pub(super) fn word(name: &str) -> Option<&'static str> {
     words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).last()
 }
 
+/// Where the kernel begins and the table of its symbols, if the host gave one; none before it is read.
+pub(crate) fn symbol_table() -> Option<(u64, &'static [u8])> {
+    Some((kernel_map::KERNEL_IMAGE, INFO.get()?.symbols?))
+}
+
 /// Brings the machine up and calls `main`; [`crate::entry!`] makes the boot loader call this.
 ///
 /// `main` runs on the boot CPU, interrupts off: traps, memory protection, topology, local APIC, timer and serial
@@ -76,10 +81,10 @@ pub fn start(loader: &'static mut LoaderInfo, main: fn() -> !) -> ! {
     main()
 }
 
-/// Finds command line and initramfs: QEMU's configuration device first, then the boot loader's ramdisk.
+/// Finds command line, initramfs and table of symbols: QEMU's configuration device first, then the boot loader's ramdisk.
 fn hand_over(loader: &LoaderInfo) {
     let mut command_line = String::new();
-    let mut initramfs = None;
+    let (mut initramfs, mut symbols) = (None, None);
     if let Some(device) = fw_cfg::device() {
         let mut device = device.lock();
         if let Some(file) = device.find("opt/menagerie/cmdline") {
@@ -89,6 +94,7 @@ fn hand_over(loader: &LoaderInfo) {
             command_line = String::from_utf8_lossy(&bytes).trim_end_matches(['\0', '\n']).into();
         }
         initramfs = device.find("opt/menagerie/initrd").map(|file| device.load(file));
+        symbols = device.find("opt/menagerie/symbols").map(|file| device.load(file));
     }
     if initramfs.is_none()
         && let Some(&address) = loader.ramdisk_addr.as_ref()
@@ -100,7 +106,7 @@ fn hand_over(loader: &LoaderInfo) {
         initramfs = Some(bytes);
     }
     let has_fw_cfg = fw_cfg::device().is_some();
-    INFO.call_once(|| BootInfo { command_line: command_line.leak(), initramfs, has_fw_cfg });
+    INFO.call_once(|| BootInfo { command_line: command_line.leak(), initramfs, symbols, has_fw_cfg });
 }
 
 /// The most CPUs to use: `maxcpus=` of the command line, within what the build knows.

@@ -4,7 +4,7 @@
 //! new task costs one piece of memory. FS and GS bases are kept here: programs change them only by asking the
 //! kernel (FSGSBASE is off).
 
-use super::interrupts::InterruptsOff;
+use super::interrupts::{self, InterruptsOff};
 pub use super::stack::STACK_SIZE;
 use super::stack::Stack;
 use super::{cpu, fpu};
@@ -113,6 +113,36 @@ impl Context {
     /// Whether a CPU runs it, or is still saving it.
     pub fn is_running(&self) -> bool {
         self.running.load(Ordering::Acquire)
+    }
+
+    /// Writes the return addresses on its stack to `out`, innermost first, as far as there is room. None while a CPU runs
+    /// it.
+    pub fn callers(&self, out: &mut [u64]) {
+        let Some(stack) = &self.stack else { return };
+        let off = interrupts::off();
+        // As if this CPU ran it: who wants to, waits for the moment that this takes.
+        if self.running.swap(true, Ordering::Acquire) {
+            return;
+        }
+        // SAFETY: `running` was taken, so the pointer is this CPU's to read.
+        let saved = unsafe { *self.stack_pointer.get() };
+        let top = stack.top().addr() as u64;
+        let word = |address: u64| -> Option<u64> {
+            let inside = (top - STACK_SIZE..=top - 8).contains(&address) && address.is_multiple_of(8);
+            let place: *const u64 = core::ptr::with_exposed_provenance(address as usize);
+            // SAFETY: an aligned word of the stack, which is mapped and which nobody writes while `running` is taken.
+            inside.then(|| unsafe { place.read_volatile() })
+        };
+        // `switch_stacks` has pushed six registers, the frame pointer first.
+        let (mut frame, mut caller) = (word(saved + 40), word(saved + 48));
+        for place in out {
+            let Some(address) = caller.filter(|&address| address != 0) else { break };
+            *place = address;
+            caller = frame.and_then(|frame| word(frame.checked_add(8)?));
+            frame = frame.and_then(word);
+        }
+        self.running.store(false, Ordering::Release);
+        drop(off);
     }
 
     fn load_bases(&self) {

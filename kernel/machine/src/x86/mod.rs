@@ -45,4 +45,5 @@ mod smp;
 mod stack;
 mod traps;
 
+pub(crate) use boot::symbol_table;
 pub(crate) use kernel_map::kernel_root;

@@ -2,13 +2,13 @@
 //!
 //! Nothing here allocates or waits for a lock that a stopped CPU may hold.
 
-use super::fw_cfg;
 use super::interrupts;
 use super::log::Output;
 use super::{cpu, kernel_map, local_apic, power};
+use crate::symbols;
 use base::CpuId;
 use core::arch::asm;
-use core::fmt::{self, Write};
+use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -90,11 +90,11 @@ fn reset_after() -> Option<u64> {
 
 /// Writes the chain of callers, one a line: number, address, function if the symbols are there.
 fn backtrace(out: &mut dyn Write) {
-    let mut frames = [Symbol::EMPTY; MOST_FRAMES];
+    let mut frames = [0; MOST_FRAMES];
     let mut count = 0;
     let mut add = |address: u64| {
         if count < MOST_FRAMES {
-            frames[count].address = address;
+            frames[count] = address;
             count += 1;
         }
     };
@@ -119,101 +119,15 @@ fn backtrace(out: &mut dyn Write) {
         }
         frame = next;
     }
-    let frames = &mut frames[..count];
-    find_symbols(frames);
-    for (number, frame) in frames.iter().enumerate() {
-        let _ = writeln!(out, "{number:4}: {:#018x} {}", frame.address, frame.name());
+    for (number, &address) in frames[..count].iter().enumerate() {
+        let name = symbols::find(address).map_or("", |symbol| symbol.name);
+        let _ = writeln!(out, "{number:4}: {address:#018x} {name}");
     }
 }
 
 /// Whether 16 bytes at `address` can be read.
 fn is_stack(address: u64) -> bool {
     kernel_map::translate(address).is_some() && kernel_map::translate(address + 15).is_some()
-}
-
-/// An address and the function that it lies in.
-#[derive(Clone, Copy)]
-struct Symbol {
-    address: u64,
-    length: u8,
-    text: [u8; 120],
-}
-
-impl Symbol {
-    const EMPTY: Self = Self { address: 0, length: 0, text: [0; 120] };
-
-    fn name(&self) -> &str {
-        let text = &self.text[..self.length.into()];
-        core::str::from_utf8(text).unwrap_or("?")
-    }
-
-    fn set(&mut self, name: &[u8]) {
-        let length = name.len().min(self.text.len());
-        self.text[..length].copy_from_slice(&name[..length]);
-        self.length = length as u8;
-    }
-}
-
-/// Names the addresses from the file of symbols that the host may give: lines of `<hex address> <name>`, the
-/// addresses counted from the kernel's base, ascending. It is read once, line by line, and nothing is kept.
-fn find_symbols(frames: &mut [Symbol]) {
-    let Some(mut device) = fw_cfg::device().and_then(|device| device.try_lock()) else { return };
-    let Some(file) = device.find("opt/menagerie/symbols") else { return };
-    device.open(file);
-    let mut left = file.size as usize;
-    let mut chunk = [0; 512];
-    let mut line = Line::default();
-    while left > 0 {
-        let now = left.min(chunk.len());
-        device.next_bytes(&mut chunk[..now]);
-        left -= now;
-        for &byte in &chunk[..now] {
-            if byte != b'\n' {
-                line.push(byte);
-                continue;
-            }
-            if let Some((address, name)) = line.parse() {
-                let start = kernel_map::KERNEL_IMAGE + address;
-                // A return address may be the first byte of the next function, if the call never returns.
-                frames.iter_mut().filter(|frame| start < frame.address).for_each(|frame| frame.set(name));
-            }
-            line = Line::default();
-        }
-    }
-}
-
-/// A line as it comes in; what is too long is cut.
-struct Line {
-    bytes: [u8; 160],
-    length: usize,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self { bytes: [0; 160], length: 0 }
-    }
-}
-
-impl Line {
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
-            self.length += 1;
-        }
-    }
-
-    fn parse(&self) -> Option<(u64, &[u8])> {
-        let bytes = &self.bytes[..self.length];
-        let space = bytes.iter().position(|&byte| byte == b' ')?;
-        let digits = core::str::from_utf8(&bytes[..space]).ok()?;
-        Some((u64::from_str_radix(digits.trim_start_matches("0x"), 16).ok()?, &bytes[space + 1..]))
-    }
-}
-
-impl fmt::Debug for Symbol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x} {}", self.address, self.name())
-    }
 }
 
 /// The CPU that panics, if one does.

@@ -9,12 +9,27 @@ use machine::sync::{SpinLock, rank};
 #[derive(Default)]
 pub struct Account {
     tasks: AtomicU64,
+    signals: AtomicU64,
 }
 
 impl Account {
     /// Tasks, zombies included.
     pub fn tasks(&self) -> u64 {
         self.tasks.load(Relaxed)
+    }
+
+    /// Signals that are queued for its tasks.
+    pub fn signals(&self) -> u64 {
+        self.signals.load(Relaxed)
+    }
+}
+
+/// One queued signal counted to the user whose task it is for; dropped, it no longer is.
+pub struct SignalShare(Arc<Account>);
+
+impl Drop for SignalShare {
+    fn drop(&mut self) {
+        self.0.signals.fetch_sub(1, Relaxed);
     }
 }
 
@@ -32,6 +47,13 @@ impl TaskShare {
     /// The user's account.
     pub fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// One more signal for the user; none if it then had more than `most`.
+    pub fn signal(&self, most: u64) -> Option<SignalShare> {
+        let before = self.account.signals.fetch_add(1, Relaxed);
+        let share = SignalShare(self.account.clone());
+        (before < most).then_some(share)
     }
 
     /// One more task of the same user.
@@ -89,6 +111,10 @@ mod tests {
         drop(first);
         drop(second);
         assert_eq!(accounts.tasks(user), 0);
+        let task = accounts.share(user);
+        let signals = [task.signal(1), task.signal(1), task.signal(2)];
+        assert_eq!((signals.each_ref().map(Option::is_some), task.account().signals()), ([true, false, true], 2));
+        drop((signals, task));
         let _other = accounts.share(Uid::ROOT);
         assert_eq!(accounts.accounts.lock().len(), 1);
     }

@@ -24,8 +24,8 @@ pub struct SignalView {
     pub ignored: SignalSet,
     /// Have a handler.
     pub caught: SignalSet,
-    /// How many are queued.
-    pub queued: usize,
+    /// How many are queued for all tasks of its user.
+    pub queued: u64,
 }
 
 impl Task {
@@ -56,7 +56,6 @@ impl Task {
         {
             let own = self.signals.lock();
             view.pending = own.pending.set();
-            view.queued = own.pending.len() + state.pending.len();
         }
         let actions = state.actions.lock();
         for signal in (1..=LARGEST).filter_map(|number| Signal::new(number.into()).ok()) {
@@ -66,6 +65,7 @@ impl Task {
                 _ => view.caught.insert(signal),
             }
         }
+        view.queued = self.with_belongings(|own| own.share.as_ref().map_or(0, |share| share.account().signals()));
         view
     }
 

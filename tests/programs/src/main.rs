@@ -45,6 +45,7 @@ mod splice;
 mod storm;
 mod sweep;
 mod terminals;
+mod waiting;
 mod ways;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ const HELP: &str = "usage: probe COMMAND
   mq                POSIX message queues
   notices           signals from files: owners, O_ASYNC, F_NOTIFY
   leases            leases, locks that wait for each other, what /proc tells of them
+  waiting           signals that wait, timers, where a task sleeps
   ways              flags of preadv2 and pwritev2, buffers of which a part is good
   memfd             memfd_create, seals, and files without a name
   signalfd          signals that are read from a file
@@ -128,6 +130,7 @@ fn main() -> ExitCode {
         ["mq"] => posix_queues::run(),
         ["notices"] => notices::run(),
         ["leases"] => leases::run(),
+        ["waiting"] => waiting::run(),
         ["ways"] => ways::run(),
         ["memfd"] => memory_files::run(),
         ["signalfd"] => signal_files::run(),

@@ -20,5 +20,5 @@ pub use action::{Action, ActionFlags, ActionTable, SIG_DFL, SIG_IGN};
 pub use frame::FaultFacts;
 pub use info::{Detail, SignalInfo, code};
 pub use number::{Default, LARGEST, Signal, SignalSet};
-pub use queue::SignalQueue;
+pub use queue::{Place, SignalQueue};
 pub use stack::AlternateStack;

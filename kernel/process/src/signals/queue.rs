@@ -1,16 +1,30 @@
 //! Signals that wait to be delivered, to one thread or to a whole process.
 
 use super::{Signal, SignalInfo, SignalSet};
+use crate::accounts::SignalShare;
 use alloc::collections::VecDeque;
 use base::charge::{Charge, Refused};
+
+/// What a queued signal takes up: what was paid for it, and its place among those of its user.
+#[derive(Default)]
+pub struct Place {
+    _charge: Option<Charge>,
+    _share: Option<SignalShare>,
+}
+
+impl Place {
+    /// What was taken for a signal.
+    pub fn new(charge: Option<Charge>, share: Option<SignalShare>) -> Self {
+        Self { _charge: charge, _share: share }
+    }
+}
 
 /// Signals that were sent and not yet taken. A standard signal waits once; a real-time signal as often as it was sent,
 /// in order.
 #[derive(Default)]
 pub struct SignalQueue {
     set: SignalSet,
-    /// With what each costs, paid by who sent it.
-    queue: VecDeque<(SignalInfo, Option<Charge>)>,
+    queue: VecDeque<(SignalInfo, Place)>,
 }
 
 impl SignalQueue {
@@ -24,7 +38,7 @@ impl SignalQueue {
         self.set
     }
 
-    /// How many are queued, for the limit `RLIMIT_SIGPENDING`.
+    /// How many are queued.
     pub fn len(&self) -> usize {
         self.queue.len()
     }
@@ -39,17 +53,16 @@ impl SignalQueue {
         !signal.is_real_time() && self.set.contains(signal)
     }
 
-    /// Adds a signal, with what was paid for it; if that was refused, or there is no memory, only its number, for which there
-    /// is always room. One
-    /// that is [merged](SignalQueue::merges) changes nothing; then the answer is false.
-    pub fn push(&mut self, info: SignalInfo, paid: Result<Option<Charge>, Refused>) -> bool {
+    /// Adds a signal with its place; if that was refused, or there is no memory, only its number, for which there is always
+    /// room. One that is [merged](SignalQueue::merges) changes nothing; then the answer is false.
+    pub fn push(&mut self, info: SignalInfo, place: Result<Place, Refused>) -> bool {
         let waits = self.set.contains(info.signal);
         if self.merges(info.signal) {
             return false;
         }
         self.set.insert(info.signal);
-        match paid {
-            Ok(charge) if self.queue.try_reserve(1).is_ok() => self.queue.push_back((info, charge)),
+        match place {
+            Ok(place) if self.queue.try_reserve(1).is_ok() => self.queue.push_back((info, place)),
             _ => return !waits,
         }
         true
@@ -131,7 +144,7 @@ mod tests {
                     if !merged {
                         model.push(one.clone());
                     }
-                    prop_assert_eq!(real.push(one, Ok(None)), !merged);
+                    prop_assert_eq!(real.push(one, Ok(Place::default())), !merged);
                 } else {
                     let blocked = SignalSet::from_bits(bits);
                     let rank = |one: &SignalInfo| {

@@ -1,23 +1,24 @@
 //! Sending signals: to a thread, a process, a group; from programs, from the kernel, and by faults.
 
-use super::{ActionTable, Default, Detail, Signal, SignalInfo, SignalSet, code};
+use super::{ActionTable, Default, Detail, Place, Signal, SignalInfo, SignalSet, code};
 use crate::{
+    accounts::SignalShare,
     limits::Resource,
     population::Population,
     process::{Process, ProcessState},
     status::{Change, End, ticks},
-    task::Task,
+    task::{Belongings, Task},
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::{
     Capabilities, Credentials, Errno, Pid,
-    charge::{self, Price, Severity},
+    charge::{self, Price, Refused, Severity},
 };
 use core::sync::atomic::Ordering::Relaxed;
 
 /// What a queued signal costs: about so many bytes.
 const PRICE: Price = &[(charge::Resource::Signals, 1), (charge::Resource::KernelMemory, 256)];
-const _: () = assert!(size_of::<SignalInfo>() + size_of::<Option<charge::Charge>>() + super::info::SIZE <= 256);
+const _: () = assert!(size_of::<SignalInfo>() + size_of::<Place>() + super::info::SIZE <= 256);
 
 /// Who is to get a signal.
 #[derive(Clone, Copy)]
@@ -35,8 +36,9 @@ pub(crate) struct Continued(bool);
 
 /// Sends `info` to a process. A signal that it ignores and does not block is dropped.
 ///
-/// `EAGAIN`: a program sent a real-time signal and the queue is full (`RLIMIT_SIGPENDING`), or it queued one by
-/// `rt_sigqueueinfo(2)` and its containers don't pay for that. Others that are not paid for come without their facts.
+/// `EAGAIN`: it is a real-time signal with facts and the receiver's user has too many (`RLIMIT_SIGPENDING`), or a program
+/// queued it by `rt_sigqueueinfo(2)` and its containers don't pay for that. Others that are not paid for, or are too many,
+/// come without their facts.
 /// Locks: takes the process's; call without one of its rank.
 pub fn to_process(process: &Arc<Process>, info: SignalInfo) -> Result<(), Errno> {
     send(process, info, Target::Process)
@@ -114,13 +116,6 @@ fn enqueue(
         end_group(process, state, End::Killed { signal, core: false });
         return Ok(());
     }
-    let queued = match target {
-        Target::Process => state.pending.len(),
-        Target::Thread(task) => task.signals.lock().pending.len(),
-    };
-    if signal.is_real_time() && !info.is_from_kernel() && info.code != code::USER && queued as u64 >= limit {
-        return Err(Errno::EAGAIN);
-    }
     let merges = match target {
         Target::Process => state.pending.merges(signal),
         Target::Thread(task) => task.signals.lock().pending.merges(signal),
@@ -128,18 +123,27 @@ fn enqueue(
     if merges {
         return Ok(());
     }
+    let owner: &Task = match target {
+        Target::Process => &state.threads[0],
+        Target::Thread(task) => task,
+    };
+    let share = share(owner, &info, limit);
+    if share.is_err() && signal.is_real_time() && info.code != code::USER && info.detail != Detail::None {
+        return Err(Errno::EAGAIN);
+    }
     let paid = memory::payer::take(PRICE, Severity::Barrier);
     if paid.is_err() && info.code == code::QUEUE {
         return Err(Errno::EAGAIN);
     }
+    let place = share.and_then(|share| Ok(Place::new(paid?, share)));
     match target {
         Target::Thread(task) => {
-            if task.signals.lock().pending.push(info, paid) && !task.mask().contains(signal) {
+            if task.signals.lock().pending.push(info, place) && !task.mask().contains(signal) {
                 task.call_attention();
             }
         }
         Target::Process => {
-            if state.pending.push(info, paid) {
+            if state.pending.push(info, place) {
                 let taker = state.threads.iter().find(|thread| !thread.mask().contains(signal));
                 if let Some(taker) = taker {
                     taker.call_attention();
@@ -148,6 +152,15 @@ fn enqueue(
         }
     }
     Ok(())
+}
+
+/// A place among the signals of the user whose task it is for; refused if there are `limit` already. Standard signals of the
+/// kernel and of `kill(2)` are never too many.
+fn share(owner: &Task, info: &SignalInfo, limit: u64) -> Result<Option<SignalShare>, Refused> {
+    let always = !info.signal.is_real_time() && info.code >= 0;
+    let most = if always { u64::MAX } else { limit };
+    let share = |own: &mut Belongings| own.share.as_ref().map(|share| share.signal(most).ok_or(Refused));
+    owner.with_belongings(share).transpose()
 }
 
 /// Whether a signal has no effect: ignored, or not wanted by pid 1, which only its own handlers and the kernel's faults
@@ -182,7 +195,7 @@ pub fn force(task: &Arc<Task>, info: SignalInfo) {
     }
     drop(actions);
     // It is taken before the task goes on, and never refused.
-    task.signals.lock().pending.push(info, Ok(None));
+    task.signals.lock().pending.push(info, Ok(Place::default()));
     drop(state);
     task.note_attention();
 }

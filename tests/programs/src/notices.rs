@@ -161,8 +161,8 @@ fn sockets_and_terminals(checks: &mut Checks) {
     unsafe { socketpair(AF_UNIX, SOCK_STREAM, 0, ends.as_mut_ptr()) };
     checks.check("a socket can tell", subscribe(ends[0], SIGNAL) && put(ends[1]));
     checks.equal("of bytes", await_signal(&[SIGNAL]), (SIGNAL, (1, 0x41, ends[0])));
-    // SAFETY: takes no address.
-    unsafe { (close(ends[1]), close(ends[0])) };
+    // The one that tells first: it would tell of the other's end. SAFETY: takes no address.
+    unsafe { (close(ends[0]), close(ends[1])) };
     // SAFETY: numbers that live until the calls are over.
     let (master, number) = unsafe {
         let master = posix_openpt(O_RDWR | O_NOCTTY);

@@ -3,7 +3,11 @@
 use crate::checks::{Checks, result};
 use crate::child;
 use libc::*;
-use std::{ffi::CStr, ptr::null_mut};
+use std::{
+    ffi::CStr,
+    ptr::null_mut,
+    sync::atomic::{AtomicI32, Ordering::Relaxed},
+};
 
 const PAGE: usize = 4096;
 const RW: c_int = PROT_READ | PROT_WRITE;
@@ -182,19 +186,20 @@ fn protecting(checks: &mut Checks) {
 
 /// The code and the address of the signal that a child gets which touches the address.
 fn fault(address: usize, stores: bool) -> Option<(c_int, usize)> {
+    static WRITER: AtomicI32 = AtomicI32::new(-1);
     extern "C" fn tell(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
-        // SAFETY: the kernel's siginfo; the pipe is the last descriptor that was made.
+        // SAFETY: the kernel's siginfo; two words are written.
         unsafe {
             let told = [(*info).si_code as usize, (*info).si_addr() as usize];
-            write(TOLD[1], told.as_ptr().cast(), size_of_val(&told));
+            write(WRITER.load(Relaxed), told.as_ptr().cast(), size_of_val(&told));
             _exit(1);
         }
     }
-    static mut TOLD: [c_int; 2] = [0; 2];
-    let mut told = [0_usize; 2];
+    let (mut told, mut ends) = ([0_usize; 2], [-1; 2]);
     // SAFETY: this program has one thread; the child ends by the signal or without it.
     unsafe {
-        pipe((&raw mut TOLD).cast());
+        pipe(ends.as_mut_ptr());
+        WRITER.store(ends[1], Relaxed);
         let child = fork();
         if child == 0 {
             let mut action: sigaction = std::mem::zeroed();
@@ -209,9 +214,9 @@ fn fault(address: usize, stores: bool) -> Option<(c_int, usize)> {
             }
             _exit(0);
         }
-        close(TOLD[1]);
-        let read = read(TOLD[0], told.as_mut_ptr().cast(), size_of_val(&told));
-        close(TOLD[0]);
+        close(ends[1]);
+        let read = read(ends[0], told.as_mut_ptr().cast(), size_of_val(&told));
+        close(ends[0]);
         waitpid(child, null_mut(), 0);
         (read > 0).then_some((told[0] as c_int, told[1]))
     }

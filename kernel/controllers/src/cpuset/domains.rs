@@ -168,11 +168,8 @@ mod tests {
         let level = (-1..6i8).prop_map(|level| Step::Write("cpuset.sched_relax_domain_level", level.to_string()));
         let cpus = prop_oneof![Just(""), Just("0-3"), Just("0-1"), Just("1-2"), Just("3")];
         let cpus = cpus.prop_map(|cpus| Step::Write("cpuset.cpus", cpus.into()));
-        let flags = prop_oneof![
-            flag("cpuset.sched_load_balance"),
-            flag("cgroup.clone_children"),
-            flag("cpuset.cpu_exclusive")
-        ];
+        let flags =
+            prop_oneof![flag("cpuset.sched_load_balance"), flag("cgroup.clone_children"), flag("cpuset.cpu_exclusive")];
         (0..5usize, prop_oneof![Just(Step::Make), Just(Step::Remove), cpus, level, flags])
     }
 

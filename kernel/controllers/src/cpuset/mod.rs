@@ -26,12 +26,12 @@ pub use hotplug::follow_machine;
 pub use pressure::note_reclaim;
 
 use base::{Capabilities, CpuId, CpuSet, Errno, MAX_CPUS, MAX_NODES, NodeId, NodeSet, number};
+use change::{change, note_exclusive};
 use container::{Callbacks, ControlFile, Lineage, Member, Move, Node, Subsystem};
 use core::fmt::{self, Write};
 use machine::sync::atomic::{AtomicBool, AtomicI8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use machine::sync::{Hook, SpinLock, rank};
 use machine::{cpu, topology};
-use change::{change, note_exclusive};
 use pressure::Meter;
 use sets::{OwnSets, Sets, Trial};
 

@@ -46,7 +46,7 @@ const SPARE_TABLES: usize = 4;
 /// The right to change one set of page tables. When it is dropped, CPUs that may remember old entries have been
 /// made to forget them, and only then are the frames that were unmapped given up.
 ///
-/// All addresses and the ends of all ranges are multiples of 4096 up to [`USER_END`]; others panic. Where a `source` is
+/// All addresses and the ends of all ranges are multiples of 4096 up to [`USER_END`](super::USER_END); others panic. Where a `source` is
 /// asked for, it gives table pages for leaf tables that others have too and that must become the space's own.
 pub struct Editor<'a> {
     tables: &'a PageTables,

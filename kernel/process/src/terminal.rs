@@ -21,6 +21,8 @@ pub trait Terminal: Any + Send + Sync {
     fn device(&self) -> DeviceNumber;
     /// The part that this module keeps in it.
     fn job_control(&self) -> &JobControl;
+    /// Ends all openings of it, as if the line had been cut for a moment.
+    fn hang_up(&self);
 }
 
 /// The session and the foreground group of a terminal; written under the tree lock only.
@@ -146,6 +148,17 @@ fn disown(process: &Process) {
         send::to_group(population, group, Signal::HUP);
         send::to_group(population, group, Signal::CONT);
     }
+}
+
+/// `vhangup(2)`: the caller's controlling terminal, if it has one, is to be opened anew. `EPERM` no CAP_SYS_TTY_CONFIG.
+pub fn hang_up_own(task: &Task) -> Result<(), Errno> {
+    if !task.credentials().has(Capabilities::SYS_TTY_CONFIG) {
+        return Err(Errno::EPERM);
+    }
+    if let Ok(terminal) = of(task) {
+        terminal.hang_up();
+    }
+    Ok(())
 }
 
 /// A process ends: if it leads a session, that loses its terminal.

@@ -184,7 +184,7 @@ const CALLS: &[(u64, &str, State)] = &[
     (150, "munlock", Done),
     (151, "mlockall", Done),
     (152, "munlockall", Done),
-    (153, "vhangup", Absent("not yet")),
+    (153, "vhangup", Done),
     (154, "modify_ldt", Absent("no 16-bit and 32-bit programs")),
     (155, "pivot_root", Done),
     (156, "_sysctl", Absent("removed from Linux; /proc/sys has the settings")),

@@ -54,6 +54,12 @@ pub fn setdomainname(call: &Call<'_>, text: UserPtr<u8>, length: i32) -> Result<
     Ok(0)
 }
 
+/// `vhangup(2)`.
+pub fn vhangup(call: &Call<'_>) -> Result<usize, Errno> {
+    process::terminal::hang_up_own(call.task)?;
+    Ok(0)
+}
+
 /// `sysinfo(2)`.
 pub fn sysinfo(call: &Call<'_>, out: UserPtr<SystemInfo>) -> Result<usize, Errno> {
     let memory = memory::frames::total();

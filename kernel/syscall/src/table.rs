@@ -211,6 +211,7 @@ system_calls! {
     150 => memory::munlock(address, length);
     151 => memory::mlockall(flags);
     152 => memory::munlockall();
+    153 => system::vhangup();
     155 => mounts::pivot_root(new_root, put_old);
     157 => processes::prctl(option, second, third, fourth, fifth);
     158 => processes::arch_prctl(option, address);

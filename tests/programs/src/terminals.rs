@@ -269,6 +269,18 @@ fn sessions(checks: &mut Checks) {
         let anew = open_path(&path, O_RDWR | O_NONBLOCK).unwrap_or(-1);
         checks.equal("opened anew", (put(anew, b"hi"), text(master)), (Ok(2), Ok("hi".into())));
         checks.equal("it is the session's again", number(master, TIOCGSID as c_int), Ok(own));
+        let hang_up = || {
+            // SAFETY: takes no address.
+            result(unsafe { syscall(SYS_vhangup) })
+        };
+        let user = child::status(|| {
+            // SAFETY: only this child becomes somebody else.
+            unsafe { setuid(1000) };
+            i32::from(hang_up() != Err(EPERM))
+        });
+        checks.equal("a user may not hang up", (user, put(anew, b"still")), (0, Ok(5)));
+        checks.equal("root may", (hang_up(), put(anew, b"gone")), (Ok(0), Err(EIO)));
+        checks.equal("without a terminal nothing happens", hang_up(), Ok(0));
     });
     checks.equal("in a session", status, 0);
     let status = in_session(|checks, _, terminal| {

@@ -147,7 +147,7 @@ impl FileOps for TtyFile {
                 if !self.with_task(|task, _| Ok(may_administer(task)))? {
                     return Err(Errno::EPERM);
                 }
-                self.tty.hang_up(false);
+                self.tty.hang_up();
             }
             _ => {
                 if changes(request) {

@@ -334,7 +334,7 @@ impl FileOps for Master {
 impl Drop for Master {
     fn drop(&mut self) {
         self.instance.remove(self.pair.number);
-        self.pair.tty.hang_up(true);
+        self.pair.tty.cut(true);
     }
 }
 

@@ -104,6 +104,10 @@ impl Terminal for Tty {
     fn job_control(&self) -> &JobControl {
         &self.control
     }
+
+    fn hang_up(&self) {
+        self.cut(false);
+    }
 }
 
 impl Tty {
@@ -139,9 +143,9 @@ impl Tty {
         self.openings.is_over(opening)
     }
 
-    /// Cuts the line (`vhangup(2)`): the session learns it by SIGHUP, everybody who waits comes back, and who has the
+    /// Cuts the line: the session learns it by SIGHUP, everybody who waits comes back, and who has the
     /// terminal open has to open it anew; nobody can if the line is `gone`.
-    pub fn hang_up(&self, gone: bool) {
+    pub fn cut(&self, gone: bool) {
         self.openings.end_all(gone);
         {
             let mut state = self.state.lock();

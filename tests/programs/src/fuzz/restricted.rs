@@ -24,6 +24,8 @@ pub const OF_ROOT: &[Restriction] = &[
     restriction(129, |words| words[0] as i32 == -1, "rt_sigqueueinfo: the same"),
     restriction(141, |words| words[0] == 2, "setpriority of a user: root's, so the test's"),
     restriction(251, |words| words[0] == 3, "ioprio_set of a user: the same"),
+    restriction(16, |words| words[1] as u32 == 0x5437, "ioctl TIOCVHANGUP: the terminal that the test writes to"),
+    restriction(153, |_| true, "vhangup: the same"),
     restriction(169, |_| true, "reboot: the machine ends"),
     restriction(308, |_| true, "setns: out of the file system that holds root"),
 ];

@@ -46,9 +46,12 @@ fn line_at(table: &[u8], at: usize) -> &[u8] {
     table[at..].split(|&byte| byte == b'\n').next().unwrap_or_default()
 }
 
+/// The most bytes of a name: those of generic functions can be longer than any screen.
+const NAME_MOST: usize = 120;
+
 fn parse(line: &[u8]) -> Option<(u64, &str)> {
     let (address, name) = core::str::from_utf8(line).ok()?.split_once(' ')?;
-    Some((u64::from_str_radix(address, 16).ok()?, name))
+    Some((u64::from_str_radix(address, 16).ok()?, &name[..name.floor_char_boundary(NAME_MOST)]))
 }
 
 #[cfg(test)]
@@ -67,6 +70,12 @@ mod tests {
         assert_eq!(found(0x180), Some(("last", 0x80, 0)));
         assert_eq!(search(b"", 5), None);
         assert_eq!(search(b"no table", 5), None);
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_cut() {
+        let table = std::format!("10 {}\u{e4}\n", "x".repeat(NAME_MOST - 1));
+        assert_eq!(search(table.as_bytes(), 0x20).map(|symbol| symbol.name.len()), Some(NAME_MOST - 1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Local sockets, `unix(7)`.
 //!
 //! Each socket has an `Inbox`; a connection is two sockets that hold each other's. Files that are passed along
-//! (`SCM_RIGHTS`) are kept open by the inbox, see [`flight`].
+//! (`SCM_RIGHTS`) are kept open by the inbox, see `flight`.
 
 mod address;
 mod flight;

@@ -186,7 +186,7 @@ impl PseudoTerminals {
         }
     }
 
-    /// Opens `/dev/ptmx`: a new pair; the open master. `ENODEV` no devpts is mounted; else as [`create`].
+    /// Opens `/dev/ptmx`: a new pair; the open master. `ENODEV` no devpts is mounted; `ENOSPC` as in `create`.
     pub fn create(&self, owner: &Credentials) -> Result<Arc<dyn FileOps>, Errno> {
         let first = self.first.lock().upgrade();
         create(&first.ok_or(Errno::ENODEV)?, owner)

@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{string::String, sync::Arc};
 use base::{Capabilities, Credentials, Errno};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::time;
 use memory::{
     AddressSpace,
@@ -28,6 +28,8 @@ const MOST: i32 = 1000;
 /// How long to sleep before looking again whether a process that was killed has gone, ns.
 const LOOK_AGAIN: u64 = 10_000_000;
 
+/// When a process was killed last.
+static LAST_KILL: AtomicU64 = AtomicU64::new(0);
 /// Tasks that wait until there is memory again.
 static WAITING: WaitQueue = WaitQueue::new();
 
@@ -48,11 +50,11 @@ pub fn kill_largest(population: &Population, inside: &dyn Fn(&Task) -> bool, lim
     for process in population.processes() {
         let threads = process.threads();
         let Some(task) = threads.iter().find(|thread| inside(thread)) else { continue };
-        let Some(size) = size_of(&process) else { continue };
-        // Its memory will come back.
-        if process.state().exit.is_some() {
+        // Its memory will come back. It may have let go of it already, and another CPU be freeing it.
+        if process.is_ending() {
             return Killed::Earlier;
         }
+        let Some(size) = size_of(&process) else { continue };
         let Some(score) = score(&process, size, limit) else { continue };
         if worst.as_ref().is_none_or(|(highest, ..)| score > *highest) {
             worst = Some((score, process.clone(), task.clone()));
@@ -66,6 +68,7 @@ pub fn kill_largest(population: &Population, inside: &dyn Fn(&Task) -> bool, lim
     }
     send::end_group(&process, &mut state, End::Killed { signal: Signal::KILL, core: false });
     drop(state);
+    LAST_KILL.store(time::now(), Relaxed);
     let name = task.name();
     machine::log!(
         "process: out of memory: {} ({}) is killed: {} KiB in memory, score {score} pages, oom_score_adj {}",
@@ -77,12 +80,11 @@ pub fn kill_largest(population: &Population, inside: &dyn Fn(&Task) -> bool, lim
     Killed::Task(task)
 }
 
-/// Pages that the process has in memory; none if it has no memory of its own (any more).
+/// Pages that the process has in memory; none if it has no memory of its own (any more). Call with no lock held.
 fn size_of(process: &Process) -> Option<u64> {
     let space = process.threads().iter().find_map(|thread| thread.space().ok())?;
-    let size = space.size_in_memory();
-    sched::drop_later(space);
-    Some(size)
+    // If the process ends meanwhile, its memory is freed here: later, somebody would look in vain for room.
+    Some(space.size_in_memory())
 }
 
 /// The score, in pages; none for a process that is spared.
@@ -149,11 +151,14 @@ pub(crate) fn relieve(task: &Arc<Task>, in_fault: bool) -> bool {
 }
 
 /// What a task does on its way to user mode for which the kernel's heap had to grow while memory was short: it stays until
-/// others have ended and there is room, or nobody is left who may be killed.
+/// others have ended and there is room, or nobody is left who may be killed. Soon after a kill it looks again first: of
+/// the process that ended a CPU may hold the address space until it runs something else.
 pub(crate) fn make_room(task: &Arc<Task>) {
     while memory::frames::are_short() {
-        let killed = kill_largest(task.population(), &|_| true, memory::frames::total().total);
-        if matches!(killed, Killed::Nobody) || !sleep(&mut || false, LOOK_AGAIN) {
+        let recent = time::now().saturating_sub(LAST_KILL.load(Relaxed)) < LOOK_AGAIN;
+        let killed = !recent
+            && !matches!(kill_largest(task.population(), &|_| true, memory::frames::total().total), Killed::Nobody);
+        if !(recent || killed) || !sleep(&mut || false, LOOK_AGAIN) {
             return;
         }
     }

@@ -1,12 +1,15 @@
 //! The file system type `tmpfs`: files in memory, with limits.
 //!
-//! Options: `size=N` bytes with K, M, G or `%` of all memory (default 50 %), `nr_blocks=N` pages, `nr_inodes=N`
-//! (default one for each page of all memory in two), `mode=OCTAL` (default 1777), `uid=N`, `gid=N`. A limit of 0 is none.
+//! Options (`tmpfs(5)`): `size=N` bytes with K, M, G, T, P or E, or `%` of all memory (default 50 %), `nr_blocks=N` pages,
+//! `nr_inodes=N` (default one for each page of all memory in two), `mode=OCTAL` (default 1777), `uid=N`, `gid=N`,
+//! `mpol=POLICY` for the memory of its files, `huge=never` (there is nothing else), `inode64` (numbers always are). A limit of 0
+//! is none.
 
 use alloc::sync::Arc;
-use base::{Credentials, Errno, Gid, Uid};
+use base::{Credentials, Errno, Gid, NodeSet, Uid, number};
 use core::fmt;
 use machine::frame::FRAME_SIZE;
+use memory::MemoryPolicy;
 use vfs::{
     DeviceNumber, FileSystem, FileSystemType, Inode, MountRequest, Permissions, StatFs,
     ramfs::{Limits, RamFs},
@@ -18,59 +21,72 @@ pub const MAGIC: u64 = 0x0102_1994;
 /// The file system type.
 pub struct TmpfsType;
 
-/// What the options of a mount say.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What the options of a mount say; `None` what they don't mention.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Options {
-    limits: Limits,
-    /// Which of the limits were given, for `/proc/mounts`.
-    given: (bool, bool),
-    permissions: Permissions,
-    uid: Uid,
-    gid: Gid,
+    pages: Option<u64>,
+    inodes: Option<u64>,
+    permissions: Option<Permissions>,
+    uid: Option<Uid>,
+    gid: Option<Gid>,
+    /// The inner one is none for the policy of whoever stores.
+    policy: Option<Option<MemoryPolicy>>,
 }
 
 impl Options {
-    /// The values without options.
-    fn new(memory_pages: u64, credentials: &Credentials) -> Self {
-        let half = memory_pages / 2;
-        Self {
-            limits: Limits { pages: half, inodes: half },
-            given: (false, false),
-            permissions: Permissions::new(0o1777),
-            uid: credentials.fsuid,
-            gid: credentials.fsgid,
-        }
-    }
-
     /// Takes the options in `data`. `EINVAL` an unknown one or a value that is none.
-    fn parse(mut self, data: &[u8], memory_pages: u64) -> Result<Self, Errno> {
+    fn parse(data: &[u8], memory_pages: u64, nodes: &NodeSet) -> Result<Self, Errno> {
         let text = core::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
-        for word in text.split(',').filter(|word| !word.is_empty()) {
-            let (name, value) = word.split_once('=').ok_or(Errno::EINVAL)?;
+        let mut options = Self::default();
+        for word in words(text) {
+            let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            let value = match (name, value) {
+                ("inode64", None) => continue,
+                (_, value) => value.ok_or(Errno::EINVAL)?,
+            };
             match name {
-                "size" => {
-                    self.limits.pages = limit(size(value, memory_pages)?.div_ceil(FRAME_SIZE as u64));
-                    self.given.0 = true;
-                }
-                "nr_blocks" => {
-                    self.limits.pages = limit(scaled(value)?);
-                    self.given.0 = true;
-                }
-                "nr_inodes" => {
-                    self.limits.inodes = limit(scaled(value)?);
-                    self.given.1 = true;
-                }
+                "size" => options.pages = Some(limit(size(value, memory_pages)?.div_ceil(FRAME_SIZE as u64))),
+                "nr_blocks" => options.pages = Some(limit(scaled(value)?)),
+                "nr_inodes" => options.inodes = Some(limit(scaled(value)?)),
                 "mode" => {
                     let mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)?;
-                    self.permissions = Permissions::new(mode);
+                    options.permissions = Some(Permissions::new(mode));
                 }
-                "uid" => self.uid = Uid::new(number(value)?),
-                "gid" => self.gid = Gid::new(number(value)?),
+                "uid" => options.uid = Some(Uid::new(owner(value)?)),
+                "gid" => options.gid = Some(Gid::new(owner(value)?)),
+                "mpol" => options.policy = Some(MemoryPolicy::parse(value, nodes)?),
+                "huge" if value == "never" => {}
                 _ => return Err(Errno::EINVAL),
             }
         }
-        Ok(self)
+        Ok(options)
     }
+
+    fn of_this_machine(data: &[u8]) -> Result<Self, Errno> {
+        Self::parse(data, memory::frames::total().total, &machine::topology::get().nodes_with_memory())
+    }
+}
+
+/// The options, which commas separate; but one before a digit belongs to a list of nodes.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    core::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let ends = |(at, _): &(usize, &str)| !rest[at + 1..].starts_with(|next: char| next.is_ascii_digit());
+        let end = rest.match_indices(',').find(ends).map_or(rest.len(), |(at, _)| at);
+        let word = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or("");
+        Some(word)
+    })
+    .filter(|word| !word.is_empty())
+}
+
+/// The limits without options.
+fn usual_limits() -> Limits {
+    let half = memory::frames::total().total / 2;
+    Limits { pages: half, inodes: half }
 }
 
 /// 0 means no limit.
@@ -82,16 +98,18 @@ fn number(text: &str) -> Result<u32, Errno> {
     text.parse().map_err(|_| Errno::EINVAL)
 }
 
-/// A number with an optional suffix K, M or G in powers of 1024.
+/// The number of a user or a group; there is none with the largest.
+fn owner(text: &str) -> Result<u32, Errno> {
+    number(text).and_then(|number| if number == u32::MAX { Err(Errno::EINVAL) } else { Ok(number) })
+}
+
+/// A number with an optional suffix K, M, G, T, P or E in powers of 1024.
 fn scaled(text: &str) -> Result<u64, Errno> {
-    let (digits, shift) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
-        Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    let value: u64 = digits.parse().map_err(|_| Errno::EINVAL)?;
-    value.checked_mul(1 << shift).ok_or(Errno::EINVAL)
+    const SUFFIXES: &[u8] = b"KMGTPE";
+    let power = text.bytes().last().and_then(|last| SUFFIXES.iter().position(|known| last.eq_ignore_ascii_case(known)));
+    let digits = &text[..text.len() - usize::from(power.is_some())];
+    let value = number::parse_unsigned(digits)?;
+    value.checked_mul(1 << power.map_or(0, |power| 10 * (power + 1))).ok_or(Errno::EINVAL)
 }
 
 /// A number of bytes, or a share of all memory in percent.
@@ -108,18 +126,25 @@ impl FileSystemType for TmpfsType {
     }
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
-        let memory = memory::frames::total().total;
-        let options = Options::new(memory, request.credentials).parse(request.data, memory)?;
-        let Options { limits, permissions, uid, gid, given } = options;
+        let options = Options::of_this_machine(request.data)?;
+        let usual = usual_limits();
+        let limits =
+            Limits { pages: options.pages.unwrap_or(usual.pages), inodes: options.inodes.unwrap_or(usual.inodes) };
+        let permissions = options.permissions.unwrap_or(Permissions::new(0o1777));
+        let uid = options.uid.unwrap_or(request.credentials.fsuid);
+        let gid = options.gid.unwrap_or(request.credentials.fsgid);
         let tree = RamFs::create("tmpfs", limits, permissions, uid, gid)?;
-        Ok(Arc::new(Tmpfs { tree, given, mode: permissions }))
+        tree.set_policy(options.policy.flatten());
+        Ok(Arc::new(Tmpfs { tree, permissions, uid, gid }))
     }
 }
 
 struct Tmpfs {
     tree: Arc<RamFs>,
-    given: (bool, bool),
-    mode: Permissions,
+    /// As they were at first; those of the root directory may have changed.
+    permissions: Permissions,
+    uid: Uid,
+    gid: Gid,
 }
 
 impl FileSystem for Tmpfs {
@@ -140,50 +165,94 @@ impl FileSystem for Tmpfs {
     }
 
     fn show_options(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        let limits = self.tree.limits();
+        let (limits, usual) = (self.tree.limits(), usual_limits());
         let shown = |limit: u64| if limit == u64::MAX { 0 } else { limit };
-        if self.given.0 {
+        if limits.pages != usual.pages {
             write!(out, ",size={}k", shown(limits.pages) * (FRAME_SIZE as u64 / 1024))?;
         }
-        if self.given.1 {
+        if limits.inodes != usual.inodes {
             write!(out, ",nr_inodes={}", shown(limits.inodes))?;
         }
-        if self.mode.bits() != 0o1777 {
-            write!(out, ",mode={:03o}", self.mode.bits())?;
+        if self.permissions.bits() != 0o1777 {
+            write!(out, ",mode={:03o}", self.permissions.bits())?;
         }
-        Ok(())
+        if self.uid != Uid::ROOT {
+            write!(out, ",uid={}", self.uid.raw())?;
+        }
+        if self.gid != Gid::ROOT {
+            write!(out, ",gid={}", self.gid.raw())?;
+        }
+        self.tree.policy().map_or(Ok(()), |policy| write!(out, ",mpol={policy}"))
     }
 
-    /// Changes the limits; owner and mode stay those of the root directory.
-    fn remount(&self, data: &[u8], credentials: &Credentials) -> Result<(), Errno> {
-        let memory = memory::frames::total().total;
-        let old = Options { limits: self.tree.limits(), ..Options::new(memory, credentials) };
-        self.tree.set_limits(old.parse(data, memory)?.limits)
+    /// Changes limits and policy; owner and mode stay those of the root directory. `EINVAL` besides wrong options: a limit
+    /// where there was none, or one below what is in use.
+    fn remount(&self, data: &[u8], _credentials: &Credentials) -> Result<(), Errno> {
+        let options = Options::of_this_machine(data)?;
+        let old = self.tree.limits();
+        let changed = |old: u64, new: Option<u64>| match new {
+            Some(new) if old == u64::MAX && new != u64::MAX => Err(Errno::EINVAL),
+            new => Ok(new.unwrap_or(old)),
+        };
+        let pages = changed(old.pages, options.pages)?;
+        let inodes = changed(old.inodes, options.inodes)?;
+        self.tree.set_limits(Limits { pages, inodes })?;
+        if let Some(policy) = options.policy {
+            self.tree.set_policy(policy);
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::NodeId;
+    use std::{string::ToString, vec::Vec};
 
     fn parse(text: &str) -> Result<Options, Errno> {
-        Options::new(1000, &Credentials::root()).parse(text.as_bytes(), 1000)
+        let nodes = (0..4).map(NodeId::new).collect();
+        Options::parse(text.as_bytes(), 1000, &nodes)
     }
 
     #[test]
     fn sizes_are_rounded_up_to_pages_and_may_be_shares() {
-        assert_eq!(parse("size=5000").unwrap().limits.pages, 2);
-        assert_eq!(parse("size=1m,nr_inodes=2k").unwrap().limits, Limits { pages: 256, inodes: 2048 });
-        assert_eq!(parse("size=10%").unwrap().limits.pages, 100);
-        assert_eq!(parse("size=0").unwrap().limits.pages, u64::MAX);
-        assert_eq!(parse("").unwrap().limits.pages, 500);
-        assert_eq!(parse("mode=700").unwrap().permissions, Permissions::new(0o700));
+        assert_eq!(parse("size=5000").unwrap().pages, Some(2));
+        let options = parse("size=1m,nr_inodes=2k").unwrap();
+        assert_eq!((options.pages, options.inodes), (Some(256), Some(2048)));
+        assert_eq!(parse("nr_blocks=0x10").unwrap().pages, Some(16));
+        assert_eq!(parse("size=10%").unwrap().pages, Some(100));
+        assert_eq!(parse("size=1T").unwrap().pages, Some(1 << 28));
+        assert_eq!(parse("size=0").unwrap().pages, Some(u64::MAX));
+        assert_eq!(parse(",,").unwrap(), Options::default());
+        assert_eq!(parse("mode=700").unwrap().permissions, Some(Permissions::new(0o700)));
+    }
+
+    #[test]
+    fn a_list_of_nodes_may_hold_commas() {
+        let options = parse("mpol=bind:0,2-3,size=4k").unwrap();
+        assert_eq!(options.pages, Some(1));
+        assert_eq!(options.policy.flatten().unwrap().to_string(), "bind:0,2-3");
+        assert_eq!(words("a,,b=1,2,c").collect::<Vec<_>>(), ["a", "b=1,2", "c"]);
+        assert_eq!(parse("mpol=default").unwrap().policy, Some(None));
     }
 
     #[test]
     fn unknown_options_are_refused() {
-        for text in ["huge=always", "size", "size=x", "mode=9"] {
+        let wrong = [
+            "huge=always",
+            "size",
+            "size=",
+            "size=x",
+            "size=1kb",
+            "mode=9",
+            "uid=4294967295",
+            "mpol=bind",
+            "inode64=1",
+        ];
+        for text in wrong {
             assert_eq!(parse(text), Err(Errno::EINVAL), "{text}");
         }
+        assert_eq!(parse("huge=never,inode64"), Ok(Options::default()));
     }
 }

@@ -10,6 +10,7 @@
 mod ranges;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use ranges::SharedPolicies;
 

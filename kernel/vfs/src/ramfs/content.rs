@@ -94,13 +94,19 @@ fn piece(position: u64, length: usize) -> (u64, usize, usize) {
 
 impl Content {
     pub fn new(shared: Arc<Shared>, borrowed: &'static [u8], seals: Seals) -> Self {
+        let policies = SharedPolicies::new();
+        let policy = *shared.policy.lock();
+        if policy.is_some() {
+            // One range is never too many.
+            let _ = policies.set(0..u64::MAX, policy);
+        }
         Self {
             shared,
             size: AtomicU64::new(borrowed.len() as u64),
             writing: Mutex::new(rank::INODE, ()),
             pages: SpinLock::new(rank::PAGE_CACHE, Pages { borrowed, own: BTreeMap::new(), copies: None }),
             sealing: Sealing::new(seals),
-            policies: SharedPolicies::new(),
+            policies,
             mappings: AtomicUsize::new(0),
         }
     }

@@ -20,8 +20,9 @@ use core::{
 };
 use machine::{
     frame::FRAME_SIZE,
-    sync::{Mutex, rank},
+    sync::{Mutex, SpinLock, rank},
 };
+use memory::MemoryPolicy;
 
 /// The limits of a [`RamFs`]; `u64::MAX` is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +56,8 @@ struct Shared {
     pages: AtomicU64,
     inodes: AtomicU64,
     next_number: AtomicU64,
+    /// The memory policy of new files.
+    policy: SpinLock<Option<MemoryPolicy>>,
     /// Held by whoever locks two directories at once, but for a parent and its child.
     renames: Mutex<()>,
 }
@@ -125,6 +128,7 @@ impl RamFs {
             pages: AtomicU64::new(0),
             inodes: AtomicU64::new(0),
             next_number: AtomicU64::new(1),
+            policy: SpinLock::new(rank::FILE_STATE, None),
             renames: Mutex::new(rank::RENAME, ()),
         });
         let root = RamInode::new(&shared, &NewNode { kind: NodeKind::Directory, permissions, uid, gid }, None)?;
@@ -158,13 +162,28 @@ impl RamFs {
 
     /// Sets the limits. `EINVAL` one is less than what is in use; then none has changed.
     pub fn set_limits(&self, limits: Limits) -> Result<(), Errno> {
-        let fits = limits.pages >= self.shared.pages.load(Relaxed) && limits.inodes >= self.shared.inodes.load(Relaxed);
-        if !fits {
+        let used = self.usage();
+        if limits.pages < used.pages || limits.inodes < used.inodes {
             return Err(Errno::EINVAL);
         }
         self.shared.most_pages.store(limits.pages, Relaxed);
         self.shared.most_inodes.store(limits.inodes, Relaxed);
         Ok(())
+    }
+
+    /// The memory policy that new files get.
+    pub fn policy(&self) -> Option<MemoryPolicy> {
+        *self.shared.policy.lock()
+    }
+
+    /// Sets the memory policy that new files get; those that there are keep theirs.
+    pub fn set_policy(&self, policy: Option<MemoryPolicy>) {
+        *self.shared.policy.lock() = policy;
+    }
+
+    /// How many pages and inodes are in use.
+    pub fn usage(&self) -> Limits {
+        Limits { pages: self.shared.pages.load(Relaxed), inodes: self.shared.inodes.load(Relaxed) }
     }
 
     /// What `statfs` shows, under this magic number. Without limits all counts are 0.

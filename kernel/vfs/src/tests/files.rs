@@ -81,6 +81,27 @@ fn appends_go_to_the_end_and_holes_are_found() {
 }
 
 #[test]
+fn new_files_get_the_memory_policy_of_the_file_system() {
+    start_frames();
+    let fs = RamFs::create("tmpfs", Limits::NONE, mode(0o755), Uid::ROOT, Gid::ROOT).unwrap();
+    let context = FsContext::new(Namespace::new(Arc::new(Registry::new()), fs.clone()));
+    let caller = Caller { context: &context, credentials: &Arc::new(Credentials::root()) };
+    let policy = |path: &str| {
+        let file = open(caller, path, OpenFlags::CREATE | OpenFlags::READ_WRITE).unwrap();
+        [0, u64::MAX - 1].map(|page| file.inode().policies().unwrap().get(page))
+    };
+    let nodes = [base::NodeId::new(0)].into_iter().collect();
+    let bound = memory::MemoryPolicy::parse("bind:0", &nodes).unwrap();
+    assert!(bound.is_some());
+    assert_eq!(policy("/before"), [None; 2]);
+    fs.set_policy(bound);
+    assert_eq!(policy("/after"), [bound; 2]);
+    assert_eq!(policy("/before"), [None; 2]);
+    fs.set_policy(None);
+    assert_eq!((policy("/after"), policy("/later")), ([bound; 2], [None; 2]));
+}
+
+#[test]
 fn memory_is_reserved_wholly_or_not_at_all_and_a_hole_gives_it_back() {
     start_frames();
     let limits = Limits { pages: 4, inodes: 9 };

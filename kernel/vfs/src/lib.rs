@@ -35,6 +35,7 @@ mod limits;
 pub mod lock;
 mod mount;
 mod mount_text;
+mod mounted_system;
 mod namespace;
 pub mod notice;
 mod open_file;

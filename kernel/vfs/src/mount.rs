@@ -4,7 +4,7 @@
 //! directory, a walk under way) holds it by `Arc`, so the count says whether it is busy, and one that was taken out of
 //! the tree goes when its last user does.
 
-use crate::{FileKind, FileSystem, Inode, MetadataChange, StatFs, open_file::Name, permission};
+use crate::{FileKind, FileSystem, Inode, MetadataChange, StatFs, mounted_system::System, open_file::Name, permission};
 use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
@@ -221,7 +221,7 @@ pub struct Mount {
     root_name: Option<Name>,
     source: Vec<u8>,
     flags: AtomicU32,
-    system_flags: Arc<AtomicU32>,
+    system: Arc<System>,
     /// How many `children` there are, so that a walk through a mount without any takes no lock.
     child_count: AtomicUsize,
     links: SpinLock<Links>,
@@ -259,7 +259,7 @@ impl Mount {
         file_system: Arc<dyn FileSystem>,
         source: &[u8],
         flags: MountFlags,
-        system_flags: SystemFlags,
+        system: Arc<System>,
     ) -> Arc<Self> {
         Arc::new(Self {
             number: NEXT_NUMBER.fetch_add(1, Relaxed),
@@ -268,7 +268,7 @@ impl Mount {
             file_system,
             source: source.to_vec(),
             flags: AtomicU32::new(flags.bits()),
-            system_flags: Arc::new(AtomicU32::new(system_flags.bits())),
+            system,
             child_count: AtomicUsize::new(0),
             links: SpinLock::new(rank::FILE_STATE, Links::default()),
         })
@@ -285,7 +285,7 @@ impl Mount {
             root: inode,
             source: self.source.clone(),
             flags: AtomicU32::new(self.flags.load(Relaxed)),
-            system_flags: self.system_flags.clone(),
+            system: self.system.clone(),
             child_count: AtomicUsize::new(0),
             links: SpinLock::new(rank::FILE_STATE, Links::default()),
         })
@@ -327,11 +327,21 @@ impl Mount {
 
     /// The flags of the file system now.
     pub fn system_flags(&self) -> SystemFlags {
-        SystemFlags::from_bits_truncate(self.system_flags.load(Relaxed))
+        self.system.flags()
     }
 
     pub(crate) fn set_system_flags(&self, flags: SystemFlags) {
-        self.system_flags.store(flags.bits(), Relaxed);
+        self.system.set_flags(flags);
+    }
+
+    /// What it shares with other mounts of its file system.
+    pub(crate) fn system(&self) -> &Arc<System> {
+        &self.system
+    }
+
+    /// Whether the tree has other mounts of the same file system.
+    pub(crate) fn is_one_of_many(&self) -> bool {
+        self.system.mounts() > 1
     }
 
     /// Whether the mount or its file system is read-only.

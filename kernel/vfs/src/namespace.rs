@@ -4,6 +4,7 @@ use crate::{
     FileSystem, Location, Mount, MountFlags, PollEvents, PollTable, Propagation, Registry,
     mount::{Named, SystemFlags},
     mount_text::{self, View},
+    mounted_system::{System, Systems},
     propagation::{Kinship, PeerGroups, Receiver, Role},
 };
 use alloc::{
@@ -35,16 +36,19 @@ pub struct Namespace {
 struct Tree {
     groups: PeerGroups<Weak<Mount>>,
     mounts: usize,
+    systems: Systems,
 }
 
 impl Namespace {
     /// A tree with `root` at its root.
     pub fn new(registry: Arc<Registry>, root: Arc<dyn FileSystem>) -> Arc<Self> {
-        let root = Mount::new(root, b"rootfs", MountFlags::RELATIVE_TIMES, SystemFlags::empty());
+        let root = Mount::new(root, b"rootfs", MountFlags::RELATIVE_TIMES, System::new(SystemFlags::empty()));
+        let mut tree = Tree { groups: PeerGroups::new(), mounts: 0, systems: Systems::default() };
+        tree.enter(&root);
         Arc::new(Self {
             registry,
             root,
-            tree: Mutex::new(rank::MOUNTS, Tree { groups: PeerGroups::new(), mounts: 1 }),
+            tree: Mutex::new(rank::MOUNTS, tree),
             changes: AtomicU32::new(0),
             watchers: WaitQueue::new(),
             most_mounts: AtomicU32::new(MOST_MOUNTS),
@@ -96,6 +100,17 @@ impl Namespace {
         Change { namespace: self, tree: self.tree.lock() }
     }
 
+    /// Whether something is mounted on an inode, seen through any of the mounts of its file system.
+    pub(crate) fn has_mount_on(&self, location: &Location) -> bool {
+        let Some(mount) = location.mount.as_ref().filter(|mount| mount.is_one_of_many()) else {
+            return location.is_mount_point();
+        };
+        let _tree = self.tree.lock();
+        let device = mount.file_system().device();
+        let mut others = self.root.tree().into_iter().filter(|other| other.file_system().device() == device);
+        others.any(|other| other.child_at(&*location.inode).is_some())
+    }
+
     /// All mounts that can be seen from `root` down, in order of their numbers.
     fn visible(&self, root: &Location) -> Vec<View> {
         let tree = self.tree.lock();
@@ -136,6 +151,19 @@ impl Namespace {
 }
 
 impl Tree {
+    /// Counts a mount that comes into the tree.
+    fn enter(&mut self, mount: &Mount) {
+        self.mounts += 1;
+        self.systems.enter(&**mount.file_system(), mount.system());
+    }
+
+    /// Counts a mount that goes out of it.
+    fn leave(&mut self, mount: &Mount) {
+        self.groups.leave(mount.number());
+        self.mounts -= 1;
+        self.systems.leave(&**mount.file_system(), mount.system());
+    }
+
     /// The nearest group above a slave that has a mount to be seen from `root`.
     fn nearest_visible_master(&self, mount: &Mount, root: &Location) -> Option<u32> {
         let seen = |peer: &Weak<Mount>| peer.upgrade().is_some_and(|peer| peer.top().is_below(root));
@@ -161,6 +189,11 @@ pub(crate) struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// What the mounts of this file system share; if there are none, something new with these flags.
+    pub(crate) fn system(&self, file_system: &dyn FileSystem, flags: SystemFlags) -> Arc<System> {
+        self.tree.systems.find(file_system).cloned().unwrap_or_else(|| System::new(flags))
+    }
+
     /// Whether the mount is in the tree.
     pub(crate) fn holds(&self, mount: &Arc<Mount>) -> bool {
         Arc::ptr_eq(mount, &self.namespace.root) || mount.parent().is_some()
@@ -235,13 +268,16 @@ impl Change<'_> {
             }
             return Err(Errno::ENOSPC);
         }
-        self.tree.mounts += more;
         if self.role(parent).group.is_some() {
             for mount in &tree {
                 self.tree.groups.change(mount.number(), &Arc::downgrade(mount), Propagation::Shared);
             }
         }
         let copies = self.copies(&top, receivers);
+        let new = if is_move { Vec::new() } else { tree };
+        for mount in new.into_iter().chain(copies.iter().flat_map(|(_, copy)| copy.tree())) {
+            self.tree.enter(&mount);
+        }
         if let Some(before) = top.parent() {
             before.take(&top);
         }
@@ -359,7 +395,7 @@ impl Change<'_> {
             }
         }
         for mount in &gone {
-            self.tree.groups.leave(mount.number());
+            self.tree.leave(mount);
             if let Some(parent) = mount.parent() {
                 parent.take(mount);
             }
@@ -370,7 +406,6 @@ impl Change<'_> {
             };
             parent.put(child, &inode, name);
         }
-        self.tree.mounts -= gone.len();
         self.namespace.tell_of_change();
         gone
     }

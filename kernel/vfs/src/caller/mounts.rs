@@ -77,10 +77,12 @@ impl Caller<'_> {
             return Err(Errno::ENOTDIR);
         }
         let file_system = kind.mount(&MountRequest { source, data, flags, credentials: self.credentials })?;
-        let mount = Mount::new(file_system, source, flags, system_flags);
         let mut change = namespace.change();
         // Somebody may have mounted here meanwhile: then this one goes on top.
         let place = change.free_place(place)?;
+        let system = change.system(&*file_system, system_flags);
+        // If it can't be mounted, the file system goes when the right to change the tree has been given back.
+        let mount = Mount::new(file_system.clone(), source, flags, system);
         if mount.is_seen_at(&place.location) {
             return Err(Errno::EBUSY);
         }

@@ -31,9 +31,9 @@ impl Entry<'_> {
     }
 
     /// `EBUSY` if something is mounted on `inode`, found under this name.
-    fn check_not_mounted(&self, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+    fn check_not_mounted(&self, caller: &Caller<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
         let location = Location { mount: self.directory.mount.clone(), inode: inode.clone() };
-        if location.is_mount_point() { Err(Errno::EBUSY) } else { Ok(()) }
+        if caller.context.namespace().has_mount_on(&location) { Err(Errno::EBUSY) } else { Ok(()) }
     }
 
     /// Whether the directory was removed. Some file systems forget its parent then, others count its names.
@@ -213,7 +213,7 @@ impl Caller<'_> {
         if victim.kind() == FileKind::Directory {
             return Err(Errno::EISDIR);
         }
-        entry.check_not_mounted(&victim)?;
+        entry.check_not_mounted(self, &victim)?;
         entry.directory.inode.unlink(entry.name(), &victim)?;
         tell_entry(&entry.directory, entry.name(), &*victim, FileEvents::DELETE);
         tell_lost_name(&entry.directory, &*victim);
@@ -233,7 +233,7 @@ impl Caller<'_> {
         if victim.kind() != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
-        entry.check_not_mounted(&victim)?;
+        entry.check_not_mounted(self, &victim)?;
         entry.directory.inode.remove_directory(entry.name(), &victim)?;
         tell_lost_name(&entry.directory, &*victim);
         tell_entry(&entry.directory, entry.name(), &*victim, FileEvents::DELETE);
@@ -296,11 +296,11 @@ impl Caller<'_> {
                     (false, true) => return Err(Errno::EISDIR),
                     _ => {}
                 }
-                to.check_not_mounted(target)?;
+                to.check_not_mounted(self, target)?;
             }
             None => permission::check_inode(holder, self.credentials, permission::WRITE | permission::EXECUTE)?,
         }
-        from.check_not_mounted(&source)?;
+        from.check_not_mounted(self, &source)?;
         from.directory.inode.rename(from.name(), &source, &to.directory.inode, to.name(), flags)?;
         if watches::any() {
             let tell = |from: &Entry, to: &Entry, inode: &dyn Inode| {

@@ -333,3 +333,40 @@ fn nothing_is_mounted_on_what_was_removed() {
         assert_eq!(caller.context.namespace().mounts_text(&caller.context.root()).unwrap().lines().count(), 1);
     });
 }
+
+#[test]
+fn what_carries_a_mount_anywhere_keeps_its_name() {
+    with_mounts(|caller| {
+        for path in ["/a", "/a/x", "/b"] {
+            mkdir(caller, path);
+        }
+        caller.bind(b"/a", b"/b", false).unwrap();
+        mount(caller, "/b/x");
+        assert_eq!(caller.remove_directory(HERE, b"/a/x"), Err(Errno::EBUSY));
+        assert_eq!(caller.rename(HERE, b"/a/x", HERE, b"/a/y", RenameFlags::empty()), Err(Errno::EBUSY));
+        caller.unmount(b"/b/x", Unmount::empty()).unwrap();
+        assert_eq!(caller.remove_directory(HERE, b"/a/x"), Ok(()));
+    });
+}
+
+#[test]
+fn mounts_of_one_file_system_are_read_only_together() {
+    with_mounts(|caller| {
+        for path in ["/m", "/n", "/o"] {
+            mkdir(caller, path);
+        }
+        let one = |target: &[u8]| caller.mount(b"", target, Some(b"one"), Default::default(), b"").unwrap();
+        one(b"/m");
+        one(b"/n");
+        caller.bind(b"/n", b"/o", false).unwrap();
+        let system = Some((SystemFlags::READ_ONLY, b"".as_slice()));
+        caller.remount(b"/m", &Remount { flags: MountFlags::empty(), times: false, system }).unwrap();
+        for path in ["/n/file", "/o/file"] {
+            let file = open(caller, path, OpenFlags::CREATE | OpenFlags::WRITE_ONLY);
+            assert_eq!(file.err(), Some(Errno::EROFS), "{path}");
+        }
+        [b"/o", b"/n", b"/m"].into_iter().for_each(|path| caller.unmount(path, Unmount::empty()).unwrap());
+        one(b"/m");
+        write(caller, "/m/file", b"it begins anew");
+    });
+}

@@ -2,6 +2,7 @@
 
 use crate::{
     dev::{DevType, ExitDriver, MEMORY_MAJOR, MISC_MAJOR, MemoryDevices},
+    mqueue::MqueueType,
     terminal::{
         AlternativeTerminals, Console, DevPtsType, PseudoTerminals, PtsDriver, SerialTerminals,
         console::{PORTS, SERIAL_MAJOR, SERIAL_MINOR},
@@ -12,7 +13,7 @@ use alloc::sync::Arc;
 use base::Errno;
 use vfs::{DeviceNumber, FileKind, Registry};
 
-/// Adds `tmpfs`, `devtmpfs` and `devpts`, and the drivers of memory devices and terminals. `exit_device` says whether
+/// Adds `tmpfs`, `mqueue`, `devtmpfs` and `devpts`, and the drivers of memory devices and terminals. `exit_device` says whether
 /// there is a `/dev/qemu-exit`: on a machine under QEMU.
 pub fn add_devices(registry: &mut Registry, console: &Arc<Console>, exit_device: bool) -> Result<(), Errno> {
     let pseudo = PseudoTerminals::new();
@@ -25,6 +26,7 @@ pub fn add_devices(registry: &mut Registry, console: &Arc<Console>, exit_device:
         _ => true,
     };
     registry.add_type(Arc::new(TmpfsType));
+    registry.add_type(Arc::new(MqueueType));
     registry.add_type(Arc::new(DevType::new(exists)?));
     registry.add_type(Arc::new(DevPtsType(pseudo.clone())));
     let mut driver = |major, driver| registry.add_driver(FileKind::CharDevice, major, driver);

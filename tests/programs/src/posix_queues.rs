@@ -73,6 +73,15 @@ fn told(signal: c_int) -> (c_int, i32, usize) {
     }
 }
 
+/// What the queue's file in the file system `mqueue` says.
+fn file_text() -> String {
+    std::fs::read_to_string("/tmp/mqueue/probe").unwrap_or_default()
+}
+
+fn expected_text(bytes: usize, signal: c_int, pid: i32) -> String {
+    format!("QSIZE:{bytes:<10} NOTIFY:{:<5} SIGNO:{signal:<5} NOTIFY_PID:{pid:<6}\n", 0)
+}
+
 /// Tries everything; says what is not as it should be.
 pub fn run() -> bool {
     let (mut tried, mut wrong) = (0, 0);
@@ -100,6 +109,11 @@ pub fn run() -> bool {
     check("too long", send(queue, "123456789", 0) == Err(EMSGSIZE));
     check("no such priority", send(queue, "x", 32_768) == Err(EINVAL));
     check("two messages", send(queue, "low", 1).is_ok() && send(queue, "high", 5).is_ok());
+    let place = c"/tmp/mqueue";
+    let _ = std::fs::create_dir("/tmp/mqueue");
+    // SAFETY: the strings are literals with their NULs.
+    let mounted = unsafe { mount(c"none".as_ptr(), place.as_ptr(), c"mqueue".as_ptr(), 0, std::ptr::null()) };
+    check("queues are files", mounted == 0 && file_text() == expected_text(7, 0, 0));
     check("and no more", send(queue, "more", 9) == Err(EAGAIN) && events(queue) == POLLIN);
     check("the high one", receive(queue, 8) == Ok(("high".into(), 5)) && events(queue) == POLLIN | POLLOUT);
     check("the low one", receive(queue, 8) == Ok(("low".into(), 1)));
@@ -113,6 +127,8 @@ pub fn run() -> bool {
     check("no such way to be told", notify(queue, 9, 0) == Err(EINVAL));
     check("to be told", notify(queue, SIGEV_SIGNAL, SIGUSR1).is_ok());
     check("only one is told", child::start(move || notify(queue, SIGEV_NONE, 0).err().unwrap_or(0))() == EBUSY);
+    // SAFETY: takes no address.
+    check("the file says who", file_text() == expected_text(0, SIGUSR1, unsafe { getpid() }));
     let sender = child::start(move || i32::from(send(queue, "ring", 0).is_err()));
     // SAFETY: takes no address.
     let own = unsafe { getpid() };
@@ -134,6 +150,12 @@ pub fn run() -> bool {
     // SAFETY: the name has its NUL.
     let unlink = || unsafe { mq_unlink(NAME.as_ptr()) };
     check("its name goes", unlink() == 0 && unlink() < 0 && errno() == ENOENT);
+    check("and the file", std::fs::metadata("/tmp/mqueue/probe").is_err());
+    let second = open_queue(O_RDWR | O_CREAT | O_EXCL, 2, 8);
+    check("a file goes", second.is_ok() && std::fs::remove_file("/tmp/mqueue/probe").is_ok());
+    check("and the name", unlink() < 0 && errno() == ENOENT);
+    // SAFETY: the string is a literal with its NUL.
+    check("unmounted", unsafe { umount2(place.as_ptr(), 0) } == 0);
     check("and the messages stay", receive(queue, 8) == Ok(("ring".into(), 0)));
     println!("{tried} checks, {wrong} wrong");
     wrong == 0

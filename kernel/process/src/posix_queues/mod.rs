@@ -13,7 +13,7 @@ use account::Accounts;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use base::{Capabilities, Credentials, Errno};
 use machine::sync::{SpinLock, rank};
-use vfs::{FileKind, Inode, OpenFile, OpenFlags, Permissions};
+use vfs::{DeviceNumber, FileKind, Inode, OpenFile, OpenFlags, Permissions, Timestamp};
 
 /// Priorities are lower than this (`MQ_PRIO_MAX`).
 pub const PRIORITIES: u32 = 32_768;
@@ -49,6 +49,9 @@ pub struct PosixQueues {
     names: SpinLock<BTreeMap<Vec<u8>, Arc<Queue>>>,
     limits: SpinLock<QueueLimits>,
     accounts: Arc<Accounts>,
+    /// When a queue last got or lost its name.
+    changed: SpinLock<Timestamp>,
+    device: DeviceNumber,
 }
 
 /// What `mq_open(2)` asks for.
@@ -72,7 +75,46 @@ impl PosixQueues {
             names: SpinLock::new(rank::IPC_TABLE, BTreeMap::new()),
             limits: SpinLock::new(rank::IPC_OBJECT, QueueLimits::DEFAULT),
             accounts: Accounts::new(),
+            changed: SpinLock::new(rank::IPC_OBJECT, Timestamp::now()),
+            device: vfs::next_device(),
         }
+    }
+
+    /// The device number of the file system that the queues lie in.
+    pub fn device(&self) -> DeviceNumber {
+        self.device
+    }
+
+    /// When a queue last got or lost its name.
+    pub fn changed(&self) -> Timestamp {
+        *self.changed.lock()
+    }
+
+    /// The queues that have names, with their names, in order of their inode numbers.
+    pub fn list(&self) -> Vec<(Vec<u8>, Arc<Queue>)> {
+        let names = self.names.lock();
+        let mut list: Vec<_> = names.iter().map(|(name, queue)| (name.clone(), queue.clone())).collect();
+        drop(names);
+        list.sort_by_key(|(_, queue)| queue.number());
+        list
+    }
+
+    /// The queue of this name. `ENOENT`.
+    pub fn find(&self, name: &[u8]) -> Result<Arc<Queue>, Errno> {
+        self.names.lock().get(name).cloned().ok_or(Errno::ENOENT)
+    }
+
+    /// Makes a queue with the usual attributes, as a new file in the file system of queues. `EEXIST`; else as for
+    /// [`PosixQueues::open`].
+    pub fn create(
+        &self,
+        name: &[u8],
+        permissions: Permissions,
+        who: &Credentials,
+        limit: u64,
+    ) -> Result<Arc<Queue>, Errno> {
+        let flags = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+        self.find_or_make(&OpenQueue { name, flags, permissions, attributes: None, limit }, who)
     }
 
     /// The limits now.
@@ -119,9 +161,23 @@ impl PosixQueues {
         let (messages, bytes) = attributes(&limits, wish.attributes, privileged)?;
         let most_queues = if privileged { u64::MAX } else { limits.queues.max(0) as u64 };
         let share = self.accounts.take(who.uid, cost(messages, bytes), most_queues, wish.limit)?;
-        let queue = Queue::new(wish.name, (messages, bytes), wish.permissions, who, share);
+        let queue = Queue::new(wish.name, (messages, bytes), (wish.permissions, self.device), who, share);
+        *self.changed.lock() = Timestamp::now();
         names.insert(wish.name.to_vec(), queue.clone());
         Ok(queue)
+    }
+
+    /// Takes the name away from the queue with this inode number, whoever asks. `ENOENT` it has another name, or none.
+    pub fn remove(&self, name: &[u8], number: u64) -> Result<(), Errno> {
+        let mut names = self.names.lock();
+        if names.get(name).is_none_or(|queue| queue.number() != number) {
+            return Err(Errno::ENOENT);
+        }
+        let gone = names.remove(name);
+        *self.changed.lock() = Timestamp::now();
+        drop(names);
+        drop(gone);
+        Ok(())
     }
 
     /// `mq_unlink(2)`: takes the name away; the queue goes with its last descriptor. `ENOENT`; `EACCES` no such name can
@@ -135,6 +191,7 @@ impl PosixQueues {
             return Err(Errno::EPERM);
         }
         let gone = names.remove(name);
+        *self.changed.lock() = Timestamp::now();
         drop(names);
         drop(gone);
         Ok(())

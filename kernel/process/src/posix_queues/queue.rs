@@ -21,13 +21,15 @@ use vfs::{
     Permissions, PollEvents, PollTable, Timestamp,
 };
 
-static NUMBERS: AtomicU64 = AtomicU64::new(1);
+/// Numbers of queues and open files; 1 is the directory that they lie in.
+static NUMBERS: AtomicU64 = AtomicU64::new(2);
 /// Bytes of the text that reading a queue gives, as `stat` shows them.
 const TEXT_SIZE: u64 = 80;
 
 /// A queue. It lives as long as it has a name or is open.
 pub struct Queue {
     number: u64,
+    device: DeviceNumber,
     name: Vec<u8>,
     most_messages: u64,
     most_bytes: u64,
@@ -40,6 +42,8 @@ pub struct Queue {
 struct State {
     owner: Ownership,
     created: Timestamp,
+    /// When the last message came or was taken.
+    used: Timestamp,
     /// By priority, each in the order in which they came.
     messages: BTreeMap<u32, VecDeque<Vec<u8>>>,
     count: u64,
@@ -82,13 +86,15 @@ impl Queue {
     pub(super) fn new(
         name: &[u8],
         (most_messages, most_bytes): (u64, u64),
-        permissions: Permissions,
+        (permissions, device): (Permissions, DeviceNumber),
         who: &Credentials,
         share: Share,
     ) -> Arc<Self> {
+        let now = Timestamp::now();
         let state = State {
             owner: Ownership { permissions, uid: who.fsuid, gid: who.fsgid },
-            created: Timestamp::now(),
+            created: now,
+            used: now,
             messages: BTreeMap::new(),
             count: 0,
             bytes: 0,
@@ -97,6 +103,7 @@ impl Queue {
         };
         Arc::new(Self {
             number: NUMBERS.fetch_add(1, Relaxed),
+            device,
             name: name.to_vec(),
             most_messages,
             most_bytes,
@@ -138,6 +145,7 @@ impl Queue {
             }
             let length = text.as_ref().map_or(0, |text| text.len()) as u64;
             state.messages.entry(priority).or_default().extend(text.take());
+            state.used = Timestamp::now();
             let first = state.count == 0 && state.waiting == 0;
             (state.count, state.bytes) = (state.count + 1, state.bytes + length);
             Some(if first { state.notice.take() } else { None })
@@ -180,6 +188,7 @@ impl Queue {
             highest.remove();
         }
         let text = text?;
+        state.used = Timestamp::now();
         (state.count, state.bytes) = (state.count - 1, state.bytes - text.len() as u64);
         Some((text, priority))
     }
@@ -309,7 +318,7 @@ impl Inode for Queue {
         let state = self.state.lock();
         let Ownership { permissions, uid, gid } = state.owner;
         Metadata {
-            device: DeviceNumber::new(0, 0),
+            device: self.device,
             inode: self.number,
             kind: FileKind::Regular,
             permissions,
@@ -320,15 +329,20 @@ impl Inode for Queue {
             size: TEXT_SIZE,
             blocks: 0,
             block_size: 4096,
-            accessed: state.created,
-            modified: state.created,
-            changed: state.created,
+            accessed: state.used,
+            modified: state.used,
+            changed: state.used,
             created: state.created,
         }
     }
 
     fn open(self: Arc<Self>, _request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {
         Ok(self.opened())
+    }
+
+    fn truncate(&self, _size: u64) -> Result<bool, Errno> {
+        // Shells open with O_TRUNC what they write to.
+        Ok(false)
     }
 
     fn change_metadata(&self, change: &MetadataChange) -> Result<(), Errno> {

@@ -47,6 +47,21 @@ fn names_are_plain_and_lead_to_one_queue() {
 }
 
 #[test]
+fn queues_are_listed_and_lose_their_names_by_number() {
+    let (all, me) = (PosixQueues::new(), user(5, 5));
+    let first = make(&all, b"b", &me).unwrap();
+    let second = all.create(b"a", Permissions::new(0o600), &me, 819_200).unwrap();
+    assert_eq!(second.attributes().most_messages, 10);
+    assert_eq!(all.create(b"a", Permissions::new(0o600), &me, 819_200).map(drop), Err(Errno::EEXIST));
+    let names: Vec<_> = all.list().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, [b"b".to_vec(), b"a".to_vec()]);
+    assert_eq!(all.remove(b"a", first.number()), Err(Errno::ENOENT), "this name is another queue's by now");
+    assert_eq!(all.remove(b"a", second.number()), Ok(()));
+    assert_eq!(all.find(b"a").map(drop), Err(Errno::ENOENT));
+    assert!(first.metadata().device == all.device() && first.number() > 1);
+}
+
+#[test]
 fn attributes_and_costs_have_limits() {
     let limits = QueueLimits { default_messages: 20, ..QueueLimits::DEFAULT };
     assert_eq!(attributes(&limits, None, false), Ok((10, 8192)));

@@ -2,7 +2,10 @@
 
 use crate::{child, migration};
 use libc::*;
-use std::io::Error;
+use std::ffi::CStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Error, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr::null_mut;
@@ -135,6 +138,7 @@ pub fn run(confined: bool) -> bool {
         tasks(&mut check);
         areas(&mut check);
         shared(&mut check);
+        file_system(&mut check);
         migration::run(&mut check);
     }
     println!("{tried} checks, {wrong} wrong");
@@ -299,4 +303,35 @@ fn shared(check: &mut impl FnMut(&str, bool)) {
     check("a segment is bound", bind(segment[0], 4, BIND, 2, 0) == 0);
     touch(segment[1], 4);
     check("for all who attach it", nodes_of(segment[0], 4) == "1111" && get(segment[1], BY_ADDRESS) == Ok((BIND, 2)));
+}
+
+/// Files of a tmpfs that was mounted with a policy.
+fn file_system(check: &mut impl FnMut(&str, bool)) {
+    const PLACE: &CStr = c"/tmp/policy";
+    let _ = fs::create_dir("/tmp/policy");
+    let mounted = |flags: c_ulong, data: &CStr| {
+        // SAFETY: the strings live until the call is over.
+        errno_of(unsafe { mount(c"x".as_ptr(), PLACE.as_ptr(), c"tmpfs".as_ptr(), flags, data.as_ptr().cast()) }.into())
+    };
+    check("no such node", mounted(0, c"mpol=bind:7") == EINVAL);
+    check("a policy of files", mounted(0, c"mpol=bind:1,size=1m") == 0);
+    let table = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    check("it is shown", table.contains(" /tmp/policy tmpfs rw,relatime,size=1024k,mpol=bind:1 0 0\n"));
+    let create = |path| OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path);
+    let nodes = |file: &File| {
+        // SAFETY: a new mapping, wherever there is room.
+        let start = unsafe { mmap(null_mut(), 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file.as_raw_fd(), 0) };
+        assert!(start != MAP_FAILED, "no memory");
+        touch(start.cast(), 2);
+        nodes_of(start.cast(), 2)
+    };
+    let first = create("/tmp/policy/first").expect("a file");
+    check("a page is written", (&first).write_all(&[1; PAGE]).is_ok() && first.set_len(2 * PAGE as u64).is_ok());
+    check("pages lie there", nodes(&first) == "11");
+    check("another policy", mounted(MS_REMOUNT, c"mpol=bind:0") == 0);
+    let second = create("/tmp/policy/second").expect("a file");
+    check("of new files", second.set_len(2 * PAGE as u64).is_ok() && nodes(&second) == "00");
+    drop((first, second));
+    // SAFETY: the string has its NUL. The mappings still hold the file system.
+    check("out of sight", unsafe { umount2(PLACE.as_ptr(), MNT_DETACH) } == 0 && fs::remove_dir("/tmp/policy").is_ok());
 }

@@ -1,10 +1,14 @@
-//! mount: `mount -t container -o cpuset,numtasks container /foo`; alone, what is mounted.
+//! mount: `mount -t container -o cpuset,numtasks container /foo`, `mount --make-shared /foo`; alone, what is mounted.
 
 use std::ffi::CString;
 use std::fs;
 
 use clap::Parser;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_move, mount_remount};
+use rustix::io::Result as Outcome;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_move,
+    mount_remount,
+};
 
 use super::{Failure, Files, Line, Offers, Streams};
 use crate::messages::errno_text;
@@ -22,26 +26,74 @@ pub struct Options {
     /// Read-only
     #[arg(short = 'r')]
     read_only: bool,
+    /// Show a directory or file at another place too
+    #[arg(short = 'B', long)]
+    bind: bool,
+    /// So, with all that is mounted below
+    #[arg(short = 'R', long)]
+    rbind: bool,
+    /// Move what is mounted at one place to another
+    #[arg(short = 'M', long = "move")]
+    moved: bool,
+    /// Hand on what is mounted here to peers and slaves, and get it from peers
+    #[arg(long)]
+    make_shared: bool,
+    /// Only get it
+    #[arg(long)]
+    make_slave: bool,
+    /// Neither
+    #[arg(long)]
+    make_private: bool,
+    /// Neither, and can't be bound
+    #[arg(long)]
+    make_unbindable: bool,
+    /// As --make-shared, with all that is mounted below
+    #[arg(long)]
+    make_rshared: bool,
+    /// As --make-slave, with all that is mounted below
+    #[arg(long)]
+    make_rslave: bool,
+    /// As --make-private, with all that is mounted below
+    #[arg(long)]
+    make_rprivate: bool,
+    /// As --make-unbindable, with all that is mounted below
+    #[arg(long)]
+    make_runbindable: bool,
     /// The device, or a word in its place, and the directory
     #[arg(num_args = 0..=2)]
     operands: Vec<String>,
 }
 
-/// What the options ask for: flags of the mount, an operation, and the file system's own words.
+/// What the options ask for: flags of the mount, an operation, how it takes part in what happens elsewhere, and the file
+/// system's own words.
 #[derive(Debug, PartialEq, Eq)]
 struct Wish {
     flags: MountFlags,
     operation: Operation,
+    propagation: Vec<MountPropagationFlags>,
     data: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Mount,
-    Remount,
-    Bind { recursive: bool },
+    /// With `only_mount` (`remount,bind`) the flags of the mount, else those of the file system too.
+    Remount {
+        only_mount: bool,
+    },
+    Bind {
+        recursive: bool,
+    },
     Move,
 }
+
+/// The words for how a mount takes part in what happens elsewhere; with an `r` before them for all below.
+const PROPAGATION: &[(&str, MountPropagationFlags)] = &[
+    ("shared", MountPropagationFlags::SHARED),
+    ("slave", MountPropagationFlags::DOWNSTREAM),
+    ("private", MountPropagationFlags::PRIVATE),
+    ("unbindable", MountPropagationFlags::UNBINDABLE),
+];
 
 /// The words that set or clear a flag; all others are the file system's.
 const FLAGS: &[(&str, MountFlags, bool)] = &[
@@ -65,20 +117,57 @@ const FLAGS: &[(&str, MountFlags, bool)] = &[
     ("sync", MountFlags::SYNCHRONOUS, true),
 ];
 
+/// What a word says of how a mount takes part in what happens elsewhere, if it does.
+fn propagation(word: &str) -> Option<MountPropagationFlags> {
+    let find = |word: &str| PROPAGATION.iter().find(|(name, _)| *name == word).map(|(_, flag)| *flag);
+    find(word).or_else(|| Some(find(word.strip_prefix('r')?)? | MountPropagationFlags::REC))
+}
+
+impl Options {
+    /// The words that stand before those of `-o`.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        let long = [
+            (self.read_only, "ro"),
+            (self.bind, "bind"),
+            (self.rbind, "rbind"),
+            (self.moved, "move"),
+            (self.make_shared, "shared"),
+            (self.make_slave, "slave"),
+            (self.make_private, "private"),
+            (self.make_unbindable, "unbindable"),
+            (self.make_rshared, "rshared"),
+            (self.make_rslave, "rslave"),
+            (self.make_rprivate, "rprivate"),
+            (self.make_runbindable, "runbindable"),
+        ];
+        let given = long.into_iter().filter(|(given, _)| *given).map(|(_, word)| word);
+        given.chain(self.options.iter().flat_map(|words| words.split(',')))
+    }
+}
+
 impl Wish {
-    fn new(options: &[String], read_only: bool) -> Self {
-        let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-        let mut wish = Self { flags, operation: Operation::Mount, data: String::new() };
-        for word in options.iter().flat_map(|words| words.split(',')) {
+    fn new<'a>(words: impl Iterator<Item = &'a str>) -> Self {
+        let mut wish = Self {
+            flags: MountFlags::empty(),
+            operation: Operation::Mount,
+            propagation: Vec::new(),
+            data: String::new(),
+        };
+        let (mut remount, mut bind, mut moved) = (false, None, false);
+        for word in words {
             if let Some((_, flag, set)) = FLAGS.iter().find(|(name, ..)| *name == word) {
                 wish.flags.set(*flag, *set);
                 continue;
             }
+            if let Some(change) = propagation(word) {
+                wish.propagation.push(change);
+                continue;
+            }
             match word {
-                "remount" => wish.operation = Operation::Remount,
-                "bind" => wish.operation = Operation::Bind { recursive: false },
-                "rbind" => wish.operation = Operation::Bind { recursive: true },
-                "move" => wish.operation = Operation::Move,
+                "remount" => remount = true,
+                "bind" => bind = Some(false),
+                "rbind" => bind = Some(true),
+                "move" => moved = true,
                 _ => {
                     if !wish.data.is_empty() {
                         wish.data.push(',');
@@ -87,34 +176,65 @@ impl Wish {
                 }
             }
         }
+        wish.operation = match bind {
+            _ if remount => Operation::Remount { only_mount: bind.is_some() },
+            Some(recursive) => Operation::Bind { recursive },
+            None if moved => Operation::Move,
+            None => Operation::Mount,
+        };
         wish
+    }
+
+    /// Does it all, in the order of Linux's `mount`.
+    fn fulfil(&self, device: &str, directory: &str, kind: Option<&str>) -> Result<Outcome<()>, String> {
+        let data = CString::new(self.data.as_str()).map_err(|_| "the options hold a NUL byte".to_owned())?;
+        let done = match self.operation {
+            Operation::Mount => {
+                let kind = kind.ok_or("the type is missing: -t TYPE")?;
+                mount(device, directory, kind, self.flags, (!data.is_empty()).then_some(data.as_c_str()))
+            }
+            Operation::Remount { only_mount } => {
+                let flags = if only_mount { self.flags | MountFlags::BIND } else { self.flags };
+                mount_remount(directory, flags, data.as_c_str())
+            }
+            Operation::Bind { recursive } => {
+                let bound =
+                    if recursive { mount_bind_recursive(device, directory) } else { mount_bind(device, directory) };
+                // A bind has the flags of what it shows until it is told otherwise.
+                match self.flags.is_empty() {
+                    true => bound,
+                    false => bound.and_then(|()| mount_remount(directory, self.flags | MountFlags::BIND, c"")),
+                }
+            }
+            Operation::Move => mount_move(device, directory),
+        };
+        Ok(done.and_then(|()| self.change_propagation(directory)))
+    }
+
+    fn change_propagation(&self, directory: &str) -> Outcome<()> {
+        self.propagation.iter().try_for_each(|change| mount_change(directory, *change))
     }
 }
 
 pub fn run(arguments: &[String], streams: &mut Streams<'_>) -> Result<u8, Failure> {
     let options = Options::try_parse_from(arguments)?;
-    let wish = Wish::new(&options.options, options.read_only);
-    let (device, directory) = match options.operands.as_slice() {
+    let wish = Wish::new(options.words());
+    let (outcome, what) = match options.operands.as_slice() {
         [] => return list(options.kind.as_deref(), streams),
-        [directory] if wish.operation == Operation::Remount => ("none", directory.as_str()),
-        [_] => return Err("a device (or a word in its place) and a directory are needed".to_owned().into()),
-        [device, directory, ..] => (device.as_str(), directory.as_str()),
-    };
-    let data = CString::new(wish.data).map_err(|_| "the options hold a NUL byte".to_owned())?;
-    let outcome = match wish.operation {
-        Operation::Mount => {
-            let kind = options.kind.as_deref().ok_or("the type is missing: -t TYPE".to_owned())?;
-            let data = (!data.is_empty()).then_some(data.as_c_str());
-            mount(device, directory, kind, wish.flags, data)
+        [directory] if matches!(wish.operation, Operation::Remount { .. }) => {
+            (wish.fulfil("none", directory, None)?, format!("mounting {directory} anew"))
         }
-        Operation::Remount => mount_remount(directory, wish.flags, data.as_c_str()),
-        Operation::Bind { recursive: false } => mount_bind(device, directory),
-        Operation::Bind { recursive: true } => mount_bind_recursive(device, directory),
-        Operation::Move => mount_move(device, directory),
+        [directory] if wish.operation == Operation::Mount && !wish.propagation.is_empty() => {
+            (wish.change_propagation(directory), format!("changing {directory}"))
+        }
+        [_] => return Err("a device (or a word in its place) and a directory are needed".to_owned().into()),
+        [device, directory, ..] => {
+            (wish.fulfil(device, directory, options.kind.as_deref())?, format!("mounting {device} on {directory}"))
+        }
     };
     match outcome {
         Ok(()) => Ok(0),
-        Err(errno) => Err(format!("mounting {device} on {directory} failed: {}", errno_text(&errno.into())).into()),
+        Err(errno) => Err(format!("{what} failed: {}", errno_text(&errno.into())).into()),
     }
 }
 
@@ -130,6 +250,26 @@ const WORDS: &[&str] = &[
     "xattr",
     "remount",
     "bind",
+    "rbind",
+    "move",
+];
+
+/// What can follow `mount` first.
+const LONG: &[&str] = &[
+    "-t",
+    "-o",
+    "-r",
+    "--bind",
+    "--rbind",
+    "--move",
+    "--make-shared",
+    "--make-slave",
+    "--make-private",
+    "--make-unbindable",
+    "--make-rshared",
+    "--make-rslave",
+    "--make-rprivate",
+    "--make-runbindable",
 ];
 
 /// What can follow `mount`: after `-t` the types that the kernel knows, after `-o` subsystems and other options.
@@ -140,7 +280,7 @@ pub fn offers(line: &Line<'_>) -> Offers {
             Offers::only(types.lines().filter_map(|line| line.split('\t').nth(1)), line)
         }
         Some("-o") => options_offered(&subsystems(), line.word),
-        _ => Offers::words(&["-t", "-o", "-r"], line),
+        _ => Offers::words(LONG, line),
     }
 }
 
@@ -226,9 +366,13 @@ pub fn unmount_flags(lazy: bool, force: bool) -> UnmountFlags {
 mod tests {
     use super::*;
 
+    fn wish(arguments: &[&str]) -> Wish {
+        Wish::new(Options::try_parse_from(arguments).unwrap().words())
+    }
+
     #[test]
     fn flags_are_told_from_the_file_systems_own_words() {
-        let wish = Wish::new(&["ro,cpuset,nosuid".to_owned(), "numtasks".to_owned()], false);
+        let wish = wish(&["mount", "-o", "ro,cpuset,nosuid", "-o", "numtasks"]);
         assert_eq!(wish.data, "cpuset,numtasks");
         assert_eq!(wish.flags, MountFlags::RDONLY | MountFlags::NOSUID);
         assert_eq!(wish.operation, Operation::Mount);
@@ -247,8 +391,25 @@ mod tests {
 
     #[test]
     fn the_last_of_two_opposite_words_counts() {
-        assert_eq!(Wish::new(&["ro,rw".to_owned()], true).flags, MountFlags::empty());
-        assert_eq!(Wish::new(&["remount,all".to_owned()], false).operation, Operation::Remount);
+        assert_eq!(wish(&["mount", "-r", "-o", "ro,rw"]).flags, MountFlags::empty());
+    }
+
+    #[test]
+    fn words_and_long_options_mean_the_same() {
+        let operation = |words: &[&str]| wish(words).operation;
+        assert_eq!(operation(&["mount", "-o", "remount,all"]), Operation::Remount { only_mount: false });
+        assert_eq!(operation(&["mount", "-o", "bind,remount"]), Operation::Remount { only_mount: true });
+        assert_eq!(operation(&["mount", "--bind"]), Operation::Bind { recursive: false });
+        assert_eq!(operation(&["mount", "-R"]), operation(&["mount", "-o", "rbind"]));
+        assert_eq!(operation(&["mount", "--move"]), Operation::Move);
+        let shared = MountPropagationFlags::SHARED;
+        assert_eq!(wish(&["mount", "--make-shared"]).propagation, [shared]);
+        assert_eq!(wish(&["mount", "--make-rshared"]).propagation, [shared | MountPropagationFlags::REC]);
+        assert_eq!(
+            wish(&["mount", "-o", "rslave,unbindable"]).propagation,
+            [MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC, MountPropagationFlags::UNBINDABLE]
+        );
+        assert_eq!(wish(&["mount", "-o", "rrshared"]).data, "rrshared");
     }
 
     #[test]

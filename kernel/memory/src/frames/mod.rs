@@ -27,7 +27,7 @@ use machine::topology::{self, Topology};
 use shortage::Purpose;
 
 pub(crate) use shortage::heap_has_grown;
-pub use shortage::{are_low, are_short};
+pub use shortage::{are_low, are_short, describe};
 
 /// The frames of one node, exact when nobody allocates at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

@@ -8,6 +8,7 @@
 use super::{ALLOCATOR, FrameAllocator, NodeFrames, NodeStatistics, buddy::Buddy};
 use crate::{placement::PLACEMENT, reclaim};
 use base::{MAX_NODES, NodeId, NodeSet};
+use core::fmt::{self, Write};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Copies of files that are dropped at once where memory is low.
@@ -81,6 +82,20 @@ pub fn are_low() -> bool {
 /// Whether memory is so short that room must be made.
 pub fn are_short() -> bool {
     ALLOCATOR.is_short()
+}
+
+/// Writes the free frames of each node, in blocks of 1, 2, 4, … frames, for the report of a panic: waits for no lock.
+pub fn describe(out: &mut dyn Write) -> fmt::Result {
+    for (number, node) in ALLOCATOR.nodes.iter().enumerate() {
+        let total = node.total.load(Relaxed);
+        if total > 0
+            && let Some(buddy) = node.buddy.try_lock()
+        {
+            let (free, blocks) = (buddy.free(), buddy.blocks());
+            writeln!(out, "memory: node {number}: {free} of {total} frames free, in blocks of 1, 2, 4, …: {blocks:?}")?;
+        }
+    }
+    Ok(())
 }
 
 /// The heap has grown: if memory is short, the running task is told.

@@ -65,7 +65,7 @@ impl TaskControl for MemoryUsers {
     fn for_each_page(&self, member: &dyn Member, each: &mut dyn FnMut(PageKind, &Frame)) {
         if let Some(space) = task_of(member).and_then(|task| task.space().ok()) {
             space.for_each_mapped(each);
-            sched::drop_later(space);
+            process::release_space(space);
         }
     }
 

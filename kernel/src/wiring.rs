@@ -200,15 +200,14 @@ impl TaskControl for Confined {
     fn rebind_space(&self, member: &dyn Member, mems: &NodeSet) {
         if let Some(space) = task_of(member).and_then(|task| task.space().ok()) {
             space.rebind_policies(&mems.and(&machine::topology::get().nodes_with_memory()));
-            sched::drop_later(space);
+            process::release_space(space);
         }
     }
 
     fn move_pages(&self, member: &dyn Member, from: &NodeSet, to: &NodeSet) {
         if let Some(space) = task_of(member).and_then(|task| task.space().ok()) {
             space.move_between(from, to, Movable::Everybodys);
-            // The last reference must not go here: files would be closed under the container's locks.
-            sched::drop_later(space);
+            process::release_space(space);
         }
     }
 }

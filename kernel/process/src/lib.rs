@@ -87,5 +87,5 @@ pub use population::{LARGEST_PID, POPULATION, Population, TaskTree};
 pub use power::off as power_off;
 pub use process::{Process, Program, SharedActions};
 pub use run::{SYSTEM_CALLS, SystemCalls};
-pub use task::{NAME_MAX, Name, NumberedSpace, Task, current};
+pub use task::{NAME_MAX, Name, NumberedSpace, Task, current, release_space};
 pub use view::{SignalView, StateName};

@@ -8,7 +8,7 @@ use crate::{
     process::Process,
     signals::{Signal, send},
     status::End,
-    task::{Task, current},
+    task::{Task, current, release_space},
 };
 use alloc::{string::String, sync::Arc};
 use base::{Capabilities, Credentials, Errno};
@@ -204,8 +204,7 @@ impl Spaces for AllSpaces {
         for process in population.processes() {
             let Some(space) = process.threads().iter().find_map(|thread| thread.space().ok()) else { continue };
             let more = visit(&space);
-            // Where this is called, the last reference must not go: files would be closed under locks.
-            sched::drop_later(space);
+            release_space(space);
             if !more {
                 return;
             }

@@ -36,6 +36,8 @@ use memory::AddressSpace;
 use sched::{Entity, Freezing, Schedulable};
 use vfs::{FileTable, FsContext, OpenFile};
 
+pub use address_space::release_space;
+
 /// The longest name of a task, without the NUL of `PR_SET_NAME`.
 pub const NAME_MAX: usize = 15;
 

@@ -33,3 +33,12 @@ impl Task {
         if unbounded { memory::Limits { locked: u64::MAX, ..limits } } else { limits }
     }
 }
+
+/// Gives up a reference to an address space where the last one must not go: closing the files of its areas takes locks and
+/// sleeps. If it is the last, the scheduler drops the space when it may.
+pub fn release_space(space: Arc<AddressSpace>) {
+    // Mostly its task still has it. To hand over every reference would keep the memory of tasks that have ended.
+    if let Some(space) = Arc::into_inner(space) {
+        sched::drop_later(Arc::new(space));
+    }
+}

@@ -60,7 +60,7 @@ pub(super) fn slabinfo(_: &System, out: &mut String) -> Result<(), Errno> {
     );
     heap::classes().iter().try_for_each(|class| {
         let name = format!("kmalloc-{}", class.size);
-        let heap::ClassStatistics { size, used, objects, per_slab, slab_frames, slabs } = class;
+        let heap::ClassStatistics { size, used, objects, per_slab, slab_frames, slabs, .. } = class;
         written(writeln!(
             out,
             "{name:<17} {used:6} {objects:6} {size:6} {per_slab:4} {slab_frames:4} : tunables {:4} {:4} {:4} : slabdata \

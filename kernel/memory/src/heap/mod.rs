@@ -5,6 +5,8 @@
 //!
 //! The only unsafe code outside `machine` is here: a heap hands out raw memory.
 
+#[allow(unsafe_code)]
+mod class;
 mod classes;
 #[cfg(target_os = "none")]
 mod early;
@@ -38,10 +40,12 @@ pub struct ClassStatistics {
     pub objects: usize,
     /// Objects in a slab.
     pub per_slab: usize,
-    /// Frames of a slab.
+    /// Frames of a slab, where they are to be had in a row.
     pub slab_frames: usize,
     /// Slabs.
     pub slabs: usize,
+    /// Frames of all slabs.
+    pub frames: usize,
 }
 
 /// The kernel's heap.

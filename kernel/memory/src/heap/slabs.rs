@@ -1,11 +1,9 @@
 //! The heap over the frame allocator: slabs of equal objects, and frames in a row.
 //!
-//! A slab is a block of frames, aligned to its size; its header lies at its start, so the slab of an object is found
-//! from the object's address. A class knows the slabs that have free objects; each CPU keeps a list of free objects
-//! for each class, and exchanges batches with the class. A slab none of whose objects is in use goes back to the frame
-//! allocator, except for the last one.
+//! Each CPU keeps a list of free objects for each size class, and exchanges batches with the class (`class`).
 
-use super::classes::{CLASSES, SIZES, Size, size_for, slab_order};
+use super::class::{Class, FreeList, Object, batch};
+use super::classes::{CLASSES, Size, size_for};
 use super::{ClassStatistics, HeapStatistics};
 use crate::{frames, placement};
 use base::{MAX_CPUS, MAX_NODES, NodeId};
@@ -26,50 +24,11 @@ pub struct Heap {
 }
 
 /// Frames of the heap by the node that they lie on.
-struct NodeFrames([AtomicU64; MAX_NODES]);
+pub(super) struct NodeFrames([AtomicU64; MAX_NODES]);
 
 /// What a CPU keeps for itself.
 #[repr(align(128))]
 struct Cache(IrqLock<[FreeList; CLASSES]>);
-
-/// Free objects of one class, each of which holds the address of the next.
-///
-/// Invariant: they are not in use, and in no other list.
-struct FreeList {
-    first: Option<NonNull<Object>>,
-    length: usize,
-}
-
-struct Object {
-    next: Option<NonNull<Object>>,
-}
-
-/// The slabs of a class that have free objects, linked both ways.
-///
-/// Invariant: they are blocks of the class's order that were given up for their address; their headers and their free
-/// lists are only reached under the class's lock.
-struct Class {
-    number: usize,
-    partial: Option<NonNull<Slab>>,
-    /// All slabs, the full ones included.
-    slabs: usize,
-    /// Slabs without any object in use.
-    empty: usize,
-    /// Free objects in all slabs.
-    free: usize,
-}
-
-/// The header of a slab.
-struct Slab {
-    next: Option<NonNull<Slab>>,
-    previous: Option<NonNull<Slab>>,
-    free: FreeList,
-}
-
-// SAFETY: a list owns its free objects, which no CPU has a claim on; whoever has the list may use them.
-unsafe impl Send for FreeList {}
-// SAFETY: a class owns its slabs; whoever has the class may use them.
-unsafe impl Send for Class {}
 
 impl Heap {
     /// A heap that holds nothing.
@@ -84,7 +43,7 @@ impl Heap {
             cpus: [const { Cache(IrqLock::new(rank::HEAP_CACHE, [const { FreeList::EMPTY }; CLASSES])) }; MAX_CPUS],
             classes,
             large: AtomicU64::new(0),
-            nodes: NodeFrames([const { AtomicU64::new(0) }; MAX_NODES]),
+            nodes: NodeFrames::new(),
         }
     }
 
@@ -137,18 +96,7 @@ impl Heap {
             let lists = cpu.0.lock();
             cached.iter_mut().zip(lists.iter()).for_each(|(sum, list)| *sum += list.length);
         }
-        core::array::from_fn(|number| {
-            let class = self.classes[number].lock();
-            let objects = class.slabs * capacity(number);
-            ClassStatistics {
-                size: SIZES[number],
-                used: objects.saturating_sub(class.free + cached[number]),
-                objects,
-                per_slab: capacity(number),
-                slab_frames: 1 << slab_order(number),
-                slabs: class.slabs,
-            }
-        })
+        core::array::from_fn(|number| self.classes[number].lock().statistics(cached[number]))
     }
 
     /// How much it holds.
@@ -156,7 +104,7 @@ impl Heap {
         let large = self.large.load(Relaxed);
         let start = HeapStatistics { frames: large, used_bytes: large * FRAME_SIZE as u64 };
         self.classes().iter().fold(start, |sum, class| HeapStatistics {
-            frames: sum.frames + (class.slabs * class.slab_frames) as u64,
+            frames: sum.frames + class.frames as u64,
             used_bytes: sum.used_bytes + (class.used * class.size) as u64,
         })
     }
@@ -220,17 +168,26 @@ impl Default for Heap {
 }
 
 impl NodeFrames {
-    fn add(&self, node: NodeId, frames: u64) {
+    pub(super) const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; MAX_NODES])
+    }
+
+    pub(super) fn add(&self, node: NodeId, frames: u64) {
         if let Some(counted) = self.0.get(node.index()) {
             counted.fetch_add(frames, Relaxed);
         }
     }
 
     /// Gives a block back that was counted.
-    fn give(&self, block: Block) {
+    pub(super) fn give(&self, block: Block) {
         if let Some(counted) = self.0.get(block.node().index()) {
             counted.fetch_sub(block.frames(), Relaxed);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn sum(&self) -> u64 {
+        self.0.iter().map(|frames| frames.load(Relaxed)).sum()
     }
 }
 
@@ -248,181 +205,6 @@ unsafe fn free_frames(address: *mut u8, count: usize, nodes: &NodeFrames) {
         let block = unsafe { Block::from_address(address.wrapping_add(start * FRAME_SIZE), order as u8) };
         nodes.give(block);
         start += 1 << order;
-    }
-}
-
-/// Objects that go between a CPU and a class at once: about half a frame of them.
-const fn batch(class: usize) -> usize {
-    let objects = FRAME_SIZE / 2 / SIZES[class];
-    if objects > 32 {
-        32
-    } else if objects < 4 {
-        4
-    } else {
-        objects
-    }
-}
-
-const fn slab_bytes(class: usize) -> usize {
-    FRAME_SIZE << slab_order(class)
-}
-
-/// Where the first object of a slab lies: behind the header, at a multiple of what the class's objects are aligned to.
-const fn first_offset(class: usize) -> usize {
-    let align = 1 << SIZES[class].trailing_zeros();
-    size_of::<Slab>().next_multiple_of(align)
-}
-
-/// Objects in a slab.
-const fn capacity(class: usize) -> usize {
-    (slab_bytes(class) - first_offset(class)) / SIZES[class]
-}
-
-impl FreeList {
-    const EMPTY: Self = Self { first: None, length: 0 };
-
-    /// # Safety
-    /// The object is large enough for a link, in use by nobody, and becomes the list's.
-    unsafe fn push(&mut self, object: NonNull<Object>) {
-        // SAFETY: as the caller says.
-        unsafe { object.write(Object { next: self.first }) };
-        self.first = Some(object);
-        self.length += 1;
-    }
-
-    fn pop(&mut self) -> Option<NonNull<Object>> {
-        let object = self.first?;
-        // SAFETY: the list owns the object, and `push` wrote the link.
-        self.first = unsafe { object.read() }.next;
-        self.length -= 1;
-        Some(object)
-    }
-}
-
-impl Class {
-    const fn new(number: usize) -> Self {
-        Self { number, partial: None, slabs: 0, empty: 0, free: 0 }
-    }
-
-    /// Moves a batch of free objects to `list`; fewer, or none, if memory runs out.
-    fn refill(&mut self, list: &mut FreeList, nodes: &NodeFrames) {
-        for _ in 0..batch(self.number) {
-            let Some(slab) = self.partial.or_else(|| self.grow(nodes)) else { return };
-            // SAFETY: a slab of this class, which is borrowed.
-            let header = unsafe { &mut *slab.as_ptr() };
-            let Some(object) = header.free.pop() else { return };
-            if header.free.length + 1 == capacity(self.number) {
-                self.empty -= 1;
-            }
-            self.free -= 1;
-            if header.free.first.is_none() {
-                self.unlink(slab);
-            }
-            // SAFETY: it was free, and has just left the slab's list.
-            unsafe { list.push(object) };
-        }
-    }
-
-    /// Takes up to `most` objects of `list` back into their slabs.
-    fn drain(&mut self, list: &mut FreeList, most: usize, nodes: &NodeFrames) {
-        for _ in 0..most {
-            let Some(object) = list.pop() else { break };
-            let start = object.addr().get() & !(slab_bytes(self.number) - 1);
-            let Some(slab) = NonNull::new(object.as_ptr().cast::<u8>().with_addr(start).cast::<Slab>()) else { break };
-            // SAFETY: objects of this class lie in its slabs, which are aligned to their size.
-            let header = unsafe { &mut *slab.as_ptr() };
-            let was_full = header.free.first.is_none();
-            // SAFETY: it was free, and has just left the other list.
-            unsafe { header.free.push(object) };
-            let is_empty = header.free.length == capacity(self.number);
-            self.free += 1;
-            if was_full {
-                self.link(slab);
-            }
-            if is_empty {
-                self.empty += 1;
-                if self.empty > 1 {
-                    self.release(slab, nodes);
-                }
-            }
-        }
-    }
-
-    /// Makes a new slab, whose objects are all free.
-    fn grow(&mut self, nodes: &NodeFrames) -> Option<NonNull<Slab>> {
-        let block = frames::allocate_block(slab_order(self.number), &placement::objects()).ok()?;
-        frames::heap_has_grown();
-        nodes.add(block.node(), block.frames());
-        let start = block.into_address();
-        let slab = NonNull::new(start.cast::<Slab>())?;
-        // SAFETY: the block's bytes are the class's now, aligned to more than the header needs.
-        unsafe { slab.write(Slab { next: None, previous: None, free: FreeList::EMPTY }) };
-        // SAFETY: just written, and nobody else knows it.
-        let header = unsafe { &mut *slab.as_ptr() };
-        for index in (0..capacity(self.number)).rev() {
-            let object = start.wrapping_add(first_offset(self.number) + index * SIZES[self.number]);
-            // SAFETY: inside the block, behind the header, and no two overlap.
-            NonNull::new(object.cast()).into_iter().for_each(|object| unsafe { header.free.push(object) });
-        }
-        self.slabs += 1;
-        self.empty += 1;
-        self.free += capacity(self.number);
-        self.link(slab);
-        Some(slab)
-    }
-
-    /// Gives all slabs back none of whose objects is in use.
-    fn release_empty(&mut self, nodes: &NodeFrames) {
-        let mut at = self.partial;
-        while let Some(slab) = at
-            && self.empty > 0
-        {
-            // SAFETY: a slab of this class, which is borrowed.
-            let header = unsafe { slab.as_ref() };
-            at = header.next;
-            if header.free.length == capacity(self.number) {
-                self.release(slab, nodes);
-            }
-        }
-    }
-
-    /// Gives a slab back none of whose objects is in use, and that is counted so.
-    fn release(&mut self, slab: NonNull<Slab>, nodes: &NodeFrames) {
-        self.unlink(slab);
-        self.empty -= 1;
-        self.slabs -= 1;
-        self.free -= capacity(self.number);
-        // SAFETY: the block was given up in `grow`; no object of it is in use or in another list, and the class has
-        // forgotten it.
-        nodes.give(unsafe { Block::from_address(slab.as_ptr().cast(), slab_order(self.number)) });
-    }
-
-    /// Puts a slab in front of the list.
-    fn link(&mut self, slab: NonNull<Slab>) {
-        let next = self.partial.replace(slab);
-        // SAFETY: slabs of this class, which is borrowed; one at a time.
-        unsafe {
-            (*slab.as_ptr()).next = next;
-            (*slab.as_ptr()).previous = None;
-            if let Some(next) = next {
-                (*next.as_ptr()).previous = Some(slab);
-            }
-        }
-    }
-
-    /// Takes a slab out of the list.
-    fn unlink(&mut self, slab: NonNull<Slab>) {
-        // SAFETY: slabs of this class, which is borrowed; one at a time.
-        unsafe {
-            let (next, previous) = ((*slab.as_ptr()).next, (*slab.as_ptr()).previous);
-            match previous {
-                Some(previous) => (*previous.as_ptr()).next = next,
-                None => self.partial = next,
-            }
-            if let Some(next) = next {
-                (*next.as_ptr()).previous = previous;
-            }
-        }
     }
 }
 
@@ -460,7 +242,7 @@ mod tests {
     }
 
     fn on_nodes(heap: &Heap) -> u64 {
-        (0..MAX_NODES as u32).map(|node| heap.frames_on(NodeId::new(node))).sum()
+        heap.nodes.sum()
     }
 
     proptest! {

@@ -345,9 +345,8 @@ pub fn on_timer() {
     let mut queue = cpu.queue.lock();
     queue.account(cpu.number);
     let now = queue.accounted_at;
-    if queue.members.resume(now) {
-        cpu.publish(&queue);
-    }
+    queue.members.resume(now);
+    cpu.publish(&queue);
     if queue.members.current().is_none() {
         queue.members.clear_leftovers();
         cpu.plan(&queue);

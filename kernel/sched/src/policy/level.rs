@@ -76,14 +76,29 @@ pub(super) struct Parked<T> {
 pub struct Standing {
     pub(super) virtual_time: u64,
     pub(super) floor: u64,
-    /// Queue and serial number of the level.
-    pub(super) place: Option<(usize, u64)>,
+    pub(super) origin: Origin,
+}
+
+/// Where a member comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was nowhere.
+    New,
+    /// It left the level with that serial number.
+    Level { queue: usize, serial: u64 },
+    /// It waited on another CPU and was taken from there.
+    Moved,
 }
 
 impl Standing {
     /// That of a new task: one turn behind those that are there, so that forking gains nothing.
     pub fn new_task(weight: Weight) -> Self {
-        Self { virtual_time: virtual_time(weight.load(), super::GRANULARITY), floor: 0, place: None }
+        Self::behind_a_turn(weight.load())
+    }
+
+    /// That of a new member of the load `load`, in the same way.
+    pub(super) fn behind_a_turn(load: u64) -> Self {
+        Self { virtual_time: virtual_time(load, GRANULARITY), floor: 0, origin: Origin::New }
     }
 }
 
@@ -143,7 +158,7 @@ impl<T> Level<T> {
             queued: false,
             weight: 0,
             weighed: 0,
-            standing: Standing { virtual_time: 0, floor: 0, place: None },
+            standing: Standing { virtual_time: 0, floor: 0, origin: Origin::New },
             published: 0,
             served: 0,
             shift: 0,
@@ -162,7 +177,7 @@ impl<T> Level<T> {
     /// Adds a member that was elsewhere, asleep or empty. One that comes back to the level of the queue `number` that
     /// it left has its old place, as far as that is not too far from the others.
     pub(super) fn add(&mut self, number: usize, member: Member<T>, load: u64, standing: Standing, sequence: u64) {
-        let at = if standing.place == Some((number, self.serial)) {
+        let at = if standing.origin == (Origin::Level { queue: number, serial: self.serial }) {
             standing.virtual_time
         } else {
             self.floor.saturating_add(standing.virtual_time).saturating_sub(standing.floor)
@@ -176,7 +191,8 @@ impl<T> Level<T> {
     /// Where the member stands that leaves.
     pub(super) fn leave(&mut self, number: usize, entry: &Entry<T>) -> Standing {
         self.load -= entry.load;
-        Standing { virtual_time: entry.virtual_time, floor: self.floor, place: Some((number, self.serial)) }
+        let origin = Origin::Level { queue: number, serial: self.serial };
+        Standing { virtual_time: entry.virtual_time, floor: self.floor, origin }
     }
 
     /// Takes a waiting member out.

@@ -10,7 +10,7 @@
 use super::{
     WAKE_UP_GRANULARITY, Weight,
     group::{Group, Roots},
-    level::{Entry, Level, Member, Standing},
+    level::{Entry, Level, Member, Origin, Standing},
     weight::virtual_time,
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -105,8 +105,8 @@ impl<T> Queue<T> {
         let (number, sequence) = (self.number, self.next_sequence());
         self.level_mut(place).add(number, Member::Task(task), weight.load(), standing, sequence);
         self.tasks += 1;
-        self.link(place);
-        if standing.place.is_none_or(|(from, _)| from != number) {
+        self.link(place, standing.origin == Origin::Moved);
+        if !matches!(standing.origin, Origin::Level { queue, .. } if queue == number) {
             // Who decides next where a task should go must see it.
             self.share_news(place);
         }
@@ -295,8 +295,9 @@ impl<T> Queue<T> {
         let (arrival, place) = oldest?;
         let entry = self.level_mut(place).take_waiting(|entry| entry.arrival == arrival)?;
         let stolen = self.leave(place, entry);
+        self.unlink_deserted(place);
         self.share_upwards(place);
-        stolen
+        stolen.map(|(task, standing)| (task, Standing { origin: Origin::Moved, ..standing }))
     }
 
     /// Gives the task of `group` for which `wanted` is true, running or waiting, another weight.

@@ -10,7 +10,7 @@
 
 use super::{
     group::Group,
-    level::{Entry, Level, Member},
+    level::{Entry, Level, Member, Origin, Standing},
     queue::{Queue, REST, WHOLE},
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -136,8 +136,9 @@ impl<T> Queue<T> {
         self.level_mut(tail).head = head;
     }
 
-    /// Sees to it that a level with members, which is open, is a member of the one above it, and so on.
-    pub(super) fn link(&mut self, mut place: usize) {
+    /// Sees to it that a level with members, which is open, is a member of the one above it, and so on. Its newest member
+    /// `is_moved` if it waited on another CPU.
+    pub(super) fn link(&mut self, mut place: usize, is_moved: bool) {
         loop {
             let head = self.level(place).head;
             if head == WHOLE || self.level(head).queued {
@@ -156,6 +157,9 @@ impl<T> Queue<T> {
             self.open(parent);
             let sequence = self.next_sequence();
             let number = self.number;
+            // What it ran where it came from it does not leave behind for a place in front.
+            let is_new = is_moved && standing.origin == Origin::New;
+            let standing = if is_new { Standing::behind_a_turn(weight) } else { standing };
             self.level_mut(parent).add(number, Member::Group(head), weight, standing, sequence);
             let level = self.level_mut(head);
             level.queued = true;
@@ -229,6 +233,15 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Takes the way to a level out of the levels above it if its last task has gone to another CPU: what it weighed here
+    /// would count twice until it is chosen.
+    pub(super) fn unlink_deserted(&mut self, mut place: usize) {
+        while place != WHOLE && self.level(place).is_empty() {
+            self.unlink(place);
+            place = self.level(place).parent;
+        }
+    }
+
     /// Forgets a level if it is empty and was so the last time that it was looked at. Then it no longer keeps its
     /// group alive.
     pub(super) fn tidy(&mut self, place: usize) {
@@ -287,7 +300,7 @@ impl<T> Queue<T> {
         self.find_limits();
         if was_queued {
             let tail = self.level(place).tail;
-            self.link(tail);
+            self.link(tail, false);
         }
         self.resume_running(running);
     }

@@ -28,14 +28,14 @@ impl Machine {
     fn set_limit(&mut self, group: &Arc<Group>, limit: Option<Limit>) {
         let now = self.now();
         group.store_limit(limit, now);
-        self.queues.iter_mut().for_each(|queue| {
+        self.change_all(|queue| {
             queue.limits_changed(now);
         });
     }
 
     fn set_parent(&mut self, group: &Arc<Group>, parent: &Arc<Group>) {
         group.store_parent(parent.clone());
-        self.queues.iter_mut().for_each(|queue| queue.reparent(group));
+        self.change_all(|queue| queue.reparent(group));
     }
 
     /// With how many others, all of the same weight, a task shares what its level has, times how many share with that
@@ -163,7 +163,7 @@ fn an_idle_group_has_what_others_leave() {
     machine.sleep(groups[1][0]);
     assert!(machine.measure(&groups, SECOND)[0] >= SECOND - STEP);
     machine.wake(groups[1][0]);
-    machine.step();
+    machine.run(STEP);
     assert_eq!(machine.queues[0].current(), Some(&groups[1][0]), "the idle group gives way at once");
 }
 
@@ -222,7 +222,8 @@ fn a_quota_is_all_that_a_group_gets_in_a_period() {
         assert!(statistics.throttled.abs_diff(5000 / period) <= 1, "{statistics:?}");
         machine.set_limit(&group, None);
         let ran = machine.measure(&groups, SECOND)[0];
-        assert_eq!(ran, SECOND * u64::from(cpus).min(tasks as u64), "without a limit it has all");
+        let all = SECOND * u64::from(cpus).min(tasks as u64);
+        assert!(ran <= all && all - ran < MS, "without a limit it has all: {ran} of {all}");
     }
 }
 
@@ -239,6 +240,23 @@ fn the_smaller_of_two_limits_counts_and_others_have_the_rest() {
     assert!(ran[0] < 1_010 * MS && ran[0] > 700 * MS, "{ran:?}");
     assert!((ran[0] + ran[1]).abs_diff(3 * SECOND) < SECOND / 17, "{ran:?}");
     assert!(ran[2] >= 4_900 * MS, "{ran:?}");
+}
+
+#[test]
+fn groups_at_any_depth_have_their_parts_where_threads_are_few() {
+    // What a group of which the last task leaves a CPU weighs there must not go on counting, at any depth.
+    for tasks in 5..=8 {
+        let mut machine = Machine::new(16, 4);
+        let leaf = |machine: &mut Machine, depth: usize| {
+            let top = machine.group(None, 1024);
+            let group = (1..depth).fold(top, |above, _| machine.group(Some(&above), 1024));
+            machine.spin_in(&group, tasks)
+        };
+        let leaves: Vec<Vec<usize>> = [1, 2, 3, 4, 5, 5].map(|depth| leaf(&mut machine, depth)).into();
+        machine.run(SECOND);
+        let ran = machine.measure(&leaves, 5 * SECOND);
+        assert!(worst(&ran, &[1; 6]) < 0.02, "{tasks}: {ran:?}");
+    }
 }
 
 #[test]
@@ -328,7 +346,7 @@ fn a_group_that_weighs_more_is_not_kept_waiting_by_what_it_ran_before() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    // `step` asserts that nobody runs outside its set.
+    // `run` asserts that nobody runs outside its set.
     #[test]
     fn nobody_starves_or_is_lost_while_the_tree_changes(
         parents in list(any::<usize>(), 1..12),

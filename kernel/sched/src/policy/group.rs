@@ -5,7 +5,7 @@
 //! weight promises, wherever its tasks are.
 
 use super::{
-    SHARE_INTERVAL,
+    GRANULARITY, SHARE_INTERVAL,
     limit::{Limit, LimitStatistics, Pool},
     weight::{UNIT, virtual_time},
 };
@@ -24,8 +24,11 @@ pub const DEFAULT_GROUP_WEIGHT: u32 = 1024;
 /// turn on each of many CPUs is far in the virtual time of a small one.
 const MOST_LAG: u64 = 100_000_000;
 
+/// Up to what part of that it weighs what it always does.
+const QUIET_PARTS: i64 = 8;
+
 /// What part of the lag of one that runs the clock gives way each time.
-const DRIFT_PARTS: i64 = 64;
+const DRIFT_PARTS: i64 = 16;
 
 /// A group of tasks and groups.
 pub struct Group {
@@ -41,6 +44,8 @@ pub struct Group {
     clock: AtomicU64,
     /// How far it is itself, on the clock of its parent.
     progress: AtomicU64,
+    /// What the clock of its parent was when it last had nothing more to run.
+    stopped_at: AtomicU64,
     ran: AtomicU64,
     limited: AtomicBool,
     pool: IrqLock<Pool>,
@@ -76,6 +81,7 @@ impl Group {
             load: AtomicU64::new(0),
             clock: AtomicU64::new(0),
             progress: AtomicU64::new(0),
+            stopped_at: AtomicU64::new(0),
             ran: AtomicU64::new(0),
             limited: AtomicBool::new(false),
             pool: IrqLock::new(rank::LEAF, Pool::default()),
@@ -163,9 +169,34 @@ impl Group {
         bounded
     }
 
-    /// It begins to have something to run: it is as far as the others.
+    /// What a `part` of its weight counts while the group is `lag` behind, which [`advance`](Self::advance) has told: up to
+    /// half as much more or less, and neither while that is a turn or two, so that nobody is moved for it.
+    pub(super) fn urged(&self, part: u64, lag: i64) -> u64 {
+        let most = virtual_time(self.weight() * UNIT, MOST_LAG) as i64;
+        let beyond = lag - lag.clamp(-most / QUIET_PARTS, most / QUIET_PARTS);
+        part * (512 + beyond * 256 / most) as u64 / 512
+    }
+
+    /// It has nothing to run any more.
+    pub(super) fn stop(&self, parent: &Group) {
+        self.stopped_at.store(parent.clock.load(Relaxed), Relaxed);
+    }
+
+    /// It begins to have something to run: it is as far as the others, unless its only task has just come from one CPU to
+    /// another.
     pub(super) fn catch_up(&self, parent: &Group) {
-        self.progress.store(parent.clock.load(Relaxed), Relaxed);
+        let clock = parent.clock.load(Relaxed);
+        if clock.wrapping_sub(self.stopped_at.load(Relaxed)) as i64 > GRANULARITY as i64 {
+            self.progress.store(clock, Relaxed);
+        }
+    }
+
+    /// It was kept from running by its limit: what it is behind is not owed to it.
+    pub(super) fn forgo(&self, parent: &Group) {
+        let clock = parent.clock.load(Relaxed);
+        if clock.wrapping_sub(self.progress.load(Relaxed)) as i64 > 0 {
+            self.progress.store(clock, Relaxed);
+        }
     }
 
     /// Nanoseconds that its tasks and those of all groups in it have run, a few milliseconds late.

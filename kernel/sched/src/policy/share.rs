@@ -1,8 +1,9 @@
 //! What part of its group's weight a CPU has: as much of it as of the group's members, counted by load.
 //!
 //! Were all CPUs equally laden, each group would so get on all of them together what its weight promises. They can't be
-//! where tasks are few. So it is counted what a group gets, too, and one that is behind its siblings is given an earlier
-//! place wherever it runs, one that is ahead a later.
+//! where tasks are few. So it is counted what a group gets, too. One that is behind its siblings is given an earlier
+//! place wherever it runs, and counts as heavier, so that others' tasks are moved away from its own; one that is ahead
+//! has a later place and counts as lighter.
 //!
 //! The parts are looked at every few milliseconds for the way to the task that runs, and in turn for all others; a
 //! group that gets something to run after it had nothing is looked at once.
@@ -65,26 +66,33 @@ impl<T> Queue<T> {
         let level = self.level_mut(place);
         let served = core::mem::take(&mut level.served);
         let total = level.group.publish(level.published, level.load);
-        let begins = total == level.load && level.published == 0;
-        level.published = level.load;
+        let before = core::mem::replace(&mut level.published, level.load);
+        let begins = total == level.load && before == 0;
+        let ends = total == 0 && before != 0;
         level.group.advance_clock(served, total);
         if place == WHOLE {
             return;
         }
         let (parent, before, queued) = (level.parent, level.weight, level.queued);
-        // A group of which nothing runs here keeps what it had for the moment.
-        let weight = if level.load == 0 { before.max(LEAST_LOAD) } else { part(&level.group, level.load, total) };
-        let is_divided = level.load < total || self.level(parent).load < self.level(parent).group.load();
-        let has_rivals = queued && self.level(parent).load > before;
         let (level, above) = self.two(place, parent);
+        if begins {
+            level.group.catch_up(&above.group);
+        } else if ends {
+            level.group.stop(&above.group);
+        }
+        let lag = level.group.advance(served, &above.group);
+        let is_divided = level.load < total || above.load < above.group.load();
+        let has_rivals = queued && above.load > before;
+        // A group of which nothing runs here keeps what it had for the moment.
+        let weight = match level.load {
+            0 => before.max(LEAST_LOAD),
+            load if is_divided => level.group.urged(part(&level.group, load, total), lag),
+            load => part(&level.group, load, total),
+        };
         level.weight = weight;
         if weight > before && level.shift != 0 {
             level.shift = (i128::from(level.shift) * i128::from(before) / i128::from(weight)) as i64;
         }
-        if begins {
-            level.group.catch_up(&above.group);
-        }
-        let lag = level.group.advance(served, &above.group);
         if !has_rivals {
             level.shift = 0;
         } else if is_divided {

@@ -5,6 +5,7 @@ use alloc::{sync::Arc, vec, vec::Vec};
 use base::{CpuId, CpuSet};
 use proptest::{collection::vec as list, prelude::*, sample::select};
 
+mod feasible;
 mod groups;
 mod machine;
 

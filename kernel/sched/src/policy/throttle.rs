@@ -157,8 +157,10 @@ impl<T> Queue<T> {
     }
 
     fn let_go(&mut self, place: usize, since: u64, now: u64) -> bool {
+        let above = self.level(self.level(place).parent).group.clone();
         let level = self.level_mut(place);
         level.throttled = None;
+        level.group.forgo(&above);
         level.group.with_pool(|pool| pool.statistics.throttled_time += now.saturating_sub(since));
         let parked = core::mem::take(&mut level.parked);
         let any = !parked.is_empty();

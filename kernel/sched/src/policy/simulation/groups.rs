@@ -4,13 +4,13 @@ use super::*;
 use crate::policy::{GRANULARITY, Limit};
 
 impl Machine {
-    fn group(&self, parent: Option<&Arc<Group>>, weight: u32) -> Arc<Group> {
+    pub(super) fn group(&self, parent: Option<&Arc<Group>>, weight: u32) -> Arc<Group> {
         let group = Group::new(Some(parent.unwrap_or(&self.roots.rest).clone()));
         group.set_weight(weight);
         group
     }
 
-    fn spin_in(&mut self, group: &Arc<Group>, tasks: usize) -> Vec<usize> {
+    pub(super) fn spin_in(&mut self, group: &Arc<Group>, tasks: usize) -> Vec<usize> {
         (0..tasks).map(|_| self.spawn_in(Some(group), self.all(), 0)).collect()
     }
 
@@ -19,7 +19,7 @@ impl Machine {
     }
 
     /// What each of the groups' tasks ran in the next `ns` nanoseconds.
-    fn measure(&mut self, groups: &[Vec<usize>], ns: u64) -> Vec<u64> {
+    pub(super) fn measure(&mut self, groups: &[Vec<usize>], ns: u64) -> Vec<u64> {
         let before: Vec<u64> = groups.iter().map(|tasks| self.ran(tasks)).collect();
         self.run(ns);
         groups.iter().zip(before).map(|(tasks, before)| self.ran(tasks) - before).collect()
@@ -256,6 +256,22 @@ fn groups_at_any_depth_have_their_parts_where_threads_are_few() {
         machine.run(SECOND);
         let ran = machine.measure(&leaves, 5 * SECOND);
         assert!(worst(&ran, &[1; 6]) < 0.02, "{tasks}: {ran:?}");
+    }
+}
+
+#[test]
+fn nobody_moves_where_all_is_even() {
+    for (cpus, tasks) in [(4, 8), (16, 16)] {
+        let mut machine = Machine::new(cpus, 1);
+        for weight in [1024, 1024] {
+            let group = machine.group(None, weight);
+            machine.spin_in(&group, tasks);
+        }
+        machine.run(SECOND);
+        let before = machine.moves;
+        machine.run(5 * SECOND);
+        let moves = machine.moves - before;
+        assert!(moves < 200, "{moves} moves in five seconds on {cpus} CPUs");
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Machine {
     pub(super) tasks: Vec<Task>,
     now: u64,
     chance: u64,
+    /// How many tasks went from one CPU to another.
+    pub(super) moves: u64,
 }
 
 impl Machine {
@@ -64,7 +66,7 @@ impl Machine {
             published: CpuState::default(),
         };
         let clocks = (0..cpus).map(clock).collect();
-        Self { roots, topology, queues, clocks, tasks: Vec::new(), now: 0, chance: 1 }
+        Self { roots, topology, queues, clocks, tasks: Vec::new(), now: 0, chance: 1, moves: 0 }
     }
 
     pub(super) fn all(&self) -> CpuSet {
@@ -234,6 +236,7 @@ impl Machine {
             self.publish(source.index());
             match stolen {
                 Some((task, standing)) => {
+                    self.moves += 1;
                     self.enqueue(task, here, standing);
                     self.queues[source.index()].look_again(self.tasks[task].group.as_ref());
                     self.publish(source.index());

@@ -125,6 +125,10 @@ impl FileSystemType for TmpfsType {
         "tmpfs"
     }
 
+    fn check_options(&self, data: &[u8]) -> Result<(), Errno> {
+        Options::of_this_machine(data).map(drop)
+    }
+
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
         let options = Options::of_this_machine(request.data)?;
         let usual = usual_limits();
@@ -183,6 +187,10 @@ impl FileSystem for Tmpfs {
             write!(out, ",gid={}", self.gid.raw())?;
         }
         self.tree.policy().map_or(Ok(()), |policy| write!(out, ",mpol={policy}"))
+    }
+
+    fn has_removed_files(&self) -> bool {
+        self.tree.has_removed_files()
     }
 
     /// Changes limits and policy; owner and mode stay those of the root directory. `EINVAL` besides wrong options: a limit

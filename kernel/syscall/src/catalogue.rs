@@ -202,11 +202,7 @@ const CALLS: &[(u64, &str, State)] = &[
     (162, "sync", Done),
     (163, "acct", Absent("no accounting to a file")),
     (164, "settimeofday", Absent("the time is that of the machine")),
-    (
-        165,
-        "mount",
-        Partial("noatime, nodiratime and strictatime are kept and shown, but times of access are always relatime"),
-    ),
+    (165, "mount", Done),
     (166, "umount2", Done),
     (167, "swapon", Absent("no swap")),
     (168, "swapoff", Absent("no swap")),

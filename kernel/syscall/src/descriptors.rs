@@ -106,7 +106,10 @@ pub fn fcntl(call: &Call<'_>, descriptor: i32, command: u32, argument: u64) -> R
         F_SETFD => files.set_close_on_exec(descriptor, argument as u32 & FD_CLOEXEC != 0).map(|()| 0),
         F_GETFL => Ok((file.flags() - OpenFlags::CLOSE_ON_EXEC).bits() as usize),
         _ if path_only => Err(Errno::EBADF),
-        F_SETFL => owners::set_flags(&file, descriptor, OpenFlags::from_bits_truncate(argument as u32)).map(|()| 0),
+        F_SETFL => {
+            let flags = OpenFlags::from_bits_truncate(argument as u32);
+            owners::set_flags(call, &file, descriptor, flags).map(|()| 0)
+        }
         F_SETOWN | F_GETOWN | F_SETOWN_EX | F_GETOWN_EX | F_SETSIG | F_GETSIG => {
             owners::fcntl(call, &file, command, argument)
         }

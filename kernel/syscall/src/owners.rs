@@ -75,8 +75,9 @@ fn described(owner: Option<Owner>) -> (u32, i32) {
     (kind, if is_gone { 0 } else { owner.number.raw() })
 }
 
-/// `F_SETFL`. Nothing happens to `O_ASYNC` of a file that can't tell of changes.
-pub(crate) fn set_flags(file: &Arc<OpenFile>, descriptor: i32, flags: OpenFlags) -> Result<(), Errno> {
+/// `F_SETFL`. Nothing happens to `O_ASYNC` of a file that can't tell of changes. `EPERM` `O_NOATIME` for another's file.
+pub(crate) fn set_flags(call: &Call<'_>, file: &Arc<OpenFile>, descriptor: i32, flags: OpenFlags) -> Result<(), Errno> {
+    file.check_status_flags(flags, &call.task.credentials())?;
     let on = flags.contains(OpenFlags::ASYNC);
     if file.flags().contains(OpenFlags::ASYNC) != on {
         match file.set_async(descriptor, on) {

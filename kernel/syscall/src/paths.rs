@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use base::{Credentials, Errno, Gid, Uid};
 use linux_raw_sys::general::{
     AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW,
+    STATX_ATTR_MOUNT_ROOT, STATX_MNT_ID,
 };
 use machine::user_memory::UserText;
 use vfs::{Caller, Follow, Metadata, OpenFile, OpenFlags, Permissions, Start, StatFs, TimeChange, Timestamp};
@@ -139,7 +140,7 @@ pub fn fstat(call: &Call<'_>, descriptor: i32, out: UserPtr<Stat>) -> Result<usi
     Ok(0)
 }
 
-/// `statx(2)`. All basic fields and the birth time are always given.
+/// `statx(2)`. All basic fields, the birth time and, where there is one, the number of the mount are always given.
 pub fn statx(
     call: &Call<'_>,
     directory: i32,
@@ -158,12 +159,14 @@ pub fn statx(
     }
     // A null path is let through with AT_EMPTY_PATH by newer kernels only; EFAULT here.
     let path = PathArgument::fetch(call, directory, path)?;
-    let metadata = call.with_caller(|caller| caller.metadata(path.start(), &path.text, follow(flags)))?;
+    let location = call.with_caller(|caller| caller.resolve(path.start(), &path.text, follow(flags)))?;
+    let metadata = location.inode.metadata();
+    let mount = location.mount.as_ref().map(|mount| mount.number());
     let time = |stamp: Timestamp| StatxTime { seconds: stamp.seconds, nanoseconds: stamp.nanoseconds, hole: 0 };
     out.write(&Statx {
-        mask: GIVEN,
+        mask: GIVEN | if mount.is_some() { STATX_MNT_ID } else { 0 },
         block_size: metadata.block_size,
-        attributes: 0,
+        attributes: if location.is_mount_root() { STATX_ATTR_MOUNT_ROOT.into() } else { 0 },
         links: metadata.links,
         uid: metadata.uid.raw(),
         gid: metadata.gid.raw(),
@@ -172,7 +175,7 @@ pub fn statx(
         inode: metadata.inode,
         size: metadata.size,
         blocks: metadata.blocks,
-        attributes_mask: 0,
+        attributes_mask: STATX_ATTR_MOUNT_ROOT.into(),
         accessed: time(metadata.accessed),
         born: time(metadata.created),
         changed: time(metadata.changed),
@@ -181,7 +184,7 @@ pub fn statx(
         special_minor: metadata.represents.minor,
         major: metadata.device.major,
         minor: metadata.device.minor,
-        mount: 0,
+        mount: mount.unwrap_or_default().into(),
         direct_io: [0; 2],
         reserved: [0; 12],
     })?;
@@ -387,7 +390,7 @@ fn statfs_of(statistics: &StatFs) -> Statfs {
         id: [0; 2],
         name_length: 255,
         fragment_size: statistics.block_size as i64,
-        flags: 0x20,
+        flags: statistics.flags as i64,
         reserved: [0; 4],
     }
 }
@@ -400,10 +403,10 @@ pub fn statfs(call: &Call<'_>, path: UserPtr<u8>, out: UserPtr<Statfs>) -> Resul
     Ok(0)
 }
 
-/// `fstatfs(2)`. `ENOSYS` for what lies in no mounted file system.
+/// `fstatfs(2)`.
 pub fn fstatfs(call: &Call<'_>, descriptor: i32, out: UserPtr<Statfs>) -> Result<usize, Errno> {
-    let mount = call.any_file(descriptor)?.location().mount.ok_or(Errno::ENOSYS)?;
-    out.write(&statfs_of(&mount.file_system().statistics()))?;
+    let statistics = call.any_file(descriptor)?.location().statistics();
+    out.write(&statfs_of(&statistics))?;
     Ok(0)
 }
 

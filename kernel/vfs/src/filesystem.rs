@@ -29,6 +29,13 @@ pub struct StatFs {
     pub inodes: u64,
     /// Inodes that are free.
     pub free_inodes: u64,
+    /// Flags (`f_flags`), which the mount adds to what the file system says.
+    pub flags: u64,
+}
+
+impl StatFs {
+    /// `ST_VALID`: `flags` mean something.
+    pub const HAS_FLAGS: u64 = 0x20;
 }
 
 /// A file system that is mounted, or was. The last `Arc` goes with the last mount and the last open file, so a
@@ -49,6 +56,11 @@ pub trait FileSystem: Any + Send + Sync {
     /// Writes the options as `/proc/mounts` shows them after `rw,relatime`: each with a comma before it.
     fn show_options(&self, _out: &mut dyn fmt::Write) -> fmt::Result {
         Ok(())
+    }
+
+    /// Whether there are files that lost their last name, or never had one, and are still in use.
+    fn has_removed_files(&self) -> bool {
+        false
     }
 
     /// Takes new options (`MS_REMOUNT`). `EINVAL` for what can't be changed.
@@ -85,6 +97,11 @@ pub trait FileSystemType: Send + Sync {
     /// Whether `/proc/filesystems` shows it without `nodev`.
     fn needs_device(&self) -> bool {
         false
+    }
+
+    /// Looks at options without doing anything with them. `EINVAL` some are wrong by themselves.
+    fn check_options(&self, _data: &[u8]) -> Result<(), Errno> {
+        Ok(())
     }
 
     /// A file system for this request, new or found. `EINVAL` bad options, `ENOMEM`, the type's own.

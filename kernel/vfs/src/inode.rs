@@ -1,8 +1,8 @@
 //! The inode: something that a name can stand for. Every file system implements this trait.
 
 use crate::{
-    BoundSocket, DeviceNumber, FileKind, FileOps, Location, Metadata, MetadataChange, OpenFile, OpenFlags, Ownership,
-    Permissions, Sealing, Seals, lock::FileLocks,
+    BoundSocket, DeviceNumber, FileKind, FileOps, Location, Metadata, MetadataChange, Mount, OpenFile, OpenFlags,
+    Ownership, Permissions, Sealing, Seals, lock::FileLocks,
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid, extended::ExtendedAttributes};
@@ -123,6 +123,10 @@ pub trait Inode: Any + Send + Sync {
     fn change_metadata(&self, _change: &MetadataChange) -> Result<(), Errno> {
         Err(Errno::EPERM)
     }
+
+    /// Somebody has read it through `mount`, whose flags say whether and when that is noted. Nothing happens where there is no
+    /// time of access.
+    fn note_access(&self, _mount: &Mount) {}
 
     /// Does something to the extended attributes that this inode keeps, with its lock held. `EOPNOTSUPP` where it can
     /// have none.

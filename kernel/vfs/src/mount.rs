@@ -4,6 +4,10 @@
 //! directory, a walk under way) holds it by `Arc`, so the count says whether it is busy, and one that was taken out of
 //! the tree goes when its last user does.
 
+mod access;
+
+pub(crate) use access::Writer;
+
 use crate::{FileKind, FileSystem, Inode, MetadataChange, StatFs, mounted_system::System, open_file::Name, permission};
 use alloc::{
     sync::{Arc, Weak},
@@ -11,7 +15,9 @@ use alloc::{
 };
 use base::{Capabilities, Credentials, Errno};
 use bitflags::bitflags;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::{
+    AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
+};
 use machine::sync::{SpinLock, rank};
 
 bitflags! {
@@ -136,7 +142,7 @@ impl Location {
     }
 
     /// Whether it is the root of its mount.
-    pub(crate) fn is_mount_root(&self) -> bool {
+    pub fn is_mount_root(&self) -> bool {
         self.mount.as_ref().is_some_and(|mount| same_inode(&*mount.root, &*self.inode))
     }
 
@@ -170,9 +176,27 @@ impl Location {
         self.inode.change_metadata(&MetadataChange { permissions: Some(kept), ..MetadataChange::default() })
     }
 
-    /// What `statfs` shows of the file system.
+    /// What `statfs` shows of the file system and the mount; of what no path leads to, what Linux shows of the file systems
+    /// that it keeps for such.
     pub fn statistics(&self) -> StatFs {
-        self.mount.as_ref().map_or_else(StatFs::default, |mount| mount.file_system().statistics())
+        if let Some(mount) = &self.mount {
+            return mount.statistics();
+        }
+        let magic = match self.inode.kind() {
+            FileKind::Fifo => 0x5049_5045,
+            FileKind::Socket => 0x534f_434b,
+            _ if self.inode.label().is_some() => 0x0904_1934,
+            _ => 0x0102_1994,
+        };
+        StatFs { magic, block_size: 4096, flags: StatFs::HAS_FLAGS, ..StatFs::default() }
+    }
+
+    /// Notes that the inode was read, as the mount wants it.
+    #[inline]
+    pub(crate) fn note_access(&self) {
+        if let Some(mount) = &self.mount {
+            self.inode.note_access(mount);
+        }
     }
 
     /// The directory above, crossing mounts upward and downward; `None` at the top of the tree and in a removed
@@ -181,6 +205,9 @@ impl Location {
         let mut at = self.clone();
         while let Some(point) = at.mount_point() {
             at = point;
+        }
+        if at.is_mount_root() {
+            return None;
         }
         let inode = at.inode.parent()?;
         Some(Location { mount: at.mount, inode }.cross_mounts())
@@ -221,6 +248,8 @@ pub struct Mount {
     root_name: Option<Name>,
     source: Vec<u8>,
     flags: AtomicU32,
+    /// How many files are open for writing through it.
+    writers: AtomicUsize,
     system: Arc<System>,
     /// How many `children` there are, so that a walk through a mount without any takes no lock.
     child_count: AtomicUsize,
@@ -268,6 +297,7 @@ impl Mount {
             file_system,
             source: source.to_vec(),
             flags: AtomicU32::new(flags.bits()),
+            writers: AtomicUsize::new(0),
             system,
             child_count: AtomicUsize::new(0),
             links: SpinLock::new(rank::FILE_STATE, Links::default()),
@@ -285,6 +315,7 @@ impl Mount {
             root: inode,
             source: self.source.clone(),
             flags: AtomicU32::new(self.flags.load(Relaxed)),
+            writers: AtomicUsize::new(0),
             system: self.system.clone(),
             child_count: AtomicUsize::new(0),
             links: SpinLock::new(rank::FILE_STATE, Links::default()),
@@ -318,20 +349,16 @@ impl Mount {
 
     /// The flags now.
     pub fn flags(&self) -> MountFlags {
-        MountFlags::from_bits_truncate(self.flags.load(Relaxed))
+        MountFlags::from_bits_truncate(self.flags.load(SeqCst))
     }
 
     pub(crate) fn set_flags(&self, flags: MountFlags) {
-        self.flags.store(flags.bits(), Relaxed);
+        self.flags.store(flags.bits(), SeqCst);
     }
 
     /// The flags of the file system now.
     pub fn system_flags(&self) -> SystemFlags {
         self.system.flags()
-    }
-
-    pub(crate) fn set_system_flags(&self, flags: SystemFlags) {
-        self.system.set_flags(flags);
     }
 
     /// What it shares with other mounts of its file system.
@@ -342,11 +369,6 @@ impl Mount {
     /// Whether the tree has other mounts of the same file system.
     pub(crate) fn is_one_of_many(&self) -> bool {
         self.system.mounts() > 1
-    }
-
-    /// Whether the mount or its file system is read-only.
-    pub fn is_read_only(&self) -> bool {
-        self.flags().contains(MountFlags::READ_ONLY) || self.system_flags().contains(SystemFlags::READ_ONLY)
     }
 
     /// Whether `place` is the root of another mount that shows the same part of the same file system.

@@ -2,27 +2,48 @@
 
 use crate::{FileSystem, mount::SystemFlags};
 use alloc::{collections::BTreeMap, sync::Arc};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use base::Errno;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
 /// What all mounts of one file system share.
 pub(crate) struct System {
     flags: AtomicU32,
     /// How many of them there are in the tree.
     mounts: AtomicUsize,
+    /// How many files are open for writing, through any of them, in the tree or not.
+    pub writers: AtomicUsize,
 }
 
 impl System {
     pub fn new(flags: SystemFlags) -> Arc<Self> {
-        Arc::new(Self { flags: AtomicU32::new(flags.bits()), mounts: AtomicUsize::new(0) })
+        Arc::new(Self {
+            flags: AtomicU32::new(flags.bits()),
+            mounts: AtomicUsize::new(0),
+            writers: AtomicUsize::new(0),
+        })
     }
 
     /// The flags now.
     pub fn flags(&self) -> SystemFlags {
-        SystemFlags::from_bits_truncate(self.flags.load(Relaxed))
+        SystemFlags::from_bits_truncate(self.flags.load(SeqCst))
     }
 
-    pub fn set_flags(&self, flags: SystemFlags) {
-        self.flags.store(flags.bits(), Relaxed);
+    /// Sets the flags and does `apply`, or neither. `EBUSY` it would become read-only and has files that are open for writing,
+    /// through whatever mount, or that lost their names and are still in use; what `apply` fails with. The right to change the
+    /// tree is held.
+    pub fn reconfigure(
+        &self,
+        file_system: &dyn FileSystem,
+        flags: SystemFlags,
+        apply: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let before = self.flags();
+        self.flags.store(flags.bits(), SeqCst);
+        let closes = flags.difference(before).contains(SystemFlags::READ_ONLY);
+        // Asked only now: who opens a file counts first and looks at the flag then.
+        let is_busy = closes && (self.writers.load(SeqCst) != 0 || file_system.has_removed_files());
+        let done = if is_busy { Err(Errno::EBUSY) } else { apply() };
+        done.inspect_err(|_| self.flags.store(before.bits(), SeqCst))
     }
 
     /// How many mounts of the file system there are in the tree.

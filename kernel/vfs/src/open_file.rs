@@ -7,6 +7,7 @@ use crate::{
     OpenFlags, PollEvents, PollTable, Seals, SeekFrom,
     entry_name::EntryName,
     lock::LockOwner,
+    mount::Writer,
     mount_text,
     notice::Subscriptions,
     open_limits::{self, Admission},
@@ -42,8 +43,20 @@ pub struct OpenFile {
     unpositioned: bool,
     position: Mutex<u64>,
     subscriptions: Subscriptions,
-    /// Given back at the last close, to who opened it.
-    _admission: Admission,
+    /// Given back at the last close.
+    _hold: Hold,
+}
+
+/// What an open file holds: its place among all, and that its mount has one more writer.
+pub(crate) struct Hold {
+    pub _admission: Admission,
+    pub _writer: Option<Writer>,
+}
+
+impl From<Admission> for Hold {
+    fn from(admission: Admission) -> Self {
+        Self { _admission: admission, _writer: None }
+    }
 }
 
 impl OpenFile {
@@ -54,7 +67,7 @@ impl OpenFile {
         operations: Arc<dyn FileOps>,
         flags: OpenFlags,
         credentials: Arc<Credentials>,
-        admission: Admission,
+        hold: impl Into<Hold>,
     ) -> Arc<Self> {
         Arc::new(Self {
             location,
@@ -67,7 +80,7 @@ impl OpenFile {
             flags: AtomicU32::new(flags.bits()),
             position: Mutex::new(rank::FILE_POSITION, 0),
             subscriptions: Subscriptions::new(),
-            _admission: admission,
+            _hold: hold.into(),
         })
     }
 
@@ -117,7 +130,9 @@ impl OpenFile {
         let count = if self.unpositioned {
             self.operations.read(buffer, &mut 0, flags)?
         } else {
-            self.operations.read(buffer, &mut self.position.lock(), flags)?
+            let count = self.operations.read(buffer, &mut self.position.lock(), flags)?;
+            self.note_access(flags);
+            count
         };
         self.after_read(count)
     }
@@ -130,6 +145,7 @@ impl OpenFile {
         }
         self.check_offset(offset)?;
         let count = self.operations.read(buffer, &mut { offset }, flags)?;
+        self.note_access(flags);
         self.after_read(count)
     }
 
@@ -204,6 +220,14 @@ impl OpenFile {
         }
     }
 
+    /// Notes a read in the inode's times, unless the file was opened so that it leaves them alone.
+    #[inline]
+    fn note_access(&self, flags: OpenFlags) {
+        if !flags.contains(OpenFlags::NO_ACCESS_TIME) {
+            self.location.note_access();
+        }
+    }
+
     fn after_read(&self, count: usize) -> Result<usize, Errno> {
         if count > 0 {
             self.tell(FileEvents::ACCESS);
@@ -243,7 +267,8 @@ impl OpenFile {
     /// Hands the directory's entries from the position on to `each`, and moves the position past those for which it
     /// said true. `ENOTDIR`, `EBADF`, `ENOENT` removed directory.
     pub fn read_directory(&self, each: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<(), Errno> {
-        if self.flags().contains(OpenFlags::PATH) {
+        let flags = self.flags();
+        if flags.contains(OpenFlags::PATH) {
             return Err(Errno::EBADF);
         }
         let mut position = self.position.lock();
@@ -254,7 +279,9 @@ impl OpenFile {
                 *position = entry.next;
             }
             taken
-        })
+        })?;
+        self.note_access(flags);
+        Ok(())
     }
 
     /// `ftruncate(2)`. `EINVAL` not open for writing or no regular file.
@@ -323,12 +350,14 @@ impl OpenFile {
         if !flags.reads() || (shared && writes && !flags.writes()) {
             return Err(Errno::EACCES);
         }
-        match self.operations.mapped()? {
+        let mapping = match self.operations.mapped()? {
             MappedPages::OfInode if shared && flags.writes() => {
-                Ok(Mapping::Pages(Arc::new(FilePages::shared(self.clone(), writes)?)))
+                Mapping::Pages(Arc::new(FilePages::shared(self.clone(), writes)?))
             }
-            _ => self.program_pages(),
-        }
+            _ => self.program_pages()?,
+        };
+        self.note_access(flags);
+        Ok(mapping)
     }
 
     /// Whether a shared mapping made now may be made writable later.
@@ -363,7 +392,9 @@ impl OpenFile {
     /// Reads at `offset` whatever the access mode: for exec. Errors as `read_at`.
     pub fn read_program(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
         self.check_offset(offset)?;
-        self.operations.read(buffer, &mut { offset }, self.flags())
+        let count = self.operations.read(buffer, &mut { offset }, self.flags())?;
+        self.location.note_access();
+        Ok(count)
     }
 
     /// The inode.

@@ -255,6 +255,9 @@ impl<'a> Walk<'a> {
                 if self.links > MOST_LINKS || forbidden {
                     return Err(Errno::ELOOP);
                 }
+                if let Some(mount) = &self.at.mount {
+                    inode.note_access(mount);
+                }
                 match inode.follow()? {
                     Link::Path(text) => self.follow(text)?,
                     Link::Jump(location) => self.jump(location, None)?,

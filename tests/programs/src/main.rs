@@ -25,6 +25,7 @@ mod leases;
 mod locks;
 mod memory_files;
 mod migration;
+mod mount_flags;
 mod mounts;
 mod notices;
 mod opening;
@@ -64,6 +65,7 @@ const HELP: &str = "usage: probe COMMAND
   settings          what may be written to /proc/sys, and that it is obeyed
   log               the kernel log by all its doors
   ipc               semaphores and messages of System V between processes
+  mount-flags       what flags of mounts do: statfs, access times, read-only
   mounts            mount, umount2 and pivot_root: errors, propagation, expiry
   mq                POSIX message queues
   notices           signals from files: owners, O_ASYNC, F_NOTIFY
@@ -126,6 +128,7 @@ fn main() -> ExitCode {
         ["settings"] => settings::run(),
         ["log"] => kernel_log::run(),
         ["ipc"] => ipc::run(),
+        ["mount-flags"] => mount_flags::run(),
         ["mounts"] => mounts::run(),
         ["mq"] => posix_queues::run(),
         ["notices"] => notices::run(),

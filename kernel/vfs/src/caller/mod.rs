@@ -62,7 +62,10 @@ impl Caller<'_> {
     /// `readlinkat(2)`: the text of a link. `EINVAL` for anything else.
     pub fn read_link(&self, start: Start<'_>, path: &[u8]) -> Result<Vec<u8>, Errno> {
         let empty = matches!(start, Start::File(_));
-        self.resolve(start, path, if empty { Follow::NoOrEmpty } else { Follow::No })?.inode.read_link()
+        let location = self.resolve(start, path, if empty { Follow::NoOrEmpty } else { Follow::No })?;
+        let text = location.inode.read_link()?;
+        location.note_access();
+        Ok(text)
     }
 
     /// `faccessat(2)`: whether the caller may do `mode` (4 read, 2 write, 1 execute, 0 exists). For `access(2)` proper

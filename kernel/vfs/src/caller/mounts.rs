@@ -130,20 +130,28 @@ impl Caller<'_> {
         change.graft(Graft::Moved(mount), &place)
     }
 
-    /// `mount(2)` with `MS_REMOUNT`: new flags and options. `EINVAL` no mount point, or not in the tree; the file system's own.
+    /// `mount(2)` with `MS_REMOUNT`: new flags and options. `EINVAL` no mount point, or not in the tree; `EBUSY` it would become
+    /// read-only and has files that are open for writing; the file system's own.
     pub fn remount(&self, target: &[u8], wish: &Remount<'_>) -> Result<(), Errno> {
         let location = self.mount_target(target)?.location;
         let mount = Self::mount_of(location)?;
         let namespace = self.context.namespace();
-        if !namespace.change().holds(&mount) {
+        let change = namespace.change();
+        if !change.holds(&mount) {
             return Err(Errno::EINVAL);
         }
         if let Some((flags, data)) = wish.system {
-            mount.file_system().remount(data, self.credentials)?;
-            mount.set_system_flags(flags);
+            let file_system = mount.file_system();
+            namespace
+                .registry()
+                .find_type(file_system.kind().as_bytes())
+                .map_or(Ok(()), |kind| kind.check_options(data))?;
+            let apply = || file_system.remount(data, self.credentials);
+            mount.system().reconfigure(&**file_system, flags, apply)?;
         }
         let kept = if wish.times { MountFlags::empty() } else { mount.flags() & MountFlags::TIMES };
-        mount.set_flags(if wish.times { wish.flags } else { wish.flags.difference(MountFlags::TIMES) | kept });
+        mount.change_flags(if wish.times { wish.flags } else { wish.flags.difference(MountFlags::TIMES) | kept })?;
+        drop(change);
         namespace.tell_of_change();
         Ok(())
     }
@@ -163,8 +171,8 @@ impl Caller<'_> {
 
     /// `umount2(2)`. `EINVAL` no mount point, the top of the tree, or `EXPIRE` together with `FORCE` or `DETACH` or of what the
     /// caller's root is in; `EBUSY` something is open, a working directory or another mount in it or in what goes with it,
-    /// unless `DETACH`; `EAGAIN` it was not about to expire. The mount that the caller's root is in becomes read-only, unless
-    /// `DETACH`.
+    /// unless `DETACH`; `EAGAIN` it was not about to expire. The file system that the caller's root is in becomes read-only
+    /// instead, unless `DETACH`; `EBUSY` it has files that are open for writing.
     pub fn unmount(&self, target: &[u8], how: Unmount) -> Result<(), Errno> {
         let follow = if how.contains(Unmount::NO_FOLLOW) { Follow::No } else { Follow::Yes };
         // What is mounted on the place is meant, also where the path ends with a dot.
@@ -182,8 +190,8 @@ impl Caller<'_> {
         }
         if is_own_root && !how.intersects(Unmount::EXPIRE | Unmount::DETACH) {
             // As on Linux, for those who shut down.
-            mount.set_system_flags(mount.system_flags() | SystemFlags::READ_ONLY);
-            return Ok(());
+            let flags = mount.system_flags() | SystemFlags::READ_ONLY;
+            return mount.system().reconfigure(&**mount.file_system(), flags, || Ok(()));
         }
         if !how.contains(Unmount::DETACH) && change.is_busy(&mount, 1) {
             return Err(Errno::EBUSY);

@@ -6,7 +6,8 @@ use crate::{
     file::{DirectoryFile, PathOnly},
     inode::OpenRequest,
     lock::lease,
-    open_file::Name,
+    mount::Writer,
+    open_file::{Hold, Name},
     open_limits::{self, Admission},
     pages, permission,
     walk::{Last, Resolve, Walk},
@@ -262,6 +263,13 @@ impl Caller<'_> {
                 admission,
             ));
         }
+        let writer = match &location.mount {
+            Some(mount) if flags.writes() && kind == FileKind::Regular => {
+                Some(Writer::enter(mount, self.context.namespace())?)
+            }
+            _ => None,
+        };
+        let hold = Hold { _admission: admission, _writer: writer };
         let request = OpenRequest { flags, credentials: self.credentials };
         let operations = match kind {
             FileKind::Directory => match inode.clone().open(&request) {
@@ -286,7 +294,7 @@ impl Caller<'_> {
         }
         // Every program of this machine may open large files.
         let kept = kept | OpenFlags::LARGE_FILE;
-        let file = OpenFile::new(location, kind, name, operations, kept, self.credentials.clone(), admission);
+        let file = OpenFile::new(location, kind, name, operations, kept, self.credentials.clone(), hold);
         if truncates {
             file.tell(FileEvents::MODIFY);
         }

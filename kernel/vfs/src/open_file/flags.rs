@@ -1,8 +1,8 @@
 //! The flags of an open file, and transfers that have more of them than the file.
 
 use super::OpenFile;
-use crate::OpenFlags;
-use base::Errno;
+use crate::{OpenFlags, permission};
+use base::{Credentials, Errno};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// The flags that `F_SETFL` changes.
@@ -25,6 +25,12 @@ impl OpenFile {
         // The closure always answers, so the result is always the old value.
         let _old = self.flags.fetch_update(Relaxed, Relaxed, set);
         Ok(())
+    }
+
+    /// Whether `F_SETFL` may give the file these flags. `EPERM` only its owner may ask that its access time be left alone.
+    pub fn check_status_flags(&self, flags: OpenFlags, who: &Credentials) -> Result<(), Errno> {
+        let asks = flags.difference(self.flags()).contains(OpenFlags::NO_ACCESS_TIME);
+        if asks && !permission::is_owner(self.inode().ownership(), who) { Err(Errno::EPERM) } else { Ok(()) }
     }
 
     /// Sets or clears one flag.
@@ -51,6 +57,7 @@ impl OpenFile {
             None if self.unpositioned => self.operations.read(buffer, &mut 0, flags | more)?,
             None => self.operations.read(buffer, &mut self.position.lock(), flags | more)?,
         };
+        self.note_access(flags);
         self.after_read(count)
     }
 

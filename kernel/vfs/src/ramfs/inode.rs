@@ -1,10 +1,9 @@
 //! The inodes of a file system in memory.
 
-use super::{Shared, content::Content};
+use super::{Shared, attributes::Attributes, content::Content};
 use crate::{
     Allocation, BoundSocket, DeviceNumber, DirectoryEntry, FileKind, FileOps, Inode, MappedPages, Metadata,
-    MetadataChange, NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, Permissions, RenameFlags, Sealing, Seals,
-    SeekFrom, Timestamp,
+    MetadataChange, Mount, NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, RenameFlags, Sealing, Seals, SeekFrom,
     lock::FileLocks,
     pipe::{self, Pipe},
 };
@@ -13,8 +12,12 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
-use base::{Errno, Gid, Names, Uid, extended::ExtendedAttributes};
-use core::{any::Any, ops::Range, sync::atomic::AtomicUsize};
+use base::{Errno, Names, extended::ExtendedAttributes};
+use core::{
+    any::Any,
+    ops::Range,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
 use machine::{
     frame::{FRAME_SIZE, Frame},
     sync::{RwLock, SpinLock, rank},
@@ -26,23 +29,12 @@ pub struct RamInode {
     pub(super) shared: Arc<Shared>,
     pub(super) number: u64,
     pub(super) this: Weak<RamInode>,
-    attributes: SpinLock<Attributes>,
+    pub(super) attributes: SpinLock<Attributes>,
+    /// Until when, in nanoseconds since the epoch, a read through a `relatime` mount need not be noted. It changes with the
+    /// times, under their lock.
+    pub(super) noted_until: AtomicU64,
     body: Body,
     locks: FileLocks,
-}
-
-struct Attributes {
-    permissions: Permissions,
-    uid: Uid,
-    gid: Gid,
-    links: u32,
-    accessed: Timestamp,
-    modified: Timestamp,
-    changed: Timestamp,
-    created: Timestamp,
-    /// Has no name yet and may get one.
-    linkable: bool,
-    extended: ExtendedAttributes,
 }
 
 enum Body {
@@ -69,9 +61,6 @@ pub(super) struct Listing {
 const MOST_LINKS: u32 = 65_000;
 /// The places of `.` and `..` come before those of names.
 const FIRST_PLACE: u64 = 2;
-/// The access time is kept exact to a day at least (as with Linux's `relatime`).
-const DAY: i64 = 24 * 60 * 60;
-
 impl RamInode {
     pub(super) fn new(shared: &Arc<Shared>, node: &NewNode<'_>, parent: Option<&RamInode>) -> Result<Arc<Self>, Errno> {
         Self::with_content(shared, node, parent, &[])
@@ -113,24 +102,15 @@ impl RamInode {
 
     fn with_body(shared: &Arc<Shared>, node: &NewNode<'_>, body: Body, links: u32) -> Result<Arc<Self>, Errno> {
         let number = shared.take_inode()?;
-        let now = Timestamp::now();
-        let attributes = Attributes {
-            permissions: node.permissions,
-            uid: node.uid,
-            gid: node.gid,
-            links,
-            accessed: now,
-            modified: now,
-            changed: now,
-            created: now,
-            linkable: false,
-            extended: ExtendedAttributes::new(),
-        };
+        if links == 0 {
+            shared.nameless.fetch_add(1, Relaxed);
+        }
         Ok(Arc::new_cyclic(|this| Self {
             shared: shared.clone(),
             number,
             this: this.clone(),
-            attributes: SpinLock::new(rank::FILE_STATE, attributes),
+            attributes: SpinLock::new(rank::FILE_STATE, Attributes::new(node, links)),
+            noted_until: AtomicU64::new(0),
             body,
             locks: FileLocks::new(),
         }))
@@ -178,38 +158,6 @@ impl RamInode {
         let mut listing = directory.listing.write();
         listing.removed = true;
         listing.names.clear()
-    }
-
-    /// A name of this directory came or went; so many subdirectories more.
-    pub(super) fn touch_names(&self, subdirectories: i32) {
-        let now = Timestamp::now();
-        let mut attributes = self.attributes.lock();
-        attributes.links = attributes.links.saturating_add_signed(subdirectories);
-        (attributes.modified, attributes.changed) = (now, now);
-    }
-
-    /// This inode got or lost names.
-    pub(super) fn change_links(&self, change: i32) {
-        let now = Timestamp::now();
-        let mut attributes = self.attributes.lock();
-        attributes.links = attributes.links.saturating_add_signed(change);
-        attributes.changed = now;
-    }
-
-    fn touch_content(&self) {
-        let now = Timestamp::now();
-        let mut attributes = self.attributes.lock();
-        (attributes.modified, attributes.changed) = (now, now);
-    }
-
-    /// Notes a read: only if the last noted one is older than the last change, or than a day.
-    fn touch_access(&self) {
-        let now = Timestamp::now();
-        let mut attributes = self.attributes.lock();
-        let last = attributes.accessed;
-        if last <= attributes.modified || last <= attributes.changed || last.seconds + DAY < now.seconds {
-            attributes.accessed = now;
-        }
     }
 
     pub(super) fn is_directory(&self) -> bool {
@@ -317,15 +265,12 @@ impl Inode for RamInode {
     }
 
     fn change_metadata(&self, change: &MetadataChange) -> Result<(), Errno> {
-        let now = Timestamp::now();
-        let mut attributes = self.attributes.lock();
-        attributes.permissions = change.permissions.unwrap_or(attributes.permissions);
-        attributes.uid = change.uid.unwrap_or(attributes.uid);
-        attributes.gid = change.gid.unwrap_or(attributes.gid);
-        attributes.accessed = change.accessed.unwrap_or(attributes.accessed);
-        attributes.modified = change.modified.unwrap_or(attributes.modified);
-        attributes.changed = now;
+        self.change_attributes(change);
         Ok(())
+    }
+
+    fn note_access(&self, mount: &Mount) {
+        self.note_access_through(mount);
     }
 
     fn with_extended(&self, action: &mut dyn FnMut(&mut ExtendedAttributes) -> Result<(), Errno>) -> Result<(), Errno> {
@@ -362,11 +307,15 @@ impl Inode for RamInode {
             match attributes.links {
                 // Its last name went away.
                 0 if !attributes.linkable => return Err(Errno::ENOENT),
+                0 => {
+                    self.shared.nameless.fetch_sub(1, Relaxed);
+                }
                 MOST_LINKS.. => return Err(Errno::EMLINK),
-                links => attributes.links = links + 1,
+                _ => {}
             }
+            attributes.links += 1;
             attributes.linkable = false;
-            attributes.changed = Timestamp::now();
+            target.touch_change(&mut attributes);
         }
         listing.names.insert(name, target);
         drop(listing);
@@ -518,12 +467,9 @@ impl Inode for RamInode {
 }
 
 impl FileOps for RamInode {
-    fn read(&self, buffer: &mut [u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+    fn read(&self, buffer: &mut [u8], position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
         let count = self.content()?.read(buffer, *position);
         *position += count as u64;
-        if !flags.contains(OpenFlags::NO_ACCESS_TIME) {
-            self.touch_access();
-        }
         Ok(count)
     }
 
@@ -552,6 +498,9 @@ impl FileOps for RamInode {
 
 impl Drop for RamInode {
     fn drop(&mut self) {
+        if self.attributes.get_mut().links == 0 {
+            self.shared.nameless.fetch_sub(1, Relaxed);
+        }
         self.shared.give_inode();
     }
 }

@@ -1,5 +1,6 @@
 //! The file system that lives in memory: the root before anything else, and the body of tmpfs.
 
+mod attributes;
 mod content;
 mod copies;
 mod inode;
@@ -56,6 +57,8 @@ struct Shared {
     pages: AtomicU64,
     inodes: AtomicU64,
     next_number: AtomicU64,
+    /// How many of the inodes have no name.
+    nameless: AtomicU64,
     /// The memory policy of new files.
     policy: SpinLock<Option<MemoryPolicy>>,
     /// Held by whoever locks two directories at once, but for a parent and its child.
@@ -128,6 +131,7 @@ impl RamFs {
             pages: AtomicU64::new(0),
             inodes: AtomicU64::new(0),
             next_number: AtomicU64::new(1),
+            nameless: AtomicU64::new(0),
             policy: SpinLock::new(rank::FILE_STATE, None),
             renames: Mutex::new(rank::RENAME, ()),
         });
@@ -186,6 +190,11 @@ impl RamFs {
         Limits { pages: self.shared.pages.load(Relaxed), inodes: self.shared.inodes.load(Relaxed) }
     }
 
+    /// Whether inodes without a name are still in use.
+    pub fn has_removed_files(&self) -> bool {
+        self.shared.nameless.load(Relaxed) != 0
+    }
+
     /// What `statfs` shows, under this magic number. Without limits all counts are 0.
     pub fn statistics_as(&self, magic: u64) -> StatFs {
         let Limits { pages, inodes } = self.limits();
@@ -195,7 +204,7 @@ impl RamFs {
         };
         let (blocks, free_blocks) = count(pages, &self.shared.pages);
         let (inodes, free_inodes) = count(inodes, &self.shared.inodes);
-        StatFs { magic, block_size: FRAME_SIZE as u64, blocks, free_blocks, inodes, free_inodes }
+        StatFs { magic, block_size: FRAME_SIZE as u64, blocks, free_blocks, inodes, free_inodes, flags: 0 }
     }
 }
 
@@ -217,6 +226,10 @@ impl FileSystem for RamFs {
 
     fn statistics(&self) -> StatFs {
         self.statistics_as(MAGIC)
+    }
+
+    fn has_removed_files(&self) -> bool {
+        self.has_removed_files()
     }
 
     fn show_options(&self, _out: &mut dyn fmt::Write) -> fmt::Result {

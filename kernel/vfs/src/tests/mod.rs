@@ -4,6 +4,7 @@ mod copies;
 mod extended;
 mod files;
 mod inotify;
+mod mount_access;
 mod mounts;
 mod objects;
 mod paths;

@@ -56,6 +56,16 @@ abi_struct! {
 }
 
 abi_struct! {
+    /// `struct ustat`, `ustat(2)`.
+    OldStatistics { free: i32, hole: u32, inodes: u64, names: [u8; 12], tail: u32 }
+}
+
+abi_struct! {
+    /// `struct mount_attr`, `mount_setattr(2)`.
+    MountAttributes { set: u64, clear: u64, propagation: u64, user_namespace: u64 }
+}
+
+abi_struct! {
     /// `struct rlimit`, 64 bits each.
     ResourceLimit { current: u64, maximum: u64 }
 }

@@ -9,12 +9,13 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
+use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general::{
-    F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETOWN, F_GETPIPE_SZ, F_GETSIG,
-    F_NOTIFY, F_SETFD, F_SETFL, F_SETLEASE, F_SETOWN, F_SETPIPE_SZ, F_SETSIG, FD_CLOEXEC, SEEK_CUR, SEEK_DATA,
-    SEEK_END, SEEK_HOLE, SEEK_SET,
+    F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_RW_HINT, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETOWN,
+    F_GETPIPE_SZ, F_GETSIG, F_NOTIFY, F_SET_RW_HINT, F_SETFD, F_SETFL, F_SETLEASE, F_SETOWN, F_SETPIPE_SZ, F_SETSIG,
+    FD_CLOEXEC, RWH_WRITE_LIFE_EXTREME, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
 };
-use linux_raw_sys::ioctl::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX};
+use linux_raw_sys::ioctl::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, TIOCGPTPEER};
 use machine::user_memory;
 use vfs::{DirectoryEntry, OpenFile, OpenFlags, SeekFrom, pipe};
 
@@ -122,8 +123,25 @@ pub fn fcntl(call: &Call<'_>, descriptor: i32, command: u32, argument: u64) -> R
             file.add_seals(u32::try_from(argument).map_err(|_| Errno::EINVAL)?)?;
             Ok(0)
         }
+        F_GET_RW_HINT | F_SET_RW_HINT => write_hint(&file, command, UserPtr::at(argument)),
         _ => locks::fcntl(call, &file, command, argument),
     }
+}
+
+/// `F_GET_RW_HINT` and `F_SET_RW_HINT`: how long what is written is expected to last. Nothing here depends on it, as on Linux in
+/// memory. `EFAULT`; `EINVAL` there is no such hint, or the file keeps none.
+fn write_hint(file: &OpenFile, command: u32, value: UserPtr<u64>) -> Result<usize, Errno> {
+    let hint = file.inode().write_hint();
+    if command == F_GET_RW_HINT {
+        value.write(&hint.map_or(0, |hint| hint.load(Relaxed)).into())?;
+        return Ok(0);
+    }
+    let new = value.read()?;
+    if new > RWH_WRITE_LIFE_EXTREME.into() {
+        return Err(Errno::EINVAL);
+    }
+    hint.ok_or(Errno::EINVAL)?.store(new as u8, Relaxed);
+    Ok(0)
 }
 
 /// `ioctl(2)`: what every file knows is answered here, the rest by the file.
@@ -137,6 +155,13 @@ pub fn ioctl(call: &Call<'_>, descriptor: i32, request: u32, argument: u64) -> R
             let mut flags = file.flags();
             flags.set(OpenFlags::NONBLOCK, on);
             file.set_status_flags(flags).map(|()| 0)
+        }
+        TIOCGPTPEER => {
+            let flags = OpenFlags::from_bits_truncate(argument as u32);
+            match call.with_caller(|caller| caller.open_other_end(&file, flags))? {
+                Some(terminal) => call.insert(terminal, flags.contains(OpenFlags::CLOSE_ON_EXEC)),
+                None => file.ioctl(request, argument).map(|value| value as usize),
+            }
         }
         FIOASYNC => owners::set_async(&file, descriptor, argument),
         _ => file.ioctl(request, argument).map(|value| value as usize),

@@ -8,7 +8,7 @@
 //! | `transfer`, `cuts` | bytes between memory and files |
 //! | `copying` | bytes between files |
 //! | `descriptors`, `locks`, `owners` | descriptors, pipes, directories, file locks, signals from files |
-//! | `opening`, `paths`, `mounts` | names in the file system |
+//! | `opening`, `paths`, `mounts`, `mount_files`, `file_systems` | names in the file system |
 //! | `polling` | waiting for files |
 //! | `sockets`, `socket_options`, `socket_messages` | local sockets |
 //! | `memory` | address spaces |
@@ -36,6 +36,7 @@ mod copying;
 mod cuts;
 mod descriptors;
 mod extended;
+mod file_systems;
 mod futexes;
 mod identity;
 mod ipc;
@@ -43,6 +44,7 @@ mod locks;
 mod memory;
 mod messages;
 mod migration;
+mod mount_files;
 mod mounts;
 mod names;
 mod opening;

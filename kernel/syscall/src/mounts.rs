@@ -37,12 +37,17 @@ bitflags! {
 /// The old mark in the upper half of the flags.
 const MAGIC: u32 = 0xc0ed_0000;
 
+/// A string of less than `most` bytes. `EINVAL` it is longer; `EFAULT`.
+pub(crate) fn text(address: UserPtr<u8>, most: usize) -> Result<Vec<u8>, Errno> {
+    user_memory::read_string(address.address(), most).map_err(|errno| match errno {
+        Errno::ENAMETOOLONG => Errno::EINVAL,
+        errno => errno,
+    })
+}
+
 /// A string that may be null, which is an empty one.
-fn text(address: UserPtr<u8>) -> Result<Vec<u8>, Errno> {
-    if address.is_null() {
-        return Ok(Vec::new());
-    }
-    user_memory::read_string(address.address(), DATA_MOST)
+fn optional_text(address: UserPtr<u8>) -> Result<Vec<u8>, Errno> {
+    if address.is_null() { Ok(Vec::new()) } else { text(address, DATA_MOST) }
 }
 
 /// The data page: what of it can be read, up to the first NUL.
@@ -96,8 +101,8 @@ pub fn mount(
     flags: u64,
     data_address: UserPtr<u8>,
 ) -> Result<usize, Errno> {
-    let kind = text(kind_address)?;
-    let source = text(source)?;
+    let kind = optional_text(kind_address)?;
+    let source = optional_text(source)?;
     let data = data(data_address)?;
     let target = call.path(target)?;
     let flags = flags as u32;

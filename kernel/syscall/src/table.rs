@@ -1,10 +1,10 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    advice, arguments::Argument, call::Call, clock, copying, descriptors, extended, futexes, identity, locks, memory,
-    messages, migration, mounts, names, opening, others, paths, policy, polling, posix_queues, processes, scheduling,
-    semaphores, shared_memory, signals, socket_messages, socket_options, sockets, system, threads, timers, transfer,
-    unknown,
+    advice, arguments::Argument, call::Call, clock, copying, descriptors, extended, file_systems, futexes, identity,
+    locks, memory, messages, migration, mount_files, mounts, names, opening, others, paths, policy, polling,
+    posix_queues, processes, scheduling, semaphores, shared_memory, signals, socket_messages, socket_options, sockets,
+    system, threads, timers, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -196,6 +196,7 @@ system_calls! {
     132 => paths::utime(path, times);
     133 => names::mknod(path, mode, device);
     135 => processes::personality(wanted);
+    136 => file_systems::ustat(device, out);
     137 => paths::statfs(path, out);
     138 => paths::fstatfs(descriptor, out);
     140 => scheduling::getpriority(which, who);
@@ -212,6 +213,7 @@ system_calls! {
     151 => memory::mlockall(flags);
     152 => memory::munlockall();
     153 => system::vhangup();
+    139 => file_systems::sysfs(option, first, name);
     155 => mounts::pivot_root(new_root, put_old);
     157 => processes::prctl(option, second, third, fourth, fifth);
     158 => processes::arch_prctl(option, address);
@@ -340,6 +342,12 @@ system_calls! {
     332 => paths::statx(directory, path, flags, mask, out);
     334 => threads::rseq(area, length, flags, signature);
     424 => signals::pidfd_send_signal(descriptor, signal, info, flags);
+    428 => mount_files::open_tree(directory, path, flags);
+    429 => mount_files::move_mount(from_directory, from, to_directory, to, flags);
+    430 => mount_files::fsopen(kind, flags);
+    431 => mount_files::fsconfig(descriptor, what, key, value, auxiliary);
+    432 => mount_files::fsmount(descriptor, flags, attributes);
+    433 => mount_files::fspick(directory, path, flags);
     434 => processes::pidfd_open(pid, flags);
     435 => processes::clone3(arguments, size);
     436 => descriptors::close_range(first, last, flags);
@@ -348,6 +356,7 @@ system_calls! {
     439 => paths::faccessat2(directory, path, mode, flags);
     440 => others::process_madvise(process, list, count, advice, flags);
     441 => polling::epoll_pwait2(epoll, out, most, timeout, mask, size);
+    442 => mount_files::mount_setattr(directory, path, flags, attributes, size);
     448 => others::process_mrelease(process, flags);
     449 => futexes::futex_waitv(list, count, flags, timeout, clock);
     450 => policy::set_mempolicy_home_node(start, length, home, flags);

@@ -172,6 +172,11 @@ impl Registry {
         self.types.iter().find(|kind| kind.name().as_bytes() == name).ok_or(Errno::ENODEV)
     }
 
+    /// The names of the types, in order of registration.
+    pub fn type_names(&self) -> impl Iterator<Item = &'static str> {
+        self.types.iter().map(|kind| kind.name())
+    }
+
     /// The driver of the devices of `kind` with this major number; `ENXIO` if there is none.
     pub fn find_driver(&self, kind: FileKind, major: u32) -> Result<&Arc<dyn DeviceDriver>, Errno> {
         let found = self.drivers.iter().find(|(has, number, _)| (*has, *number) == (kind, major));

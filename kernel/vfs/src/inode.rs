@@ -7,7 +7,11 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid, extended::ExtendedAttributes};
 use bitflags::bitflags;
-use core::{any::Any, ops::Range, sync::atomic::AtomicUsize};
+use core::{
+    any::Any,
+    ops::Range,
+    sync::atomic::{AtomicU8, AtomicUsize},
+};
 use machine::frame::Frame;
 use memory::PageUse;
 
@@ -289,6 +293,11 @@ pub trait Inode: Any + Send + Sync {
 
     /// Where advisory locks on this inode are kept; `None` (the default) where none can be held (`ENOLCK`).
     fn locks(&self) -> Option<&FileLocks> {
+        None
+    }
+
+    /// Where it is kept how long what is written is expected to last (`F_SET_RW_HINT`); `None` (the default) where it is not.
+    fn write_hint(&self) -> Option<&AtomicU8> {
         None
     }
 

@@ -64,7 +64,9 @@ mod watches;
 
 pub use anonymous::anonymous_file;
 pub use attributes::{DeviceNumber, FileKind, Metadata, MetadataChange, Ownership, Permissions, Timestamp};
-pub use caller::{Caller, Follow, Remount, Start, TimeChange, Unmount};
+pub use caller::{
+    Caller, ConfigurationStep, Follow, MountChange, Remount, Start, TimeChange, Unmount, check_configuration,
+};
 pub use context::FsContext;
 pub use device::{DEVICE_GUARD, DeviceGuard};
 pub use epoll::{EpollChange, EpollEvent, PollRequest, epoll, epoll_control, epoll_wait, poll};

@@ -323,8 +323,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes to the end, following a link there, and finds what it is called.
-    pub fn finish_named(mut self) -> Result<Named, Errno> {
+    /// Goes to the end, following a link there or not, and finds what it is called.
+    pub fn finish_named(mut self, follow: bool) -> Result<Named, Errno> {
         loop {
             match self.advance()? {
                 Last::Here(_) => return Ok(Named { location: self.at, name: self.entry }),
@@ -332,7 +332,7 @@ impl<'a> Walk<'a> {
                     let directory = self.at.inode.clone();
                     let inode = directory.lookup(self.name(&name))?;
                     let entry = Name { directory, name: self.name(&name).into() };
-                    if !self.enter_last(inode, true, slash)? {
+                    if !self.enter_last(inode, follow, slash)? {
                         return Ok(Named { location: self.at, name: Some(entry) });
                     }
                 }

@@ -25,6 +25,7 @@ mod leases;
 mod locks;
 mod memory_files;
 mod migration;
+mod mount_files;
 mod mount_flags;
 mod mounts;
 mod notices;
@@ -65,6 +66,7 @@ const HELP: &str = "usage: probe COMMAND
   settings          what may be written to /proc/sys, and that it is obeyed
   log               the kernel log by all its doors
   ipc               semaphores and messages of System V between processes
+  mount-files       open_tree, move_mount, mount_setattr, fsopen and its relatives: errors and what they do
   mount-flags       what flags of mounts do: statfs, access times, read-only
   mounts            mount, umount2 and pivot_root: errors, propagation, expiry
   mq                POSIX message queues
@@ -128,6 +130,7 @@ fn main() -> ExitCode {
         ["settings"] => settings::run(),
         ["log"] => kernel_log::run(),
         ["ipc"] => ipc::run(),
+        ["mount-files"] => mount_files::run(),
         ["mount-flags"] => mount_flags::run(),
         ["mounts"] => mounts::run(),
         ["mq"] => posix_queues::run(),

@@ -7,7 +7,6 @@ use std::{
     ffi::CString,
     fs::{self, File, OpenOptions},
     io::Read,
-    mem::zeroed,
     os::{
         fd::{AsRawFd, RawFd},
         unix::fs::{MetadataExt, OpenOptionsExt},
@@ -39,26 +38,23 @@ fn unmount(target: &str) -> Result<(), i32> {
     result(unsafe { umount2(target.as_ptr(), 0) }.into()).map(drop)
 }
 
+/// What `struct statfs` is made of: the type comes first, the flags eleventh.
+type Statistics = [u64; 15];
+
 /// `f_type` and `f_flags` of an open file.
 fn of_file(file: RawFd) -> (u64, u64) {
-    // SAFETY: all zero is a value of it, and it lives until the call is over.
-    let all = unsafe {
-        let mut all: statfs = zeroed();
-        fstatfs(file, &raw mut all);
-        all
-    };
-    (all.f_type as u64, all.f_flags as u64)
+    let mut all: Statistics = [0; 15];
+    // SAFETY: the structure lives until the call is over.
+    unsafe { syscall(SYS_fstatfs, file, all.as_mut_ptr()) };
+    (all[0], all[10])
 }
 
 /// `f_flags` of a path.
 fn shown(path: &str) -> u64 {
-    let path = text(path);
-    // SAFETY: all zero is a value of it; both live until the call is over.
-    unsafe {
-        let mut all: statfs = zeroed();
-        statfs(path.as_ptr(), &raw mut all);
-        all.f_flags as u64
-    }
+    let (path, mut all): (_, Statistics) = (text(path), [0; 15]);
+    // SAFETY: both live until the call is over.
+    unsafe { syscall(SYS_statfs, path.as_ptr(), all.as_mut_ptr()) };
+    all[10]
 }
 
 fn flags_are_shown(checks: &mut Checks) {
@@ -84,8 +80,10 @@ fn flags_are_shown(checks: &mut Checks) {
     // SAFETY: the array has room for both descriptors.
     checks.check("a pipe", unsafe { pipe(ends.as_mut_ptr()) } == 0);
     checks.equal("is in pipefs", of_file(ends[0]), (0x5049_5045, 0x20));
-    // SAFETY: the descriptors are this function's own.
-    ends.map(|end| unsafe { close(end) });
+    for end in ends {
+        // SAFETY: the descriptor is this function's own.
+        unsafe { close(end) };
+    }
 }
 
 /// Makes the last access of a path one of long ago, tries something, and says whether it was noted.
@@ -182,11 +180,60 @@ fn writers(checks: &mut Checks) {
     checks.equal("is read-only", made.err().and_then(|error| error.raw_os_error()), Some(EROFS));
 }
 
+/// ustat and sysfs: what there is, and what was found by older means.
+fn file_systems(checks: &mut Checks) {
+    let ustat = |device: u64| {
+        let mut out = [0_u64; 4];
+        // SAFETY: the structure lives until the call is over.
+        result(unsafe { syscall(SYS_ustat, device, out.as_mut_ptr()) }).map(|_| out)
+    };
+    let device = fs::metadata(PLACE).map_or(0, |data| data.dev());
+    let found = ustat(device).map(|[blocks, inodes, names, tail]| blocks > 0 && inodes > 0 && [names, tail] == [0; 2]);
+    checks.equal("by its device", found, Ok(true));
+    checks.equal("no such device", ustat(0xf_ff00), Err(EINVAL));
+    let table = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let names: Vec<&str> = table.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+    // SAFETY: takes no address with this option.
+    checks.equal("so many types", result(unsafe { syscall(SYS_sysfs, 3) }), Ok(names.len() as i64));
+    let index = names.iter().position(|name| *name == "tmpfs").map_or(-1, |index| index as i64);
+    // SAFETY: the strings live until the calls are over.
+    let [known, unknown] = [c"tmpfs", c"none"].map(|name| result(unsafe { syscall(SYS_sysfs, 1, name.as_ptr()) }));
+    checks.equal("the number of a name", [known, unknown], [Ok(index), Err(EINVAL)]);
+    let mut name = [0_u8; 16];
+    // SAFETY: the buffer lives until the calls are over.
+    let named = [index, 1000].map(|index| result(unsafe { syscall(SYS_sysfs, 2, index, name.as_mut_ptr()) }));
+    checks.equal("the name of a number", named, [Ok(0), Err(EINVAL)]);
+    checks.check("the same", name.starts_with(b"tmpfs\0"));
+    // SAFETY: takes no address with this option.
+    checks.equal("another question", result(unsafe { syscall(SYS_sysfs, 4) }), Err(EINVAL));
+}
+
+/// How long what is written is expected to last.
+fn hints(checks: &mut Checks) {
+    const GET: c_int = 1035;
+    const SET: c_int = 1036;
+    let Ok(file) = File::create(format!("{PLACE}/hint")) else { return checks.check("a file", false) };
+    let ask = |command, hint: u64| {
+        let mut value = hint;
+        // SAFETY: the number lives until the call is over.
+        result(unsafe { fcntl(file.as_raw_fd(), command, &raw mut value) }.into()).map(|_| value)
+    };
+    checks.equal("none", ask(GET, 9), Ok(0));
+    checks.equal("a short life", ask(SET, 2).and_then(|_| ask(GET, 9)), Ok(2));
+    checks.equal("no such life", ask(SET, 6), Err(EINVAL));
+    // SAFETY: nothing is there.
+    checks.equal("nowhere", result(unsafe { fcntl(file.as_raw_fd(), SET, 8) }.into()), Err(EFAULT));
+}
+
 pub fn run() -> bool {
     let mut checks = Checks::default();
-    [PLACE, BIND].map(|path| fs::create_dir(path).ok());
+    for path in [PLACE, BIND] {
+        let _ = fs::create_dir(path);
+    }
     flags_are_shown(&mut checks);
     access_times(&mut checks);
+    file_systems(&mut checks);
+    hints(&mut checks);
     writers(&mut checks);
     for path in [BIND, PLACE] {
         checks.equal(path, unmount(path), Ok(()));

@@ -49,6 +49,8 @@ ranks! {
     FILE_TEXT = 35;
     /// Renames that move a directory: one at a time in a file system.
     RENAME = 40;
+    /// A file system that is being configured.
+    FILE_SYSTEM_CONFIGURATION = 45;
     /// The mounts of a namespace.
     MOUNTS = 50;
     /// A directory: its entries. Two of one level: parent before child, else by number.

@@ -1,13 +1,17 @@
 //! The operations on paths: each takes the caller's place in the tree and credentials.
 
 mod attributes;
+mod configuring;
 mod extended;
 mod mounts;
 mod names;
 mod opening;
+mod trees;
 
 pub use attributes::TimeChange;
+pub use configuring::{ConfigurationStep, check_configuration};
 pub use mounts::{Remount, Unmount};
+pub use trees::MountChange;
 
 use crate::{FsContext, Location, Metadata, MountFlags, OpenFile, StatFs, permission, walk::Walk};
 use alloc::{sync::Arc, vec::Vec};
@@ -46,6 +50,18 @@ pub enum Follow {
     YesOrEmpty,
     /// The link itself is meant, and an empty path means the start itself.
     NoOrEmpty,
+}
+
+impl Follow {
+    /// What two answers mean: whether a link at the end is followed, and whether an empty path means the start.
+    pub fn new(follows: bool, allows_empty: bool) -> Self {
+        match (follows, allows_empty) {
+            (true, false) => Self::Yes,
+            (false, false) => Self::No,
+            (true, true) => Self::YesOrEmpty,
+            (false, true) => Self::NoOrEmpty,
+        }
+    }
 }
 
 impl Caller<'_> {

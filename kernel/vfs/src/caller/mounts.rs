@@ -36,12 +36,12 @@ pub struct Remount<'a> {
 }
 
 impl Caller<'_> {
-    fn may_mount(&self) -> Result<(), Errno> {
+    pub(super) fn may_mount(&self) -> Result<(), Errno> {
         if self.credentials.has(Capabilities::SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     fn named(&self, path: &[u8]) -> Result<Named, Errno> {
-        Walk::new(*self, Start::WorkingDirectory, path, false)?.finish_named()
+        Walk::new(*self, Start::WorkingDirectory, path, false)?.finish_named(true)
     }
 
     /// Where something is to be mounted.
@@ -52,7 +52,7 @@ impl Caller<'_> {
     }
 
     /// The mount whose root `location` is; `EINVAL` if it is none.
-    fn mount_of(location: Location) -> Result<Arc<Mount>, Errno> {
+    pub(super) fn mount_of(location: Location) -> Result<Arc<Mount>, Errno> {
         if !location.is_mount_root() {
             return Err(Errno::EINVAL);
         }
@@ -116,6 +116,11 @@ impl Caller<'_> {
             return Err(Errno::EINVAL);
         }
         let from = self.named(source)?.location;
+        self.move_to(from, place)
+    }
+
+    /// Moves the mount at a location to a place: [`Caller::move_mount`].
+    pub(super) fn move_to(&self, from: Location, place: Named) -> Result<(), Errno> {
         let mut change = self.context.namespace().change();
         let place = change.free_place(place)?;
         let is_alike = is_directory(&from) == is_directory(&place.location);
@@ -181,7 +186,7 @@ impl Caller<'_> {
         let mount = Self::mount_of(location)?;
         let mut change = self.context.namespace().change();
         // No other mount is held from here on: its parent may be a copy that goes too.
-        if mount.parent().is_none() {
+        if mount.parent().is_none() || !change.holds(&mount) {
             return Err(Errno::EINVAL);
         }
         let is_own_root = self.context.root().mount.is_some_and(|root| Arc::ptr_eq(&root, &mount));

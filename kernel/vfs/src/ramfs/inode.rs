@@ -16,7 +16,7 @@ use base::{Errno, Names, extended::ExtendedAttributes};
 use core::{
     any::Any,
     ops::Range,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 use machine::{
     frame::{FRAME_SIZE, Frame},
@@ -35,6 +35,7 @@ pub struct RamInode {
     pub(super) noted_until: AtomicU64,
     body: Body,
     locks: FileLocks,
+    write_hint: AtomicU8,
 }
 
 enum Body {
@@ -113,6 +114,7 @@ impl RamInode {
             noted_until: AtomicU64::new(0),
             body,
             locks: FileLocks::new(),
+            write_hint: AtomicU8::new(0),
         }))
     }
 
@@ -456,6 +458,10 @@ impl Inode for RamInode {
 
     fn locks(&self) -> Option<&FileLocks> {
         Some(&self.locks)
+    }
+
+    fn write_hint(&self) -> Option<&AtomicU8> {
+        Some(&self.write_hint)
     }
 
     fn bound_socket(&self) -> Option<&BoundSocket> {

@@ -1,6 +1,7 @@
 //! Tests of the VFS as a whole.
 
 mod copies;
+mod detached;
 mod extended;
 mod files;
 mod inotify;

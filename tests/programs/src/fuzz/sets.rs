@@ -154,6 +154,16 @@ pub const ARCH: Kind = One(&[0x1001, 0x1003, 0x1004, 0x1011, 0x1012, 0x1022]);
 /// `mount(2)`.
 pub const MOUNT: Kind =
     Bits(&[1, 2, 4, 8, 16, 32, 4096, 4096, 8192, 16384, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 21]);
+/// `open_tree(2)`.
+pub const OPEN_TREE: Kind = Bits(&[1, 1, 1, 0x8_0000, 0x100, 0x1000, 0x8000]);
+/// `move_mount(2)`.
+pub const MOVE_MOUNT: Kind = Bits(&[1, 2, 4, 4, 0x10, 0x20, 0x40, 0x100]);
+/// `fsconfig(2)`.
+pub const CONFIGURATION: Kind = One(&[0, 1, 1, 2, 3, 4, 5, 6, 6, 7]);
+/// Attributes of a mount.
+pub const MOUNT_ATTRIBUTES: Kind = Bits(&[1, 2, 4, 8, 0x10, 0x20, 0x80, 0x20_0000]);
+/// Which tree `mount_setattr(2)` changes.
+pub const WHICH_TREE: Kind = Bits(&[0x100, 0x800, 0x1000, 0x8000]);
 /// The two magic numbers of `reboot(2)`.
 pub const MAGIC: Kind = One(&[0xfee1_dead, 672_274_793, 85_072_278]);
 /// The commands of `reboot(2)`.

@@ -2,6 +2,7 @@
 
 use super::Argument;
 use libc::*;
+use std::os::unix::fs::MetadataExt;
 use std::ptr::null_mut;
 
 /// A page, so that it can be given where a call wants a page's address.
@@ -33,6 +34,7 @@ pub struct Fixture {
     timer: i64,
     segment: c_int,
     inotify: c_int,
+    configuration: c_int,
     /// SIGUSR2, which this process blocks.
     signals: u64,
     /// A page for reading and writing, one for reading, and one for nothing.
@@ -91,6 +93,7 @@ impl Fixture {
                 posix_queue: Self::posix_queue(),
                 segment: shmget(IPC_PRIVATE, PAGE, 0o600),
                 inotify: inotify_init1(0),
+                configuration: syscall(SYS_fsopen, c"tmpfs".as_ptr(), 0) as c_int,
                 signals: 1 << (SIGUSR2 - 1),
                 edges: Self::edges(),
             }
@@ -207,6 +210,7 @@ impl Fixture {
                 Argument::X => c"/bin/true".as_ptr() as i64,
                 Argument::A => ATTRIBUTE.as_ptr() as i64,
                 Argument::K => c"/tmp/probe-link".as_ptr() as i64,
+                Argument::Device => std::fs::metadata("/tmp").map_or(0, |data| data.dev() as i64),
                 Argument::F => i64::from(self.file),
                 Argument::D => {
                     // SAFETY: a directory's descriptor, back to its beginning.
@@ -240,6 +244,7 @@ impl Fixture {
                     i64::from(self.messages)
                 }
                 Argument::J => i64::from(self.segment),
+                Argument::Configuration => i64::from(self.configuration),
                 Argument::Watch => i64::from(self.inotify),
                 Argument::Pending => {
                     // SAFETY: takes no address; the signal is blocked.

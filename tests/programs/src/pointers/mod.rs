@@ -30,6 +30,8 @@ enum Argument {
     G,
     /// The address of the head of a request for capabilities; always good.
     H,
+    /// The number of the device that `/tmp` lies on.
+    Device,
     /// A regular file that is open for reading and writing.
     F,
     /// An open directory.
@@ -58,6 +60,8 @@ enum Argument {
     B,
     /// A System V segment of memory.
     J,
+    /// A file system that is being configured.
+    Configuration,
     /// An inotify file.
     Watch,
     /// The address of a set of signals of which one is pending.

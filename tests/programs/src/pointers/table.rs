@@ -81,6 +81,15 @@ pub const CALLS: &[(&str, c_long, &[Argument])] = &[
     ("mount", SYS_mount, &[S, S, S, N(0), N(0)]),
     ("umount2", SYS_umount2, &[S, N(0)]),
     ("pivot_root", SYS_pivot_root, &[S, S]),
+    ("open_tree", SYS_open_tree, &[N(-100), S, N(0)]),
+    ("move_mount", SYS_move_mount, &[N(-100), S, N(-100), S, N(0)]),
+    ("fsopen", SYS_fsopen, &[S, N(0)]),
+    ("fsconfig", SYS_fsconfig, &[Configuration, N(1), A, A, N(0)]),
+    ("fspick", SYS_fspick, &[N(-100), S, N(0)]),
+    ("mount_setattr", SYS_mount_setattr, &[N(-100), N(0), N(0), P, N(32)]),
+    ("ustat", SYS_ustat, &[Device, P]),
+    ("sysfs", SYS_sysfs, &[N(1), S]),
+    ("sysfs a name", SYS_sysfs, &[N(2), N(0), P]),
     ("time", SYS_time, &[P]),
     ("futex", SYS_futex, &[P, N(128), N(0), N(0), N(0), N(0)]),
     ("clock_gettime", SYS_clock_gettime, &[N(0), P]),
@@ -292,6 +301,7 @@ const WITHOUT: &[(&str, usize, &str)] = &[
     ("clock_nanosleep", 3, "written only when a signal interrupts"),
     ("recvfrom", 4, "who sent to a stream has no address"),
     ("clone", 3, "written by the child, and nobody is told whether it could be"),
+    ("mount_setattr", 1, "looked at only when there is something to change"),
     ("set_robust_list", 0, "followed at the end of the thread, when nobody is told"),
 ];
 

@@ -5,9 +5,6 @@ use alloc::{format, string::String, sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Gid, Uid};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// `FIONREAD`: how many bytes can be read.
-pub(crate) const FIONREAD: u32 = 0x541b;
-
 /// Answers a request for a number of bytes. `EFAULT`.
 pub(crate) fn answer_length(length: usize, argument: u64) -> Result<i64, Errno> {
     let length = i32::try_from(length).unwrap_or(i32::MAX);

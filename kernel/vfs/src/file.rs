@@ -1,6 +1,6 @@
 //! What a file can do once it is open.
 
-use crate::{OpenFlags, PollEvents, PollTable, SeekFrom};
+use crate::{Inode, OpenFlags, PollEvents, PollTable, SeekFrom};
 use alloc::sync::Arc;
 use base::Errno;
 use core::any::Any;
@@ -88,6 +88,11 @@ pub trait FileOps: Any + Send + Sync {
     /// The number of bytes, for `SEEK_END`; 0 where that means nothing.
     fn size(&self) -> u64 {
         0
+    }
+
+    /// The terminal that a master leads to, as a file of its file system; `None` for all others.
+    fn other_end(&self) -> Option<Arc<dyn Inode>> {
+        None
     }
 
     /// `ioctl(2)`. Pointers in `argument` are the calling task's. `ENOTTY` for what it does not know.

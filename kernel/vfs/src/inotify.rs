@@ -10,6 +10,7 @@ use crate::{
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
 use base::{Credentials, Errno};
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use linux_raw_sys::ioctl::FIONREAD;
 use machine::sync::{IrqLock, rank};
 use sched::WaitQueue;
 
@@ -125,7 +126,7 @@ impl FileOps for Inotify {
 
     fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
         match request {
-            anonymous::FIONREAD => {
+            FIONREAD => {
                 let length = self.queue.events.lock().iter().map(|event| HEAD + event.name_size()).sum();
                 anonymous::answer_length(length, argument)
             }

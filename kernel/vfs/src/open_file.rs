@@ -322,6 +322,11 @@ impl OpenFile {
         self.operations.ioctl(request, argument)
     }
 
+    /// The terminal that a master leads to, see [`FileOps::other_end`].
+    pub(crate) fn other_end(&self) -> Option<Arc<dyn Inode>> {
+        self.operations.other_end()
+    }
+
     /// `fsync(2)` and `fdatasync(2)`. `EINVAL` where there is nothing to write back.
     pub fn sync(&self) -> Result<(), Errno> {
         if self.flags().contains(OpenFlags::PATH) {

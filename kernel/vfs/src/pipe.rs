@@ -22,6 +22,7 @@ use base::{
     Credentials, Errno,
     charge::{Amount, Refused, Resource, Severity},
 };
+use linux_raw_sys::ioctl::FIONREAD;
 use machine::sync::{SpinLock, rank};
 use sched::WaitQueue;
 
@@ -222,7 +223,7 @@ impl FileOps for PipeEnd {
 
     fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
         match request {
-            anonymous::FIONREAD => anonymous::answer_length(self.pipe.state.lock().ring.len(), argument),
+            FIONREAD => anonymous::answer_length(self.pipe.state.lock().ring.len(), argument),
             _ => Err(Errno::ENOTTY),
         }
     }

@@ -417,10 +417,29 @@ fn refusals(checks: &mut Checks) {
     shut(&[terminal]);
 }
 
+/// The terminal of a master, by the master alone.
+fn other_ends(checks: &mut Checks) {
+    const TIOCGPTPEER: c_int = 0x5441;
+    let [master, terminal] = pair();
+    let path = format!("/dev/pts/{}", number(master, TIOCGPTN as c_int).unwrap_or(-1));
+    let flags = (O_RDWR | O_NOCTTY | O_CLOEXEC) as u64;
+    let peer = plain(master, TIOCGPTPEER, flags).map_or(-1, |file| file as RawFd);
+    let name = std::fs::read_link(format!("/proc/self/fd/{peer}"));
+    checks.check("its name", name.is_ok_and(|name| name.as_os_str() == path.as_str()));
+    // SAFETY: takes no address.
+    checks.equal("its flags", unsafe { fcntl(peer, F_GETFD) }, FD_CLOEXEC);
+    checks.equal("it is written", (put(master, b"line\n"), text(peer)), (Ok(5), Ok("line\n".to_owned())));
+    checks.equal("of a terminal", plain(terminal, TIOCGPTPEER, flags), Err(EIO));
+    checks.equal("locked", (set(master, TIOCSPTLCK as c_int, 1), plain(master, TIOCGPTPEER, flags)), (Ok(0), Err(EIO)));
+    let plain_file = open_path("/proc/self/status", O_RDONLY).unwrap_or(-1);
+    checks.equal("of another file", plain(plain_file, TIOCGPTPEER, flags), Err(ENOTTY));
+    shut(&[plain_file, peer, terminal, master]);
+}
+
 /// All of them.
 pub fn run() -> bool {
     let mut checks = Checks::default();
-    for part in [lines, forms, flow, packets, sessions, minimum, exclusive, instances, refusals] {
+    for part in [lines, forms, flow, packets, sessions, minimum, exclusive, instances, refusals, other_ends] {
         part(&mut checks);
     }
     checks.tell()

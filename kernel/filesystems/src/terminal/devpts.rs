@@ -62,6 +62,10 @@ impl FileSystemType for DevPtsType {
         "devpts"
     }
 
+    fn check_options(&self, data: &[u8]) -> Result<(), Errno> {
+        Options::parse(data).map(drop)
+    }
+
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
         let options = Options::parse(request.data)?;
         let instance = Arc::new(Instance {
@@ -104,6 +108,11 @@ impl Instance {
     pub(super) fn remove(&self, number: u32) {
         let removed = self.pairs.lock().remove(&number);
         drop(removed);
+    }
+
+    /// The terminal of a pair, as a file.
+    pub(super) fn node(self: &Arc<Self>, pair: &Arc<Pair>) -> Arc<dyn Inode> {
+        Arc::new(PtsNode { instance: self.clone(), pair: pair.clone() })
     }
 
     fn find(&self, number: u32) -> Result<Arc<Pair>, Errno> {
@@ -209,7 +218,7 @@ impl Inode for PtsDirectory {
         if format!("{number}").as_bytes() != name {
             return Err(Errno::ENOENT);
         }
-        Ok(Arc::new(PtsNode { instance: self.0.clone(), pair: self.0.find(number)? }))
+        Ok(self.0.node(&self.0.find(number)?))
     }
 
     fn read_directory(&self, from: u64, each: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<(), Errno> {

@@ -7,53 +7,13 @@ use super::{
 };
 use alloc::sync::Arc;
 use base::{Capabilities, Errno};
+use linux_raw_sys::ioctl as request;
 use machine::user_memory;
 use process::{
     Task,
     terminal::{self, Terminal as _},
 };
 use vfs::{FileOps, OpenFlags, PollEvents, PollTable};
-
-/// Requests of `ioctl_tty(2)`.
-mod request {
-    pub const TCGETS: u32 = 0x5401;
-    pub const TCSETS: u32 = 0x5402;
-    pub const TCSETSW: u32 = 0x5403;
-    pub const TCSETSF: u32 = 0x5404;
-    pub const TCGETA: u32 = 0x5405;
-    pub const TCSETA: u32 = 0x5406;
-    pub const TCSETAW: u32 = 0x5407;
-    pub const TCSETAF: u32 = 0x5408;
-    pub const TCSBRK: u32 = 0x5409;
-    pub const TCXONC: u32 = 0x540a;
-    pub const TCFLSH: u32 = 0x540b;
-    pub const TIOCEXCL: u32 = 0x540c;
-    pub const TIOCNXCL: u32 = 0x540d;
-    pub const TIOCSCTTY: u32 = 0x540e;
-    pub const TIOCGPGRP: u32 = 0x540f;
-    pub const TIOCSPGRP: u32 = 0x5410;
-    pub const TIOCOUTQ: u32 = 0x5411;
-    pub const TIOCSTI: u32 = 0x5412;
-    pub const TIOCGWINSZ: u32 = 0x5413;
-    pub const TIOCSWINSZ: u32 = 0x5414;
-    pub const TIOCGSOFTCAR: u32 = 0x5419;
-    pub const TIOCSSOFTCAR: u32 = 0x541a;
-    pub const FIONREAD: u32 = 0x541b;
-    pub const TIOCNOTTY: u32 = 0x5422;
-    pub const TIOCSETD: u32 = 0x5423;
-    pub const TIOCGETD: u32 = 0x5424;
-    pub const TCSBRKP: u32 = 0x5425;
-    pub const TIOCSBRK: u32 = 0x5427;
-    pub const TIOCCBRK: u32 = 0x5428;
-    pub const TIOCGSID: u32 = 0x5429;
-    pub const TIOCVHANGUP: u32 = 0x5437;
-    pub const TIOCGDEV: u32 = 0x8004_5432;
-    pub const TIOCGEXCL: u32 = 0x8004_5440;
-    pub const TCGETS2: u32 = 0x802c_542a;
-    pub const TCSETS2: u32 = 0x402c_542b;
-    pub const TCSETSW2: u32 = 0x402c_542c;
-    pub const TCSETSF2: u32 = 0x402c_542d;
-}
 
 /// An open terminal.
 pub struct TtyFile {
@@ -125,6 +85,8 @@ impl FileOps for TtyFile {
         }
         let may_administer = |task: &Task| task.credentials().has(Capabilities::SYS_ADMIN);
         match request {
+            // Only a master has a terminal at its other end.
+            request::TIOCGPTPEER => return Err(Errno::EIO),
             request::TIOCNOTTY => self.with_task(terminal::release)?,
             request::TIOCGPGRP => {
                 let group = self.with_task(terminal::foreground)?;

@@ -18,6 +18,7 @@ use core::{
     any::Any,
     sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release},
 };
+use linux_raw_sys::ioctl as request;
 use machine::{
     sync::{SpinLock, rank},
     user_memory,
@@ -40,20 +41,6 @@ const CAPACITY: usize = 16 * 1024;
 
 /// What a pair costs.
 const PRICE: Price = &[(Resource::Terminals, 1)];
-
-/// Requests of `ioctl_tty(2)` that only a master answers.
-mod request {
-    pub const TCFLSH: u32 = 0x540b;
-    pub const TIOCGPGRP: u32 = 0x540f;
-    pub const FIONREAD: u32 = 0x541b;
-    pub const TIOCPKT: u32 = 0x5420;
-    pub const TIOCGSID: u32 = 0x5429;
-    pub const TIOCGPTN: u32 = 0x8004_5430;
-    pub const TIOCSPTLCK: u32 = 0x4004_5431;
-    pub const TIOCSIG: u32 = 0x4004_5436;
-    pub const TIOCGPKT: u32 = 0x8004_5438;
-    pub const TIOCGPTLCK: u32 = 0x8004_5439;
-}
 
 /// The line between a terminal and its master.
 struct Cable {
@@ -292,6 +279,10 @@ impl FileOps for Master {
         events.set(PollEvents::WRITABLE, self.pair.tty.input_room() > 0);
         events.set(PollEvents::HANG_UP, self.is_left());
         events
+    }
+
+    fn other_end(&self) -> Option<Arc<dyn Inode>> {
+        Some(self.instance.node(&self.pair))
     }
 
     fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {

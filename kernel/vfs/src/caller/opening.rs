@@ -162,6 +162,20 @@ impl Caller<'_> {
         self.open_for(start, path, (flags, Permissions::default()), Purpose::Execute, Resolve::empty())
     }
 
+    /// `TIOCGPTPEER` of `ioctl_tty(2)`: opens the terminal of a master, whatever path leads to it, and whoever owns it; `None` if
+    /// the file is no master. `ENODEV` its file system is mounted nowhere; `EIO` it is locked; those of a new file.
+    pub fn open_other_end(&self, master: &OpenFile, flags: OpenFlags) -> Result<Option<Arc<OpenFile>>, Errno> {
+        let Some(inode) = master.other_end() else { return Ok(None) };
+        let device = inode.metadata().device;
+        let own = master.location().mount.filter(|mount| mount.file_system().device() == device);
+        let mount = own.or_else(|| self.context.namespace().find_mount(device)).ok_or(Errno::ENODEV)?;
+        let directory = mount.file_system().root();
+        let name = Name { name: directory.name_of(&*inode)?.as_slice().into(), directory };
+        let location = Location { mount: Some(mount), inode };
+        let admission = open_limits::admit(self.credentials)?;
+        self.open_checked(location, FileKind::CharDevice, Some(name), flags, admission).map(Some)
+    }
+
     fn create(&self, directory: &Location, name: &[u8], mode: Permissions) -> Result<Arc<dyn Inode>, Errno> {
         directory.check_writable()?;
         permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;

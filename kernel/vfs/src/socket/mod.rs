@@ -28,6 +28,7 @@ use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use base::{Credentials, Errno};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use inbox::Inbox;
+use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
 use machine::sync::{SpinLock, rank};
 use options::Options;
 use sched::WaitQueue;
@@ -384,12 +385,10 @@ impl FileOps for Socket {
     }
 
     fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
-        /// `SIOCOUTQ`: how many bytes were sent and not read yet.
-        const SIOCOUTQ: u32 = 0x5411;
         match request {
-            anonymous::FIONREAD | SIOCOUTQ if self.is_listening() => Err(Errno::EINVAL),
-            anonymous::FIONREAD => anonymous::answer_length(self.core.inbox.available(self.core.is_stream()), argument),
-            SIOCOUTQ => {
+            FIONREAD | TIOCOUTQ if self.is_listening() => Err(Errno::EINVAL),
+            FIONREAD => anonymous::answer_length(self.core.inbox.available(self.core.is_stream()), argument),
+            TIOCOUTQ => {
                 let sent = self.core.connection().map_or(0, |connection| connection.inbox.length());
                 anonymous::answer_length(sent, argument)
             }

@@ -55,7 +55,15 @@ fn try_start(population: &'static Population) -> Result<(), Errno> {
     arguments.extend(line.arguments.iter().map(|word| bytes(word)));
     let mut environment: Vec<Vec<u8>> = [bytes("HOME=/"), bytes("TERM=linux")].into();
     environment.extend(line.environment.iter().map(|word| bytes(word)));
-    let program = Program { path: bytes(&path), arguments, environment, context: context.clone(), files };
+    let program = Program {
+        path: bytes(&path),
+        arguments,
+        environment,
+        context: context.clone(),
+        files,
+        started: None,
+        core_limit: spawn::NO_CORE,
+    };
     spawn::init(population, program)?;
     spawn::kernel_thread(population, "console", || console.carry())?;
     spawn::kernel_thread(population, "releases", move || releases::serve(population, &context))?;

@@ -53,7 +53,11 @@ fn start(population: &'static Population, context: &Arc<FsContext>, release: Rel
     let path = release.arguments.first().cloned().unwrap_or_default();
     let (arguments, environment): (Vec<_>, Vec<_>) = (release.arguments, release.environment);
     let ending = release.run.map(|run| Box::new(run) as Ending);
-    spawn::program(population, Program { path, arguments, environment, context, files }, ending)?;
+    spawn::program(
+        population,
+        Program { path, arguments, environment, context, files, started: None, core_limit: spawn::NO_CORE },
+        ending,
+    )?;
     Ok(())
 }
 

@@ -16,9 +16,14 @@ pub trait Subject: Clone + Send + Sync + 'static {
     /// The first inode number of its files; those of other subjects lie at least 2³² apart.
     fn base(&self) -> u64;
 
-    /// Who owns its files.
+    /// Who owns its directories.
     fn owner(&self) -> (Uid, Gid) {
         (Uid::ROOT, Gid::ROOT)
+    }
+
+    /// Who owns its files.
+    fn file_owner(&self) -> (Uid, Gid) {
+        self.owner()
     }
 
     /// Whether it is still there; what is not has no names any more.
@@ -305,7 +310,7 @@ impl<S: Subject> Inode for FileInode<S> {
     }
 
     fn metadata(&self) -> Metadata {
-        metadata(&self.place, self.number, self.kind(), self.line.mode, self.subject.owner())
+        metadata(&self.place, self.number, self.kind(), self.line.mode, self.subject.file_owner())
     }
 
     fn follow(&self) -> Result<Link, Errno> {

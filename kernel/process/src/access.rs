@@ -1,6 +1,6 @@
 //! Who may look into another task: into its memory, its files, where its pages lie.
 
-use crate::task::Task;
+use crate::{core_dump::Dumpable, task::Task};
 use base::Capabilities;
 
 /// As which of its users a task asks.
@@ -12,8 +12,8 @@ pub enum AccessAs {
     RealUser,
 }
 
-/// Whether `asker` may look into `task`: it is of the same process, all users and groups of it are the asker's, or the
-/// asker has CAP_SYS_PTRACE.
+/// Whether `asker` may look into `task`: it is of the same process, or all users and groups of it are the asker's and it is
+/// dumpable, or the asker has CAP_SYS_PTRACE.
 ///
 /// Rule: ptrace(2), "Ptrace access mode checking".
 pub fn may_inspect(asker: &Task, task: &Task, access: AccessAs) -> bool {
@@ -27,5 +27,6 @@ pub fn may_inspect(asker: &Task, task: &Task, access: AccessAs) -> bool {
     };
     let same_user = [other.uid, other.euid, other.suid].iter().all(|&other| other == uid);
     let same_group = [other.gid, other.egid, other.sgid].iter().all(|&other| other == gid);
-    same_user && same_group || own.has(Capabilities::SYS_PTRACE)
+    let is_dumpable = task.process().dumpable() == Dumpable::Yes;
+    same_user && same_group && is_dumpable || own.has(Capabilities::SYS_PTRACE)
 }

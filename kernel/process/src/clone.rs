@@ -228,7 +228,7 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         Some(target) => population.framework().can_fork_into(&member, target)?,
     };
     // Behind the gate: a kill of the whole container waits for forks that have passed here, and finds their children.
-    if parent.needs_attention() && parent.process().state().exit.is_some() {
+    if parent.needs_attention() && parent.process().state().is_over() {
         return Err(Errno::EINTR);
     }
 
@@ -376,7 +376,8 @@ fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> 
         exit_signal,
         limits: own.limits(),
         program: own.program(),
-        dumpable: own.dumpable.load(Relaxed),
+        dumpable: own.dumpable(),
+        core_filter: own.core_filter(),
         ending: None,
         oom_score: (own.oom_score_adj.load(Relaxed), own.oom_score_least.load(Relaxed)),
     };
@@ -398,7 +399,10 @@ pub(crate) fn register(child: &Arc<Task>) {
     if let Some(stop) = &mut state.stop {
         stop.running += 1;
     }
-    if state.exit.is_some() || state.stop.is_some() || state.executing.is_some() {
+    if let Some(dump) = &mut state.dump {
+        dump.running += 1;
+    }
+    if state.is_over() || state.stop.is_some() || state.executing.is_some() {
         child.note_attention();
     }
     state.threads.push(child.clone());

@@ -1,6 +1,7 @@
 //! The system calls that read and change who a task is; the rules are in [`crate::identity`].
 
 use crate::{
+    core_dump,
     identity::{self, SecureBits},
     task::Task,
 };
@@ -13,11 +14,16 @@ fn change(task: &Task, rule: impl FnOnce(&Credentials, SecureBits) -> Result<Cre
     let old = task.credentials();
     let bits = task.with_belongings(|own| own.secure_bits);
     let new = rule(&old, bits)?;
-    if new.euid != old.euid || new.egid != old.egid || !old.permitted.contains(new.permitted) {
-        task.process().dumpable.store(false, Relaxed);
+    replace(task, &old, new);
+    Ok(())
+}
+
+fn replace(task: &Task, old: &Credentials, new: Credentials) {
+    if identity::becomes_another(old, &new) {
+        task.process().set_dumpable(core_dump::of_privileged());
+        task.parent_death_signal.store(0, Relaxed);
     }
     task.set_credentials(new);
-    Ok(())
 }
 
 /// `setuid(2)`. Errors as [`identity::set_uid`].
@@ -39,7 +45,7 @@ pub fn set_three_uids(task: &Task, three: [u32; 3]) -> Result<(), Errno> {
 pub fn set_file_uid(task: &Task, uid: u32) -> Uid {
     let old = task.credentials();
     if let Some(new) = identity::set_file_uid(&old, task.with_belongings(|own| own.secure_bits), uid) {
-        task.set_credentials(new);
+        replace(task, &old, new);
     }
     old.fsuid
 }
@@ -63,7 +69,7 @@ pub fn set_three_gids(task: &Task, three: [u32; 3]) -> Result<(), Errno> {
 pub fn set_file_gid(task: &Task, gid: u32) -> Gid {
     let old = task.credentials();
     if let Some(new) = identity::set_file_gid(&old, gid) {
-        task.set_credentials(new);
+        replace(task, &old, new);
     }
     old.fsgid
 }

@@ -93,6 +93,13 @@ fn take_out_of_process(task: &Arc<Task>) -> bool {
     if task.is_leader() {
         state.leader_end = Some(own_end);
     }
+    let dumps = match &mut state.dump {
+        Some(dump) if dump.writer != task.tid() => {
+            dump.running -= 1;
+            true
+        }
+        _ => false,
+    };
     let mut stopped = None;
     if let Some(stop) = &mut state.stop
         && !task.counted_stopped.load(Relaxed)
@@ -113,6 +120,9 @@ fn take_out_of_process(task: &Arc<Task>) -> bool {
     let last = state.threads.is_empty();
     state.departing += 1;
     drop(state);
+    if dumps {
+        process.news.wake_all();
+    }
     if let Some(change) = stopped {
         send::tell_parent(process, change);
     }

@@ -237,25 +237,20 @@ fn release_robust(task: &Task, head: u64) -> Result<(), Errno> {
         // The next is read first: the owner of the woken may free this one.
         let next = load(entry & !1);
         if entry & !1 != pending & !1 {
-            release_word(task, (entry & !1).wrapping_add(offset), entry & 1 != 0, false)?;
+            release_word(task, (entry & !1).wrapping_add(offset), entry & 1 != 0)?;
         }
         entry = next?;
     }
     if pending & !1 != 0 {
-        release_word(task, (pending & !1).wrapping_add(offset), pending & 1 != 0, true)?;
+        release_word(task, (pending & !1).wrapping_add(offset), pending & 1 != 0)?;
     }
     Ok(())
 }
 
-/// The owner of a word that `lends` priority is found by those who wait in another way. Of one that was `pending` the owner
-/// may have ended between its unlocking and the wake-up that goes with it.
-fn release_word(task: &Task, address: u64, lends: bool, pending: bool) -> Result<(), Errno> {
+/// The owner of a word that `lends` priority is found by those who wait in another way.
+fn release_word(task: &Task, address: u64, lends: bool) -> Result<(), Errno> {
     let own = task.tid().raw() as u32;
     let mut value = user_memory::load_u32(address)?;
-    if pending && !lends && value == 0 {
-        wake(task, Word { address, private: false }, 1, u32::MAX)?;
-        return Ok(());
-    }
     while value & TID_MASK == own {
         let found = user_memory::compare_exchange_u32(address, value, value & WAITERS | OWNER_DIED)?;
         if found == value {

@@ -274,6 +274,18 @@ pub fn capability(number: u64) -> Result<Capabilities, Errno> {
         .ok_or(Errno::EINVAL)
 }
 
+/// Whether a task that had the `old` credentials is another with the `new`, so that its memory is no business of the one that
+/// it was any more.
+///
+/// Rule: prctl(2), `PR_SET_DUMPABLE`.
+pub fn becomes_another(old: &Credentials, new: &Credentials) -> bool {
+    new.euid != old.euid
+        || new.egid != old.egid
+        || new.fsuid != old.fsuid
+        || new.fsgid != old.fsgid
+        || !old.permitted.contains(new.permitted)
+}
+
 /// The file that is executed, as far as it can change credentials.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExecutedFile {

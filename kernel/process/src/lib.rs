@@ -29,6 +29,7 @@ mod bases;
 pub mod clocks;
 pub mod clone;
 mod completion;
+pub mod core_dump;
 pub mod credentials;
 pub mod exec;
 pub mod exit;

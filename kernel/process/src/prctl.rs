@@ -1,6 +1,7 @@
 //! `prctl(2)`: the operations that make sense here.
 
 use crate::{
+    core_dump::Dumpable,
     credentials,
     identity::SecureBits,
     signals::Signal,
@@ -50,8 +51,12 @@ pub fn prctl(task: &Task, operation: u32, arguments: [u64; 4]) -> Result<u64, Er
         number::PR_GET_PDEATHSIG => {
             user_memory::write(first, &task.parent_death_signal.load(Relaxed).to_le_bytes())?;
         }
-        number::PR_SET_DUMPABLE if first <= 1 => process.dumpable.store(first == 1, Relaxed),
-        number::PR_GET_DUMPABLE => return Ok(process.dumpable.load(Relaxed).into()),
+        number::PR_SET_DUMPABLE => {
+            // Only the kernel makes a process one whose core is root's.
+            let value = Dumpable::new(first).filter(|&value| value != Dumpable::AsRoot);
+            process.set_dumpable(value.ok_or(Errno::EINVAL)?);
+        }
+        number::PR_GET_DUMPABLE => return Ok(process.dumpable() as u64),
         number::PR_SET_KEEPCAPS if first <= 1 => task.with_belongings(|own| {
             if own.secure_bits.contains(SecureBits::KEEP_CAPS_LOCKED) {
                 return Err(Errno::EPERM);

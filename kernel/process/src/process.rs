@@ -1,6 +1,7 @@
 //! A process: the threads that share a number, children, limits and the signals that are sent to all of them.
 
 use crate::{
+    core_dump::{Dump, Dumpable, Filter},
     limits::{INFINITY, Limit, Limits, Resource},
     population::Population,
     signals::{ActionTable, Signal, SignalQueue},
@@ -13,7 +14,7 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno, Pid};
 use container::Gate;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use machine::sync::{SpinGuard, SpinLock, rank};
 use sched::WaitQueue;
 use vfs::OpenFile;
@@ -46,8 +47,10 @@ pub struct Process {
     pub timers: ProcessTimers,
     program: SpinLock<Option<Arc<Program>>>,
     max_resident: AtomicU64,
-    /// `PR_SET_DUMPABLE`.
-    pub dumpable: AtomicBool,
+    /// A [`Dumpable`].
+    dumpable: AtomicU8,
+    /// A [`Filter`].
+    core_filter: AtomicU32,
     /// What it has registered for with `membarrier(2)`.
     pub(crate) barriers: AtomicU32,
     /// `oom_score_adj`: how gladly it is killed when memory runs out.
@@ -93,6 +96,8 @@ pub(crate) struct ProcessState {
     pub(crate) departing: usize,
     /// The thread that executes a program and waits for the others to end.
     pub(crate) executing: Option<Pid>,
+    /// A core dump under way.
+    pub(crate) dump: Option<Dump>,
     /// A stop under way or complete.
     pub(crate) stop: Option<Stop>,
     /// A stop or continuation that no wait has seen yet.
@@ -111,6 +116,20 @@ pub(crate) struct ProcessState {
     pub(crate) ending: Option<Ending>,
 }
 
+impl ProcessState {
+    /// Whether its threads are to end, all but the one that writes a core.
+    pub(crate) fn is_over(&self) -> bool {
+        self.exit.is_some() || self.dump.is_some()
+    }
+
+    /// Whether the thread with this number is to end.
+    pub(crate) fn ends(&self, tid: Pid) -> bool {
+        self.exit.is_some()
+            || self.executing.is_some_and(|other| other != tid)
+            || self.dump.as_ref().is_some_and(|dump| dump.writer != tid)
+    }
+}
+
 /// What a new process begins with.
 pub(crate) struct ProcessStart {
     /// Dropped when the process has ended, for those of the kernel who wait for that.
@@ -120,7 +139,8 @@ pub(crate) struct ProcessStart {
     pub(crate) exit_signal: Option<Signal>,
     pub(crate) limits: Limits,
     pub(crate) program: Option<Arc<Program>>,
-    pub(crate) dumpable: bool,
+    pub(crate) dumpable: Dumpable,
+    pub(crate) core_filter: Filter,
     pub(crate) oom_score: (i32, i32),
 }
 
@@ -139,6 +159,7 @@ impl Process {
                     exit: None,
                     departing: 0,
                     executing: None,
+                    dump: None,
                     stop: None,
                     change: None,
                     zombie: None,
@@ -157,7 +178,8 @@ impl Process {
             timers: ProcessTimers::new(this.clone()),
             program: SpinLock::new(rank::TASK, start.program),
             max_resident: AtomicU64::new(0),
-            dumpable: AtomicBool::new(start.dumpable),
+            dumpable: AtomicU8::new(start.dumpable as u8),
+            core_filter: AtomicU32::new(start.core_filter.bits()),
             barriers: AtomicU32::new(0),
             oom_score_adj: AtomicI32::new(start.oom_score.0),
             oom_score_least: AtomicI32::new(start.oom_score.1),
@@ -203,6 +225,26 @@ impl Process {
         self.population.task(self.pid())
     }
 
+    /// Whether it leaves a core (`PR_GET_DUMPABLE`).
+    pub fn dumpable(&self) -> Dumpable {
+        Dumpable::new(self.dumpable.load(Relaxed).into()).unwrap_or(Dumpable::No)
+    }
+
+    /// Sets that.
+    pub fn set_dumpable(&self, value: Dumpable) {
+        self.dumpable.store(value as u8, Relaxed);
+    }
+
+    /// Which memory is in its core.
+    pub fn core_filter(&self) -> Filter {
+        Filter::from_bits_truncate(self.core_filter.load(Relaxed))
+    }
+
+    /// Sets that.
+    pub fn set_core_filter(&self, filter: Filter) {
+        self.core_filter.store(filter.bits(), Relaxed);
+    }
+
     /// Whether it has been told to end: it runs no instruction of the program any more, or soon not.
     pub fn is_ending(&self) -> bool {
         self.state.lock().exit.is_some()
@@ -211,6 +253,11 @@ impl Process {
     /// What is done about signals, as it may be shared with other processes.
     pub fn signal_actions(&self) -> SharedActions {
         self.state.lock().actions.clone()
+    }
+
+    /// Whether it is writing a core.
+    pub fn is_dumping(&self) -> bool {
+        self.state.lock().dump.is_some()
     }
 
     /// Whether all threads have ended and nobody has waited for it yet.

@@ -59,9 +59,10 @@ fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
     let Some(calls) = SYSTEM_CALLS.get() else { panic!("process: a program runs before there are system calls") };
     let mut interrupted = None;
     let mut restarting = false;
+    let mut call = deliver::NO_CALL;
     loop {
         if task.needs_attention() || interrupted.is_some() {
-            let fate = deliver::before_user_mode(task, &mut context, interrupted.take(), &mut restarting);
+            let fate = deliver::before_user_mode(task, &mut context, call, interrupted.take(), &mut restarting);
             if fate == Fate::Ends {
                 return;
             }
@@ -80,14 +81,17 @@ fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
                 if !core::mem::take(&mut restarting) {
                     task.forget_deadline();
                 }
-                let number = context.registers.rax;
+                call = context.registers.rax;
                 calls.dispatch(task, &mut context);
                 if context.registers.rax as i64 == -i64::from(Errno::EINTR as i32) {
-                    interrupted = that_may_start_again(number);
+                    interrupted = that_may_start_again(call);
                 }
             }
-            Exit::Fault(fault) => faults::handle(task, &mut context, fault),
-            Exit::Interrupt => {}
+            Exit::Fault(fault) => {
+                call = deliver::NO_CALL;
+                faults::handle(task, &mut context, fault);
+            }
+            Exit::Interrupt => call = deliver::NO_CALL,
         }
     }
 }

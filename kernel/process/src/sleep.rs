@@ -33,8 +33,7 @@ pub(crate) fn until_killed_or<R>(
 
 /// Whether the task is to end, with its process or because another thread executes a program.
 pub(crate) fn is_killed(task: &Task) -> bool {
-    let state = task.process().state();
-    state.exit.is_some() || state.executing.is_some_and(|tid| tid != task.tid())
+    task.process().state().ends(task.tid())
 }
 
 /// The errno of an interruptible sleep that ended early, for calls that time out with `ETIMEDOUT`.

@@ -2,8 +2,10 @@
 
 use crate::{
     clone,
+    completion::Completion,
+    core_dump::{Dumpable, Filter},
     exec::{self, ExecRequest},
-    limits::Limits,
+    limits::{INFINITY, Limit, Limits, Resource},
     placement::TaskMemory,
     population::Population,
     process::{Process, ProcessStart, shared_actions},
@@ -33,7 +35,14 @@ pub struct Program {
     pub context: Arc<FsContext>,
     /// What it has open.
     pub files: Arc<FileTable>,
+    /// Told when it runs, or can't.
+    pub started: Option<Arc<Completion>>,
+    /// Its `RLIMIT_CORE`.
+    pub core_limit: Limit,
 }
+
+/// The limit on cores that pid 1 begins with: none is left, until somebody wants one.
+pub const NO_CORE: Limit = Limit { soft: 0, hard: INFINITY };
 
 /// Dropped when a process has ended, or could not be made.
 pub type Ending = Box<dyn Any + Send + Sync>;
@@ -76,6 +85,10 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
     if plan.pid.is_some_and(|wanted| wanted != pid) {
         return Err(Errno::EAGAIN);
     }
+    let mut limits = Limits::initial(population.most_tasks());
+    if let Start::Program(program) = &plan.start {
+        limits.set(Resource::Core, program.core_limit, &Credentials::root())?;
+    }
     let (group, session) = plan.relations.unwrap_or((pid, pid));
     let process = Process::new(
         population,
@@ -83,9 +96,10 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
             kinship: Kinship::new(pid, plan.parent, group, session),
             actions: shared_actions(ActionTable::new()),
             exit_signal: Some(Signal::CHLD),
-            limits: Limits::initial(population.most_tasks()),
+            limits,
             program: None,
-            dumpable: true,
+            dumpable: Dumpable::Yes,
+            core_filter: Filter::INITIAL,
             ending: plan.ending,
             oom_score: (0, 0),
         },
@@ -194,7 +208,11 @@ fn user_task(
 /// What a task that begins as a program does first: it executes it. None: it can't, and the reason is logged.
 pub(crate) fn execute_first(task: &Arc<Task>, program: &Program) -> Option<Box<UserContext>> {
     let mut context = Box::new(UserContext::default());
-    match exec::execute(task, &mut context, program.request()) {
+    let result = exec::execute(task, &mut context, program.request());
+    if let Some(started) = &program.started {
+        started.complete();
+    }
+    match result {
         Ok(()) => Some(context),
         Err(error) => {
             let path = alloc::string::String::from_utf8_lossy(&program.path);

@@ -15,7 +15,7 @@ pub enum End {
     Killed {
         /// The signal.
         signal: Signal,
-        /// Whether it is one that would leave a core.
+        /// Whether it has left a core.
         core: bool,
     },
 }
@@ -41,11 +41,11 @@ pub enum Change {
 }
 
 impl Change {
-    /// The status of `wait4(2)`. No core is ever written, so the core flag stays clear.
+    /// The status of `wait4(2)`.
     pub const fn wait_status(self) -> i32 {
         match self {
             Self::Ended(End::Exited(code)) => (code as i32) << 8,
-            Self::Ended(End::Killed { signal, .. }) => signal.number() as i32,
+            Self::Ended(End::Killed { signal, core }) => signal.number() as i32 | if core { 0x80 } else { 0 },
             Self::Stopped(signal) => (signal.number() as i32) << 8 | 0x7f,
             Self::Continued => 0xffff,
         }
@@ -55,7 +55,9 @@ impl Change {
     pub const fn code_and_status(self) -> (i32, i32) {
         match self {
             Self::Ended(End::Exited(status)) => (code::CLD_EXITED, status as i32),
-            Self::Ended(End::Killed { signal, .. }) => (code::CLD_KILLED, signal.number() as i32),
+            Self::Ended(End::Killed { signal, core }) => {
+                (if core { code::CLD_DUMPED } else { code::CLD_KILLED }, signal.number() as i32)
+            }
             Self::Stopped(signal) => (code::CLD_STOPPED, signal.number() as i32),
             Self::Continued => (code::CLD_CONTINUED, Signal::CONT.number() as i32),
         }
@@ -211,7 +213,8 @@ mod tests {
     #[test]
     fn statuses_are_those_of_the_wait_macros() {
         assert_eq!(Change::Ended(End::Exited(3)).wait_status(), 0x300);
-        assert_eq!(Change::Ended(End::Killed { signal: Signal::SEGV, core: true }).wait_status(), 11);
+        assert_eq!(Change::Ended(End::Killed { signal: Signal::SEGV, core: true }).wait_status(), 0x8b);
+        assert_eq!(Change::Ended(End::Killed { signal: Signal::SEGV, core: false }).wait_status(), 11);
         assert_eq!(Change::Stopped(Signal::TSTP).wait_status(), 0x147f);
         assert_eq!(Change::Continued.wait_status(), 0xffff);
     }

@@ -47,8 +47,6 @@ pub fn futex(
     }
     let until = |realtime: bool| time.map(|time| deadline(time, realtime));
     let count = |number: u32| usize::try_from(number as i32).map_err(|_| Errno::EINVAL);
-    // As on Linux, less than one still wakes one.
-    let at_least_one = |number: u32| (number as i32).max(1) as usize;
     let task = call.task;
     match command {
         FUTEX_WAIT => {
@@ -56,8 +54,8 @@ pub fn futex(
             futex_calls::wait(task, word, value, ANY, deadline).map(|()| 0)
         }
         FUTEX_WAIT_BITSET => futex_calls::wait(task, word, value, third, until(realtime)).map(|()| 0),
-        FUTEX_WAKE => futex_calls::wake(task, word, at_least_one(value), ANY),
-        FUTEX_WAKE_BITSET => futex_calls::wake(task, word, at_least_one(value), third),
+        FUTEX_WAKE => futex_calls::wake(task, word, (value as i32).max(1) as usize, ANY),
+        FUTEX_WAKE_BITSET => futex_calls::wake(task, word, (value as i32).max(1) as usize, third),
         FUTEX_REQUEUE => {
             let (woken, _) = futex_calls::requeue(task, word, second, count(value)?, count(fourth as u32)?, None)?;
             Ok(woken)
@@ -67,10 +65,7 @@ pub fn futex(
             let (woken, moved) = futex_calls::requeue(task, word, second, most, moved, Some(third))?;
             Ok(woken + moved)
         }
-        FUTEX_WAKE_OP => {
-            let (most, second_most) = (at_least_one(value), at_least_one(fourth as u32));
-            futex_calls::wake_operation(task, word, second, most, second_most, third)
-        }
+        FUTEX_WAKE_OP => futex_calls::wake_operation(task, word, second, value as usize, fourth as u32 as usize, third),
         // This one has always had the clock that can be set.
         FUTEX_LOCK_PI => priority::lock(task, word, until(true), false).map(|()| 0),
         FUTEX_LOCK_PI2 => priority::lock(task, word, until(realtime), false).map(|()| 0),

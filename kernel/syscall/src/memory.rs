@@ -195,8 +195,9 @@ pub fn madvise(call: &Call<'_>, address: u64, length: u64, advice: u32) -> Resul
 /// What a number of `madvise(2)` asks for. `EINVAL` none that there is.
 pub(crate) fn advice_of(advice: u32) -> Result<Advice, Errno> {
     Ok(match advice {
-        MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_MERGEABLE | MADV_UNMERGEABLE
-        | MADV_DONTDUMP | MADV_DODUMP => Advice::Hint,
+        MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_MERGEABLE | MADV_UNMERGEABLE => Advice::Hint,
+        MADV_DONTDUMP => Advice::DontDump,
+        MADV_DODUMP => Advice::DoDump,
         MADV_HUGEPAGE => Advice::Large,
         MADV_NOHUGEPAGE => Advice::Small,
         MADV_DONTNEED => Advice::DontNeed,

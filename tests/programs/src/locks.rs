@@ -265,42 +265,6 @@ fn mutexes(check: &mut impl FnMut(&str, bool)) {
     }
 }
 
-/// A thread that sleeps while `word` has its value, but not for ever, and what came of that.
-fn sleeper(word: &'static AtomicU32) -> JoinHandle<Result<i64, i32>> {
-    let number: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(0)));
-    let value = word.load(SeqCst);
-    let thread = spawn(move || {
-        number.store(tid(), SeqCst);
-        let long = timespec { tv_sec: 100, tv_nsec: 0 };
-        futex(word, FUTEX_WAIT, value, (&raw const long) as usize, 0, 0)
-    });
-    until(|| number.load(SeqCst) != 0 && sleeps(number.load(SeqCst)));
-    thread
-}
-
-fn wake_ups(check: &mut impl FnMut(&str, bool)) {
-    static WORD: AtomicU32 = AtomicU32::new(1 | WAITERS);
-    static OTHER: AtomicU32 = AtomicU32::new(0);
-    let waits = sleeper(&WORD);
-    WORD.store(0, SeqCst);
-    // The owner of a robust word ends after it has made it free, before it wakes who waits.
-    let ends = spawn(|| {
-        let head: &'static mut [usize; 3] = Box::leak(Box::new([0, 0, (&raw const WORD) as usize]));
-        head[0] = (&raw const *head) as usize;
-        // SAFETY: the list is never given back, and has no entry but the word that is being unlocked.
-        unsafe { syscall(SYS_set_robust_list, head.as_ptr(), 24) }
-    });
-    check("a list is taken", ends.join().is_ok_and(|taken| taken == 0));
-    check("who waits for a word that its owner had made free", waits.join().is_ok_and(|woken| woken == Ok(0)));
-    let waits = [sleeper(&WORD), sleeper(&OTHER)];
-    // FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0)
-    let woken = futex(&WORD, FUTEX_WAKE_OP, 0, 0, (&raw const OTHER) as usize, 0);
-    check(
-        "none is one",
-        woken == Ok(2) && waits.into_iter().all(|thread| thread.join().is_ok_and(|woken| woken == Ok(0))),
-    );
-}
-
 /// `struct futex_waitv`.
 #[repr(C)]
 struct Wait {
@@ -360,7 +324,6 @@ pub fn run() -> bool {
     one_lock(&mut check);
     ring(&mut check);
     requeue(&mut check);
-    wake_ups(&mut check);
     several(&mut check);
     println!("{tried} checks, {wrong} wrong");
     wrong == 0

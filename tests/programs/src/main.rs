@@ -11,6 +11,7 @@ mod checks;
 mod child;
 mod choices;
 mod clocks;
+mod cores;
 mod cuts;
 mod faults;
 mod file_sizes;
@@ -57,6 +58,9 @@ const HELP: &str = "usage: probe COMMAND
   pidfd             files that stand for processes, in every way they are used
   sizes             the limit on the size of files, in every way to make one longer
   clocks            the vDSO: time and CPU without a system call
+  cores             core dumps: what is in them, what they are called, who reads them
+  keep DIR WORD...  copies its input into a file of DIR
+  wait              waits for the end of who writes to its input
   cuts              memory whose file is cut off
   own-memory        calls on its own memory, what each refuses and in which order
   locks             locks that lend priority, sleeping on several words
@@ -121,6 +125,9 @@ fn main() -> ExitCode {
         ["pidfd"] => process_files::run(),
         ["sizes"] => file_sizes::run(),
         ["clocks"] => clocks::run(),
+        ["cores"] => cores::run(),
+        ["keep", place, ref words @ ..] => cores::keep(place, words),
+        ["wait"] => cores::wait(),
         ["cuts"] => cuts::run(),
         ["own-memory"] => own_memory::run(),
         ["locks"] => locks::run(),

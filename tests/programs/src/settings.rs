@@ -10,28 +10,28 @@ use std::{fs, io::Error, ptr::null_mut};
 const FS: &str = "/proc/sys/fs";
 
 /// A setting that is as it was when this is dropped.
-struct Setting {
+pub struct Setting {
     path: String,
     before: String,
 }
 
 impl Setting {
-    fn new(path: &str) -> Self {
+    pub fn new(path: &str) -> Self {
         let before = fs::read_to_string(path).unwrap_or_default();
         Self { path: path.to_owned(), before }
     }
 
     /// Writes it; the errno, 0 if it was taken.
-    fn write(&self, text: &str) -> i32 {
+    pub fn write(&self, text: &str) -> i32 {
         fs::write(&self.path, text).err().and_then(|error| error.raw_os_error()).unwrap_or(0)
     }
 
-    fn read(&self) -> String {
+    pub fn read(&self) -> String {
         fs::read_to_string(&self.path).unwrap_or_default().trim().to_owned()
     }
 
     /// Refuses `wrong`, takes `right`, and then says `right`.
-    fn table(&self, checks: &mut Checks, wrong: &[&str], right: &str) {
+    pub fn table(&self, checks: &mut Checks, wrong: &[&str], right: &str) {
         for text in wrong {
             checks.equal(&format!("{} {text}", self.path), self.write(text), EINVAL);
         }

@@ -1,6 +1,6 @@
 //! /proc/sys/fs: how many files there are and may be (Documentation/admin-guide/sysctl/fs.rst).
 
-use super::{System, mqueue, settings::numbers, written};
+use super::{System, core_dump, mqueue, settings::numbers, written};
 use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Errno, number};
@@ -79,6 +79,7 @@ pub(super) static FS: Directory<System> = Directory {
             |_, out| show(out, pipe::user_pages().soft),
             |_, text| set_user_pages(text, |limits, pages| limits.soft = pages),
         ),
+        core_dump::PRIVILEGED,
     ],
     children: None,
 };

@@ -4,6 +4,7 @@
 //! links to files, `reports` the files that controllers fill. All are lines of tables (`crate::table`).
 
 mod activity;
+mod core_dump;
 mod files;
 mod ipc_limits;
 mod kernel_memory;

@@ -1,6 +1,6 @@
 //! /proc/sys: settings of the kernel.
 
-use super::{System, files, files::number_in, ipc_limits, population, random, written};
+use super::{System, core_dump, files, files::number_in, ipc_limits, population, random, written};
 use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Capabilities, Errno, number};
@@ -19,6 +19,9 @@ static KERNEL: Directory<System> = Directory {
     id: 2,
     lines: &[
         Line::text("cap_last_cap", |_, out| written(writeln!(out, "{}", Capabilities::all().bits().ilog2()))),
+        core_dump::PATTERN,
+        core_dump::PIPE_LIMIT,
+        core_dump::USES_PID,
         Line::setting(
             "dmesg_restrict",
             |_, out| written(writeln!(out, "{}", u8::from(KERNEL_LOG.restricted()))),

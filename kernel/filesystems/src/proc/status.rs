@@ -104,6 +104,7 @@ pub(super) fn status(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
     identity(&task, out).map_err(|_| Errno::ENOMEM)?;
     if let Some(memory) = memory_of(&task) {
         sizes(&memory, out).map_err(|_| Errno::ENOMEM)?;
+        written(writeln!(out, "CoreDumping:\t{}", u8::from(task.process().is_dumping())))?;
     }
     signals(&task, out).map_err(|_| Errno::ENOMEM)?;
     rights(&task, out).map_err(|_| Errno::ENOMEM)?;

@@ -1,7 +1,8 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
 use super::{
-    activity, check_inspection, links, mounts, net, numa, oom, population, smaps, status, timers, waiting, written,
+    activity, check_inspection, core_dump, links, mounts, net, numa, oom, population, smaps, status, timers, waiting,
+    written,
 };
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
@@ -12,7 +13,7 @@ use alloc::{
 };
 use base::{Errno, Gid, Pid, Uid};
 use core::{any::Any, fmt::Write};
-use process::{Name, Process, Task, process_file::ProcessNumber};
+use process::{Name, Process, Task, core_dump::Dumpable, process_file::ProcessNumber};
 use vfs::{FileKind, Inode};
 
 /// A task as the subject of a directory: by number, so that an open directory keeps nothing alive.
@@ -76,6 +77,12 @@ impl Subject for TaskFiles {
         })
     }
 
+    /// Root, for what a process that is not dumpable hides from its own user.
+    fn file_owner(&self) -> (Uid, Gid) {
+        let is_hidden = |task: Arc<Task>| task.process().dumpable() != Dumpable::Yes;
+        if self.task().is_ok_and(is_hidden) { (Uid::ROOT, Gid::ROOT) } else { self.owner() }
+    }
+
     fn exists(&self) -> bool {
         self.task().is_ok()
     }
@@ -131,7 +138,7 @@ macro_rules! task_lines {
 
 static PROCESS: Directory<TaskFiles> = Directory {
     id: 0,
-    lines: task_lines![Line::directory("task", &THREADS), Line::text("timers", timers::timers)],
+    lines: task_lines![core_dump::FILTER, Line::directory("task", &THREADS), Line::text("timers", timers::timers)],
     children: None,
 };
 

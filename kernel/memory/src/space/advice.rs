@@ -28,6 +28,10 @@ pub enum Advice {
     WipeOnFork,
     /// MADV_KEEPONFORK: undoes WipeOnFork.
     KeepOnFork,
+    /// MADV_DONTDUMP: a core dump leaves the range out.
+    DontDump,
+    /// MADV_DODUMP: undoes DontDump.
+    DoDump,
     /// MADV_COLD, MADV_PAGEOUT: there is no swap to put pages in. `EINVAL` for locked ones.
     Cold,
     /// MADV_HUGEPAGE: several pages come in together.
@@ -70,6 +74,8 @@ impl AddressSpace {
             | Advice::DoFork
             | Advice::WipeOnFork
             | Advice::KeepOnFork
+            | Advice::DontDump
+            | Advice::DoDump
             | Advice::Large
             | Advice::Small => self.note_advice(range.clone(), advice),
         };
@@ -152,6 +158,8 @@ impl AddressSpace {
             Advice::DontFork => area.flags.insert(AreaFlags::DONT_FORK),
             Advice::DoFork => area.flags.remove(AreaFlags::DONT_FORK),
             Advice::WipeOnFork => area.flags.insert(AreaFlags::WIPE_ON_FORK),
+            Advice::DontDump => area.flags.insert(AreaFlags::DONT_DUMP),
+            Advice::DoDump => area.flags.remove(AreaFlags::DONT_DUMP),
             Advice::Large | Advice::Small => {
                 area.flags.set(AreaFlags::LARGE, advice == Advice::Large);
                 area.flags.set(AreaFlags::SMALL, advice == Advice::Small);

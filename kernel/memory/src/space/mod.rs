@@ -13,6 +13,7 @@ mod ahead;
 mod brk;
 mod copies;
 mod cut;
+mod dump;
 mod fault;
 mod foreign;
 mod fork;

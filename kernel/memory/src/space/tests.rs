@@ -16,6 +16,7 @@ use std::{thread_local, vec, vec::Vec};
 mod against_a_model;
 mod ahead;
 mod cut;
+mod dump;
 mod migrate;
 mod payment;
 mod policies;

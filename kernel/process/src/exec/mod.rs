@@ -12,6 +12,7 @@ mod shared_clock;
 pub mod stack;
 
 use crate::{
+    core_dump::{self, Dumpable},
     futex_calls,
     identity::{self, ExecutedFile},
     persona::Persona,
@@ -75,6 +76,10 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
         task.with_belongings(|own| (own.secure_bits, own.no_new_privileges, own.persona));
     let ids = set_ids(&found.file);
     let (credentials, secure) = identity::execute(&old, bits, no_new_privileges, ids);
+    let hidden = old.euid != old.uid
+        || old.egid != old.gid
+        || identity::becomes_another(&old, &credentials)
+        || !may_read(&found.file, &old);
     if !no_new_privileges && (ids.set_uid.is_some() || ids.set_gid.is_some()) {
         persona.remove(Persona::UNSAFE);
     }
@@ -114,6 +119,7 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
         vector: loaded.vector,
     };
     reset(task, request.name, program, credentials, secure);
+    task.process().set_dumpable(if hidden { core_dump::of_privileged() } else { Dumpable::Yes });
     *context = UserContext::default();
     context.registers.rip = loaded.entry;
     context.registers.rsp = loaded.pointer;
@@ -160,6 +166,11 @@ fn set_ids(file: &OpenFile) -> ExecutedFile {
     }
 }
 
+fn may_read(file: &OpenFile, who: &Credentials) -> bool {
+    let inode = file.inode();
+    vfs::check_permission(inode.ownership(), inode.kind(), who, vfs::READ).is_ok()
+}
+
 /// The task's table of descriptors, or a copy if others share it that are not threads of its process: exec closes
 /// descriptors in its own only.
 fn private_files(task: &Task) -> Result<Arc<FileTable>, Errno> {
@@ -176,7 +187,7 @@ fn become_only_thread(task: &Arc<Task>) -> Result<(), Errno> {
     let process = task.process();
     {
         let mut state = process.state();
-        if state.exit.is_some() || state.executing.is_some() {
+        if state.is_over() || state.executing.is_some() {
             return Err(Errno::EINTR);
         }
         if state.threads.len() == 1 && state.departing == 0 && task.is_leader() {
@@ -238,7 +249,6 @@ fn reset(task: &Arc<Task>, name: &[u8], program: Program, credentials: Credentia
     task.set_name(Name::new(&name[start..]));
     process.set_program(Arc::new(program));
     process.kinship().executed.store(true, Relaxed);
-    process.dumpable.store(!secure, Relaxed);
     if secure {
         task.parent_death_signal.store(0, Relaxed);
     }

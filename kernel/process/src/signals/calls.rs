@@ -268,7 +268,7 @@ pub fn wait_for(task: &Arc<Task>, set: SignalSet, timeout: Option<u64>) -> Resul
 fn set_attention_if_pending(task: &Arc<Task>) {
     let waiting = pending(task);
     let state = task.process().state();
-    let must_look = state.exit.is_some() || state.stop.is_some() || state.executing.is_some();
+    let must_look = state.is_over() || state.stop.is_some() || state.executing.is_some();
     drop(state);
     if must_look || !waiting.without(task.mask()).is_empty() {
         task.call_attention();

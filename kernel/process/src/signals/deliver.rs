@@ -6,7 +6,7 @@ use super::{
     restart, send,
 };
 use crate::{
-    oom,
+    core_dump, oom,
     process::Stop,
     restartable,
     status::{Change, End},
@@ -36,20 +36,28 @@ pub enum Fate {
 /// A system call that ended with `EINTR` and might be started again: its number.
 pub type InterruptedCall = Option<u64>;
 
+/// The number of no system call: the program came from somewhere else.
+pub const NO_CALL: u64 = u64::MAX;
+
 /// What there is to do next.
 enum Next {
     Nothing,
     End,
+    /// Another thread writes a core.
+    Rest,
+    /// This one is to write it.
+    Dump(SignalInfo),
     Stop,
     Handle(SignalInfo, Action),
 }
 
-/// Does what there is to do for `task`, the current one, before it goes back to user mode. `interrupted` names a system
-/// call that ended with `EINTR`; whether it is started again is decided here. `restarting` then says whether the next call
+/// Does what there is to do for `task`, the current one, before it goes back to user mode. It came by the system call
+/// `call`, if it did; `interrupted` names one that ended with `EINTR`; whether it is started again is decided here. `restarting` then says whether the next call
 /// is that one, with no handler in between.
 pub fn before_user_mode(
     task: &Arc<Task>,
     context: &mut UserContext,
+    call: u64,
     mut interrupted: InterruptedCall,
     restarting: &mut bool,
 ) -> Fate {
@@ -67,6 +75,8 @@ pub fn before_user_mode(
         task.process().timers.check_processor_time(task);
         match next(task) {
             Next::End => return Fate::Ends,
+            Next::Rest => core_dump::rest(task, context, call),
+            Next::Dump(info) => core_dump::write(task, context, call, &info),
             Next::Stop => stop(task),
             Next::Nothing => break,
             Next::Handle(info, action) => {
@@ -76,10 +86,10 @@ pub fn before_user_mode(
                     rewind_if(class(call, &context.registers).again(Some(restarts)), call, context);
                 }
                 if enter(task, context, &info, &action).is_err() {
-                    send::force(task, SignalInfo::kernel(Signal::SEGV));
                     if info.signal == Signal::SEGV {
-                        send::kill_by(task, Signal::SEGV);
+                        task.process().signal_actions().lock().reset(Signal::SEGV);
                     }
+                    send::force(task, SignalInfo::kernel(Signal::SEGV));
                 }
             }
         }
@@ -115,6 +125,9 @@ fn next(task: &Arc<Task>) -> Next {
     let process = task.process();
     let mut state = process.state();
     loop {
+        if state.dump.as_ref().is_some_and(|dump| dump.writer != task.tid()) {
+            return Next::Rest;
+        }
         if state.exit.is_some() || task.leaving().is_some() {
             return Next::End;
         }
@@ -143,7 +156,7 @@ fn next(task: &Arc<Task>) -> Next {
                         continue;
                     }
                 }
-                if state.exit.is_none() && state.stop.is_none() {
+                if !state.is_over() && state.stop.is_none() {
                     state.stop = Some(Stop { signal, running: state.threads.len() });
                     let others = state.threads.iter().filter(|thread| !Arc::ptr_eq(thread, task));
                     others.for_each(|thread| thread.call_attention());
@@ -154,8 +167,10 @@ fn next(task: &Arc<Task>) -> Next {
                     continue;
                 }
                 drop(actions);
-                let end = End::Killed { signal, core: default == Default::Core };
-                send::end_group(process, &mut state, end);
+                if default == Default::Core && core_dump::begin(task, &mut state) {
+                    return Next::Dump(info);
+                }
+                send::end_group(process, &mut state, End::Killed { signal, core: false });
             }
             _ => {
                 if action.flags.contains(ActionFlags::RESET_HAND) {
@@ -190,7 +205,7 @@ fn stop(task: &Arc<Task>) {
     }
     let goes_on = || {
         let state = process.state();
-        (state.stop.is_none() || state.exit.is_some()).then_some(())
+        (state.stop.is_none() || state.is_over()).then_some(())
     };
     crate::sleep::until_killed_or(task, &process.stopped, goes_on, None).ok();
     task.counted_stopped.store(false, Relaxed);

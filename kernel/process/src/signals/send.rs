@@ -101,7 +101,7 @@ fn enqueue(
     limit: u64,
 ) -> Result<(), Errno> {
     let signal = info.signal;
-    if state.threads.is_empty() || state.exit.is_some() && signal != Signal::KILL {
+    if state.threads.is_empty() || state.is_over() && signal != Signal::KILL {
         return Ok(());
     }
     let blocked = match target {
@@ -175,8 +175,12 @@ fn is_dropped(process: &Process, actions: &ActionTable, info: &SignalInfo) -> bo
         || signal.default_action() == Default::Stop && actions.get(signal).handler == super::SIG_IGN
 }
 
-/// Decides that the process ends, unless that was decided before, and calls all its threads.
+/// Decides that the process ends, unless that was decided before, and calls all its threads. Of a process that leaves a core
+/// that was decided, and SIGKILL cuts the core off.
 pub(crate) fn end_group(process: &Process, state: &mut ProcessState, end: End) {
+    if state.dump.is_some() && !matches!(end, End::Killed { signal: Signal::KILL, .. }) {
+        return;
+    }
     state.exit.get_or_insert(end);
     state.threads.iter().for_each(|thread| thread.call_to_end());
     process.stopped.wake_all();
@@ -203,8 +207,7 @@ pub fn force(task: &Arc<Task>, info: SignalInfo) {
 /// Ends the task's process by `signal`, whatever is done about it: no memory, no stack for a handler.
 pub fn kill_by(task: &Arc<Task>, signal: Signal) {
     let process = task.process();
-    let core = signal.default_action() == Default::Core;
-    end_group(process, &mut process.state(), End::Killed { signal, core });
+    end_group(process, &mut process.state(), End::Killed { signal, core: false });
     task.note_attention();
 }
 

@@ -21,7 +21,7 @@ use machine::{
     sync::Hook,
     user_memory,
 };
-use memory::{Movable, payer::PAYERS, placement};
+use memory::{Movable, commitment, payer::PAYERS, placement};
 use process::{
     AllowedNodes, KERNEL_LOG, POPULATION, Population, RECLAIMS, SYSTEM_CALLS, Task, TaskPayers, TaskPlacement,
     faults::UserCopies,
@@ -83,6 +83,8 @@ pub fn install() -> &'static Population {
     if population.framework().has_payers() {
         PAYERS.install(&TaskPayers);
     }
+    commitment::PRIVILEGE.install(&process::TaskPrivilege);
+    commitment::scale_reserves(memory::frames::total().free);
     DEVICE_GUARD.install(&ContainerDevices);
     FILE_LIMITS.install(&process::OwnLimits);
     OPEN_FILES.install(&process::TaskFiles);

@@ -83,6 +83,8 @@ bitflags! {
         const SMALL = 128;
         /// A core dump leaves it out.
         const DONT_DUMP = 256;
+        /// It does not count as promised to the program (MAP_NORESERVE).
+        const NO_RESERVE = 512;
     }
 }
 
@@ -142,6 +144,11 @@ impl Area {
             },
             _ => self.policy,
         }
+    }
+
+    /// Whether its pages are promised to the program (`crate::commitment`).
+    pub(crate) fn is_committed(&self) -> bool {
+        self.flags.intersection(AreaFlags::PROMISED | AreaFlags::NO_RESERVE) == AreaFlags::PROMISED
     }
 
     /// Private memory without a file.
@@ -209,6 +216,8 @@ pub(crate) struct Totals {
     pub(crate) text: u64,
     /// Areas with [`AreaFlags::PROMISED`].
     pub(crate) promised: u64,
+    /// Those of them without [`AreaFlags::NO_RESERVE`].
+    pub(crate) committed: u64,
     /// Areas with [`AreaFlags::LOCKED`].
     pub(crate) locked: u64,
 }
@@ -228,6 +237,7 @@ impl Totals {
                     && matches!(area.backing, Backing::Source { .. }),
             ),
             promised: pages(area.flags.contains(AreaFlags::PROMISED)),
+            committed: pages(area.is_committed()),
             locked: pages(area.flags.contains(AreaFlags::LOCKED)),
         }
     }
@@ -238,6 +248,7 @@ impl Totals {
         self.stack = with(self.stack, other.stack);
         self.text = with(self.text, other.text);
         self.promised = with(self.promised, other.promised);
+        self.committed = with(self.committed, other.committed);
         self.locked = with(self.locked, other.locked);
     }
 }

@@ -5,6 +5,7 @@
 //! * [`space`]: [`AddressSpace`], made of [`area`]s, filled by page faults, from nothing or from a [`PageSource`].
 //! * [`placement`]: where pages may lie; a hook, so that cpusets decide.
 //! * [`policy`]: from which of these nodes programs want their pages.
+//! * [`commitment`]: how much is promised to programs, and may be.
 //! * [`payer`]: who pays for objects of the kernel; a hook, so that controllers decide.
 //! * [`charge`]: who pays for pages; a hook, so that containers limit them.
 //! * [`mod@reclaim`]: getting back pages whose bytes can be read again.
@@ -24,6 +25,7 @@ extern crate std;
 
 pub mod area;
 pub mod charge;
+pub mod commitment;
 pub mod frames;
 pub mod heap;
 pub mod payer;

@@ -1,5 +1,6 @@
 //! Where the pages of a mapped file come from, and the pages of shared memory without a file.
 
+use crate::commitment::Commitment;
 use crate::payer::SharedPage;
 use crate::{ChargeKind, SharedPolicies, charge, placement};
 use alloc::collections::BTreeMap;
@@ -96,17 +97,18 @@ pub struct SharedPages {
     identity: u64,
     pages: SpinLock<BTreeMap<u64, SharedPage>>,
     policies: SharedPolicies,
+    _commitment: Commitment,
 }
 
 /// Identities from here on are given to [`SharedPages`]; file systems take theirs from below.
 pub const FIRST_SHARED_IDENTITY: u64 = 1 << 63;
 
 impl SharedPages {
-    /// No pages yet.
-    pub fn new() -> Self {
+    /// No pages yet. `commitment`: what is promised of them.
+    pub fn new(commitment: Commitment) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(FIRST_SHARED_IDENTITY);
         let pages = SpinLock::new(rank::PAGE_TABLE, BTreeMap::new());
-        Self { identity: NEXT.fetch_add(1, Relaxed), pages, policies: SharedPolicies::new() }
+        Self { identity: NEXT.fetch_add(1, Relaxed), pages, policies: SharedPolicies::new(), _commitment: commitment }
     }
 }
 
@@ -114,12 +116,6 @@ impl SharedPages {
     /// How many pages there are.
     pub fn count(&self) -> u64 {
         self.pages.lock().len() as u64
-    }
-}
-
-impl Default for SharedPages {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

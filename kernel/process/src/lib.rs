@@ -82,7 +82,7 @@ pub use kernel_log::KERNEL_LOG;
 pub use limits::{Limit, Limits, Resource};
 pub use names::{MACHINE, Names, RELEASE, RELEASE_26, SYSTEM, VERSION};
 pub use open_files::TaskFiles;
-pub use payers::TaskPayers;
+pub use payers::{TaskPayers, TaskPrivilege};
 pub use placement::{AllowedNodes, RECLAIMS, TaskPlacement};
 pub use population::{LARGEST_PID, POPULATION, Population, TaskTree};
 pub use power::off as power_off;

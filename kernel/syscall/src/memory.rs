@@ -112,6 +112,7 @@ pub fn mmap(
         grows_down: flags & MAP_GROWSDOWN != 0,
         populate: flags & MAP_POPULATE != 0,
         locked: flags & MAP_LOCKED != 0,
+        no_reserve: flags & MAP_NORESERVE != 0,
         name: None,
     };
     Ok(call.address_space()?.map(request, &call.memory_limits())? as usize)

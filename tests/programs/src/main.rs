@@ -32,6 +32,7 @@ mod mounts;
 mod notices;
 mod opening;
 mod others;
+mod overcommit;
 mod own_memory;
 mod pointers;
 mod policies;
@@ -62,6 +63,7 @@ const HELP: &str = "usage: probe COMMAND
   keep DIR WORD...  copies its input into a file of DIR
   wait              waits for the end of who writes to its input
   cuts              memory whose file is cut off
+  overcommit        how much memory may be promised, in every mode
   own-memory        calls on its own memory, what each refuses and in which order
   locks             locks that lend priority, sleeping on several words
   others            calls that reach into other processes, programs in other domains
@@ -129,6 +131,7 @@ fn main() -> ExitCode {
         ["keep", place, ref words @ ..] => cores::keep(place, words),
         ["wait"] => cores::wait(),
         ["cuts"] => cuts::run(),
+        ["overcommit"] => overcommit::run(),
         ["own-memory"] => own_memory::run(),
         ["locks"] => locks::run(),
         ["others"] => others::run(),

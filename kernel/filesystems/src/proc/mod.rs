@@ -16,6 +16,7 @@ mod mqueue;
 mod net;
 mod numa;
 mod oom;
+mod overcommit;
 mod processor;
 mod random;
 mod reports;

@@ -1,6 +1,6 @@
 //! /proc/sys: settings of the kernel.
 
-use super::{System, core_dump, files, files::number_in, ipc_limits, population, random, written};
+use super::{System, core_dump, files, files::number_in, ipc_limits, overcommit, population, random, written};
 use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Capabilities, Errno, number};
@@ -66,6 +66,7 @@ static KERNEL: Directory<System> = Directory {
 static VM: Directory<System> = Directory {
     id: 3,
     lines: &[
+        overcommit::ADMIN,
         Line::order("drop_caches", drop_caches),
         Line::setting(
             "max_map_count",
@@ -73,8 +74,10 @@ static VM: Directory<System> = Directory {
             |_, text| number_in(text, 0..=i32::MAX as u64).map(|most| memory::set_most_areas(most as u32)),
         ),
         Line::text("mmap_min_addr", |_, out| written(writeln!(out, "{}", memory::LOWEST))),
-        // Memory is promised freely, and who touches too much of it is killed: Linux's mode 1.
-        Line::text("overcommit_memory", |_, out| written(writeln!(out, "1"))),
+        overcommit::KBYTES,
+        overcommit::MEMORY,
+        overcommit::RATIO,
+        overcommit::USER,
     ],
     children: None,
 };

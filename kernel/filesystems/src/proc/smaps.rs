@@ -131,7 +131,7 @@ fn sums(start: u64, end: u64, all: &RangeWeights, locked: u64, out: &mut String)
 }
 
 /// Linux's two letters for what holds of an area, in its order (proc(5)).
-fn marks(area: &AreaInfo) -> [(bool, &'static str); 16] {
+fn marks(area: &AreaInfo) -> [(bool, &'static str); 17] {
     let now = |right| area.protection.contains(right);
     let ever = |right| area.most.contains(right);
     let flag = |flag| area.flags.contains(flag);
@@ -149,6 +149,7 @@ fn marks(area: &AreaInfo) -> [(bool, &'static str); 16] {
         (flag(AreaFlags::LOCKED), "lo"),
         (flag(AreaFlags::DONT_FORK), "dc"),
         (flag(AreaFlags::PROMISED), "ac"),
+        (flag(AreaFlags::NO_RESERVE), "nr"),
         (flag(AreaFlags::WIPE_ON_FORK), "wf"),
         (flag(AreaFlags::DONT_DUMP), "dd"),
         (flag(AreaFlags::LARGE), "hg"),

@@ -171,6 +171,8 @@ fn meminfo(_: &System, out: &mut String) -> Result<(), Errno> {
         ("Shmem", shared),
         ("Slab", memory::heap::statistics().frames),
         ("KernelStack", machine::context::stack_bytes() >> 12),
+        ("CommitLimit", memory::commitment::limit()),
+        ("Committed_AS", memory::commitment::committed()),
     ];
     rows.iter().try_for_each(|(name, pages)| {
         written(writeln!(out, "{:<16}{:>8} kB", alloc::format!("{name}:"), kibibytes(*pages)))

@@ -39,7 +39,8 @@ impl AddressSpace {
             };
             let fits = page_range(old, new - old).is_some_and(|range| free_with_guard(&state.areas, &range));
             let fits = fits && check_limits(&state.areas, &area, 0, limits).is_ok();
-            if !fits || self.pay(Pages::of(&area), Severity::Barrier).is_err() {
+            let mapped = state.areas.totals().mapped;
+            if !fits || self.pay(Pages::of(&area), mapped, Severity::Barrier).is_err() {
                 return state.brk_end;
             }
             brought_in = brings_in(area.flags).then(|| area.range());

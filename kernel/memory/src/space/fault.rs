@@ -209,7 +209,7 @@ impl AddressSpace {
         let grown = Area { start: page, end: stack.start, ..stack.clone() };
         let locked = areas.totals().locked + Pages::of(&grown).locked;
         let may_lock = !grown.flags.contains(AreaFlags::LOCKED) || locked.saturating_mul(PAGE) <= limits.locked;
-        if !may_lock || self.pay(Pages::of(&grown), Severity::Limit).is_err() {
+        if !may_lock || self.pay(Pages::of(&grown), areas.totals().mapped, Severity::Limit).is_err() {
             return Err(FaultError::NotMapped);
         }
         state.areas.insert(grown);

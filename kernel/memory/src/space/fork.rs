@@ -3,9 +3,10 @@
 use super::payment::Paid;
 use super::{AddressSpace, Counts, State, Tables};
 use crate::area::{Area, AreaFlags, Areas, Backing, Sharing};
+use crate::commitment;
 use alloc::sync::Arc;
 use base::Errno;
-use base::charge::{Amount, Refused, Resource, Severity};
+use base::charge::{Amount, Resource, Severity};
 use machine::paging::{PageCounts, PageTables, USER_END};
 
 impl AddressSpace {
@@ -20,24 +21,29 @@ impl AddressSpace {
         let state = self.write_state();
         let areas = inherited(&state.areas);
         let pages = areas.totals().promised;
+        let committed = commitment::for_child(areas.totals().committed, areas.totals().mapped);
         let promised =
             payer.as_ref().map(|payer| Amount::take(payer.clone(), Resource::PrivatePages, pages, Severity::Barrier));
         // A refusal ends here after the lock, as do the sources of the child's areas.
-        let shared = match promised.transpose() {
-            Ok(promised) => self.share_pages(&tables, &state.areas).map(|counts| (counts, promised)),
-            Err(Refused) => Err(Errno::ENOMEM),
+        let shared = match (promised.transpose(), committed) {
+            (Ok(promised), Ok(committed)) => {
+                self.share_pages(&tables, &state.areas).map(|counts| (counts, promised, committed))
+            }
+            _ => Err(Errno::ENOMEM),
         };
         let (brk_start, brk_end, top) = (state.brk_start, state.brk_end, state.top);
         let child = State { areas, brk_start, brk_end, top, later: AreaFlags::empty() };
         drop(state);
         // On an error the child's pages go with its tables, its sources here, after the lock.
-        let (counts, promised) = shared?;
-        let space = Self::with(tables, child, Counts::of(counts, payer), Paid::promised(pages));
+        let (counts, promised, committed) = shared?;
+        let paid = Paid::promised(pages, committed.pages());
+        let space = Self::with(tables, child, Counts::of(counts, payer), paid);
         if let Ok(space) = &space {
             space.set_small_pages_only(self.has_small_pages_only());
         }
         // The child's own end gives it back, also if it could not be made just now.
         promised.into_iter().for_each(Amount::keep);
+        committed.keep();
         space
     }
 

@@ -106,8 +106,8 @@ impl AddressSpace {
         if flags.contains(AreaFlags::LOCKED) {
             let parts = state.areas.overlapping(range.clone()).map(|area| area.part(&range));
             let more = parts.filter(|part| !part.flags.contains(AreaFlags::LOCKED)).map(|part| part.pages()).sum();
-            let more = Pages { promised: 0, locked: more };
-            self.pay(more, Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
+            let more = Pages { locked: more, ..Pages::default() };
+            self.pay(more, state.areas.totals().mapped, Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         }
         state.areas.change(range, |area| {
             area.flags.remove(AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT);

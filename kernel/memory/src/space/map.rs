@@ -7,6 +7,7 @@ use super::payment::{Pages, is_promised};
 use super::request::{Limits, MapRequest, Place};
 use super::{Access, AddressSpace, LOWEST, STACK_GUARD, State, Tables, most_areas, page_range};
 use crate::area::{Area, AreaFlags, Areas, Backing, PAGE, Protection, Sharing, Taken};
+use crate::commitment::{self, Commitment, Overcommit};
 use crate::source::SharedPages;
 use alloc::collections::LinkedList;
 use alloc::sync::Arc;
@@ -35,6 +36,7 @@ impl AddressSpace {
         flags.set(AreaFlags::GROWS_DOWN, request.grows_down);
         flags.set(AreaFlags::PROMISED, is_promised(request.sharing, request.protection));
         flags.set(AreaFlags::LOCKED, request.locked);
+        flags.set(AreaFlags::NO_RESERVE, request.no_reserve && commitment::mode() != Overcommit::Never);
         if request.locked && limits.locked == 0 {
             return Err(Errno::EPERM);
         }
@@ -56,13 +58,13 @@ impl AddressSpace {
         // Mostly it is free, which is quicker to see.
         if !state.areas.is_free(range.clone()) {
             for part in state.areas.overlapping(range.clone()).map(|area| area.part(&range)) {
-                let pages = Pages::of(&part);
                 replaced += part.pages();
-                paid = Pages { promised: paid.promised + pages.promised, locked: paid.locked + pages.locked };
+                paid += Pages::of(&part);
             }
         }
         check_limits(&state.areas, &area, replaced, limits)?;
-        self.pay(Pages::of(&area).without(paid), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
+        let more = Pages::of(&area).without(paid);
+        self.pay(more, state.areas.totals().mapped, Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         (area.start, area.end) = (range.start, range.end);
         let populate = request.populate || brings_in(area.flags);
         let taken = (replaced > 0).then(|| self.take_range(&mut state, range.clone())).transpose();
@@ -183,14 +185,16 @@ impl AddressSpace {
                 break;
             }
             if is_promised(area.sharing, protection) && !area.flags.contains(AreaFlags::PROMISED) {
-                more.promised += area.part(&range).pages();
+                let pages = area.part(&range).pages();
+                more.promised += pages;
+                more.committed += if area.flags.contains(AreaFlags::NO_RESERVE) { 0 } else { pages };
             }
             end = area.end.min(range.end);
         }
         if refusal.is_ok() && end < range.end {
             refusal = Err(Errno::ENOMEM);
         }
-        self.pay(more, Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
+        self.pay(more, state.areas.totals().mapped, Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         if end > range.start {
             let protected = self.tables.edit().protect(range.start..end, permissions_of(protection), &Tables);
             protected.inspect_err(|_| self.settle(&state))?;
@@ -237,7 +241,10 @@ fn backing(request: &MapRequest, length: u64) -> Result<Backing, Errno> {
         }
         (None, Sharing::Private) => Ok(Backing::Anonymous),
         (None, Sharing::Shared) => {
-            Ok(Backing::Source { source: crate::heap::try_arc(SharedPages::new())? as Arc<_>, index: 0 })
+            let counts = !request.no_reserve || commitment::mode() == Overcommit::Never;
+            let pages = if counts { length / PAGE } else { 0 };
+            let commitment = Commitment::new(pages).map_err(|Refused| Errno::ENOMEM)?;
+            Ok(Backing::Source { source: crate::heap::try_arc(SharedPages::new(commitment))? as Arc<_>, index: 0 })
         }
     }
 }

@@ -110,7 +110,8 @@ impl AddressSpace {
             if kept.end == area.end && page_range(address, length).is_some() && state.areas.is_free(more.clone()) {
                 let longer = continued(area, more);
                 check_limits(&state.areas, &longer, 0, limits)?;
-                self.pay(Pages::of(&longer), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
+                self.pay(Pages::of(&longer), state.areas.totals().mapped, Severity::Barrier)
+                    .map_err(|Refused| Errno::ENOMEM)?;
                 state.areas.insert(longer);
                 return Ok(address);
             }
@@ -127,7 +128,8 @@ impl AddressSpace {
         let leaves = if stays { 0 } else { (kept.end - kept.start) / PAGE };
         check_limits(&state.areas, &moved, leaves, limits)?;
         let left = if leaves == 0 { Pages::default() } else { Pages::of(&area.part(&kept)) };
-        self.pay(Pages::of(&moved).without(left), Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
+        let more = Pages::of(&moved).without(left);
+        self.pay(more, state.areas.totals().mapped, Severity::Barrier).map_err(|Refused| Errno::ENOMEM)?;
         let to = match wanted {
             Some(place) if flags.contains(Flags::FIXED) => {
                 dropped.append(&mut self.take_range(state, place.clone())?);

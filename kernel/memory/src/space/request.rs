@@ -55,6 +55,8 @@ pub struct MapRequest {
     pub populate: bool,
     /// MAP_LOCKED: lock it, and bring its pages in.
     pub locked: bool,
+    /// MAP_NORESERVE: it is not to count as promised.
+    pub no_reserve: bool,
     /// A name in brackets for `/proc/<pid>/maps`.
     pub name: Option<&'static str>,
 }
@@ -73,6 +75,7 @@ impl MapRequest {
             grows_down: false,
             populate: false,
             locked: false,
+            no_reserve: false,
             name: None,
         }
     }

@@ -25,7 +25,7 @@ bitflags! {
         const CREATE = 0o1000;
         /// There must be none.
         const EXCLUSIVE = 0o2000;
-        /// Do not reserve memory (segments only); nothing is reserved in any case.
+        /// Its memory is not to count as promised (segments only).
         const NO_RESERVE = 0o10000;
     }
 }

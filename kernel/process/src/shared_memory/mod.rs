@@ -11,9 +11,12 @@ pub use attachment::Attachment;
 
 use crate::ipc::{GetFlags, Objects, Permission, own_pid, seconds};
 use alloc::{sync::Arc, vec::Vec};
-use base::{Capabilities, Credentials, Errno, Gid, Pid, Uid};
+use base::{Capabilities, Credentials, Errno, Gid, Pid, Uid, charge::Refused};
 use machine::sync::{SpinLock, rank};
-use memory::SharedPages;
+use memory::{
+    SharedPages,
+    commitment::{self, Commitment, Overcommit},
+};
 
 /// The most segments (`SHMMNI`).
 const MOST_SEGMENTS: i32 = 4096;
@@ -103,11 +106,12 @@ impl SharedMemory {
 
     /// `shmget(2)`: the number of the segment with this key, made if that is asked for; with key 0 always a new one.
     ///
-    /// `ENOENT` there is none; `EEXIST`; `EINVAL` it is smaller than `size`, or a new one would be empty or too large;
+    /// `ENOENT` there is none; `EEXIST`; `EINVAL` it is smaller than `size`, or a new one would be empty or too large; `ENOMEM` so much is not promised any more;
     /// `EACCES` the caller may not do with it what the permission bits in `mode` say; `ENOSPC` too many.
     pub fn get(&self, key: i32, size: u64, flags: GetFlags, mode: u32, who: &Credentials) -> Result<i32, Errno> {
-        // Made here, in case it is needed: not under the lock.
-        let pages = Arc::new(SharedPages::new());
+        // Asked for here, in case it is needed: not under the lock.
+        let counts = !flags.contains(GetFlags::NO_RESERVE) || commitment::mode() == Overcommit::Never;
+        let commitment = Commitment::new(if counts { size.div_ceil(4096) } else { 0 });
         let mut table = self.0.lock();
         if let Some(number) = table.objects.find(key, flags)? {
             let segment = &table.objects.get(number)?.segment;
@@ -125,6 +129,8 @@ impl SharedMemory {
         if table.objects.count() >= limits.segments.max(0) as usize {
             return Err(Errno::ENOSPC);
         }
+        let commitment = commitment.map_err(|Refused| Errno::ENOMEM)?;
+        let pages = memory::heap::try_arc(SharedPages::new(commitment))?;
         let segment = Segment {
             permission: Permission::new(key, mode, who),
             size,

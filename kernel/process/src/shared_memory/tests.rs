@@ -7,9 +7,16 @@ use memory::PageSource;
 const NONE: GetFlags = GetFlags::empty();
 const CREATE: GetFlags = GetFlags::CREATE;
 
+/// No segments, on a machine with memory to promise.
+fn segments() -> Arc<SharedMemory> {
+    static STARTED: std::sync::Once = std::sync::Once::new();
+    STARTED.call_once(memory::init);
+    SharedMemory::new()
+}
+
 #[test]
 fn a_key_finds_what_was_made_with_it() {
-    let all = SharedMemory::new();
+    let all = segments();
     let me = user(5, 5);
     assert_eq!(all.get(7, 100, NONE, 0o600, &me), Err(Errno::ENOENT));
     assert_eq!(all.get(7, 0, CREATE, 0o600, &me), Err(Errno::EINVAL));
@@ -31,7 +38,7 @@ fn a_key_finds_what_was_made_with_it() {
 
 #[test]
 fn permissions_are_the_owners_the_groups_or_everybodys() {
-    let all = SharedMemory::new();
+    let all = segments();
     let number = all.get(1, 1, CREATE, 0o640, &user(5, 50)).unwrap();
     let may = |who: &Credentials, wanted| all.attach(number, wanted, who).map(drop);
     assert_eq!(may(&user(5, 50), 0o666), Ok(()));
@@ -51,7 +58,7 @@ fn permissions_are_the_owners_the_groups_or_everybodys() {
 
 #[test]
 fn a_removed_segment_lives_as_long_as_somebody_has_it() {
-    let all = SharedMemory::new();
+    let all = segments();
     let me = user(5, 5);
     let number = all.get(9, 5000, CREATE, 0o600, &me).unwrap();
     let first = all.attach(number, 0o666, &me).unwrap();

@@ -217,7 +217,10 @@ proptest! {
             let (at, length) = (BASE + page * PAGE, pages * PAGE);
             let protection = [Protection::empty(), Protection::READ, RW, RW][how as usize];
             match what {
-                0 | 1 => ignore(space.map(fixed(page, pages, protection), &Limits::NONE)),
+                0 | 1 => {
+                    let request = MapRequest { no_reserve: what == 1, ..fixed(page, pages, protection) };
+                    ignore(space.map(request, &Limits::NONE));
+                }
                 2 => ignore(space.unmap(at, length)),
                 3 => ignore(space.protect(at, length, protection)),
                 4 => ignore(space.lock(at, length, how == 0, &Limits::NONE)),
@@ -229,6 +232,9 @@ proptest! {
             let spaces = || [Some(&space), child.as_ref()].into_iter().flatten();
             let sum = |of: fn(&AddressSpace) -> u64| spaces().map(|space| of(space)).sum::<u64>();
             prop_assert_eq!(ledger.held(Resource::PrivatePages), sum(|space| space.read_state().areas.totals().promised));
+            prop_assert_eq!(
+                sum(|space| space.paid.committed()), sum(|space| space.read_state().areas.totals().committed)
+            );
             prop_assert_eq!(ledger.held(Resource::LockedPages), sum(|space| space.resident().locked));
             prop_assert_eq!(ledger.held(Resource::LockedPages), sum(AddressSpace::locked_pages));
             prop_assert_eq!(ledger.held(Resource::KernelMemory), sum(|space| space.resident().tables * PAGE));

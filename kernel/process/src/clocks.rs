@@ -30,6 +30,11 @@ impl Task {
     pub fn sleep_until(&self, end: u64) -> Result<(), Errno> {
         let now = machine::time::now();
         let end = if end > now { self.deadline_after(end - now) } else { end };
+        self.sleep_until_exactly(end)
+    }
+
+    /// Sleeps until `end` (ns since boot), whether the call is one that is started again or not. `EINTR`.
+    pub fn sleep_until_exactly(&self, end: u64) -> Result<(), Errno> {
         match sched::sleep_until(end) {
             Ok(()) | Err(WaitError::TimedOut) => Ok(()),
             Err(error) => Err(sleep::error(error)),

@@ -74,6 +74,7 @@ pub mod tree;
 pub mod usage_calls;
 mod view;
 pub mod wait;
+pub mod wall_clock;
 
 pub use access::{AccessAs, may_inspect};
 pub use completion::Completion;

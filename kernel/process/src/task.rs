@@ -2,6 +2,10 @@
 
 mod address_space;
 mod floors;
+mod name;
+
+pub use address_space::release_space;
+pub use name::{NAME_MAX, Name};
 
 use crate::{
     Completion,
@@ -36,11 +40,6 @@ use memory::AddressSpace;
 use sched::{Entity, Freezing, Schedulable};
 use vfs::{FileTable, FsContext, OpenFile};
 
-pub use address_space::release_space;
-
-/// The longest name of a task, without the NUL of `PR_SET_NAME`.
-pub const NAME_MAX: usize = 15;
-
 /// What a new task does first.
 pub(crate) enum Start {
     /// User mode, with these registers.
@@ -73,29 +72,6 @@ pub(crate) struct Belongings {
     pub(crate) io_priority: crate::scheduling::IoPriority,
     /// What it has done to semaphores and takes back at its end.
     pub(crate) undo: Option<Arc<UndoList>>,
-}
-
-/// The name of a task: up to 15 bytes.
-#[derive(Clone, Copy, Default)]
-pub struct Name {
-    bytes: [u8; NAME_MAX],
-}
-
-impl Name {
-    /// The first 15 bytes of `text`, up to a NUL.
-    pub fn new(text: &[u8]) -> Self {
-        let mut bytes = [0; NAME_MAX];
-        for (to, from) in bytes.iter_mut().zip(text.iter().take_while(|&&byte| byte != 0)) {
-            *to = *from;
-        }
-        Self { bytes }
-    }
-
-    /// The name.
-    pub fn as_bytes(&self) -> &[u8] {
-        let end = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(NAME_MAX);
-        &self.bytes[..end]
-    }
 }
 
 /// The signal state of one task.
@@ -154,6 +130,8 @@ pub struct Task {
     pub(crate) affinity: IrqLock<CpuSet>,
     /// See [`Task::resets_on_fork`].
     pub(crate) resets_on_fork: AtomicBool,
+    /// See [`Task::follow_wall_clock`].
+    pub(crate) follows_wall_clock: AtomicBool,
 }
 
 /// What a new task is made of.
@@ -217,6 +195,7 @@ impl Task {
             turn: AtomicU32::new(0),
             affinity: IrqLock::new(rank::LEAF, parts.affinity),
             resets_on_fork: AtomicBool::new(false),
+            follows_wall_clock: AtomicBool::new(false),
         })
     }
 

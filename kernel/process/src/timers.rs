@@ -70,7 +70,7 @@ pub struct Setting {
     pub interval: u64,
 }
 
-/// A timer that is set: when it strikes, and how long until the next time.
+/// A timer that is set: when it strikes by the clock that it follows, and how long until the next time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Armed {
     deadline: u64,
@@ -147,7 +147,22 @@ struct PosixTimer {
     notify: Notify,
     clock: TimerClock,
     armed: Option<Armed>,
+    /// It strikes at a time of day.
+    by_wall_clock: bool,
     overrun: i32,
+}
+
+impl PosixTimer {
+    /// What the clock says that it follows.
+    fn now(&self) -> u64 {
+        if self.by_wall_clock { time::realtime() } else { time::now() }
+    }
+
+    /// When it strikes, in ns since boot as things are now.
+    fn deadline(&self) -> Option<u64> {
+        let deadline = self.armed?.deadline;
+        Some(if self.by_wall_clock { deadline.saturating_sub(time::epoch()) } else { deadline })
+    }
 }
 
 struct State {
@@ -236,7 +251,9 @@ impl ProcessTimers {
 
     /// Decides whether ticks must look at CPU time; called when a timer or `RLIMIT_CPU` was set.
     pub(crate) fn watch(&self) {
-        let limited = self.process.upgrade().is_some_and(|process| process.limit(Resource::CpuTime) != INFINITY);
+        let limited = self.process.upgrade().is_some_and(|process| {
+            [Resource::CpuTime, Resource::RealTimeTime].iter().any(|&limit| process.limit(limit) != INFINITY)
+        });
         let timed = self.state.lock().as_ref().is_some_and(|state| state.user.is_some() || state.profile.is_some());
         self.watches_processor_time.store(limited || timed, Relaxed);
     }
@@ -288,7 +305,7 @@ impl ProcessTimers {
             }
             let id = state.next;
             state.next = state.next.checked_add(1).unwrap_or(0);
-            let timer = PosixTimer { notify: notify(id), clock, armed: None, overrun: 0 };
+            let timer = PosixTimer { notify: notify(id), clock, armed: None, by_wall_clock: false, overrun: 0 };
             state.posix.insert(id, timer);
             Ok(id)
         })
@@ -304,13 +321,13 @@ impl ProcessTimers {
 
     /// `timer_settime(2)`; with `absolute` the value is a time of the timer's clock. `EINVAL` no such timer.
     pub fn set(&self, id: i32, absolute: bool, mut setting: Setting) -> Result<Setting, Errno> {
-        let now = time::now();
         self.with_timer(id, |timer| {
+            let old = Armed::setting(timer.armed, timer.now());
+            timer.by_wall_clock = absolute && timer.clock == TimerClock::RealTime;
+            let now = timer.now();
             if absolute && setting.value != 0 {
-                let clock = if timer.clock == TimerClock::RealTime { time::realtime() } else { now };
-                setting.value = setting.value.saturating_sub(clock).max(1);
+                setting.value = setting.value.saturating_sub(now).max(1);
             }
-            let old = Armed::setting(timer.armed, now);
             timer.armed = Armed::new(setting, now);
             timer.overrun = 0;
             old
@@ -319,7 +336,7 @@ impl ProcessTimers {
 
     /// `timer_gettime(2)`. `EINVAL` no such timer.
     pub fn get(&self, id: i32) -> Result<Setting, Errno> {
-        self.with_timer(id, |timer| Armed::setting(timer.armed, time::now()))
+        self.with_timer(id, |timer| Armed::setting(timer.armed, timer.now()))
     }
 
     /// `timer_getoverrun(2)`. `EINVAL` no such timer.
@@ -334,6 +351,13 @@ impl ProcessTimers {
         state.posix.remove(&id).map(drop).ok_or(Errno::EINVAL)?;
         rearm(state);
         Ok(())
+    }
+
+    /// The time of day was set: timers that follow it strike sooner or later.
+    pub(crate) fn wall_clock_was_set(&self) {
+        if let Some(state) = self.state.lock().as_mut() {
+            rearm(state);
+        }
     }
 
     /// POSIX timers don't survive exec; interval timers do.
@@ -359,6 +383,7 @@ impl ProcessTimers {
                 due.push_back((Notify::Process { signal: Signal::ALRM, value: 0 }, None));
             }
             for (&id, timer) in &mut state.posix {
+                let now = timer.now();
                 if let Some(missed) = Armed::strike(&mut timer.armed, now) {
                     timer.overrun = i32::try_from(missed).unwrap_or(i32::MAX);
                     due.push_back((timer.notify, Some((id, timer.overrun))));
@@ -382,8 +407,8 @@ fn slot(state: &mut State, which: Interval) -> &mut Option<Armed> {
 
 /// Sets the scheduler's timer to the earliest deadline.
 fn rearm(state: &mut State) {
-    let posix = state.posix.values().filter_map(|timer| timer.armed);
-    match state.real.into_iter().chain(posix).map(|armed| armed.deadline).min() {
+    let posix = state.posix.values().filter_map(PosixTimer::deadline);
+    match state.real.map(|armed| armed.deadline).into_iter().chain(posix).min() {
         Some(deadline) => state.timer.set(deadline),
         None => state.timer.cancel(),
     }

@@ -26,7 +26,7 @@ pub const BOOTTIME: i32 = 7;
 /// `CLOCK_TAI`, which nobody has told the difference from civil time.
 const TAI: i32 = 11;
 
-const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 
 /// A `struct timespec` as nanoseconds. `EINVAL` a negative time or a fraction out of range. What is too long to
 /// count is as good as for ever.
@@ -56,7 +56,7 @@ pub fn timeval(nanoseconds: u64) -> Timeval {
 }
 
 /// What a clock says now. `EINVAL` an unknown clock. The CPU clocks of other tasks come as negative numbers.
-fn reading(call: &Call<'_>, clock: i32) -> Result<u64, Errno> {
+pub(crate) fn reading(call: &Call<'_>, clock: i32) -> Result<u64, Errno> {
     match clock {
         REALTIME | REALTIME_COARSE | TAI => Ok(machine::time::realtime()),
         MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => Ok(machine::time::now()),
@@ -89,12 +89,6 @@ pub fn clock_getres(call: &Call<'_>, clock: i32, out: UserPtr<Timespec>) -> Resu
     reading(call, clock)?;
     out.write_optional(&timespec(1))?;
     Ok(0)
-}
-
-/// `clock_settime(2)`: the time comes from the machine's clock and stays. `EPERM`, as without CAP_SYS_TIME.
-pub fn clock_settime(_call: &Call<'_>, clock: i32, new: UserPtr<Timespec>) -> Result<usize, Errno> {
-    nanoseconds(&new.read()?)?;
-    if clock == REALTIME { Err(Errno::EPERM) } else { Err(Errno::EINVAL) }
 }
 
 /// `gettimeofday(2)`.
@@ -136,11 +130,11 @@ pub fn clock_nanosleep(
     if flags & ABSOLUTE == 0 {
         return sleep_until(call, now.saturating_add(wanted), rest);
     }
-    let end = match clock {
-        REALTIME => now.saturating_add(wanted.saturating_sub(machine::time::realtime())),
-        _ => wanted,
-    };
-    sleep_until(call, end, UserPtr::at(0))
+    if clock == REALTIME {
+        let _follower = call.task.follow_wall_clock();
+        return call.task.sleep_until_exactly(wanted.saturating_sub(machine::time::epoch())).map(|()| 0);
+    }
+    sleep_until(call, wanted, UserPtr::at(0))
 }
 
 /// Sleeps; a signal ends it with `EINTR` and tells the time that was left.

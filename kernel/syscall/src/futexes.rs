@@ -14,6 +14,7 @@ use linux_raw_sys::general::{
     FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP,
 };
 use process::{
+    Task,
     futex_calls::{self, Word},
     priority,
 };
@@ -45,7 +46,6 @@ pub fn futex(
     if realtime && !matches!(command, FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2) {
         return Err(Errno::ENOSYS);
     }
-    let until = |realtime: bool| time.map(|time| deadline(time, realtime));
     let count = |number: u32| usize::try_from(number as i32).map_err(|_| Errno::EINVAL);
     let task = call.task;
     match command {
@@ -53,7 +53,9 @@ pub fn futex(
             let deadline = time.map(|time| task.deadline_after(time));
             futex_calls::wait(task, word, value, ANY, deadline).map(|()| 0)
         }
-        FUTEX_WAIT_BITSET => futex_calls::wait(task, word, value, third, until(realtime)).map(|()| 0),
+        FUTEX_WAIT_BITSET => {
+            until(task, time, realtime, |end| futex_calls::wait(task, word, value, third, end)).map(|()| 0)
+        }
         FUTEX_WAKE => futex_calls::wake(task, word, (value as i32).max(1) as usize, ANY),
         FUTEX_WAKE_BITSET => futex_calls::wake(task, word, (value as i32).max(1) as usize, third),
         FUTEX_REQUEUE => {
@@ -67,11 +69,15 @@ pub fn futex(
         }
         FUTEX_WAKE_OP => futex_calls::wake_operation(task, word, second, value as usize, fourth as u32 as usize, third),
         // This one has always had the clock that can be set.
-        FUTEX_LOCK_PI => priority::lock(task, word, until(true), false).map(|()| 0),
-        FUTEX_LOCK_PI2 => priority::lock(task, word, until(realtime), false).map(|()| 0),
+        FUTEX_LOCK_PI => until(task, time, true, |end| priority::lock(task, word, end, false)).map(|()| 0),
+        FUTEX_LOCK_PI2 => until(task, time, realtime, |end| priority::lock(task, word, end, false)).map(|()| 0),
         FUTEX_TRYLOCK_PI => priority::lock(task, word, None, true).map(|()| 0),
         FUTEX_UNLOCK_PI => priority::unlock(task, word).map(|()| 0),
-        FUTEX_WAIT_REQUEUE_PI => priority::wait_to_be_requeued(task, word, value, until(realtime), second).map(|()| 0),
+        FUTEX_WAIT_REQUEUE_PI => {
+            // What takes it from one word to another can't be started again: the time of day as it is now.
+            let end = time.map(|time| deadline(time, realtime));
+            priority::wait_to_be_requeued(task, word, value, end, second).map(|()| 0)
+        }
         FUTEX_CMP_REQUEUE_PI => {
             let moved = count(fourth as u32)?;
             // Exactly one wakes up with the lock.
@@ -81,10 +87,15 @@ pub fn futex(
     }
 }
 
+/// Does `wait` until a time, of the clock that can be set if `realtime` says so: then it ends with `EINTR` when that is set.
+fn until<R>(task: &Task, time: Option<u64>, realtime: bool, wait: impl FnOnce(Option<u64>) -> R) -> R {
+    let _follower = (realtime && time.is_some()).then(|| task.follow_wall_clock());
+    wait(time.map(|time| deadline(time, realtime)))
+}
+
 /// A time of the clock since boot, or of the one that can be set, as a time since boot.
 fn deadline(time: u64, realtime: bool) -> u64 {
-    let offset = if realtime { machine::time::realtime().saturating_sub(machine::time::now()) } else { 0 };
-    time.saturating_sub(offset)
+    time.saturating_sub(if realtime { machine::time::epoch() } else { 0 })
 }
 
 /// `futex_waitv(2)`: sleeps on up to 128 words of 32 bits.
@@ -103,13 +114,13 @@ pub fn futex_waitv(
     if flags != 0 || !(1..=MOST).contains(&count) || list.is_null() {
         return Err(Errno::EINVAL);
     }
-    let until = if timeout.is_null() {
+    let time = if timeout.is_null() {
         None
     } else {
         if !matches!(clock, CLOCK_MONOTONIC | CLOCK_REALTIME) {
             return Err(Errno::EINVAL);
         }
-        Some(deadline(nanoseconds(&timeout.read()?)?, clock == CLOCK_REALTIME))
+        Some(nanoseconds(&timeout.read()?)?)
     };
     let word = |wait: FutexWait| {
         if wait.flags & !FUTEX_PRIVATE_FLAG != SIZE_32 || wait.reserved != 0 {
@@ -119,5 +130,5 @@ pub fn futex_waitv(
         Ok((Word { address: wait.address, private }, wait.value as u32))
     };
     let words = list.read_array(count as usize)?.into_iter().map(word).collect::<Result<Vec<_>, _>>()?;
-    futex_calls::wait_for_any(call.task, &words, until)
+    until(call.task, time, clock == CLOCK_REALTIME, |end| futex_calls::wait_for_any(call.task, &words, end))
 }

@@ -32,6 +32,7 @@ mod call;
 #[cfg(test)]
 mod catalogue;
 mod clock;
+mod clock_setting;
 mod copying;
 mod cuts;
 mod descriptors;

@@ -8,7 +8,8 @@ use crate::{
 };
 use base::Errno;
 use vfs::{
-    Clock, EpollChange, EpollEvent, FileEvents, Follow, OpenFlags, PollEvents, PollRequest, Start, TimerSetting,
+    Clock, EpollChange, EpollEvent, FileEvents, Follow, OpenFlags, PollEvents, PollRequest, Start, TimerKind,
+    TimerSetting,
 };
 
 /// The most descriptors that `select` can name here: what RLIMIT_NOFILE can ever be set to by default.
@@ -418,7 +419,12 @@ pub fn timerfd_settime(
     let new = new.read()?;
     let setting = TimerSetting { interval: nanoseconds(&new.interval)?, value: nanoseconds(&new.value)? };
     let file = call.file(descriptor)?;
-    let before = vfs::timerfd_set(&file, setting, flags & ABSOLUTE != 0)?;
+    let kind = match flags {
+        ABSOLUTE => TimerKind::Absolute,
+        flags if flags & ABSOLUTE != 0 => TimerKind::Canceled,
+        _ => TimerKind::Relative,
+    };
+    let before = vfs::timerfd_set(&file, setting, kind)?;
     old.write_optional(&interval_spec(before))?;
     Ok(0)
 }

@@ -64,8 +64,7 @@ pub fn mq_unlink(call: &Call<'_>, name: UserPtr<u8>) -> Result<usize, Errno> {
 /// A time of the day as one since boot. `EFAULT`; `EINVAL` there is no such time.
 fn deadline(timeout: UserPtr<Timespec>) -> Result<Option<u64>, Errno> {
     let Some(timeout) = timeout.read_optional()? else { return Ok(None) };
-    let left = clock::nanoseconds(&timeout)?.saturating_sub(time::realtime());
-    Ok(Some(time::now().saturating_add(left)))
+    Ok(Some(clock::nanoseconds(&timeout)?.saturating_sub(time::epoch())))
 }
 
 /// `mq_timedsend(2)`. `EINVAL` a priority that there is not; `EBADF` no queue, or not open for writing; `EMSGSIZE` the
@@ -78,6 +77,7 @@ pub fn mq_timedsend(
     priority: u32,
     timeout: UserPtr<Timespec>,
 ) -> Result<usize, Errno> {
+    let _follower = (!timeout.is_null()).then(|| call.task.follow_wall_clock());
     let deadline = deadline(timeout)?;
     if priority >= PRIORITIES {
         return Err(Errno::EINVAL);
@@ -107,6 +107,7 @@ pub fn mq_timedreceive(
     priority: UserPtr<u32>,
     timeout: UserPtr<Timespec>,
 ) -> Result<usize, Errno> {
+    let _follower = (!timeout.is_null()).then(|| call.task.follow_wall_clock());
     let deadline = deadline(timeout)?;
     let file = call.file(descriptor)?;
     let (queue, flags) = (queue(&file)?, file.flags());

@@ -1,10 +1,10 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    advice, arguments::Argument, call::Call, clock, copying, descriptors, extended, file_systems, futexes, identity,
-    locks, memory, messages, migration, mount_files, mounts, names, opening, others, paths, policy, polling,
-    posix_queues, processes, scheduling, semaphores, shared_memory, signals, socket_messages, socket_options, sockets,
-    system, threads, timers, transfer, unknown,
+    advice, arguments::Argument, call::Call, clock, clock_setting, copying, descriptors, extended, file_systems,
+    futexes, identity, locks, memory, messages, migration, mount_files, mounts, names, opening, others, paths, policy,
+    polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals, socket_messages, socket_options,
+    sockets, system, threads, timers, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -217,9 +217,11 @@ system_calls! {
     155 => mounts::pivot_root(new_root, put_old);
     157 => processes::prctl(option, second, third, fourth, fifth);
     158 => processes::arch_prctl(option, address);
+    159 => clock_setting::adjtimex(buffer);
     160 => processes::setrlimit(resource, new);
     161 => paths::chroot(path);
     162 => descriptors::sync();
+    164 => clock_setting::settimeofday(new, zone);
     165 => mounts::mount(source, target, kind, flags, data);
     166 => mounts::umount2(target, flags);
     169 => system::reboot(magic, magic2, command);
@@ -254,7 +256,7 @@ system_calls! {
     224 => timers::timer_gettime(id, out);
     225 => timers::timer_getoverrun(id);
     226 => timers::timer_delete(id);
-    227 => clock::clock_settime(clock, new);
+    227 => clock_setting::clock_settime(clock, new);
     228 => clock::clock_gettime(clock, out);
     229 => clock::clock_getres(clock, out);
     230 => clock::clock_nanosleep(clock, flags, wanted, rest);
@@ -322,6 +324,7 @@ system_calls! {
     297 => signals::rt_tgsigqueueinfo(pid, tid, signal, info);
     299 => socket_messages::recvmmsg(descriptor, messages, count, flags, timeout);
     302 => processes::prlimit64(pid, resource, new, old);
+    305 => clock_setting::clock_adjtime(clock, buffer);
     306 => advice::syncfs(descriptor);
     307 => socket_messages::sendmmsg(descriptor, messages, count, flags);
     309 => scheduling::getcpu(cpu, node);

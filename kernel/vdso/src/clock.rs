@@ -50,6 +50,11 @@ impl Clock {
         self.epoch.store(epoch, Relaxed);
     }
 
+    /// How many nanoseconds after 1970-01-01 00:00 UTC the kernel began.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Relaxed)
+    }
+
     /// Takes over the figures of another clock.
     pub fn copy_from(&self, other: &Self) {
         self.set_start(other.start());

@@ -91,7 +91,7 @@ pub use seals::{Sealing, Seals};
 pub use socket::BoundSocket;
 pub use table::{Descriptor, FileTable, Slot};
 pub use text::{TextFile, TextSource};
-pub use timer_file::{Clock, TimerSetting, timerfd, timerfd_get, timerfd_set};
+pub use timer_file::{Clock, TimerKind, TimerSetting, timerfd, timerfd_get, timerfd_set, wall_clock_was_set};
 pub use walk::{LONGEST_NAME, LONGEST_PATH, Resolve};
 pub use watches::{FileEvents, tell};
 

@@ -39,6 +39,7 @@ mod policies;
 mod posix_queues;
 mod process_files;
 mod sequences;
+mod set_clock;
 mod settings;
 mod shares;
 mod signal_files;
@@ -59,6 +60,7 @@ const HELP: &str = "usage: probe COMMAND
   pidfd             files that stand for processes, in every way they are used
   sizes             the limit on the size of files, in every way to make one longer
   clocks            the vDSO: time and CPU without a system call
+  set-clock         setting the time of day, and who waits for a time of it
   cores             core dumps: what is in them, what they are called, who reads them
   keep DIR WORD...  copies its input into a file of DIR
   wait              waits for the end of who writes to its input
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
         ["pidfd"] => process_files::run(),
         ["sizes"] => file_sizes::run(),
         ["clocks"] => clocks::run(),
+        ["set-clock"] => set_clock::run(),
         ["cores"] => cores::run(),
         ["keep", place, ref words @ ..] => cores::keep(place, words),
         ["wait"] => cores::wait(),

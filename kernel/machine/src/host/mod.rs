@@ -384,6 +384,14 @@ pub mod time {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
     }
 
+    /// What that is ahead of the time since boot.
+    pub fn epoch() -> u64 {
+        realtime().saturating_sub(now())
+    }
+
+    /// Changes nothing: the time of day is the host's.
+    pub fn set_epoch(_epoch: u64) {}
+
     /// Lets go of the frame: no program runs here that could read the clock.
     #[cfg(not(loom))]
     pub fn share(_page: crate::frame::Frame) {}

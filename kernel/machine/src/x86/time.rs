@@ -33,9 +33,20 @@ pub fn now() -> u64 {
     CLOCK.monotonic(cycles())
 }
 
-/// Nanoseconds since 1970-01-01 00:00 UTC, as the machine's clock said at boot.
+/// Nanoseconds since 1970-01-01 00:00 UTC, as the machine's clock said at boot or [`set_epoch`] since.
 pub fn realtime() -> u64 {
     SHARED.get().map_or(&CLOCK, |shared| *shared).realtime(cycles())
+}
+
+/// Nanoseconds from 1970-01-01 00:00 UTC to boot: what [`realtime`] is ahead of [`now`].
+pub fn epoch() -> u64 {
+    SHARED.get().map_or(&CLOCK, |shared| *shared).epoch()
+}
+
+/// Sets the time of day, for the kernel and for programs that read the clock themselves: it was `epoch` nanoseconds since
+/// 1970-01-01 00:00 UTC at boot.
+pub fn set_epoch(epoch: u64) {
+    SHARED.get().map_or(&CLOCK, |shared| *shared).set_epoch(epoch);
 }
 
 /// Keeps the clock in this frame from here on, which programs may read (`vdso::clock`). Once, at boot.

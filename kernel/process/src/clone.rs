@@ -340,6 +340,8 @@ fn inherit(parent: &Task, flags: CloneFlags) -> Result<Belongings, Errno> {
         credentials: own.credentials.clone(),
         secure_bits: own.secure_bits,
         no_new_privileges: own.no_new_privileges,
+        // Who could still fork is let off; the child that comes of it is not.
+        has_too_many: core::mem::take(&mut own.has_too_many),
         persona: own.persona,
         share: own.share.as_ref().map(|share| share.another()),
         files: Some(files),

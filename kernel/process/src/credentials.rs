@@ -3,6 +3,7 @@
 use crate::{
     core_dump,
     identity::{self, SecureBits},
+    limits::Resource,
     task::Task,
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -19,6 +20,12 @@ fn change(task: &Task, rule: impl FnOnce(&Credentials, SecureBits) -> Result<Cre
 }
 
 fn replace(task: &Task, old: &Credentials, new: Credentials) {
+    if new.uid != old.uid {
+        // Refused only once it executes a program: many don't look at what setuid says.
+        let limit = task.process().limit(Resource::Processes);
+        let has_too_many = new.uid != Uid::ROOT && task.population().accounts.tasks(new.uid) > limit;
+        task.with_belongings(|own| own.has_too_many = has_too_many);
+    }
     if identity::becomes_another(old, &new) {
         task.process().set_dumpable(core_dump::of_privileged());
         task.parent_death_signal.store(0, Relaxed);

@@ -3,12 +3,14 @@
 use crate::{
     core_dump::Dumpable,
     credentials,
+    exec::image::USER_END,
     identity::SecureBits,
+    process::Program,
     signals::Signal,
     task::{Name, Task},
 };
-use alloc::vec::Vec;
-use base::Errno;
+use alloc::{sync::Arc, vec::Vec};
+use base::{Capabilities, Errno};
 use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::prctl as number;
 use machine::user_memory;
@@ -102,12 +104,91 @@ pub fn prctl(task: &Task, operation: u32, arguments: [u64; 4]) -> Result<u64, Er
             return Ok(task.space()?.has_small_pages_only().into());
         }
         number::PR_GET_TID_ADDRESS => user_memory::write(first, &task.clear_child_tid().to_le_bytes())?,
+        number::PR_GET_SPECULATION_CTRL if rest_is_zero => return speculation(first).map(|()| SPECULATION_ENABLED),
+        number::PR_SET_SPECULATION_CTRL if third == 0 && fourth == 0 => set_speculation(first, second)?,
+        // All programs may read the counter.
+        number::PR_GET_TSC => user_memory::write(first, &number::PR_TSC_ENABLE.to_le_bytes())?,
+        number::PR_SET_TSC if first == u64::from(number::PR_TSC_ENABLE) => {}
+        number::PR_SET_MM => set_memory(task, first, second, [third, fourth])?,
         // The only timing that there is.
         number::PR_GET_TIMING => {}
         number::PR_SET_TIMING if first == 0 => {}
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)
+}
+
+/// Nothing is done against it.
+const SPECULATION_ENABLED: u64 = number::PR_SPEC_ENABLE as u64;
+
+/// Checks a kind of speculation. `ENODEV` there is no such.
+fn speculation(kind: u64) -> Result<(), Errno> {
+    const KINDS: [u64; 2] = [number::PR_SPEC_STORE_BYPASS as u64, number::PR_SPEC_INDIRECT_BRANCH as u64];
+    if KINDS.contains(&kind) { Ok(()) } else { Err(Errno::ENODEV) }
+}
+
+/// `PR_SET_SPECULATION_CTRL`, as of a Linux that was started without measures against speculation. `ENODEV`; `ENXIO` it can't
+/// be chosen; `EPERM` to end it; `ERANGE` no such wish.
+fn set_speculation(kind: u64, wish: u64) -> Result<(), Errno> {
+    const END: [u64; 2] = [number::PR_SPEC_DISABLE as u64, number::PR_SPEC_FORCE_DISABLE as u64];
+    speculation(kind)?;
+    if kind == u64::from(number::PR_SPEC_STORE_BYPASS) {
+        Err(Errno::ENXIO)
+    } else if END.contains(&wish) {
+        Err(Errno::EPERM)
+    } else if wish == SPECULATION_ENABLED {
+        Ok(())
+    } else {
+        Err(Errno::ERANGE)
+    }
+}
+
+/// `PR_SET_MM`: where /proc finds arguments and environment, and what it shows as the auxiliary vector. Errors, in this
+/// order: `EINVAL` arguments that mean nothing; `EPERM` without CAP_SYS_RESOURCE; of the vector `EINVAL` too long, `EFAULT`;
+/// else `EINVAL` an address of nobody, a part that can't be set, or an end before the start; `EFAULT` nothing lies there.
+fn set_memory(task: &Task, what: u64, address: u64, [length, rest]: [u64; 2]) -> Result<(), Errno> {
+    /// The longest vector that Linux keeps.
+    const LONGEST: u64 = 384;
+    let what = u32::try_from(what).map_err(|_| Errno::EINVAL)?;
+    if rest != 0 || length != 0 && what != number::PR_SET_MM_AUXV {
+        return Err(Errno::EINVAL);
+    }
+    if !task.credentials().has(Capabilities::SYS_RESOURCE) {
+        return Err(Errno::EPERM);
+    }
+    let process = task.process();
+    let old = process.program().ok_or(Errno::EINVAL)?;
+    let (mut arguments, mut environment, mut vector) = (old.arguments, old.environment, old.vector.clone());
+    if what == number::PR_SET_MM_AUXV {
+        if length > LONGEST {
+            return Err(Errno::EINVAL);
+        }
+        vector.clear();
+        vector.resize(length as usize, 0);
+        user_memory::read(address, &mut vector)?;
+        // It ends whatever the program says.
+        let end = vector.len().saturating_sub(16);
+        vector[end..].fill(0);
+    } else {
+        if !(memory::LOWEST..USER_END).contains(&address) {
+            return Err(Errno::EINVAL);
+        }
+        let place = match what {
+            number::PR_SET_MM_ARG_START => &mut arguments.0,
+            number::PR_SET_MM_ARG_END => &mut arguments.1,
+            number::PR_SET_MM_ENV_START => &mut environment.0,
+            number::PR_SET_MM_ENV_END => &mut environment.1,
+            _ => return Err(Errno::EINVAL),
+        };
+        *place = address;
+        if arguments.0 > arguments.1 || environment.0 > environment.1 {
+            return Err(Errno::EINVAL);
+        }
+        task.space()?.area_from(address).ok_or(Errno::EFAULT)?;
+    }
+    let new = Program { file: old.file.clone(), arguments, environment, stack: old.stack, vector };
+    process.set_program(Arc::new(new));
+    Ok(())
 }
 
 /// Reads a name up to its NUL; what lies behind need not be readable.

@@ -289,7 +289,7 @@ impl Process {
     pub fn set_limit(&self, resource: Resource, limit: Limit, who: &Credentials) -> Result<Limit, Errno> {
         let old = self.limits.lock().set(resource, limit, who)?;
         match resource {
-            Resource::CpuTime => self.timers.watch(),
+            Resource::CpuTime | Resource::RealTimeTime => self.timers.watch(),
             Resource::FileSize if limit.soft != INFINITY => vfs::limit_file_sizes(),
             _ => {}
         }

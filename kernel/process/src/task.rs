@@ -20,6 +20,7 @@ use crate::{
     signals::{AlternateStack, FaultFacts, Signal, SignalInfo, SignalQueue, SignalSet, calls, send},
     spawn::Program,
     status::{End, Usage},
+    timers::RealTimeUse,
     transfers::Transfers,
 };
 use alloc::{
@@ -64,6 +65,8 @@ pub(crate) struct Belongings {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) secure_bits: SecureBits,
     pub(crate) no_new_privileges: bool,
+    /// Its user has become one that has more tasks than `RLIMIT_NPROC` (PF_NPROC_EXCEEDED).
+    pub(crate) has_too_many: bool,
     pub(crate) persona: Persona,
     pub(crate) share: Option<TaskShare>,
     pub(crate) files: Option<Arc<FileTable>>,
@@ -130,6 +133,8 @@ pub struct Task {
     pub(crate) affinity: IrqLock<CpuSet>,
     /// See [`Task::resets_on_fork`].
     pub(crate) resets_on_fork: AtomicBool,
+    /// For `RLIMIT_RTTIME`.
+    pub(crate) real_time_use: RealTimeUse,
     /// See [`Task::follow_wall_clock`].
     pub(crate) follows_wall_clock: AtomicBool,
 }
@@ -195,6 +200,7 @@ impl Task {
             turn: AtomicU32::new(0),
             affinity: IrqLock::new(rank::LEAF, parts.affinity),
             resets_on_fork: AtomicBool::new(false),
+            real_time_use: RealTimeUse::default(),
             follows_wall_clock: AtomicBool::new(false),
         })
     }

@@ -4,8 +4,10 @@
 //! the process is handed to a thread of the kernel, which sends the signals: sending takes locks that an interrupt must
 //! not. Timers of CPU time are looked at by the running task itself, on its way back to user mode after a tick.
 
+mod real_time;
 mod view;
 
+pub(crate) use real_time::RealTimeUse;
 pub use view::TimerView;
 
 use crate::{
@@ -271,6 +273,7 @@ impl ProcessTimers {
             return;
         }
         let process = task.process();
+        real_time::check(task);
         let usage = process.usage();
         let total = usage.user + usage.system;
         let (user, profile) = {

@@ -24,6 +24,7 @@ mod large;
 mod layouts;
 mod leases;
 mod locks;
+mod many_tasks;
 mod memory_files;
 mod migration;
 mod mount_files;
@@ -38,6 +39,7 @@ mod pointers;
 mod policies;
 mod posix_queues;
 mod process_files;
+mod self_settings;
 mod sequences;
 mod set_clock;
 mod settings;
@@ -60,6 +62,8 @@ const HELP: &str = "usage: probe COMMAND
   pidfd             files that stand for processes, in every way they are used
   sizes             the limit on the size of files, in every way to make one longer
   clocks            the vDSO: time and CPU without a system call
+  many-tasks        programs for who has become a user with too many tasks
+  self-settings     what a process sets of itself, RLIMIT_RTTIME, files of /proc about it
   set-clock         setting the time of day, and who waits for a time of it
   cores             core dumps: what is in them, what they are called, who reads them
   keep DIR WORD...  copies its input into a file of DIR
@@ -129,6 +133,8 @@ fn main() -> ExitCode {
         ["pidfd"] => process_files::run(),
         ["sizes"] => file_sizes::run(),
         ["clocks"] => clocks::run(),
+        ["many-tasks"] => many_tasks::run(),
+        ["self-settings"] => self_settings::run(),
         ["set-clock"] => set_clock::run(),
         ["cores"] => cores::run(),
         ["keep", place, ref words @ ..] => cores::keep(place, words),

@@ -82,6 +82,15 @@ fn errors(checks: &mut Checks) {
     };
     let told = [of(CLOCK_REALTIME), of(CLOCK_MONOTONIC), of(99)];
     checks.equal("clock_adjtime", told, [Ok(5), Err(EOPNOTSUPP), Err(EINVAL)]);
+    // SAFETY: nothing lies at the addresses, which is to be told.
+    let nowhere = unsafe {
+        [
+            result(syscall(SYS_settimeofday, 0, 8)),
+            result(syscall(SYS_adjtimex, 8)),
+            result(syscall(SYS_clock_adjtime, CLOCK_REALTIME, 8)),
+        ]
+    };
+    checks.equal("addresses of nobody", nowhere, [Err(EFAULT); 3]);
     let found = child::status(|| {
         // SAFETY: takes no address.
         unsafe { setresuid(1000, 1000, 1000) };

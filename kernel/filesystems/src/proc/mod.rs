@@ -4,6 +4,8 @@
 //! links to files, `reports` the files that controllers fill. All are lines of tables (`crate::table`).
 
 mod activity;
+mod bytes;
+mod config;
 mod core_dump;
 mod files;
 mod ipc_limits;
@@ -13,6 +15,7 @@ mod locks;
 mod log;
 mod mounts;
 mod mqueue;
+mod namespaces;
 mod net;
 mod numa;
 mod oom;

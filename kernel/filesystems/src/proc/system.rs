@@ -28,6 +28,7 @@ pub(super) static ROOT: Directory<System> = Directory {
         Line::text("buddyinfo", zones::buddyinfo),
         Line::text("cgroups", |_, out| append(out, &population()?.framework().proc_cgroups())),
         Line::text("cmdline", |_, out| written(writeln!(out, "{}", boot::info().command_line))),
+        Line::opened("config.gz", 0o444, super::config::open),
         Line::text("containers", |_, out| append(out, &population()?.framework().proc_containers())),
         Line::text("cpuinfo", processor::cpuinfo),
         Line::text("devices", |_, out| append(out, &own_context()?.namespace().registry().list_devices())),

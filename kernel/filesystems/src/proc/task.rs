@@ -1,8 +1,8 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
 use super::{
-    activity, check_inspection, core_dump, links, mounts, net, numa, oom, population, smaps, status, timers, waiting,
-    written,
+    activity, bytes, check_inspection, core_dump, links, mounts, namespaces, net, numa, oom, population, smaps, status,
+    timers, waiting, written,
 };
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
@@ -101,6 +101,7 @@ pub(super) fn parse_number(name: &str) -> Option<Pid> {
 macro_rules! task_lines {
     ($($more:expr),*) => {
         &[
+            Line::opened("auxv", 0o400, bytes::vector),
             Line::text("cgroup", |files, out| append(out, population()?.framework().task_cgroup(&*files.task()?)?)),
             Line::text("cmdline", cmdline),
             Line::setting("comm", comm, store_comm),
@@ -118,6 +119,7 @@ macro_rules! task_lines {
             Line::opened("mounts", 0o444, mounts::mounts),
             Line::opened("mountstats", 0o400, mounts::mountstats),
             Line::directory("net", &net::NET),
+            Line { name: "ns", mode: 0o511, what: crate::table::What::Directory(&namespaces::NAMESPACES) },
             Line::records("numa_maps", numa::maps),
             Line::text("oom_score", oom::score),
             Line::setting("oom_score_adj", oom::adjustment, oom::store_adjustment),

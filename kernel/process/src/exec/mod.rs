@@ -56,10 +56,11 @@ struct Found {
 
 /// Makes `task`, the current one, run another program; on success `context` holds its first registers.
 ///
-/// Errors, nothing changed: those of opening the file; `EACCES` it may not be executed; `ENOEXEC` it is no program for
+/// Errors, nothing changed: `EAGAIN` it became a user's that has too many tasks; those of opening the file; `EACCES` it may not be executed; `ENOEXEC` it is no program for
 /// this machine; `E2BIG` arguments and environment; `ELOOP` too many scripts; `ENOMEM`; `EINTR` the process is ending.
 /// Locks: none may be held.
 pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecRequest<'_>) -> Result<(), Errno> {
+    check_user_limit(task)?;
     let old = task.credentials();
     let files = task.context()?;
     let caller = Caller { context: &files, credentials: &old };
@@ -126,6 +127,18 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
     fpu::reset_current();
     task.entity().context().set_user_bases(0, 0, true);
     Ok(())
+}
+
+/// `EAGAIN` the task has become one of a user that had too many tasks then and still has (execve(2)).
+fn check_user_limit(task: &Task) -> Result<(), Errno> {
+    if !task.with_belongings(|own| own.has_too_many) {
+        return Ok(());
+    }
+    let limit = task.process().limit(crate::limits::Resource::Processes);
+    task.with_belongings(|own| {
+        own.has_too_many = own.share.as_ref().is_some_and(|share| share.account().tasks() > limit);
+        if own.has_too_many { Err(Errno::EAGAIN) } else { Ok(()) }
+    })
 }
 
 /// Follows `#!` lines until a file is no script. `ELOOP` after [`script::MAX_DEPTH`] of them; `ENOENT` the interpreter would

@@ -215,9 +215,6 @@ pub const CALLS: &[(&str, c_long, &[Argument])] = &[
     ("timer_gettime", SYS_timer_gettime, &[Y, P]),
     ("clock_settime", SYS_clock_settime, &[N(0), P]),
     ("settimeofday", SYS_settimeofday, &[P, N(0)]),
-    ("settimeofday zone", SYS_settimeofday, &[N(0), P]),
-    ("adjtimex", SYS_adjtimex, &[P]),
-    ("clock_adjtime", SYS_clock_adjtime, &[N(0), P]),
     ("epoll_wait", SYS_epoll_wait, &[E, P, N(1), N(0)]),
     ("epoll_pwait", SYS_epoll_pwait, &[E, P, N(1), N(0), N(0), N(8)]),
     ("epoll_pwait mask", SYS_epoll_pwait, &[E, G, N(1), N(0), P, N(8)]),
@@ -306,6 +303,9 @@ const WITHOUT: &[(&str, usize, &str)] = &[
     ("recvfrom", 4, "who sent to a stream has no address"),
     ("clone", 3, "written by the child, and nobody is told whether it could be"),
     ("mount_setattr", 1, "looked at only when there is something to change"),
+    ("settimeofday", 1, "what can be read is judged by its contents, `probe set-clock` has the rest"),
+    ("adjtimex", 0, "what can be read is judged by its contents, `probe set-clock` has the rest"),
+    ("clock_adjtime", 1, "what can be read is judged by its contents, `probe set-clock` has the rest"),
     ("set_robust_list", 0, "followed at the end of the thread, when nobody is told"),
 ];
 

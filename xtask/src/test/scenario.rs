@@ -35,8 +35,9 @@ pub struct Wish {
     pub append: String,
     /// Whether it wants a machine for itself.
     pub alone: bool,
-    /// Whether the machine's time counts instructions, so that no load of the host changes a result.
-    pub icount: bool,
+    /// Whether the machine's time counts instructions, so that no load of the host changes a result: each takes two to the
+    /// power of this many nanoseconds.
+    pub icount: Option<u8>,
     /// Whether the initramfs is compressed.
     pub gzip: bool,
     /// Whether the initramfs is in the disk image and the bootloader loads it.
@@ -50,7 +51,7 @@ pub struct Wish {
 impl Wish {
     /// Whether no other scenario may run in its machine.
     pub fn is_alone(&self) -> bool {
-        self.alone || self.icount || self.gzip || self.image || !self.append.is_empty()
+        self.alone || self.icount.is_some() || self.gzip || self.image || !self.append.is_empty()
     }
 
     /// Whether a machine of this shape will do.
@@ -170,7 +171,7 @@ fn parse_line(line: &str, number: usize, scenario: &mut Scenario) -> Result<()> 
         ("machine", None) => parse_machine(rest, &mut scenario.wish)?,
         ("append", None) => rest.clone_into(&mut scenario.wish.append),
         ("alone", None) => scenario.wish.alone = true,
-        ("icount", None) => scenario.wish.icount = true,
+        ("icount", None) => scenario.wish.icount = Some(parse_icount(rest)?),
         ("gzip", None) => scenario.wish.gzip = true,
         ("image", None) => scenario.wish.image = true,
         ("long", None) => scenario.wish.long = true,
@@ -199,6 +200,19 @@ fn parse_machine(words: &str, wish: &mut Wish) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Nothing for 16 ns, with which guest seconds pass while a person waits; or `4 ns`, a power of two.
+fn parse_icount(words: &str) -> Result<u8> {
+    match words {
+        "" => Ok(4),
+        _ => {
+            let nanoseconds: Option<u32> = words.strip_suffix(" ns").and_then(|number| number.parse().ok());
+            let is_fit = |number: &u32| number.is_power_of_two() && *number <= 16;
+            let number = nanoseconds.filter(is_fit).context("write it like `% icount 4 ns`: 1, 2, 4, 8 or 16")?;
+            Ok(number.trailing_zeros() as u8)
+        }
+    }
 }
 
 /// `ctrl-c when TEXT`, or with `enter` or a printable character for the key.
@@ -280,7 +294,7 @@ mod tests {
     fn the_head_describes_the_machine() {
         let scenario = parse(
             "# Title\n# more words\n% machine cpus 4 nodes 2 memoryless 1 memory 1G firmware uefi\n% append maxcpus=2\n\
-             % patience 120 s\n% alone\n% icount\n% gzip\n% image\n% long\n$ true\n",
+             % patience 120 s\n% alone\n% icount 4 ns\n% gzip\n% image\n% long\n$ true\n",
         )
         .unwrap();
         let wish = Wish {
@@ -291,7 +305,7 @@ mod tests {
             firmware: Some(Firmware::Uefi),
             append: "maxcpus=2".to_owned(),
             alone: true,
-            icount: true,
+            icount: Some(2),
             gzip: true,
             image: true,
             patience: Some(Duration::from_secs(120)),
@@ -316,6 +330,8 @@ mod tests {
         let keys = parse("# Title\n$ less\n% press q when END\n% press enter when x\n").unwrap().steps.remove(0).keys;
         assert_eq!(keys.iter().map(|key| key.byte).collect::<Vec<_>>(), b"q\r");
         assert!(parse("# Title\n$ less\n% press quit when END\n").is_err());
+        assert!(parse("# Title\n% icount 3 ns\n$ true\n").is_err());
+        assert_eq!(parse("# Title\n% icount\n$ true\n").unwrap().wish.icount, Some(4));
     }
 
     #[test]

@@ -52,9 +52,6 @@ const NO_LINE_EDITING: &str = "set +o emacs +o vi";
 /// How long a step may take unless the scenario says otherwise: TCG on a busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where time counts instructions, each takes 16 ns: guest seconds then pass while a person waits.
-const SLOW_CLOCK: u8 = 4;
-
 /// After so many boots in a row without a prompt the rest of the scenarios would only take time.
 const ENOUGH_FAILED_BOOTS: u32 = 2;
 
@@ -178,7 +175,7 @@ pub(super) fn run_one(
 fn boot(name: &str, wish: &Wish, shape: Shape, workshop: &Workshop) -> Result<Session> {
     let words = format!("log=ttyS1 TERM=dumb PS1={PROMPT} {}", wish.append);
     let mut machine = workshop.machine(&format!("scenario-{name}"), shape, words)?;
-    machine.icount = wish.icount.then_some(SLOW_CLOCK);
+    machine.icount = wish.icount;
     if wish.gzip || wish.image {
         let packed = image::compressed(&machine.initramfs, &workshop.run)?;
         if wish.image {

@@ -83,8 +83,8 @@ pub fn run(arguments: &[String], streams: &mut Streams<'_>) -> Result<u8, Failur
 /// can count instructions, it goes on to the next at a pause, and otherwise only when a timer is due.
 fn burn() {
     let mut value: u64 = 1;
-    for _ in 0..20 {
-        for _ in 0..1000 {
+    for _ in 0..100 {
+        for _ in 0..200 {
             value = black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         }
         spin_loop();

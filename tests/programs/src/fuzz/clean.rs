@@ -1,6 +1,6 @@
 //! What stands before a round, and what is taken away after it: containers, file systems, objects.
 
-use super::{CONTAINER, PATIENCE, WORK, values};
+use super::{CONTAINER, PATIENCE, WORK};
 use libc::*;
 use std::ffi::CString;
 use std::fs;
@@ -139,8 +139,10 @@ fn containers(directory: &Path) {
     }
 }
 
-/// Removes all System V objects, and the queues.
-pub fn objects() {
+/// Removes all System V objects, and the queues by whatever names.
+///
+/// Errors: the queues can't be seen.
+pub fn objects() -> Result<(), String> {
     for (kind, remove) in [("shm", 0), ("sem", 1), ("msg", 2)] {
         let text = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
         for line in text.lines().skip(1) {
@@ -156,8 +158,12 @@ pub fn objects() {
             }
         }
     }
-    for queue in values::queues() {
-        // SAFETY: a literal that ends in NUL.
-        unsafe { mq_unlink(queue.as_ptr()) };
+    let place = "/tmp/fuzz/queues";
+    fs::create_dir_all(place).map_err(|error| format!("{place}: {error}"))?;
+    mount_at("mqueue", place, "")?;
+    let own = |queue: &fs::DirEntry| queue.file_name() == "roots-queue";
+    for queue in fs::read_dir(place).into_iter().flatten().flatten().filter(|queue| !own(queue)) {
+        let _ = fs::remove_file(queue.path());
     }
+    unmount(place).map_err(|error| format!("{place}: {error}"))
 }

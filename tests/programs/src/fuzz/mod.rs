@@ -142,7 +142,7 @@ fn rounds(plan: &Plan) -> Result<String, String> {
                 return Err(said(format!("a user changed what is root's: {before:?} became {after:?}")));
             }
         }
-        clean::objects();
+        clean::objects()?;
         let warm = number >= plan.first + WARM_UP;
         let mut census = Census::take();
         let begun = Instant::now();

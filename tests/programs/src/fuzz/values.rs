@@ -105,11 +105,6 @@ const NAMES: &[&CStr] = &[
     c"user.",
 ];
 
-/// Those of them that tasks of a round may have given to POSIX queues.
-pub fn queues() -> impl Iterator<Item = &'static CStr> {
-    NAMES.iter().copied().filter(|name| *name != c"/roots-queue")
-}
-
 /// File systems. Root has none that could take the test with it: see `OPTIONS`.
 const FILE_SYSTEMS: &[&CStr] = &[c"tmpfs", c"ramfs", c"proc", c"devpts", c"sysfs", c"container", c"cgroup", c"none"];
 

@@ -435,6 +435,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let link = core::mem::replace(&mut self.core.state.lock().link, Link::None);
         let unread = self.core.inbox.deafen();
+        list::note_closed();
         match link {
             Link::Connected(connection) if self.core.kind != SocketType::Datagram => {
                 connection.inbox.end(unread);

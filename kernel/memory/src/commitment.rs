@@ -113,7 +113,7 @@ pub fn set_kibibytes(size: u64) {
 
 /// The most pages that are promised under [`Overcommit::Never`] (CommitLimit).
 pub fn limit() -> u64 {
-    limit_of(crate::frames::total().total, KIBIBYTES.get(), RATIO.get())
+    limit_of(crate::frames::installed(), KIBIBYTES.get(), RATIO.get())
 }
 
 fn limit_of(total: u64, kibibytes: u64, percent: u64) -> u64 {
@@ -137,7 +137,7 @@ pub(crate) fn take(pages: u64, mapped: u64) -> Result<(), Refused> {
     }
     add(pages as i64);
     let fits = match mode() {
-        Overcommit::Guess => pages <= crate::frames::total().total,
+        Overcommit::Guess => pages <= crate::frames::installed(),
         Overcommit::Always => true,
         Overcommit::Never => {
             let privileged = PRIVILEGE.get().is_none_or(|hook| hook.is_privileged());
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn what_is_more_than_all_memory_is_refused_and_not_counted() {
         crate::tests::start();
-        let total = crate::frames::total().total;
+        let total = crate::frames::installed();
         assert!(Commitment::new(total + 1).is_err());
         assert!(Commitment::new(total).is_ok());
     }

@@ -3,8 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-/// So much of each failure's reason is told again at the end.
-const REPEATED_LINES: usize = 40;
+/// So many lines of the beginning of each failure's reason are told again at the end: what was expected.
+const FIRST_LINES: usize = 12;
+/// And so many of its end: in a console's words it is the end that tells.
+const LAST_LINES: usize = 40;
 
 /// Counts results and prints them as they come.
 pub struct Report {
@@ -40,7 +42,7 @@ impl Report {
         self.failed += 1;
         let reason = reason.trim_end();
         self.say(&format!("{suite}: {name} ... FAILED: {}", reason.replace('\n', "\n    ")));
-        self.failures.push(format!("{suite}: {name}: {}", last_lines(reason).replace('\n', "\n        ")));
+        self.failures.push(format!("{suite}: {name}: {}", shortened(reason).replace('\n', "\n        ")));
     }
 
     /// The test does not apply here.
@@ -71,10 +73,16 @@ impl Report {
     }
 }
 
-/// The end of a long reason: in a console's words it is the end that tells.
-fn last_lines(reason: &str) -> &str {
-    let long = reason.rmatch_indices('\n').nth(REPEATED_LINES - 1);
-    long.map_or(reason, |(at, _)| &reason[at..])
+/// A long reason without its middle.
+fn shortened(reason: &str) -> String {
+    let lines: Vec<&str> = reason.lines().collect();
+    match lines.len().checked_sub(FIRST_LINES + LAST_LINES) {
+        None | Some(0) => reason.to_owned(),
+        Some(left_out) => {
+            let (first, last) = (&lines[..FIRST_LINES], &lines[FIRST_LINES + left_out..]);
+            format!("{}\n({left_out} lines are left out here)\n{}", first.join("\n"), last.join("\n"))
+        }
+    }
 }
 
 fn readable(time: Duration) -> String {
@@ -100,12 +108,13 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_reason_the_end_is_repeated() {
-        assert_eq!(last_lines("a\nb"), "a\nb");
+    fn of_a_long_reason_beginning_and_end_are_repeated() {
+        assert_eq!(shortened("a\nb"), "a\nb");
         let long: Vec<String> = (0..100).map(|line| line.to_string()).collect();
-        let end = last_lines(&long.join("\n")).to_owned();
-        assert_eq!(end.trim_start().lines().count(), REPEATED_LINES);
-        assert!(end.ends_with("\n99"));
+        let short = shortened(&long.join("\n"));
+        assert_eq!(short.lines().count(), FIRST_LINES + 1 + LAST_LINES);
+        assert!(short.starts_with("0\n1\n") && short.ends_with("\n98\n99"));
+        assert!(short.contains("\n11\n(48 lines are left out here)\n60\n"));
     }
 
     #[test]

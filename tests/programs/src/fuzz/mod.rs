@@ -127,11 +127,12 @@ fn rounds(plan: &Plan) -> Result<String, String> {
         let before = belongings.look();
         let result = play(&round, rings, plan.processes).and_then(|()| clean::after_round());
         let said = |text: String| {
-            let mut report = format!("seed {} round {number} as {who}: {text}", plan.seed);
+            // What is wrong comes last: of a long report often only the end is kept.
+            let mut report = format!("seed {} round {number} as {who}, after these calls:", plan.seed);
             for (place, ring) in rings.iter().enumerate() {
                 report.push_str(&format!("\nthread {place}:\n  {}", ring.last(6).join("\n  ")));
             }
-            report
+            format!("{report}\n{text}")
         };
         result.map_err(said)?;
         made += rings.iter().map(|ring| ring.begun.load(Relaxed)).sum::<u64>();

@@ -61,6 +61,7 @@ mod timer_file;
 mod walk;
 pub mod watch_limits;
 mod watches;
+mod weak_list;
 
 pub use anonymous::anonymous_file;
 pub use attributes::{DeviceNumber, FileKind, Metadata, MetadataChange, Ownership, Permissions, Timestamp};

@@ -6,11 +6,8 @@ use super::{
     lease::{Lease, LeaseState},
     waits::{self, Waiting},
 };
-use crate::{DeviceNumber, Inode, OpenFile, interrupted};
-use alloc::{
-    sync::{Arc, Weak},
-    vec::Vec,
-};
+use crate::{DeviceNumber, Inode, OpenFile, interrupted, weak_list::WeakList};
+use alloc::{sync::Arc, vec::Vec};
 use base::{Errno, Pid};
 use core::sync::atomic::Ordering::Relaxed;
 use machine::sync::{SpinLock, rank};
@@ -46,7 +43,13 @@ pub(super) struct LockedFile {
 }
 
 /// Those of all inodes.
-static FILES: SpinLock<Vec<Weak<LockedFile>>> = SpinLock::new(rank::FILE_STATE, Vec::new());
+static FILES: WeakList<LockedFile> = WeakList::new(rank::FILE_STATE);
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        FILES.note_gone();
+    }
+}
 
 impl LockedFile {
     fn address(&self) -> usize {
@@ -160,12 +163,7 @@ impl FileLocks {
         });
         let made = self.file.lock().get_or_insert_with(|| fresh.clone()).clone();
         if Arc::ptr_eq(&made, &fresh) {
-            let mut files = FILES.lock();
-            files.retain(|file| file.strong_count() > 0);
-            // Without memory for one more its locks hold all the same, but are not listed.
-            if files.try_reserve(1).is_ok() {
-                files.push(Arc::downgrade(&made));
-            }
+            FILES.add(&made);
         }
         made
     }
@@ -212,9 +210,8 @@ fn push(rows: &mut Vec<LockRow>, row: LockRow) -> Result<(), Errno> {
 
 /// All locks, file by file. `ENOMEM`.
 pub fn rows() -> Result<Vec<LockRow>, Errno> {
-    let files: Vec<Arc<LockedFile>> = FILES.lock().iter().filter_map(Weak::upgrade).collect();
     let mut rows = Vec::new();
-    files.iter().try_for_each(|file| file.rows(&mut |_, row| push(&mut rows, row)))?;
+    FILES.all()?.iter().try_for_each(|file| file.rows(&mut |_, row| push(&mut rows, row)))?;
     Ok(rows)
 }
 
@@ -227,4 +224,22 @@ pub fn rows_of(file: &OpenFile, table: LockOwner) -> Result<Vec<LockRow>, Errno>
         known.rows(&mut |owner, row| if is_own(owner, &row) { push(&mut rows, row) } else { Ok(()) })?;
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{OpenFlags, Permissions, Start, testing::with_caller};
+
+    #[test]
+    fn files_that_are_gone_leave_the_list() {
+        with_caller(|caller| {
+            let file = caller.open(Start::WorkingDirectory, b"/", OpenFlags::empty(), Permissions::default()).unwrap();
+            let mut many: Vec<FileLocks> = (0..1000).map(|_| FileLocks::new()).collect();
+            many.iter().for_each(|locks| drop(locks.made(&**file.inode())));
+            many.clear();
+            // Other tests have locks too, and may have used the list just now.
+            assert!(FILES.gone() <= 500, "{}", FILES.gone());
+        });
+    }
 }

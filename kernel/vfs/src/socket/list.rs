@@ -1,61 +1,14 @@
 //! The list of all sockets, for /proc/net/unix.
 
 use super::{Address, Core, Link};
-use alloc::{
-    sync::{Arc, Weak},
-    vec::Vec,
-};
+use crate::weak_list::WeakList;
+use alloc::sync::Arc;
 use base::Errno;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use machine::sync::{SpinLock, rank};
-
-/// So many that are gone may stay in the list, or half of it if that is more.
-const GONE: usize = 32;
+use core::sync::atomic::Ordering::Relaxed;
+use machine::sync::rank;
 
 /// All sockets.
-static ALL: List = List::new();
-
-/// Sockets, and some that are gone, whose memory the list keeps.
-pub(super) struct List {
-    sockets: SpinLock<Vec<Weak<Core>>>,
-    /// How many were closed since those that are gone were last taken out.
-    closed: AtomicUsize,
-}
-
-impl List {
-    pub(super) const fn new() -> Self {
-        Self { sockets: SpinLock::new(rank::BUFFER, Vec::new()), closed: AtomicUsize::new(0) }
-    }
-
-    pub(super) fn add(&self, core: &Arc<Core>) {
-        let mut sockets = self.sockets.lock();
-        if sockets.len() == sockets.capacity() {
-            sockets.retain(|core| core.strong_count() > 0);
-        }
-        // Without memory for one more the socket is none the worse, but is not listed.
-        if sockets.try_reserve(1).is_ok() {
-            sockets.push(Arc::downgrade(core));
-        }
-    }
-
-    /// A socket is closed. Each time that half of the list may be gone, what is gone is taken out.
-    pub(super) fn note_closed(&self) {
-        if self.closed.fetch_add(1, Relaxed) < GONE {
-            return;
-        }
-        let mut sockets = self.sockets.lock();
-        if self.closed.load(Relaxed) >= GONE.max(sockets.len() / 2) {
-            self.closed.store(0, Relaxed);
-            sockets.retain(|core| core.strong_count() > 0);
-        }
-    }
-
-    /// How many the list holds, with those that are gone.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.sockets.lock().len()
-    }
-}
+static ALL: WeakList<Core> = WeakList::new(rank::BUFFER);
 
 /// What is told of a socket.
 pub struct SocketRow {
@@ -81,17 +34,12 @@ pub(super) fn add(core: &Arc<Core>) {
 
 /// A socket is closed.
 pub(super) fn note_closed() {
-    ALL.note_closed();
+    ALL.note_gone();
 }
 
 /// All sockets that there are, one by one. What `each` fails with; `ENOMEM`.
 pub fn each_row(each: &mut dyn FnMut(&SocketRow) -> Result<(), Errno>) -> Result<(), Errno> {
-    let mut all: Vec<Arc<Core>> = Vec::new();
-    // What is new after this is not shown.
-    let count = ALL.sockets.lock().len();
-    all.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
-    all.extend(ALL.sockets.lock().iter().filter_map(Weak::upgrade).take(count));
-    all.iter().try_for_each(|core| each(&row(core)))
+    ALL.all()?.iter().try_for_each(|core| each(&row(core)))
 }
 
 fn row(core: &Arc<Core>) -> SocketRow {

@@ -273,16 +273,3 @@ fn who_was_never_accepted_is_told_when_the_listener_goes() {
         assert_eq!(text(&client, 1), Ok("".into()));
     });
 }
-
-#[test]
-fn the_list_of_sockets_forgets_those_that_are_gone() {
-    let all = list::List::new();
-    let many: Vec<_> = (0..100).map(|_| ends(SocketType::Datagram)).collect();
-    many.iter().flatten().for_each(|file| all.add(&of(file).core));
-    assert_eq!(all.len(), 200);
-    many.into_iter().flatten().for_each(|file| {
-        drop(file);
-        all.note_closed();
-    });
-    assert!(all.len() <= 64, "{}", all.len());
-}

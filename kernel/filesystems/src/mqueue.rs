@@ -71,22 +71,11 @@ impl Inode for QueueDirectory {
 
     fn metadata(&self) -> Metadata {
         let changed = self.0.changed();
+        let (device, permissions) = (self.0.device(), Permissions::new(0o1777));
+        let size = (2 + self.0.list().len() as u64) * ENTRY_SIZE;
         Metadata {
-            device: self.0.device(),
-            inode: DIRECTORY,
-            kind: FileKind::Directory,
-            permissions: Permissions::new(0o1777),
-            links: 2,
-            uid: Uid::ROOT,
-            gid: Gid::ROOT,
-            represents: DeviceNumber::default(),
-            size: (2 + self.0.list().len() as u64) * ENTRY_SIZE,
-            blocks: 0,
-            block_size: 4096,
-            accessed: changed,
-            modified: changed,
-            changed,
-            created: changed,
+            size,
+            ..Metadata::empty(device, DIRECTORY, self.kind(), permissions, (Uid::ROOT, Gid::ROOT), changed)
         }
     }
 

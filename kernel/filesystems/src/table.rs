@@ -209,25 +209,8 @@ impl<S: Subject> DirectoryInode<S> {
     }
 }
 
-fn metadata(place: &Place, number: u64, kind: FileKind, mode: u32, (uid, gid): (Uid, Gid)) -> Metadata {
-    let now = Timestamp::now();
-    Metadata {
-        device: place.device,
-        inode: number,
-        kind,
-        permissions: Permissions::new(mode),
-        links: if kind == FileKind::Directory { 2 } else { 1 },
-        uid,
-        gid,
-        represents: DeviceNumber::default(),
-        size: 0,
-        blocks: 0,
-        block_size: 4096,
-        accessed: now,
-        modified: now,
-        changed: now,
-        created: now,
-    }
+fn metadata(place: &Place, number: u64, kind: FileKind, mode: u32, owner: (Uid, Gid)) -> Metadata {
+    Metadata::empty(place.device, number, kind, Permissions::new(mode), owner, Timestamp::now())
 }
 
 impl<S: Subject> Inode for DirectoryInode<S> {

@@ -34,23 +34,8 @@ impl Anonymous {
     }
 
     pub fn metadata(&self, kind: FileKind, permissions: Permissions) -> Metadata {
-        Metadata {
-            device: DeviceNumber::new(0, 0),
-            inode: self.number,
-            kind,
-            permissions,
-            links: 1,
-            uid: self.uid,
-            gid: self.gid,
-            represents: DeviceNumber::default(),
-            size: 0,
-            blocks: 0,
-            block_size: 4096,
-            accessed: self.created,
-            modified: self.created,
-            changed: self.created,
-            created: self.created,
-        }
+        let owner = (self.uid, self.gid);
+        Metadata::empty(DeviceNumber::new(0, 0), self.number, kind, permissions, owner, self.created)
     }
 
     /// `kind:[number]`.

@@ -186,6 +186,35 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// Of an inode that keeps nothing: no bytes, and all that ever happened to it happened at `time`. A directory has two
+    /// names, anything else one.
+    pub fn empty(
+        device: DeviceNumber,
+        inode: u64,
+        kind: FileKind,
+        permissions: Permissions,
+        (uid, gid): (Uid, Gid),
+        time: Timestamp,
+    ) -> Self {
+        Self {
+            device,
+            inode,
+            kind,
+            permissions,
+            links: if kind == FileKind::Directory { 2 } else { 1 },
+            uid,
+            gid,
+            represents: DeviceNumber::default(),
+            size: 0,
+            blocks: 0,
+            block_size: 4096,
+            accessed: time,
+            modified: time,
+            changed: time,
+            created: time,
+        }
+    }
+
     /// `st_mode`: kind and permissions.
     pub const fn mode(&self) -> u32 {
         self.kind.mode_bits() | self.permissions.bits() as u32

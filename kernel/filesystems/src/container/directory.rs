@@ -171,23 +171,8 @@ pub(super) fn metadata(
     attributes: &Attributes,
 ) -> Metadata {
     let [accessed, modified, changed] = attributes.times.map(Timestamp::from_nanoseconds);
-    Metadata {
-        device,
-        inode,
-        kind,
-        permissions: Permissions::new(attributes.mode.into()),
-        links,
-        uid: attributes.uid,
-        gid: attributes.gid,
-        represents: DeviceNumber::default(),
-        size: 0,
-        blocks: 0,
-        block_size: 4096,
-        accessed,
-        modified,
-        changed,
-        created: changed,
-    }
+    let (permissions, owner) = (Permissions::new(attributes.mode.into()), (attributes.uid, attributes.gid));
+    Metadata { links, accessed, modified, ..Metadata::empty(device, inode, kind, permissions, owner, changed) }
 }
 
 /// What the container shall remember from now on.

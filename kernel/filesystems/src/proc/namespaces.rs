@@ -4,7 +4,7 @@
 use super::{check_inspection, task::TaskFiles};
 use crate::table::{Directory, Line};
 use alloc::{format, sync::Arc, vec::Vec};
-use base::{Credentials, Errno};
+use base::{Credentials, Errno, Gid, Uid};
 use vfs::{
     DeviceNumber, FileKind, FileOps, Inode, Link, Metadata, OpenFile, OpenFlags, OpenRequest, Permissions, Timestamp,
 };
@@ -76,25 +76,9 @@ impl Inode for NamespaceInode {
     }
 
     fn metadata(&self) -> Metadata {
-        let now = Timestamp::now();
-        let root = Credentials::root();
-        Metadata {
-            device: DeviceNumber::new(0, 4),
-            inode: self.0.number,
-            kind: FileKind::Regular,
-            permissions: Permissions::new(0o444),
-            links: 1,
-            uid: root.uid,
-            gid: root.gid,
-            represents: DeviceNumber::default(),
-            size: 0,
-            blocks: 0,
-            block_size: 4096,
-            accessed: now,
-            modified: now,
-            changed: now,
-            created: now,
-        }
+        let device = DeviceNumber::new(0, 4);
+        let owner = (Uid::ROOT, Gid::ROOT);
+        Metadata::empty(device, self.0.number, self.kind(), Permissions::new(0o444), owner, Timestamp::now())
     }
 
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {

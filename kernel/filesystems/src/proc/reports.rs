@@ -58,24 +58,9 @@ impl Inode for ReportInode {
     }
 
     fn metadata(&self) -> Metadata {
-        let now = Timestamp::now();
-        Metadata {
-            device: self.device,
-            inode: self.number(),
-            kind: FileKind::Regular,
-            permissions: Permissions::new(self.report.mode.into()),
-            links: 1,
-            uid: base::Uid::ROOT,
-            gid: base::Gid::ROOT,
-            represents: DeviceNumber::default(),
-            size: 0,
-            blocks: 0,
-            block_size: 4096,
-            accessed: now,
-            modified: now,
-            changed: now,
-            created: now,
-        }
+        let permissions = Permissions::new(self.report.mode.into());
+        let owner = (base::Uid::ROOT, base::Gid::ROOT);
+        Metadata::empty(self.device, self.number(), self.kind(), permissions, owner, Timestamp::now())
     }
 
     fn open(self: Arc<Self>, request: &OpenRequest<'_>) -> Result<Arc<dyn FileOps>, Errno> {

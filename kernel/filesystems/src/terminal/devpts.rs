@@ -171,23 +171,9 @@ struct PtsDirectory(Arc<Instance>);
 
 impl PtsDirectory {
     fn metadata_of(&self, inode: u64, kind: FileKind, attributes: &Attributes) -> Metadata {
-        Metadata {
-            device: self.0.device,
-            inode,
-            kind,
-            permissions: attributes.permissions,
-            links: if kind == FileKind::Directory { 2 } else { 1 },
-            uid: attributes.uid,
-            gid: attributes.gid,
-            represents: DeviceNumber::default(),
-            size: 0,
-            blocks: 0,
-            block_size: 1024,
-            accessed: attributes.created,
-            modified: attributes.created,
-            changed: attributes.created,
-            created: attributes.created,
-        }
+        let Attributes { uid, gid, permissions, created } = *attributes;
+        let empty = Metadata::empty(self.0.device, inode, kind, permissions, (uid, gid), created);
+        Metadata { block_size: 1024, ..empty }
     }
 
     fn root_metadata(&self, inode: u64, kind: FileKind, permissions: Permissions) -> Metadata {

@@ -132,8 +132,9 @@ impl dyn State {
 
 /// What subsystem `S` keeps for one container. Holds its parent, by its type: a walk to the root asks nothing on its way.
 pub(crate) struct Kept<S> {
+    // Dropped in this order: what is left of the value may go to that of the parent, which hands on what it has at its own end.
     value: S,
-    parent: Option<Arc<Kept<S>>>,
+    parent: Above<S>,
     depth: usize,
     serial: u64,
     place: Arc<Place>,
@@ -151,13 +152,13 @@ impl<S: Send + Sync + 'static> Kept<S> {
 
     /// A state of a root.
     pub(crate) fn root(value: S, serial: u64, place: Arc<Place>) -> Self {
-        Self { value, parent: None, depth: 0, serial, place }
+        Self { value, parent: Above(None), depth: 0, serial, place }
     }
 
     /// A state below another.
     pub(crate) fn below(parent: Arc<Self>, value: S, serial: u64, place: Arc<Place>) -> Self {
         let depth = parent.depth + 1;
-        Self { value, parent: Some(parent), depth, serial, place }
+        Self { value, parent: Above(Some(parent)), depth, serial, place }
     }
 }
 
@@ -211,9 +212,12 @@ impl<S: Subsystem> State for Kept<S> {
     }
 }
 
-impl<S> Drop for Kept<S> {
+/// The state above; none for a root.
+struct Above<S>(Option<Arc<Kept<S>>>);
+
+impl<S> Drop for Above<S> {
     fn drop(&mut self) {
-        drop_upwards(self.parent.take(), |state| state.parent.take());
+        drop_upwards(self.0.take(), |state| state.parent.0.take());
     }
 }
 
@@ -246,12 +250,12 @@ impl<'a, S: 'static> Lineage<'a, S> {
 
     /// The state, then its parent, up to the root.
     pub fn upwards(self) -> impl Iterator<Item = Lineage<'a, S>> {
-        core::iter::successors(Some(self), |lower| lower.state.parent.as_deref().map(Self::of))
+        core::iter::successors(Some(self), |lower| lower.state.parent.0.as_deref().map(Self::of))
     }
 
     /// Whether it is the root's.
     pub fn is_root(self) -> bool {
-        self.state.parent.is_none()
+        self.state.parent.0.is_none()
     }
 
     /// What `events` of the container say about `frozen` from now on; a change is told to those who watch the file.
@@ -289,7 +293,7 @@ impl<'a, S: 'static> Lineage<'a, S> {
     /// The nearest level that is above both, or one of them. Both belong to one tree.
     pub fn common_with(self, other: Lineage<'a, S>) -> Lineage<'a, S> {
         let (mut left, mut right) = (self.state, other.state);
-        if let (Some(one), Some(two)) = (&left.parent, &right.parent)
+        if let (Some(one), Some(two)) = (&left.parent.0, &right.parent.0)
             && Arc::ptr_eq(one, two)
         {
             // Most moves are between neighbours.
@@ -297,7 +301,7 @@ impl<'a, S: 'static> Lineage<'a, S> {
         }
         while !core::ptr::eq(left, right) {
             let deeper = if left.depth >= right.depth { &mut left } else { &mut right };
-            match &deeper.parent {
+            match &deeper.parent.0 {
                 Some(parent) => *deeper = parent,
                 None => break,
             }

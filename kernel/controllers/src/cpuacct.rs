@@ -317,6 +317,20 @@ mod tests {
         assert_eq!([world.read("/a", "cpuacct.usage"), world.read("/", "cpuacct.usage")], ["40\n", "42\n"]);
     }
 
+    /// Fails on a version in which a state goes after the one above it.
+    #[test]
+    fn what_a_task_runs_after_its_container_and_the_one_above_were_removed_is_in_the_root() {
+        let world = World::with("cpuacct").mkdir("/a").mkdir("/a/b");
+        let task = world.spawn_in("/a/b");
+        world.run(&task, 1, 0, 30);
+        world.exit(&task);
+        world.rmdir("/a/b").unwrap();
+        world.rmdir("/a").unwrap();
+        world.run(&task, 1, 0, 10);
+        world.reap(&task);
+        assert_eq!(world.read("/", "cpuacct.usage"), "40\n");
+    }
+
     #[test]
     fn a_move_leaves_past_time_where_it_is() {
         let world = World::with("cpuacct").mkdir("/a").mkdir("/b");

@@ -1,15 +1,19 @@
 //! A small world for the tests of controllers: a framework with one hierarchy, and tasks that only live and die.
 
-use crate::cpuset::{Domain, Nodes, TASKS, TaskControl};
-use crate::freezer::{self, Freezer, Freezing, TaskFreezer};
+mod control;
+
+pub use control::{domains, times_domains_were_set};
+
+use crate::cpuset::TASKS;
+use crate::freezer::{self, Freezer};
 use base::{
     Capabilities, CpuId, CpuSet, Credentials, Errno, Gid, NodeSet, Pid, Uid,
     charge::Payer,
     device::{Device, DeviceAccess},
 };
 use container::{
-    AnySubsystem, Attributes, Container, Dialect, Framework, Gate, MAX_SUBSYSTEMS, Member, Membership, Mounted,
-    ParameterId, ReleaseWorker, TaskTable, Watcher, Writer,
+    Admission, AnySubsystem, Attributes, Container, Dialect, Framework, Gate, MAX_SUBSYSTEMS, Member, Membership,
+    Mounted, ParameterId, ReleaseWorker, TaskTable, Watcher, Writer,
 };
 use core::any::Any;
 use std::boxed::Box;
@@ -149,86 +153,6 @@ impl Member for Task {
     }
 }
 
-struct Control;
-
-std::thread_local! {
-    static DOMAINS: core::cell::RefCell<Vec<String>> = const { core::cell::RefCell::new(Vec::new()) };
-}
-
-/// The balancing domains that this thread has last set, each as its CPUs and how far quick searches go.
-pub fn domains() -> String {
-    DOMAINS.with(|all| all.borrow().last().cloned().unwrap_or_default())
-}
-
-/// How often this thread has set them.
-pub fn times_domains_were_set() -> usize {
-    DOMAINS.with(|all| all.borrow().len())
-}
-
-fn own(task: &dyn Member) -> &Task {
-    task.as_any().downcast_ref().expect("all members of this world are its tasks")
-}
-
-impl TaskControl for Control {
-    fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet) {
-        *own(task).cpus.lock().unwrap() = (*cpus, false);
-    }
-    fn chose_cpus(&self, task: &dyn Member) -> bool {
-        own(task).cpus.lock().unwrap().1
-    }
-    fn set_domains(&self, domains: &[Domain]) {
-        let mut lists: Vec<String> =
-            domains.iter().map(|domain| std::format!("{} to {}", domain.cpus, domain.level)).collect();
-        lists.sort();
-        DOMAINS.with(|all| all.borrow_mut().push(lists.join("; ")));
-    }
-    fn has_cpu(&self, task: &dyn Member) -> bool {
-        own(task).cpus.lock().unwrap().0.intersects(&machine::cpu::online())
-    }
-    fn set_nodes(&self, task: &dyn Member, nodes: &Nodes) {
-        *own(task).nodes.lock().unwrap() = nodes.mems;
-        *own(task).kernel_nodes.lock().unwrap() = nodes.kernel;
-        own(task).spreads[0].store(nodes.spread_files, SeqCst);
-        own(task).spreads[1].store(nodes.spread_objects, SeqCst);
-    }
-    fn rebind_space(&self, task: &dyn Member, mems: &NodeSet) {
-        own(task).rebinds.lock().unwrap().push(mems.to_string());
-    }
-    fn move_pages(&self, task: &dyn Member, from: &NodeSet, to: &NodeSet) {
-        own(task).moves.lock().unwrap().push(std::format!("{from} to {to}"));
-    }
-}
-
-impl TaskFreezer for Control {
-    fn freeze(&self, task: &dyn Member) -> Freezing {
-        let task = own(task);
-        if task.wanted_frozen.swap(true, SeqCst) {
-            return Freezing::Before;
-        }
-        let done = task.asleep.load(SeqCst) && !task.ending.load(SeqCst);
-        task.frozen.store(done, SeqCst);
-        if done { Freezing::Done } else { Freezing::Soon }
-    }
-    fn thaw(&self, task: &dyn Member) -> Option<bool> {
-        let task = own(task);
-        let frozen = task.frozen.swap(false, SeqCst);
-        task.wanted_frozen.swap(false, SeqCst).then_some(frozen)
-    }
-    fn progress(&self, task: &dyn Member) -> Option<bool> {
-        let task = own(task);
-        task.wanted_frozen.load(SeqCst).then(|| task.frozen.load(SeqCst))
-    }
-    fn mark_frozen(&self, task: &dyn Member) -> bool {
-        let task = own(task);
-        let should = task.wanted_frozen.load(SeqCst) && !task.ending.load(SeqCst);
-        task.frozen.fetch_or(should, SeqCst);
-        should
-    }
-    fn let_end(&self, task: &dyn Member) -> bool {
-        own(task).frozen.swap(false, SeqCst)
-    }
-}
-
 #[derive(Clone, Default)]
 struct Table(Arc<Mutex<BTreeMap<i32, Arc<Task>>>>);
 
@@ -296,8 +220,8 @@ impl World {
     fn new(dialect: Dialect, subsystems: Vec<AnySubsystem>, bound: &str) -> Self {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
-            TASKS.install(&Control);
-            freezer::TASKS.install(&Control);
+            TASKS.install(&control::Control);
+            freezer::TASKS.install(&control::Control);
             crate::cpu::SCHEDULER.install(&crate::cpu::fake::Fake);
         });
         let tasks = Table::default();
@@ -433,7 +357,10 @@ impl World {
 
     /// A child of `parent`; `meanwhile` happens after it was made and before it is visible.
     pub fn fork_with(&self, parent: &Arc<Task>, meanwhile: impl FnOnce()) -> Result<Arc<Task>, Errno> {
-        let admission = self.framework.can_fork(&**parent)?;
+        self.admit(parent, self.framework.can_fork(&**parent)?, meanwhile)
+    }
+
+    fn admit(&self, parent: &Task, admission: Admission<'_>, meanwhile: impl FnOnce()) -> Result<Arc<Task>, Errno> {
         let tid = {
             let mut next = self.next.lock().unwrap();
             *next += 1;
@@ -444,6 +371,12 @@ impl World {
         self.tasks.0.lock().unwrap().insert(tid, child.clone());
         admission.admit(&(child.clone() as Arc<dyn Member>));
         Ok(child)
+    }
+
+    /// A child of `parent` that is born in the container.
+    pub fn fork_into(&self, parent: &Arc<Task>, path: &str) -> Result<Arc<Task>, Errno> {
+        let (target, parent) = (self.at(path), parent.clone() as Arc<dyn Member>);
+        self.admit(control::own(&*parent), self.framework.can_fork_into(&parent, &target)?, || ())
     }
 
     /// A fork that is allowed, and then fails for a reason that no controller knows.

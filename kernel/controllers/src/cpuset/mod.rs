@@ -190,6 +190,8 @@ impl Subsystem for Cpuset {
             && parent.state().exclusive_children.load(Relaxed) == 0
         {
             sets.set(parent.state().sets());
+            // A change of its own, which nobody has seen: who is born into it may come from sets that never changed.
+            node.state().change.store(CHANGES.fetch_add(1, SeqCst), SeqCst);
             domains::follow(node);
         }
         Ok(())

@@ -60,6 +60,18 @@ fn a_move_between_equal_sets_leaves_nothing_as_it_was_before() {
     assert_eq!((task.spreads(), task.kernel_nodes()), ([false, false], "1".into()));
 }
 
+/// Fails on a version in which the copied sets are not a change: neither the child nor its parent has seen one.
+#[test]
+fn who_is_born_into_a_container_with_copied_sets_obeys_them() {
+    let world = world();
+    give(&world, "/a", "2-3", "1");
+    world.write("/a", "cgroup.clone_children", "1").unwrap();
+    world.try_mkdir("/a/c").unwrap();
+    let parent = world.spawn_in("/");
+    let child = world.fork_into(&parent, "/a/c").unwrap();
+    assert_eq!((child.cpus(), child.nodes()), ("2-3".into(), "1".into()));
+}
+
 #[test]
 fn new_mems_leave_the_cpus_that_a_task_chose() {
     let world = world();

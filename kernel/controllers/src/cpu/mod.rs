@@ -240,7 +240,11 @@ impl Cpu {
     }
 
     fn show_stats(&self, out: &mut dyn Write) -> fmt::Result {
-        let (now, base) = (self.statistics(), *self.base.lock());
+        let (now, base) = {
+            // Under the lock: a reset in between would be later than `now`.
+            let base = self.base.lock();
+            (self.statistics(), *base)
+        };
         writeln!(out, "cpu: Usage {}", now.usage - base.usage)?;
         writeln!(out, "cpu: Number of periods {}", now.periods - base.periods)?;
         writeln!(out, "cpu: Number of throttled periods {}", now.throttled - base.throttled)?;
@@ -249,8 +253,8 @@ impl Cpu {
 
     fn reset_stats(&self, text: &str) -> Result<(), Errno> {
         resgroups::check_reset(text)?;
-        let now = self.statistics();
-        *self.base.lock() = now;
+        let mut base = self.base.lock();
+        *base = self.statistics();
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Cpu, Groups,
-    fake::{Told, limit_text, told},
+    fake::{Told, limit_text, run, told},
     follow_machine,
 };
 use crate::world::World;
@@ -142,6 +142,21 @@ fn a_cap_is_a_quota_of_the_whole_machine() {
     errors(&world, "/a", "cpu.stats", &["reset"]);
     world.write("/a", "cpu.stats", "res=cpu").unwrap();
     assert!(world.read("/a", "cpu.stats").starts_with("cpu: Usage 0\ncpu: Number of periods 0\n"));
+}
+
+/// Fails on a version that looks at what was at the last reset after it has looked at what is.
+#[test]
+fn who_reads_stats_during_a_reset_sees_no_less_than_nothing() {
+    let world = World::of_dialect(Dialect::Container, "cpu").mkdir("/a");
+    run(&*groups(&world, "/a").outer, 1000);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..5000).for_each(|_| world.write("/a", "cpu.stats", "res=cpu").unwrap()));
+        for _ in 0..5000 {
+            let text = world.read("/a", "cpu.stats");
+            let usage: u64 = text.lines().next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+            assert!(usage <= 10_000 * 1000, "{text}");
+        }
+    });
 }
 
 #[test]

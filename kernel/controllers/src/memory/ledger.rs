@@ -339,7 +339,7 @@ impl Ledger {
     }
 
     /// Closes an account whose container has no task any more: its pages are the parent's from now on. Does nothing
-    /// for a root, and the second time.
+    /// for a root, and the second time. Its number stays its own until [`give_up_number`](Self::give_up_number).
     pub fn close(&self, number: Number) {
         if !self.accounts.close(number) {
             return;
@@ -352,6 +352,12 @@ impl Ledger {
             }
             self.accounts.fold(number, parent, cpu);
         }
+    }
+
+    /// Nobody will name the account any more, which is closed by now: its number may be another's as soon as no page
+    /// refers to it.
+    pub fn give_up_number(&self, number: Number) {
+        self.close(number);
         self.accounts.release(number, 1);
     }
 

@@ -35,7 +35,7 @@ use base::{
 use container::{Callbacks, ControlFile, Lineage, Member, Move, Node, Subsystem};
 use core::fmt::{self, Write};
 use machine::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 
@@ -48,8 +48,6 @@ pub struct Memory {
     number: Number,
     /// `move_charge_at_immigrate`.
     move_charges: AtomicU64,
-    /// Whether the account was closed. Its number may be another container's since.
-    is_closed: AtomicBool,
 }
 
 impl Subsystem for Memory {
@@ -104,7 +102,8 @@ impl Subsystem for Memory {
     }
 
     fn offline(node: &Node<'_, Self>) {
-        node.state().close();
+        let Self { ledger, number, .. } = node.state();
+        ledger.close(*number);
     }
 
     fn can_attach(change: &Move<'_, Self>) -> Result<(), Errno> {
@@ -133,13 +132,7 @@ impl Memory {
     }
 
     fn new(ledger: &'static Ledger, number: Number) -> Self {
-        Self { ledger, number, move_charges: AtomicU64::new(0), is_closed: AtomicBool::new(false) }
-    }
-
-    fn close(&self) {
-        if !self.is_closed.swap(true, SeqCst) {
-            self.ledger.close(self.number);
-        }
+        Self { ledger, number, move_charges: AtomicU64::new(0) }
     }
 
     /// The ledger of the tree: what charges pages.
@@ -176,9 +169,9 @@ impl Memory {
 }
 
 impl Drop for Memory {
-    /// A container that never came to be has not been closed.
+    /// Until now somebody could name the account: a task that has left, or who has a file of the container open.
     fn drop(&mut self) {
-        self.close();
+        self.ledger.give_up_number(self.number);
     }
 }
 

@@ -87,12 +87,14 @@ impl Subsystem for Memory {
         ),
         ControlFile::read_write(
             "move_charge_at_immigrate",
-            |memory, out| writeln!(out, "{}", memory.move_charges.load(Relaxed)),
+            |memory: &Self, out| writeln!(out, "{}", memory.move_charges.load(Relaxed)),
             |memory, text| {
                 memory.move_charges.store(number_up_to(text, 3)?, Relaxed);
                 Ok(())
             },
-        ),
+        )
+        // What a move has reserved by it is given back by it.
+        .managed(),
         ControlFile::read_write_node("oom_control", show_oom_control, store_oom_control),
         ControlFile::read_node("numa_stat", report::show_numa_stat),
     ];

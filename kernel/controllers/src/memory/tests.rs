@@ -1,5 +1,7 @@
 //! The ledger against a map of pages, from one thread and from many; and the files.
 
+mod moves;
+
 use super::Memory;
 use super::account::Number;
 use super::ledger::{Full, Ledger};

@@ -288,7 +288,7 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
     let member: Arc<dyn Member> = child.clone();
     admission.admit(&member);
     drop(member);
-    register(&child);
+    register(&child, Some((parent.process(), flags.contains(CloneFlags::PARENT))));
     number.keep();
     if let Some((slot, file)) = slot {
         slot.fill(file, true);
@@ -356,13 +356,8 @@ fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> 
     let own = parent.process();
     let kinship = own.kinship();
     let flags = request.flags;
-    let (ancestor, exit_signal) = if flags.contains(CloneFlags::PARENT) {
-        (kinship.parent(), own.state().exit_signal)
-    } else {
-        (own.pid(), request.exit_signal)
-    };
-    let start = Kinship::new(pid, ancestor, kinship.group(), kinship.session());
-    start.detached.store(kinship.detached.load(Relaxed), Relaxed);
+    // Whom it is related to is settled when it is registered.
+    let start = Kinship::new(pid, own.pid(), kinship.group(), kinship.session());
     let actions = own.state().actions.clone();
     let actions = if flags.contains(CloneFlags::SIGHAND) {
         actions
@@ -375,7 +370,7 @@ fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> 
     let start = ProcessStart {
         kinship: start,
         actions,
-        exit_signal,
+        exit_signal: request.exit_signal,
         limits: own.limits(),
         program: own.program(),
         dumpable: own.dumpable(),
@@ -391,11 +386,15 @@ fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> 
 }
 
 /// Enters a task into its process and the tree. A thread that comes while its process ends, stops or executes another
-/// program finds that out before its first instruction.
-pub(crate) fn register(child: &Arc<Task>) {
+/// program finds that out before its first instruction. A new process gets its relations from its `maker`, and is
+/// a sibling of it if that is true: the maker's own parent may have ended since the clone began, so they are those of
+/// this moment.
+pub(crate) fn register(child: &Arc<Task>, maker: Option<(&Arc<Process>, bool)>) {
     let process = child.process();
     let mut tree = child.population().tree();
     tree.add_task(child.tid(), child.clone());
+    // Who has a sibling's end told to the common parent gives it no signal of its own choice (clone(2), CLONE_PARENT).
+    let exit_signal = maker.filter(|(_, is_sibling)| *is_sibling).map(|(maker, _)| maker.state().exit_signal);
     let mut state = process.state();
     let is_first = state.threads.is_empty();
     if let Some(stop) = &mut state.stop {
@@ -408,9 +407,13 @@ pub(crate) fn register(child: &Arc<Task>) {
         child.note_attention();
     }
     state.threads.push(child.clone());
-    drop(state);
-    if is_first {
-        tree.add_process(process.clone());
+    match (is_first, maker) {
+        (false, _) => {}
+        (true, None) => tree.add_process(process.clone()),
+        (true, Some((maker, is_sibling))) => {
+            state.exit_signal = exit_signal.unwrap_or(state.exit_signal);
+            tree.add_relative(process.clone(), maker, is_sibling);
+        }
     }
 }
 

@@ -143,8 +143,17 @@ fn notify(process: &Arc<Process>) {
     if parent_elsewhere && tree.is_orphaned(own_group, Some(process.pid())) {
         orphaned.push(own_group);
     }
-    let adopted = tree.orphan(process.pid());
-    for (child, _) in &adopted {
+    // What becomes of a child from now on its new parent is told, by SIGCHLD, whatever the first parent wanted: with
+    // the tree locked, so that a child that ends meanwhile sees both or neither.
+    let adopted = tree.orphan(process.pid()).into_iter().map(|(child, parent)| {
+        let mut state = child.state();
+        state.exit_signal = Some(Signal::CHLD);
+        let ended = state.zombie;
+        drop(state);
+        Adopted { child, parent, ended }
+    });
+    let adopted: Vec<Adopted> = adopted.collect();
+    for Adopted { child, .. } in &adopted {
         let group = child.kinship().group();
         let was_held = group != own_group && child.kinship().session() == process.kinship().session();
         if was_held && !orphaned.contains(&group) && tree.is_orphaned(group, None) {
@@ -169,14 +178,22 @@ fn notify(process: &Arc<Process>) {
         send::to_group(population, group, Signal::HUP);
         send::to_group(population, group, Signal::CONT);
     }
-    for (child, parent) in adopted {
-        adopt(&child, &parent);
+    for child in adopted {
+        adopt(&child);
     }
     tell_end(process, parent, end, exit_signal);
 }
 
-/// A child has a new parent because its old one ended.
-fn adopt(child: &Arc<Process>, parent: &Arc<Process>) {
+/// A child that has a new parent because its old one ended, and how it had ended before that, if it had.
+struct Adopted {
+    child: Arc<Process>,
+    parent: Arc<Process>,
+    ended: Option<End>,
+}
+
+/// What follows an adoption, without the lock of the tree.
+fn adopt(adopted: &Adopted) {
+    let Adopted { child, parent, ended } = adopted;
     for thread in child.threads() {
         let wish = thread.parent_death_signal.load(Relaxed) as i32;
         if let Ok(signal) = Signal::new(wish) {
@@ -184,14 +201,8 @@ fn adopt(child: &Arc<Process>, parent: &Arc<Process>) {
             let _ = send::to_process(child, SignalInfo::kernel(signal));
         }
     }
-    let ended = {
-        let mut state = child.state();
-        // Whoever adopts learns of the end by SIGCHLD, whatever the first parent wanted.
-        state.exit_signal = Some(Signal::CHLD);
-        state.zombie
-    };
     if let Some(end) = ended {
-        tell_end(child, Some(parent.clone()), end, Some(Signal::CHLD));
+        tell_end(child, Some(parent.clone()), *end, Some(Signal::CHLD));
     }
 }
 

@@ -137,7 +137,7 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
     let member: Arc<dyn Member> = task.clone();
     admission.admit(&member);
     drop(member);
-    clone::register(&task);
+    clone::register(&task, None);
     number.keep();
     population.count_fork();
     sched::start(task.clone() as Arc<dyn Schedulable>);

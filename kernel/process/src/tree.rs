@@ -216,6 +216,18 @@ impl<P: Kin, T: Clone> Tree<P, T> {
         self.join_group(&process, group, session);
     }
 
+    /// Enters a process that `maker` has made: as its child, or as its sibling. Group, session and parent are what those of
+    /// the maker are now, whatever they were when the making began.
+    pub fn add_relative(&mut self, process: P, maker: &P, is_sibling: bool) {
+        let (own, makers) = (process.kinship(), maker.kinship());
+        let parent = if is_sibling { makers.parent() } else { makers.pid() };
+        own.parent.store(parent.raw(), Relaxed);
+        own.group.store(makers.group().raw(), Relaxed);
+        own.session.store(makers.session().raw(), Relaxed);
+        own.detached.store(makers.detached.load(Relaxed), Relaxed);
+        self.add_process(process);
+    }
+
     /// Takes a process that was reaped out. Its children must have been given away before.
     pub fn remove_process(&mut self, pid: Pid) -> Option<P> {
         let node = self.slots.get_mut(index_of(pid))?.process.take()?;
@@ -499,6 +511,27 @@ mod tests {
         assert_eq!(tree.group(pid(2)).len(), 1);
         tree.last = 1;
         assert_eq!(tree.reserve(), Ok(pid(4)));
+    }
+
+    #[test]
+    fn a_new_process_has_the_relations_that_its_maker_has_when_it_is_entered() {
+        let mut tree = tree(&[(2, 1), (3, 2)]);
+        let maker = tree.process(pid(3)).unwrap().clone();
+        let start = |number| Member(Arc::new(Kinship::new(pid(number), pid(2), pid(1), pid(1))));
+        let (sibling, child) = (start(4), start(5));
+        assert_eq!([tree.reserve(), tree.reserve()], [Ok(pid(4)), Ok(pid(5))]);
+        // Their maker's parent ends meanwhile, and the maker gets a group of its own.
+        tree.orphan(pid(2));
+        tree.remove_process(pid(2));
+        tree.set_group(pid(3), pid(3), pid(0)).unwrap();
+        tree.add_relative(sibling, &maker, true);
+        tree.add_relative(child, &maker, false);
+        let parent_and_group =
+            |tree: &Tree<Member, i32>, number| tree.process(pid(number)).map(|it| (it.0.parent(), it.0.group()));
+        assert_eq!(parent_and_group(&tree, 4), Some((pid(1), pid(3))));
+        assert_eq!(parent_and_group(&tree, 5), Some((pid(3), pid(3))));
+        assert_eq!(tree.orphan(pid(1)).len(), 0, "init gives its children to nobody");
+        assert_eq!(tree.orphan(pid(3)).len(), 1);
     }
 
     #[test]

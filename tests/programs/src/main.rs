@@ -3,6 +3,7 @@
 //! It runs on Linux too, so that what a scenario expects can be compared with the original. It is the one program of
 //! ours in user space that needs unsafe code: a bad pointer can't be passed in any other way.
 
+mod adoption;
 mod ahead;
 mod attributes;
 mod audit;
@@ -84,6 +85,7 @@ const HELP: &str = "usage: probe COMMAND
   mq                POSIX message queues
   notices           signals from files: owners, O_ASYNC, F_NOTIFY
   leases            leases, locks that wait for each other, what /proc tells of them
+  adoption          children whose parents end at the same moment
   waiting           signals that wait, timers, where a task sleeps
   ways              flags of preadv2 and pwritev2, buffers of which a part is good
   memfd             memfd_create, seals, and files without a name
@@ -155,6 +157,7 @@ fn main() -> ExitCode {
         ["mq"] => posix_queues::run(),
         ["notices"] => notices::run(),
         ["leases"] => leases::run(),
+        ["adoption"] => adoption::run(),
         ["waiting"] => waiting::run(),
         ["ways"] => ways::run(),
         ["memfd"] => memory_files::run(),

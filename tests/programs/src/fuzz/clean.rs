@@ -97,6 +97,7 @@ pub fn after_round() -> Result<(), String> {
             sleep(Duration::from_millis(5));
         }
     }
+    abandoned()?;
     while let Err(error) = fs::remove_dir(CONTAINER) {
         if begun.elapsed() > PATIENCE {
             return Err(format!("{CONTAINER}: {error}"));
@@ -124,6 +125,25 @@ fn below(place: &str) -> Vec<String> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let targets = mounts.lines().filter_map(|line| line.split(' ').nth(1));
     targets.filter(|target| target.starts_with(place)).map(str::to_owned).collect()
+}
+
+/// Dissolves hierarchies that are mounted nowhere: one that was unmounted before its containers were removed stays.
+///
+/// Errors: one can't be mounted again.
+fn abandoned() -> Result<(), String> {
+    let place = "/tmp/fuzz/abandoned";
+    fs::create_dir_all(place).map_err(|error| format!("{place}: {error}"))?;
+    let text = fs::read_to_string("/proc/containers").unwrap_or_default();
+    for line in text.lines().filter(|line| line.split(' ').any(|word| word == "mounts=0")) {
+        let value = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key));
+        let subsystems = line.split(['(', ')']).nth(1).unwrap_or_default().replace(", ", ",");
+        let subsystems = if subsystems.is_empty() { "none".to_owned() } else { subsystems };
+        let name = value("name=").map(|name| format!(",name={name}")).unwrap_or_default();
+        mount_at(value("dialect=").unwrap_or("container"), place, &format!("{subsystems}{name}"))?;
+        containers(Path::new(place));
+        unmount(place).map_err(|error| format!("{place}: {error}"))?;
+    }
+    Ok(())
 }
 
 /// Removes the containers of a hierarchy, deepest first.

@@ -238,8 +238,8 @@ pub struct Rootfs {
     /// Whose packages
     #[arg(value_enum)]
     pub system: System,
-    /// Packages; what they depend on comes with them, and a shell in any case [default: what drives and loads
-    /// containers: busybox, coreutils, procps, cgroup-tools, stress-ng, python3, …]
+    /// Packages; what they depend on comes with them, and a shell with the essential tools in any case [default: what
+    /// drives and loads containers: busybox, procps, cgroup-tools, stress-ng, python3, …]
     #[arg(value_name = "PACKAGE")]
     pub packages: Vec<String>,
 }

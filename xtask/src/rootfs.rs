@@ -39,9 +39,26 @@ pub const USUAL_PACKAGES: &[&str] = &[
     "python3",
 ];
 
-/// What no choice can do without: a shell, the users, the terminals, `mount`. `usr-is-merged` keeps out `usrmerge` and
-/// the whole of Perl.
-const ALWAYS: &[&str] = &["base-files", "base-passwd", "bash", "mount", "ncurses-base", "usr-is-merged"];
+/// What no choice can do without: a shell, the users, the terminals, `mount`; and of the packages that Debian calls
+/// essential, on which others depend without saying so, those that programs and scripts call. `usr-is-merged` keeps out
+/// `usrmerge` and the whole of Perl.
+const ALWAYS: &[&str] = &[
+    "base-files",
+    "base-passwd",
+    "bash",
+    "coreutils",
+    "diffutils",
+    "findutils",
+    "grep",
+    "gzip",
+    "hostname",
+    "mount",
+    "ncurses-base",
+    "sed",
+    "tar",
+    "usr-is-merged",
+    "util-linux",
+];
 
 /// Makes the initramfs anew where the packages of today are other ones, and says where it is.
 pub fn run(options: &Rootfs) -> Result<u8> {
@@ -150,14 +167,16 @@ mod tests {
     #[test]
     fn the_same_packages_are_the_same_choice_whatever_their_order() {
         let choice = |names: &[&str]| Choice::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        assert_eq!(choice(&["sed", "grep", "sed"]).unpacked(), choice(&["grep", "sed"]).unpacked());
-        assert_ne!(choice(&["sed"]).unpacked(), choice(&["grep"]).unpacked());
+        assert_eq!(choice(&["less", "file", "less"]).unpacked(), choice(&["file", "less"]).unpacked());
+        assert_ne!(choice(&["less"]).unpacked(), choice(&["file"]).unpacked());
     }
 
     #[test]
-    fn whatever_is_chosen_a_shell_comes_with_it() {
-        let choice = Choice::of(&["sed".to_owned()]);
-        assert!(choice.packages.iter().any(|name| name == "bash"));
+    fn whatever_is_chosen_a_shell_and_the_essential_tools_come_with_it() {
+        let choice = Choice::of(&["less".to_owned()]);
+        for needed in ["bash", "coreutils", "tar"] {
+            assert!(choice.packages.iter().any(|name| name == needed), "{needed}");
+        }
         assert!(!choice.packages.iter().any(|name| name == "stress-ng"));
         assert!(Choice::of(&[]).packages.iter().any(|name| name == "stress-ng"));
     }

@@ -52,6 +52,7 @@ const ALWAYS: &[&str] = &[
     "grep",
     "gzip",
     "hostname",
+    "libc-bin",
     "mount",
     "ncurses-base",
     "sed",

@@ -48,6 +48,7 @@ const ALTERNATIVES: &[(&str, &str)] = &[
     ("pager", "less"),
     ("vi", "vim.basic"),
     ("vi", "vim.tiny"),
+    ("nc", "nc.openbsd"),
     ("nc", "nc.traditional"),
 ];
 

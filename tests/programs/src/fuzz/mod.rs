@@ -248,6 +248,18 @@ fn reap(children: &mut [(pid_t, u64, u32)]) {
     }
 }
 
+/// Where the threads of a process are, as far as `/proc` tells. Their names may be no text.
+fn threads_of(process: pid_t) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let told = threads.map(|thread| {
+        let file =
+            |name: &str| String::from_utf8_lossy(&fs::read(thread.path().join(name)).unwrap_or_default()).into_owned();
+        format!("{}: {}{}", thread.path().display(), file("stat"), file("stack"))
+    });
+    let told: Vec<String> = told.collect();
+    if told.is_empty() { vec![format!("{process} has no threads in /proc")] } else { told }
+}
+
 /// Ends all tasks of the container and waits until it is empty.
 fn empty() -> Result<(), String> {
     let begun = Instant::now();
@@ -264,9 +276,8 @@ fn empty() -> Result<(), String> {
             unsafe { kill(*task, SIGKILL) };
         }
         if begun.elapsed() > PATIENCE {
-            let states =
-                tasks.iter().map(|task| fs::read_to_string(format!("/proc/{task}/status")).unwrap_or_default());
-            return Err(format!("tasks that were killed are still there: {}", states.collect::<Vec<_>>().join("\n")));
+            let states: Vec<String> = tasks.iter().flat_map(|task| threads_of(*task)).collect();
+            return Err(format!("tasks that were killed are still there:\n{}", states.join("\n")));
         }
         if said.elapsed() > Duration::from_secs(2) {
             said = Instant::now();

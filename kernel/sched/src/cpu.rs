@@ -334,6 +334,16 @@ pub fn run_this_cpu() -> ! {
     }
 }
 
+/// Lets a little time pass where no task runs. An idle CPU may wait for a lock, in what it drops: who has it may be able to
+/// run only here.
+#[cfg(target_os = "none")]
+pub(crate) fn pause_outside_tasks() {
+    match here() {
+        Some(cpu) if cpu.tasks.load(SeqCst) > 0 && cpu.idle.lock().is_some() => reschedule(Reason::Preempted),
+        _ => core::hint::spin_loop(),
+    }
+}
+
 /// Called by the timer interrupt.
 pub fn on_timer() {
     let Some(cpu) = here() else { return };

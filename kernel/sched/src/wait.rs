@@ -190,7 +190,8 @@ impl Default for WaitQueue {
 }
 
 /// Sleeps until `condition` gives a value; `enter` comes before each look that a sleep may follow, to see that whoever makes
-/// it true wakes this task. Where no task runs (before the scheduler, on the host) it looks again and again.
+/// it true wakes this task. Where no task runs (before the scheduler, on the host, in what an idle CPU drops) it looks again
+/// and again.
 pub(crate) fn sleep_loop<R>(
     task: Option<&TaskRef>,
     kind: Kind,
@@ -233,7 +234,7 @@ pub(crate) fn sleep_loop<R>(
 
 #[cfg(target_os = "none")]
 fn poll_pause() {
-    core::hint::spin_loop();
+    cpu::pause_outside_tasks();
 }
 
 #[cfg(not(target_os = "none"))]

@@ -1,5 +1,7 @@
 //! The scheduler on real CPUs: wake-ups, pushing tasks off, fairness, timers, exact accounts, and that nothing leaks.
 
+mod locks;
+
 use crate::KernelTest;
 use alloc::{boxed::Box, sync::Arc, sync::Weak, vec::Vec};
 use base::{CpuId, CpuSet};
@@ -9,7 +11,7 @@ use core::sync::atomic::{
 };
 use machine::{
     cpu, interrupts,
-    sync::{IrqLock, Mutex, SpinLock, rank},
+    sync::{IrqLock, SpinLock, rank},
     time,
 };
 use sched::{Entity, Nice, Policy, Priority, Schedulable, Timer, TimerCall, WaitError, WaitQueue};
@@ -31,7 +33,13 @@ pub const TESTS: &[KernelTest] = &[
     KernelTest::new("sched::a_cancelled_timer_does_not_call", a_cancelled_timer_does_not_call),
     KernelTest::new("sched::a_wait_ends_at_its_deadline", a_wait_ends_at_its_deadline),
     KernelTest::new("sched::a_wait_ends_when_interrupted", a_wait_ends_when_interrupted),
-    KernelTest::new("sched::a_sleeping_lock_lets_one_in_at_a_time", a_sleeping_lock_lets_one_in_at_a_time),
+    KernelTest::new("sched::a_sleeping_lock_lets_one_in_at_a_time", locks::a_sleeping_lock_lets_one_in_at_a_time),
+    KernelTest::on(
+        "sched::an_idle_cpu_that_waits_for_a_lock_runs_its_holder",
+        2,
+        1,
+        locks::an_idle_cpu_runs_the_holder,
+    ),
     KernelTest::on("sched::the_greatest_priorities_have_the_cpus", 2, 1, the_greatest_priorities_have_the_cpus),
     KernelTest::new("sched::ended_tasks_leave_nothing_behind", ended_tasks_leave_nothing_behind),
 ];
@@ -461,30 +469,6 @@ fn a_wait_ends_when_interrupted() {
     sched::interrupt(&sleeper.reference(), || ());
     sleeper.join();
     assert_eq!(ended.load(SeqCst), 1);
-}
-
-fn a_sleeping_lock_lets_one_in_at_a_time() {
-    const TASKS: u32 = 4;
-    const ROUNDS: u32 = 500;
-    // Not atomic: a second holder would lose counts.
-    let counter = Arc::new(Mutex::new(rank::EXEC, 0u32));
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|_| {
-            let counter = counter.clone();
-            anywhere(move || {
-                for round in 0..ROUNDS {
-                    let mut guard = counter.lock();
-                    let seen = *guard;
-                    if round % 50 == 0 {
-                        sched::sched_yield();
-                    }
-                    *guard = seen + 1;
-                }
-            })
-        })
-        .collect();
-    tasks.iter().for_each(|task| task.join());
-    assert_eq!(*counter.lock(), TASKS * ROUNDS);
 }
 
 /// One task more than CPUs, all of real time: the one of the least priority waits, and if another's priority becomes less,

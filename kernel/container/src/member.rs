@@ -9,7 +9,10 @@ use base::{Credentials, Pid};
 use core::any::Any;
 use machine::sync::{
     Arc, IrqLock, ReadGuard, RwLock, WriteGuard,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
     rank,
 };
 
@@ -89,6 +92,8 @@ pub(crate) enum Phase {
 pub struct Membership {
     // A leaf: read at every switch and tick, with the run queue locked. Written with the set's tasks locked too.
     place: IrqLock<TaskPlace>,
+    /// Its fork is not over: it may be in its containers, and subsystems are still being told.
+    is_arriving: AtomicBool,
     words: [AtomicU64; MAX_SUBSYSTEMS],
 }
 
@@ -104,6 +109,7 @@ impl Membership {
     pub fn new() -> Self {
         Self {
             place: IrqLock::new(rank::LEAF, TaskPlace { set: None, index: 0, phase: Phase::Unborn }),
+            is_arriving: AtomicBool::new(true),
             words: core::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -111,6 +117,15 @@ impl Membership {
     /// Whether the task is in containers: from the admission on until its exit begins.
     pub fn is_live(&self) -> bool {
         self.phase() == Phase::Live
+    }
+
+    /// Whether its fork goes on, which its parent's gate can be waited for with.
+    pub(crate) fn is_arriving(&self) -> bool {
+        self.is_arriving.load(Acquire)
+    }
+
+    pub(crate) fn has_arrived(&self) {
+        self.is_arriving.store(false, Release);
     }
 
     /// A subsystem's own word in this task. A child is born with a copy of its parent's, taken before `can_fork`.

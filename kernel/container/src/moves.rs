@@ -156,13 +156,20 @@ impl Framework {
     pub(crate) fn transfer(&self, source: &Arc<Container>, target: &Arc<Container>) -> Result<(), Errno> {
         let _target = target.lock.lock();
         // A fork that is under way adds a child to the source until its parent has been moved.
-        while let Some(task) = self.tasks_of(source).into_iter().find(|task| !task.is_kernel_thread()) {
+        loop {
+            let mut tasks = self.tasks_of(source);
+            tasks.retain(|task| !task.is_kernel_thread());
+            if tasks.is_empty() {
+                return Ok(());
+            }
+            // Subsystems that are being told of a birth are told of no move meanwhile. The parent is here too, and its gate
+            // lets this pass when the birth is over.
+            let Some(task) = tasks.into_iter().find(|task| !task.membership().is_arriving()) else { continue };
             let _gate = task.gate().close();
             let here = self.tasks_of(source).into_iter();
             let tasks = here.filter(|other| other.process_id() == task.process_id()).collect();
             self.carry(target, tasks, &Mover::kernel())?;
         }
-        Ok(())
     }
 
     /// Moves tasks of one process. Held: *manage*, the target's lock, the gate.

@@ -269,6 +269,7 @@ impl Admission<'_> {
         if let Some(entry) = self.entry.take() {
             entry.with_move(child, &self.set, |context| self.framework.tell_all(context));
         }
+        membership.has_arrived();
     }
 }
 

@@ -2,6 +2,8 @@
 //! wrong, single rules, and (under `cfg(loom)`) every order of steps of a move against fork, exit and mount.
 
 #[cfg(not(loom))]
+mod births;
+#[cfg(not(loom))]
 mod defects;
 #[cfg(not(loom))]
 mod holes;

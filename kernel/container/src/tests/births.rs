@@ -1,0 +1,92 @@
+//! Births beside a move of all tasks of a container.
+
+use super::{
+    rules::mkdir,
+    world::{Task, Tasks, write},
+};
+use crate::{Callbacks, ControlFile, Dialect, Framework, Lineage, Member, ReleaseWorker, Subsystem, subsystem};
+use alloc::{boxed::Box, string::String, vec};
+use base::{Credentials, Errno};
+use machine::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Condvar, Mutex},
+    thread,
+    time::Duration,
+};
+
+/// The task whose birth takes long.
+const SLOW: i32 = 3;
+
+/// Where each task is, as the subsystem was last told; and whether the slow one's birth has come so far.
+static TOLD: Mutex<(BTreeMap<i32, String>, bool)> = Mutex::new((BTreeMap::new(), false));
+static CHANGED: Condvar = Condvar::new();
+
+struct Herald;
+
+impl Subsystem for Herald {
+    const NAME: &'static str = "herald";
+    const INDEX: usize = 0;
+    const CALLBACKS: Callbacks = Callbacks::FORK.union(Callbacks::ATTACH);
+    const FILES: &'static [ControlFile<Self>] = &[];
+
+    fn create(_parent: &Self) -> Result<Self, Errno> {
+        Ok(Self)
+    }
+
+    fn fork(child: &dyn Member, place: Lineage<'_, Self>) {
+        let tid = child.tid().raw();
+        let mut told = TOLD.lock().unwrap();
+        if tid == SLOW {
+            told.1 = true;
+            CHANGED.notify_all();
+            // Time for a move that must not come in between.
+            told = CHANGED
+                .wait_timeout_while(told, Duration::from_millis(200), |told| !told.0.contains_key(&SLOW))
+                .unwrap()
+                .0;
+        }
+        told.0.insert(tid, place.path());
+    }
+
+    fn attach(task: &dyn Member, _from: Lineage<'_, Self>, to: Lineage<'_, Self>) {
+        TOLD.lock().unwrap().0.insert(task.tid().raw(), to.path());
+        CHANGED.notify_all();
+    }
+}
+
+struct NoWorker;
+
+impl ReleaseWorker for NoWorker {
+    fn wake(&self) {}
+}
+
+/// Fails on a version in which `transfer` moves a child before its fork is over: the subsystem is told of the new place first.
+#[test]
+fn who_moves_all_tasks_waits_for_those_that_are_being_born() {
+    let tasks = Tasks::default();
+    let framework = Framework::new(vec![subsystem(Herald)], "", Box::new(tasks.clone()), Box::new(NoWorker));
+    let mounted = framework.mount(Dialect::Cgroup, b"herald", &Credentials::root()).unwrap();
+    let [from, to] = ["from", "to"].map(|name| mkdir(&framework, mounted.root(), name));
+    let [other, parent] = [1, 2].map(|tid| {
+        let task = Task::new(tid, false);
+        tasks.add(&task);
+        framework.can_start().unwrap().admit(&(task.clone() as Arc<dyn Member>));
+        write(&framework, &from, "tasks", "0", &task).unwrap();
+        task
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let child: Arc<dyn Member> = Task::new(SLOW, false);
+            framework.can_fork(&*parent).unwrap().admit(&child);
+        });
+        drop(CHANGED.wait_while(TOLD.lock().unwrap(), |told| !told.1).unwrap());
+        // The child takes its place in the list, before the parent.
+        framework.exit(&*other);
+        let _alone = framework.manage.write();
+        framework.transfer(&from, &to).unwrap();
+    });
+    assert_eq!((framework.count_tasks(&from), framework.count_tasks(&to)), (0, 2));
+    let told = &TOLD.lock().unwrap().0;
+    assert_eq!([2, SLOW].map(|tid| told[&tid].as_str()), ["/to", "/to"]);
+}

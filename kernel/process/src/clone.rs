@@ -201,7 +201,7 @@ fn signal_or_none(number: u64) -> Result<Option<Signal>, Errno> {
 /// Makes a task as `request` says; it starts with the registers of `parent`, but 0 in `rax`. Returns its number.
 ///
 /// `EINVAL` flags that contradict each other; `EPERM` a thread pointer that is no user address; `EAGAIN` too many tasks (limit of the user, of the machine, of a
-/// container, or no number left); `ENOMEM`; or what a controller says; with `PIDFD` also `EFAULT`, `EMFILE`, `ENFILE`.
+/// container, or no number left), or the parent has a reservation of CPU time; `ENOMEM`; or what a controller says; with `PIDFD` also `EFAULT`, `EMFILE`, `ENFILE`.
 /// Locks: none may be held.
 pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) -> Result<Pid, Errno> {
     request.check(parent.process())?;
@@ -214,6 +214,7 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         return Err(Errno::EAGAIN);
     }
     check_user_limit(parent)?;
+    let (policy, nice) = parent.policy_of_child()?;
     // The number is told before the gate, behind which nobody touches user memory.
     let files = flags.contains(CloneFlags::PIDFD).then(|| parent.files()).transpose()?;
     let limit = parent.process().limit(Resource::Files);
@@ -238,7 +239,6 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         NumberedSpace { space: parent.space()?.fork()?, number: population.next_space_number() }
     };
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Completion::new()));
-    let (policy, nice) = parent.policy_of_child();
     let entity = Entity::new(crate::run::begin, parent.entity().allowed(), policy, nice)?;
     let (fs_base, gs_base) = parent.entity().context().user_bases();
     let fs_base = if flags.contains(CloneFlags::SETTLS) { request.thread_pointer } else { fs_base };

@@ -34,6 +34,7 @@ pub(crate) fn finish(task: Arc<Task>) -> ! {
 pub(crate) fn leave(task: &Arc<Task>) {
     let process = task.process();
     task.mark_exiting();
+    task.entity().release_reservation();
     if process.is_init() && process.thread_count() == 1 {
         last_of_init(task);
     }

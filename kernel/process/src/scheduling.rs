@@ -70,7 +70,8 @@ impl Task {
         own.has(Capabilities::SYS_NICE) || own.euid == other.uid || own.euid == other.euid
     }
 
-    /// `sched_setaffinity(2)` of `target`: the wish, cut to what its containers allow. `EPERM`; `EINVAL` nothing is left.
+    /// `sched_setaffinity(2)` of `target`: the wish, cut to what its containers allow. `EPERM`; `EBUSY` with a reservation it
+    /// has to use all CPUs of its domain; `EINVAL` nothing is left.
     pub fn set_affinity_of(&self, target: &Arc<Task>, wish: &CpuSet) -> Result<(), Errno> {
         if !self.may_schedule(target) {
             return Err(Errno::EPERM);
@@ -90,12 +91,10 @@ impl Task {
 
     fn set_affinity(&self, wish: &CpuSet) -> Result<(), Errno> {
         let confined = CONFINEMENT.get().map_or(CpuSet::first(base::MAX_CPUS), |hook| hook.allowed(self));
-        let allowed = wish.and(&confined);
-        if allowed.and(&machine::cpu::online()).is_empty() {
-            return Err(Errno::EINVAL);
+        if let Some(task) = self.schedulable() {
+            sched::set_affinity(&task, &wish.and(&confined))?;
         }
         *self.affinity.lock() = *wish;
-        self.apply_allowed(&allowed);
         Ok(())
     }
 

@@ -257,7 +257,8 @@ impl ProcessTimers {
             [Resource::CpuTime, Resource::RealTimeTime].iter().any(|&limit| process.limit(limit) != INFINITY)
         });
         let timed = self.state.lock().as_ref().is_some_and(|state| state.user.is_some() || state.profile.is_some());
-        self.watches_processor_time.store(limited || timed, Relaxed);
+        let told = self.process.upgrade().is_some_and(|process| real_time::tells_overruns(&process));
+        self.watches_processor_time.store(limited || timed || told, Relaxed);
     }
 
     /// Called at each switch and tick, with the run queue locked.

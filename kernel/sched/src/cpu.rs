@@ -9,7 +9,7 @@ mod switch;
 
 use crate::{
     Entity, Schedulable, balancing, clock, domain,
-    policy::{BALANCE_INTERVAL, Priority, ROTATION, Roots, Runnable, balance::CpuState},
+    policy::{BALANCE_INTERVAL, ROTATION, Roots, Runnable, Urgency, balance::CpuState},
     real_time,
     timer::{self, TimerQueue},
 };
@@ -18,7 +18,7 @@ use base::{CpuId, CpuSet};
 use core::{
     any::Any,
     sync::atomic::{
-        AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
+        AtomicBool, AtomicU64, AtomicUsize,
         Ordering::{Relaxed, SeqCst},
     },
 };
@@ -62,9 +62,9 @@ pub(crate) struct Cpu {
     running: IrqLock<Option<TaskRef>>,
     load: AtomicU64,
     tasks: AtomicUsize,
-    /// The greatest real-time priority here, and of those that wait; 0 is none.
-    priority: AtomicU32,
-    pub(crate) waiting_priority: AtomicU32,
+    /// The greatest urgency here, and of those that wait; 0 is none.
+    urgency: AtomicU64,
+    pub(crate) waiting_urgency: AtomicU64,
     /// What the switch that is under way leaves for the other side of it.
     left: IrqLock<Left>,
     has_left: AtomicBool,
@@ -131,7 +131,7 @@ pub(crate) fn state(cpu: CpuId) -> CpuState {
     get(cpu).map_or_else(CpuState::default, |cpu| CpuState {
         load: cpu.load.load(Relaxed),
         tasks: cpu.tasks.load(Relaxed),
-        priority: Priority::new(cpu.priority.load(Relaxed)),
+        urgency: Urgency::from_raw(cpu.urgency.load(Relaxed)),
     })
 }
 
@@ -154,8 +154,8 @@ impl Cpu {
             running: IrqLock::new(rank::LEAF, None),
             load: AtomicU64::new(0),
             tasks: AtomicUsize::new(0),
-            priority: AtomicU32::new(0),
-            waiting_priority: AtomicU32::new(0),
+            urgency: AtomicU64::new(0),
+            waiting_urgency: AtomicU64::new(0),
             left: IrqLock::new(rank::LEAF, Left::default()),
             has_left: AtomicBool::new(false),
             later: IrqLock::new(rank::TIMERS, Vec::new()),
@@ -185,11 +185,11 @@ impl Cpu {
     pub(crate) fn publish(&self, queue: &RunQueue) {
         self.load.store(queue.members.load(), Relaxed);
         self.tasks.store(queue.members.len(), Relaxed);
-        let raw = |priority: Option<Priority>| priority.map_or(0, Priority::raw);
-        let priority = raw(queue.members.priority());
-        if priority != 0 || self.priority.load(Relaxed) != 0 {
-            self.priority.store(priority, Relaxed);
-            real_time::publish(self, raw(queue.members.waiting_priority()));
+        let raw = |urgency: Option<Urgency>| urgency.map_or(0, Urgency::raw);
+        let urgency = raw(queue.members.urgency());
+        if urgency != 0 || self.urgency.load(Relaxed) != 0 {
+            self.urgency.store(urgency, Relaxed);
+            real_time::publish(self, raw(queue.members.waiting_urgency()));
         }
     }
 
@@ -355,7 +355,7 @@ pub fn on_timer() {
     let mut queue = cpu.queue.lock();
     queue.account(cpu.number);
     let now = queue.accounted_at;
-    queue.members.resume(now);
+    let came = queue.members.resume(now);
     cpu.publish(&queue);
     if queue.members.current().is_none() {
         queue.members.clear_leftovers();
@@ -373,6 +373,9 @@ pub fn on_timer() {
     }
     let crowded = queue.members.waiting() > 0;
     drop(queue);
+    if came {
+        real_time::push(cpu);
+    }
     if balance {
         cpu.pull(cpu.peers(), rotate);
         if crowded {

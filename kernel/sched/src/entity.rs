@@ -1,7 +1,7 @@
 //! A task as the scheduler sees it.
 
 use crate::{
-    policy::{Class, Group, Nice, Policy, Priority, Standing},
+    policy::{Class, Group, Nice, Policy, Priority, Server, Standing, Urgency},
     rest::{Activity, Rest},
 };
 use alloc::sync::Arc;
@@ -48,6 +48,8 @@ pub struct Entity {
     pub(crate) voluntary: AtomicU64,
     pub(crate) involuntary: AtomicU64,
     started_at: u64,
+    /// Whether it has a reservation, for looks without a lock.
+    reserves: AtomicBool,
 }
 
 /// Where a task may run and whether it does. Every change of a run queue's members is made under this lock of the
@@ -59,6 +61,8 @@ pub(crate) struct RunState {
     pub(crate) policy: Policy,
     /// The real-time priority that those lend who wait for it.
     pub(crate) lent: Option<Priority>,
+    /// Keeps it to its reservation; there is one just while `policy` is `Deadline`.
+    pub(crate) server: Option<Arc<Server>>,
     pub(crate) queued: bool,
     pub(crate) standing: Standing,
     /// Where it competes; none is the machine's own group.
@@ -73,23 +77,28 @@ pub(crate) struct RunState {
 
 impl RunState {
     /// How the task competes.
-    pub(crate) fn class(&self) -> Class {
+    pub(crate) fn class(&self) -> Class<'_> {
         match self.lent {
-            Some(priority) if self.lent > self.policy.priority() => {
+            Some(priority) if self.lent > self.policy.priority() && self.server.is_none() => {
                 Class::RealTime { priority, takes_turns: matches!(self.policy, Policy::RoundRobin(_)) }
             }
-            _ => self.policy.class(self.nice),
+            _ => self.policy.class(self.nice, self.server.as_ref()),
         }
     }
 
-    /// The real-time priority that it has, of its own or lent.
-    pub(crate) fn priority(&self) -> Option<Priority> {
-        self.lent.max(self.policy.priority())
+    /// How urgent it is by its reservation or by its real-time priority, of its own or lent; `None` if it shares by virtual
+    /// time.
+    pub(crate) fn urgency(&self) -> Option<Urgency> {
+        match self.policy {
+            Policy::Deadline(_) => self.server.as_ref().map(|server| server.urgency()),
+            policy => self.lent.max(policy.priority()).map(Urgency::from),
+        }
     }
 }
 
 impl Entity {
-    /// A task that will begin in `entry`, with interrupts on, once [`start`](crate::start) has been called. `ENOMEM`.
+    /// A task that will begin in `entry`, with interrupts on, once [`start`](crate::start) has been called. It has no
+    /// reservation: `policy` is not `Deadline`. `ENOMEM`.
     pub fn new(entry: fn() -> !, allowed: CpuSet, policy: Policy, nice: Nice) -> Result<Self, Errno> {
         let standing = Standing::new_task(nice.weight());
         Ok(Self {
@@ -102,6 +111,7 @@ impl Entity {
                     nice,
                     policy,
                     lent: None,
+                    server: None,
                     queued: false,
                     standing,
                     group: None,
@@ -119,6 +129,7 @@ impl Entity {
             voluntary: AtomicU64::new(0),
             involuntary: AtomicU64::new(0),
             started_at: time::now(),
+            reserves: AtomicBool::new(false),
         })
     }
 
@@ -179,6 +190,32 @@ impl Entity {
     /// Its scheduling policy.
     pub fn policy(&self) -> Policy {
         self.run.lock().policy
+    }
+
+    /// Its absolute deadline, in nanoseconds since boot, and the nanoseconds that it may run until then, below 0 if it ran
+    /// too much; `None` without a reservation.
+    pub fn deadline(&self) -> Option<(u64, i64)> {
+        self.run.lock().server.as_ref().map(|server| server.standing())
+    }
+
+    /// Whether it used up its reservation since this was last asked, and wants its process to be told.
+    pub fn take_overrun(&self) -> bool {
+        self.reserves.load(Relaxed) && self.run.lock().server.as_ref().is_some_and(|server| server.take_overrun())
+    }
+
+    /// The task ends: others may reserve what it had.
+    pub fn release_reservation(&self) {
+        if self.reserves.load(Relaxed)
+            && let Some(server) = &self.run.lock().server
+        {
+            server.release();
+        }
+    }
+
+    /// Puts another reservation in the place of the one that there is. Gives what is to be dropped without the lock.
+    pub(crate) fn store_server(&self, state: &mut RunState, server: Option<Arc<Server>>) -> Option<Arc<Server>> {
+        self.reserves.store(server.is_some(), Relaxed);
+        core::mem::replace(&mut state.server, server)
     }
 
     pub(crate) fn store_nice(&self, state: &mut RunState, nice: Nice) {

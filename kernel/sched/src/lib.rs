@@ -1,6 +1,7 @@
 //! sched: who runs where and when.
 //!
-//! One run queue per CPU: tasks of real time by their priorities, behind them all others, fair by virtual run time with
+//! One run queue per CPU: tasks with reservations by their deadlines, behind them those of real time by their priorities,
+//! behind these all others, fair by virtual run time with
 //! nice weights; tasks are placed at wake-up and moved by
 //! balancing, never outside the CPUs that they may use. Time is accounted to the nanosecond at each switch and
 //! tick. Waiting is here too: wait queues, observers of them (poll), timers, and what sleeping locks sleep by.
@@ -25,6 +26,7 @@ extern crate alloc;
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+mod admission;
 mod balancing;
 mod clock;
 mod cpu;
@@ -42,6 +44,7 @@ mod timer;
 mod wait;
 mod wake;
 
+pub use admission::{admit_move, period_bounds, set_affinity, set_period_bounds};
 pub use clock::load_averages;
 pub use cpu::{CpuStatistics, account, initialize, on_reschedule, on_timer, run_this_cpu};
 pub use domain::set_domains;
@@ -50,7 +53,9 @@ pub use freeze::{FREEZE_KEEPER, FreezeKeeper, exempt, freeze, let_end, mark_froz
 pub use groups::{new_group, roots, set_limit, set_parent};
 pub use observer::{Observer, Registration, Waiter};
 pub use online::{ONLINE_CHANGED, OnlineChange, bring_online, take_offline};
-pub use policy::{DEFAULT_GROUP_WEIGHT, Group, Limit, LimitStatistics, Nice, Policy, Priority, RealTimeLimit};
+pub use policy::{
+    DEFAULT_GROUP_WEIGHT, Group, Limit, LimitStatistics, Nice, Policy, Priority, RealTimeLimit, Reservation,
+};
 pub use real_time::{real_time_limit, set_real_time_limit};
 pub use rest::{Activity, Freezing, WaitError};
 pub use timer::{Timer, TimerCall, sleep_until};

@@ -8,7 +8,7 @@
 //! Device interrupts all go to the boot CPU, which never goes offline.
 
 use crate::{
-    WaitQueue,
+    WaitQueue, admission,
     cpu::{self, Cpu},
     timer, wake,
 };
@@ -42,7 +42,8 @@ const BOOT_CPU: CpuId = CpuId::new(0);
 /// Takes a CPU offline. On return no task runs or waits there, its timers run elsewhere, and it halts. Nothing happens
 /// if it is offline.
 ///
-/// Errors: `EINVAL` it is no possible CPU; `EBUSY` it is the boot CPU. Not under a spinning lock.
+/// Errors: `EINVAL` it is no possible CPU; `EBUSY` it is the boot CPU, or tasks have reserved time that the other CPUs of
+/// its domain can't give. Not under a spinning lock.
 pub fn take_offline(number: CpuId) -> Result<(), Errno> {
     let cpu = possible(number)?;
     let _one = ONE_AT_A_TIME.lock();
@@ -52,7 +53,9 @@ pub fn take_offline(number: CpuId) -> Result<(), Errno> {
     if !machine::cpu::online().contains(number) {
         return Ok(());
     }
+    let admission = admission::check_loss(cpu)?;
     machine::cpu::withdraw(number);
+    drop(admission);
     tell();
     cpu.serves.store(false, SeqCst);
     cpu.queue.lock().closed = true;

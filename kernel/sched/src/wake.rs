@@ -1,15 +1,15 @@
 //! Waking, placing and moving tasks.
 
 use crate::{
-    Entity, Group, Nice, Schedulable,
+    Entity, Group, Nice, Schedulable, admission,
     cpu::{self, Cpu, Reason, TaskRef},
     domain,
     entity::RunState,
-    policy::{Class, Policy, Priority, placement},
+    policy::{Class, Policy, Priority, Server, placement},
     rest::{Activity, Woken},
 };
 use alloc::sync::Arc;
-use base::CpuSet;
+use base::{CpuSet, Errno};
 use machine::{time, topology};
 
 /// The CPU on which a task that belongs nowhere should go on.
@@ -20,8 +20,8 @@ pub(crate) fn place(task: &TaskRef, state: &RunState) -> &'static Cpu {
     }
     let choice = domain::choice(cpu::usable(&state.allowed), last, true);
     let here = machine::cpu::current();
-    let chosen = match state.priority() {
-        Some(priority) => placement::real_time(&choice, last, priority, topology::get(), cpu::state),
+    let chosen = match state.urgency() {
+        Some(urgency) => placement::urgent(&choice, last, urgency, topology::get(), cpu::state),
         None => placement::wake_up(&choice, last, here, topology::get(), cpu::state),
     };
     let chosen = chosen.unwrap_or(here);
@@ -45,13 +45,16 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
         queue = target.queue.lock();
     }
     let number = target.number;
-    let class = state.class();
-    queue.members.add(class, state.group.as_ref(), task.clone(), state.standing);
     let now = time::now();
     if !state.queued {
         state.queued_since = now;
+        if let Some(server) = &state.server {
+            server.wake(now);
+        }
     }
     state.queued = true;
+    let class = state.class();
+    queue.members.add(class, state.group.as_ref(), task.clone(), state.standing);
     task.entity().set_cpu(number);
     target.publish(&queue);
     let goes_first = queue.members.wake_up_preempts(class, state.group.as_ref(), queue.unaccounted(now));
@@ -115,8 +118,8 @@ pub fn start(task: TaskRef) {
     let mut state = task.entity().lock();
     let here = machine::cpu::current();
     let choice = domain::choice(cpu::usable(&state.allowed), here, false);
-    let chosen = match state.priority() {
-        Some(priority) => placement::real_time(&choice, here, priority, topology::get(), cpu::state),
+    let chosen = match state.urgency() {
+        Some(urgency) => placement::urgent(&choice, here, urgency, topology::get(), cpu::state),
         None => placement::new_task(&choice, here, topology::get(), cpu::state),
     };
     let chosen = chosen.unwrap_or(here);
@@ -156,6 +159,7 @@ pub fn set_allowed(task: &TaskRef, allowed: &CpuSet) {
     let wanted = cpu::usable(allowed);
     let mut state = entity.lock();
     entity.store_allowed(&mut state, if allowed.intersects(&wanted) { *allowed } else { wanted });
+    admission::follow(&state);
     loop {
         if !state.queued || cpu::get(entity.cpu()).is_none() || cpu::may_be_on(&state.allowed, entity.cpu()) {
             return;
@@ -208,9 +212,32 @@ pub fn set_nice(task: &TaskRef, nice: Nice) {
 }
 
 /// Sets the task's policy. It competes by it at once; if it runs, when it next gives its CPU away, which it is asked to do.
-/// Not under a run queue's lock.
-pub fn set_policy(task: &TaskRef, policy: Policy) {
-    change(task.entity(), || Some(task.clone()), |state| core::mem::replace(&mut state.policy, policy));
+///
+/// Errors, of a reservation only: `EPERM` the task may not use all CPUs of its domain, or none of their time may be
+/// reserved; `EBUSY` others have reserved what it would need. May sleep.
+pub fn set_policy(task: &TaskRef, policy: Policy) -> Result<(), Errno> {
+    let entity = task.entity();
+    let admission = admission::of(entity, policy)?;
+    let server = match policy {
+        Policy::Deadline(reservation) => Some(Arc::new(Server::new(reservation, entity.cpu(), time::now()))),
+        _ => None,
+    };
+    let _admission = admission.note(server.as_ref());
+    let before = change(
+        entity,
+        || Some(task.clone()),
+        |state| {
+            if let (Some(last), Some(server)) = (&state.server, &server) {
+                server.succeed(last);
+            }
+            state.policy = policy;
+            entity.store_server(state, server)
+        },
+    );
+    if let Some(last) = before {
+        last.release();
+    }
+    Ok(())
 }
 
 /// Lends the task a real-time priority, which holds where it is greater than its own; none takes it back. Otherwise as

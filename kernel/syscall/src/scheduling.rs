@@ -14,7 +14,7 @@ use process::{
     policy::{self, PolicyWish},
     scheduling::{IoPriority, PriorityTarget},
 };
-use sched::{Policy, Priority};
+use sched::{Policy, Priority, Reservation};
 
 /// `sched_yield(2)`.
 pub fn sched_yield(_call: &Call<'_>) -> Result<usize, Errno> {
@@ -104,6 +104,9 @@ pub fn ioprio_set(call: &Call<'_>, which: i32, who: i32, priority: i32) -> Resul
     Ok(0)
 }
 
+/// The number of `SCHED_DEADLINE`.
+const DEADLINE: i32 = 6;
+
 /// In the number of a policy: children begin without it.
 const RESET_ON_FORK: i32 = 0x4000_0000;
 
@@ -144,7 +147,10 @@ fn set_priority(
     }
     // A negative priority is none.
     let priority = Some(parameter.read()? as u32);
-    call.task.set_policy_of(&policy_target(call, tid)?, &PolicyWish { policy, priority, nice: None })?;
+    call.task.set_policy_of(
+        &policy_target(call, tid)?,
+        &PolicyWish { policy, priority, nice: None, reservation: Some(None) },
+    )?;
     Ok(0)
 }
 
@@ -169,17 +175,19 @@ pub fn sched_get_priority_min(_call: &Call<'_>, policy: i32) -> Result<usize, Er
 }
 
 fn priority_of(policy: i32, bound: Priority) -> Result<usize, Errno> {
-    match policy::from_number(policy, bound.raw()).or_else(|_| policy::from_number(policy, 0))?.priority() {
-        Some(priority) => Ok(priority.raw() as usize),
-        None => Ok(0),
+    let of = |priority| policy::from_number(policy, priority, None);
+    match of(bound.raw()).or_else(|_| of(0)) {
+        Ok(policy) => Ok(policy.priority().map_or(0, |priority| priority.raw() as usize)),
+        Err(_) if policy == DEADLINE => Ok(0),
+        Err(error) => Err(error),
     }
 }
 
-/// `sched_rr_get_interval(2)`: the turn of `SCHED_RR`; none for `SCHED_FIFO`; for others the time in which all have one.
+/// `sched_rr_get_interval(2)`: the turn of `SCHED_RR`; none for `SCHED_FIFO` and `SCHED_DEADLINE`; for others the time in which all have one.
 pub fn sched_rr_get_interval(call: &Call<'_>, tid: i32, out: UserPtr<Timespec>) -> Result<usize, Errno> {
     let turn = match policy_target(call, tid)?.entity().policy() {
         Policy::RoundRobin(_) => sched::policy::REAL_TIME_TURN,
-        Policy::Fifo(_) => 0,
+        Policy::Fifo(_) | Policy::Deadline(_) => 0,
         Policy::Other | Policy::Batch | Policy::Idle => sched::policy::LATENCY,
     };
     out.write(&clock::timespec(turn))?;
@@ -216,6 +224,8 @@ impl SchedulingAttributes {
     /// The size of its first version.
     const FIRST: usize = 48;
     const RESET_ON_FORK: u64 = 1 << 0;
+    const RECLAIM: u64 = 1 << 1;
+    const TELL_OVERRUNS: u64 = 1 << 2;
     const KEEP_POLICY: u64 = 1 << 3;
     const KEEP_PARAMETERS: u64 = 1 << 4;
     /// The clamps count: this kernel does not set a CPU's speed.
@@ -241,9 +251,17 @@ impl SchedulingAttributes {
         let own = Self::decode(&whole);
         if own.flags & Self::CLAMPS != 0 && size < Self::SIZE { Err(Errno::EINVAL) } else { Ok(own) }
     }
+
+    /// What is to be reserved; `None` that can't be.
+    fn reservation(&self) -> Option<Reservation> {
+        let mut reservation = policy::reservation(self.runtime, self.deadline, self.period)?;
+        reservation.reclaims = self.flags & Self::RECLAIM != 0;
+        reservation.tells_overruns = self.flags & Self::TELL_OVERRUNS != 0;
+        Some(reservation)
+    }
 }
 
-/// `sched_setattr(2)`. `SCHED_DEADLINE` is not offered (`EINVAL`).
+/// `sched_setattr(2)`.
 pub fn sched_setattr(call: &Call<'_>, tid: i32, attributes: UserPtr<u8>, flags: u32) -> Result<usize, Errno> {
     if attributes.is_null() || tid < 0 || flags != 0 {
         return Err(Errno::EINVAL);
@@ -263,10 +281,15 @@ pub fn sched_setattr(call: &Call<'_>, tid: i32, attributes: UserPtr<u8>, flags: 
     let keeps_policy = has(SchedulingAttributes::KEEP_POLICY);
     let keeps_parameters = has(SchedulingAttributes::KEEP_PARAMETERS);
     let policy = (!keeps_policy).then_some((wanted.policy as i32, has(SchedulingAttributes::RESET_ON_FORK)));
+    // Kept is only what counts for the policy that the task has.
+    let current = task.entity().policy();
+    let has_reservation = matches!(current, Policy::Deadline(_));
+    let is_fair = !has_reservation && current.priority().is_none();
     let wish = PolicyWish {
         policy,
-        priority: (!keeps_parameters).then_some(wanted.priority),
-        nice: (!keeps_parameters).then(|| sched::Nice::new(wanted.nice)),
+        priority: (!keeps_parameters || is_fair).then_some(wanted.priority),
+        nice: (!keeps_parameters || !is_fair).then(|| sched::Nice::new(wanted.nice)),
+        reservation: (!keeps_parameters || !has_reservation).then(|| wanted.reservation()),
     };
     call.task.set_policy_of(&task, &wish)?;
     Ok(0)
@@ -280,16 +303,25 @@ pub fn sched_getattr(call: &Call<'_>, tid: i32, out: UserPtr<u8>, size: u32, fla
     }
     let task = policy_target(call, tid)?;
     let policy = task.entity().policy();
+    let reservation = if let Policy::Deadline(reservation) = policy { Some(reservation) } else { None };
+    let is_fair = policy.priority().is_none() && reservation.is_none();
     let size = (size as usize).min(SchedulingAttributes::SIZE);
     let attributes = SchedulingAttributes {
         size: size as u32,
         policy: policy::number(policy) as u32,
-        flags: if task.resets_on_fork() { SchedulingAttributes::RESET_ON_FORK } else { 0 },
-        nice: if policy.priority().is_some() { 0 } else { task.entity().nice().raw() },
+        flags: [
+            (task.resets_on_fork(), SchedulingAttributes::RESET_ON_FORK),
+            (reservation.is_some_and(|own| own.reclaims), SchedulingAttributes::RECLAIM),
+            (reservation.is_some_and(|own| own.tells_overruns), SchedulingAttributes::TELL_OVERRUNS),
+        ]
+        .iter()
+        .filter(|(is_set, _)| *is_set)
+        .fold(0, |flags, (_, flag)| flags | flag),
+        nice: if is_fair { task.entity().nice().raw() } else { 0 },
         priority: policy.priority().map_or(0, Priority::raw),
-        runtime: 0,
-        deadline: 0,
-        period: 0,
+        runtime: reservation.map_or(0, |own| own.runtime()),
+        deadline: reservation.map_or(0, |own| own.deadline()),
+        period: reservation.map_or(0, |own| own.period()),
         least_clamp: 0,
         greatest_clamp: 0,
     };

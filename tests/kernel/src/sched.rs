@@ -495,7 +495,7 @@ fn the_greatest_priorities_have_the_cpus() {
         })
     };
     let first = lags(0);
-    sched::set_policy(&tasks[1].reference(), fifo(1));
+    sched::set_policy(&tasks[1].reference(), fifo(1)).expect("it reserves nothing");
     let second = lags(1);
     stop.store(true, SeqCst);
     tasks.iter().for_each(|task| task.join());

@@ -40,6 +40,7 @@ mod pointers;
 mod policies;
 mod posix_queues;
 mod process_files;
+mod reservations;
 mod self_settings;
 mod sequences;
 mod set_clock;
@@ -114,7 +115,9 @@ const HELP: &str = "usage: probe COMMAND
                     memory, or segments, until it is refused
   shares SECONDS HOW...
                     busy children on CPU 0; says what percentage of it each got. HOW is a
-                    nice value, batch, idle, fifo:PRIORITY or rr:PRIORITY
+                    nice value, batch, idle, fifo:PRIORITY, rr:PRIORITY, or, in milliseconds and on
+                    any CPU, deadline:RUNTIME:PERIOD or reclaim:RUNTIME:PERIOD
+  reserve MS MS     reserves so much of each such period, says so, and waits
   sleeps COUNT MS   sleeps so often and so long; says by how much the longest was over
   fuzz SEED FIRST ROUNDS SECONDS PROCESSES CALLS [NAME...]
                     random system calls with half-sensible arguments, in rounds
@@ -136,6 +139,10 @@ fn main() -> ExitCode {
         ["sizes"] => file_sizes::run(),
         ["clocks"] => clocks::run(),
         ["many-tasks"] => many_tasks::run(),
+        ["reservations"] => reservations::run(),
+        ["reserve", runtime, period] => {
+            matches!((runtime.parse(), period.parse()), (Ok(runtime), Ok(period)) if reservations::hold(runtime, period))
+        }
         ["self-settings"] => self_settings::run(),
         ["set-clock"] => set_clock::run(),
         ["cores"] => cores::run(),

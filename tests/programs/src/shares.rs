@@ -1,5 +1,6 @@
 //! Who gets how much of a CPU, and how long a sleep takes. Meant for machines whose time counts instructions.
 
+use crate::reservations::{Attributes, RECLAIM};
 use std::{
     io::{PipeReader, PipeWriter, Read},
     os::fd::AsRawFd,
@@ -13,15 +14,27 @@ struct Standing {
     policy: i32,
     priority: i32,
     nice: i32,
+    /// Instead of these; then on any CPU.
+    reservation: Option<Attributes>,
 }
 
 impl Standing {
-    /// From a nice value, `batch`, `idle`, `fifo:PRIORITY` or `rr:PRIORITY`.
+    /// From a nice value, `batch`, `idle`, `fifo:PRIORITY`, `rr:PRIORITY`, `deadline:RUNTIME:PERIOD` or
+    /// `reclaim:RUNTIME:PERIOD`.
     fn parse(word: &str) -> Option<Self> {
-        let plain = Self { policy: libc::SCHED_OTHER, priority: 0, nice: 0 };
+        let plain = Self { policy: libc::SCHED_OTHER, priority: 0, nice: 0, reservation: None };
+        let reserved = |times: &str, flags| {
+            const MILLISECOND: u64 = 1_000_000;
+            let (runtime, period) = times.split_once(':')?;
+            let (runtime, period): (u64, u64) = (runtime.parse().ok()?, period.parse().ok()?);
+            let wish = Attributes::reservation(runtime * MILLISECOND, period * MILLISECOND, 0, flags);
+            Some(Self { reservation: Some(wish), ..plain })
+        };
         Some(match word.split_once(':') {
             Some(("fifo", priority)) => Self { policy: libc::SCHED_FIFO, priority: priority.parse().ok()?, ..plain },
             Some(("rr", priority)) => Self { policy: libc::SCHED_RR, priority: priority.parse().ok()?, ..plain },
+            Some(("deadline", times)) => reserved(times, 0)?,
+            Some(("reclaim", times)) => reserved(times, RECLAIM)?,
             Some(_) => return None,
             None if word == "batch" => Self { policy: libc::SCHED_BATCH, ..plain },
             None if word == "idle" => Self { policy: libc::SCHED_IDLE, ..plain },
@@ -30,7 +43,7 @@ impl Standing {
     }
 }
 
-/// Lets one busy child for each word compete for CPU 0; says what percentage each got, in tenths.
+/// Lets one busy child for each word compete for CPU 0, or where they may for all; says what percentage each got, in tenths.
 pub fn run(seconds: u64, words: &[&str]) -> bool {
     let Some(standings) = words.iter().map(|word| Standing::parse(word)).collect::<Option<Vec<_>>>() else {
         return false;
@@ -68,11 +81,19 @@ fn busy_child(standing: Standing, (start, started): (&PipeReader, &PipeWriter), 
             libc::close(started.as_raw_fd());
             let mut cpus: libc::cpu_set_t = std::mem::zeroed();
             libc::CPU_SET(0, &mut cpus);
-            libc::sched_setaffinity(0, size_of_val(&cpus), &raw const cpus);
+            if standing.reservation.is_none() {
+                libc::sched_setaffinity(0, size_of_val(&cpus), &raw const cpus);
+            }
             libc::setpriority(libc::PRIO_PROCESS, 0, standing.nice);
             // musl's own function refuses: it wants to speak for the whole process.
-            if libc::syscall(libc::SYS_sched_setscheduler, 0, standing.policy, &raw const standing.priority) != 0 {
-                eprintln!("sched_setscheduler: {}", std::io::Error::last_os_error());
+            let is_set = match standing.reservation {
+                Some(wish) => wish.set().is_ok(),
+                None => {
+                    libc::syscall(libc::SYS_sched_setscheduler, 0, standing.policy, &raw const standing.priority) == 0
+                }
+            };
+            if !is_set {
+                eprintln!("sched_setattr: {}", std::io::Error::last_os_error());
                 libc::_exit(1);
             }
             libc::write(here.as_raw_fd(), (&raw const cpus).cast(), 1);

@@ -61,8 +61,15 @@ fn table(task: &Task, out: &mut String) -> fmt::Result {
         ("nr_involuntary_switches", involuntary),
         ("se.load.weight", nice.weight().raw() * LOAD_SCALE),
         ("policy", policy::number(policy) as u64),
-        // 0 to 98 in real time, else 100 to 139.
-        ("prio", priority.map_or((120 + nice.raw()) as u64, |priority| 99 - u64::from(priority))),
     ];
-    rows.iter().try_for_each(|(name, value)| writeln!(out, "{name:<45}:{value:>21}"))
+    rows.iter().try_for_each(|(name, value)| writeln!(out, "{name:<45}:{value:>21}"))?;
+    let deadline = task.entity().deadline();
+    // -1 with a deadline, 0 to 98 in real time, else 100 to 139.
+    let level = match deadline {
+        Some(_) => -1,
+        None => priority.map_or(120 + nice.raw(), |priority| 99 - priority as i32),
+    };
+    writeln!(out, "{:<45}:{level:>21}", "prio")?;
+    let Some((deadline, left)) = deadline else { return Ok(()) };
+    writeln!(out, "{:<45}:{left:>21}\n{:<45}:{deadline:>21}", "dl.runtime", "dl.deadline")
 }

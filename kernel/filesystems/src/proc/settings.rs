@@ -44,6 +44,16 @@ static KERNEL: Directory<System> = Directory {
             store_randomization,
         ),
         Line::setting(
+            "sched_deadline_period_max_us",
+            |_, out| written(writeln!(out, "{}", sched::period_bounds().1)),
+            |_, text| sched::set_period_bounds(sched::period_bounds().0, number_in(text, 0..=u32::MAX.into())? as u32),
+        ),
+        Line::setting(
+            "sched_deadline_period_min_us",
+            |_, out| written(writeln!(out, "{}", sched::period_bounds().0)),
+            |_, text| sched::set_period_bounds(number_in(text, 0..=u32::MAX.into())? as u32, sched::period_bounds().1),
+        ),
+        Line::setting(
             "sched_rt_period_us",
             |_, out| written(writeln!(out, "{}", sched::real_time_limit().period / MICROSECOND)),
             store_real_time_period,
@@ -204,7 +214,7 @@ fn real_time_runtime(_: &System, out: &mut String) -> Result<(), Errno> {
     }
 }
 
-/// `EINVAL` less than -1, or more than the period.
+/// `EINVAL` less than -1, or more than the period; `EBUSY` tasks have reserved more.
 fn store_real_time_runtime(_: &System, text: &[u8]) -> Result<(), Errno> {
     check(Capabilities::SYS_ADMIN)?;
     let period = sched::real_time_limit().period;
@@ -215,11 +225,10 @@ fn store_real_time_runtime(_: &System, text: &[u8]) -> Result<(), Errno> {
             runtime.filter(|&runtime| runtime <= period).ok_or(Errno::EINVAL)?
         }
     };
-    sched::set_real_time_limit(RealTimeLimit { runtime, period });
-    Ok(())
+    sched::set_real_time_limit(RealTimeLimit { runtime, period })
 }
 
-/// `EINVAL` no time at all, more than 2^31 - 1 microseconds, or less than the runtime.
+/// `EINVAL` no time at all, more than 2^31 - 1 microseconds, or less than the runtime; `EBUSY` tasks have reserved more.
 fn store_real_time_period(_: &System, text: &[u8]) -> Result<(), Errno> {
     check(Capabilities::SYS_ADMIN)?;
     let runtime = sched::real_time_limit().runtime;
@@ -228,6 +237,5 @@ fn store_real_time_period(_: &System, text: &[u8]) -> Result<(), Errno> {
     if runtime != u64::MAX && runtime > period {
         return Err(Errno::EINVAL);
     }
-    sched::set_real_time_limit(RealTimeLimit { runtime, period });
-    Ok(())
+    sched::set_real_time_limit(RealTimeLimit { runtime, period })
 }

@@ -7,7 +7,7 @@ use core::fmt::Write;
 use machine::cpu;
 use memory::space::Resident;
 use process::{Resource, Task, limits::INFINITY, policy, status::Usage, terminal};
-use sched::Priority;
+use sched::{Policy, Priority};
 
 /// How many nodes the masks show, as on Linux.
 const NODES: usize = base::MAX_NODES;
@@ -62,8 +62,11 @@ pub(super) fn stat(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
         ticks(own.system),
         ticks(children.user),
         ticks(children.system),
-        // What counts is the priority where there is one: 1 is -2, and 99 is -100.
-        priority.map_or(20 + nice, |priority| -1 - priority.raw() as i32),
+        // What counts is the priority where there is one: 1 is -2, and 99 is -100; before these go deadlines.
+        match own_policy {
+            Policy::Deadline(_) => -101,
+            _ => priority.map_or(20 + nice, |priority| -1 - priority.raw() as i32),
+        },
         process.thread_count(),
         ticks(task.entity().started_at()),
         memory.mapped * 4096,

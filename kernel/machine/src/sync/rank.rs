@@ -75,6 +75,8 @@ ranks! {
     FILE_COPIES = 155;
     /// What is inside a pipe, a socket or another object of the file layer, where it may sleep.
     FILE_OBJECT = 160;
+    /// What tasks have reserved of the CPUs' time is looked at or changes.
+    RESERVATIONS = 165;
 
     // Spinning locks.
     /// The table of task numbers, sessions and process groups, parent and child links.

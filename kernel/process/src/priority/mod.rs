@@ -27,7 +27,7 @@ use machine::{
     sync::{SpinGuard, SpinLock, rank},
     user_memory,
 };
-use sched::{Priority, WaitQueue};
+use sched::{Policy, Priority, WaitQueue};
 use table::{Member, Table};
 
 type Locks = Table<Arc<Task>, Arc<Waiting>>;
@@ -130,8 +130,12 @@ impl Default for PriorityFutexes {
     }
 }
 
+/// What the task lends: a real-time priority, and with a reservation, which can't be lent, the greatest there is.
 fn own_priority(task: &Task) -> u32 {
-    task.entity().policy().priority().map_or(0, Priority::raw)
+    match task.entity().policy() {
+        Policy::Deadline(_) => Priority::MAX.raw(),
+        policy => policy.priority().map_or(0, Priority::raw),
+    }
 }
 
 fn member<'a>(task: &'a Arc<Task>) -> Member<'a, Arc<Task>> {

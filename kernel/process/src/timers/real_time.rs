@@ -1,13 +1,16 @@
-//! `RLIMIT_RTTIME`: how long a task of a real-time policy may compute without a call that blocks (getrlimit(2)).
+//! `RLIMIT_RTTIME`: how long a task of a real-time policy may compute without a call that blocks (getrlimit(2)); and who has
+//! run longer than it reserved (`SCHED_FLAG_DL_OVERRUN`, sched_setattr(2)).
 
 use crate::{
     limits::{INFINITY, Limit, Resource},
+    process::Process,
     signals::{Signal, SignalInfo, send},
     task::Task,
 };
 use alloc::sync::Arc;
 use base::Credentials;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use sched::Policy;
 
 const MICROSECOND: u64 = 1000;
 /// Between two warnings, in µs.
@@ -51,9 +54,18 @@ fn due(microseconds: u64, limit: Limit) -> Due {
     }
 }
 
+/// Whether a thread wants its process to be told when it has run longer than it reserved.
+pub(super) fn tells_overruns(process: &Process) -> bool {
+    let tells = |task: &Arc<Task>| matches!(task.entity().policy(), Policy::Deadline(own) if own.tells_overruns);
+    process.threads().iter().any(tells)
+}
+
 /// Sends the running task what is due by now.
 pub(super) fn check(task: &Arc<Task>) {
     let process = task.process();
+    if task.entity().take_overrun() {
+        let _ = send::to_process(process, SignalInfo::kernel(Signal::XCPU));
+    }
     let limit = process.limits().get(Resource::RealTimeTime);
     if limit.soft == INFINITY {
         return;

@@ -4,7 +4,7 @@
 //! apart the other way round: three equal tasks on two CPUs then change places in turn, so that in the long run each
 //! has two thirds of a CPU. What no move can make equal is made so over time.
 
-use super::class::Priority;
+use super::class::Urgency;
 use base::{CpuId, CpuSet};
 
 /// What is seen of another CPU without its lock.
@@ -14,8 +14,8 @@ pub struct CpuState {
     pub load: u64,
     /// How many tasks run or wait there.
     pub tasks: usize,
-    /// The greatest real-time priority among them.
-    pub priority: Option<Priority>,
+    /// The greatest urgency among them.
+    pub urgency: Option<Urgency>,
 }
 
 impl CpuState {

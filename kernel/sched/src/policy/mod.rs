@@ -6,6 +6,7 @@
 
 pub mod balance;
 mod class;
+mod deadline;
 mod domain;
 mod group;
 mod level;
@@ -14,6 +15,7 @@ pub mod placement;
 mod queue;
 mod real_time;
 mod runnable;
+mod server;
 mod share;
 #[cfg(test)]
 mod simulation;
@@ -21,7 +23,7 @@ mod throttle;
 mod tree;
 mod weight;
 
-pub use class::{Class, Policy, Priority};
+pub use class::{Class, Policy, Priority, Urgency};
 pub use domain::{Domain, Reach};
 pub use group::{DEFAULT_GROUP_WEIGHT, Group, Roots};
 pub use level::Standing;
@@ -29,6 +31,7 @@ pub use limit::{Limit, LimitStatistics};
 pub use queue::Queue;
 pub use real_time::RealTimeLimit;
 pub use runnable::Runnable;
+pub use server::{Reservation, Server, WHOLE_CPU, portion};
 pub use weight::{Nice, Weight};
 
 /// The span in which each runnable task of a CPU should run once, while there are few of them.

@@ -1,6 +1,6 @@
 //! Where a task goes that wakes up or is new.
 
-use super::{balance::CpuState, class::Priority};
+use super::{balance::CpuState, class::Urgency};
 use base::{CpuId, CpuSet};
 use machine::topology::Topology;
 
@@ -27,13 +27,13 @@ pub fn wake_up(
     }
 }
 
-/// The CPU for a task of real time that wakes up or is new: an idle one near where it last ran, else the one whose tasks
-/// are of the least priority, if that is below `priority`; else where it last ran. Always one of `allowed`; `None` only if
+/// The CPU for a task of real time or with a reservation that wakes up or is new: an idle one near where it last ran, else
+/// the one whose tasks are of the least urgency, if that is below `urgency`; else where it last ran. Always one of `allowed`; `None` only if
 /// that is empty.
-pub fn real_time(
+pub fn urgent(
     allowed: &CpuSet,
     last: CpuId,
-    priority: Priority,
+    urgency: Urgency,
     topology: &Topology,
     state: impl Fn(CpuId) -> CpuState,
 ) -> Option<CpuId> {
@@ -42,11 +42,11 @@ pub fn real_time(
     }
     let node = topology.node_of(last);
     let key = |&cpu: &CpuId| {
-        let CpuState { tasks, priority, load } = state(cpu);
-        (priority, tasks > 0, cpu != last, topology.distance(node, topology.node_of(cpu)), load)
+        let CpuState { tasks, urgency, load } = state(cpu);
+        (urgency, tasks > 0, cpu != last, topology.distance(node, topology.node_of(cpu)), load)
     };
     let least = allowed.iter().min_by_key(key)?;
-    let yields = state(least).priority < Some(priority);
+    let yields = state(least).urgency < Some(urgency);
     Some(if yields || !allowed.contains(last) { least } else { last })
 }
 

@@ -1,7 +1,12 @@
 //! The runnable tasks of one CPU that go before all others, in the order of their priorities, and the limit on the time that they
 //! may keep others waiting.
 
-use super::{REAL_TIME_TURN, class::Priority, level::Standing};
+use super::{
+    REAL_TIME_TURN,
+    class::{Priority, Urgency},
+    level::Standing,
+    server::{WHOLE_CPU, portion},
+};
 use alloc::vec::Vec;
 
 /// How much of each period real-time tasks may have while others wait, in nanoseconds.
@@ -16,6 +21,11 @@ pub struct RealTimeLimit {
 impl RealTimeLimit {
     /// Linux's: 95 % of each second.
     pub const USUAL: Self = Self { runtime: 950_000_000, period: 1_000_000_000 };
+
+    /// The part of a CPU that it is, of [`WHOLE_CPU`](super::WHOLE_CPU): that much may be reserved.
+    pub fn portion(&self) -> u64 {
+        if self.runtime == u64::MAX { WHOLE_CPU } else { portion(self.runtime, self.period) }
+    }
 }
 
 #[derive(Debug)]
@@ -116,23 +126,21 @@ impl<T> RealTime<T> {
     }
 
     /// Takes out the first waiting task above a priority for which `wanted` is true.
-    pub(super) fn take(
-        &mut self,
-        above: Option<Priority>,
-        mut wanted: impl FnMut(&T) -> bool,
-    ) -> Option<(T, Standing)> {
-        let mut candidates = self.waiting.iter().take_while(|entry| above.is_none_or(|above| entry.priority > above));
+    pub(super) fn take(&mut self, above: Option<Urgency>, mut wanted: impl FnMut(&T) -> bool) -> Option<(T, Standing)> {
+        let mut candidates =
+            self.waiting.iter().take_while(|entry| above.is_none_or(|above| Urgency::from(entry.priority) > above));
         let index = candidates.position(|entry| wanted(&entry.task))?;
         let entry = self.waiting.remove(index);
         Some((entry.task, entry.standing))
     }
 
-    /// So many nanoseconds have passed until `now`; the current one, if there is one, has run them.
+    /// It is `now`; since the last call tasks that go before others have run for so many nanoseconds, the current one, if
+    /// there is one.
     pub(super) fn charge(&mut self, ns: u64, now: u64) {
         self.now = now;
+        self.used = self.used.saturating_add(ns);
         if let Some(current) = &mut self.current {
             current.left = current.left.saturating_sub(ns);
-            self.used = self.used.saturating_add(ns);
         }
         let gone = now.saturating_sub(self.began);
         if gone >= self.limit.period {

@@ -1,7 +1,9 @@
-//! All runnable tasks of one CPU: those of real time, and behind them those that share by virtual time.
+//! All runnable tasks of one CPU: those with reservations, behind them those of real time, and behind these those that share
+//! by virtual time.
 
 use super::{
-    class::{Class, Priority},
+    class::{Class, Urgency},
+    deadline::Deadlines,
     group::{Group, Roots},
     level::Standing,
     queue::Queue,
@@ -9,13 +11,17 @@ use super::{
     weight::Weight,
 };
 use alloc::sync::Arc;
+use base::CpuId;
 
-/// The load that a task of real time is: that of many others, so that these go elsewhere.
-const REAL_TIME_LOAD: u64 = super::Nice::MOST.weight().load();
+/// The load that a task is that goes before others: that of many others, so that these go elsewhere.
+const URGENT_LOAD: u64 = super::Nice::MOST.weight().load();
 
 /// The runnable tasks of one CPU: the one that runs, and those that wait.
 #[derive(Debug)]
 pub struct Runnable<T> {
+    /// Only those that share by virtual time are here, and were lately: most queues never see anything else.
+    is_plain: bool,
+    deadlines: Deadlines<T>,
     real_time: RealTime<T>,
     fair: Queue<T>,
 }
@@ -23,27 +29,41 @@ pub struct Runnable<T> {
 impl<T> Runnable<T> {
     /// Nobody is there; in the queue of virtual time the members of `roots` compete. `number` names it among all.
     pub fn new(number: usize, roots: &Roots) -> Self {
-        Self { real_time: RealTime::new(), fair: Queue::new(number, roots) }
+        Self {
+            is_plain: true,
+            deadlines: Deadlines::new(CpuId::new(number as u32), RealTimeLimit::USUAL.portion()),
+            real_time: RealTime::new(),
+            fair: Queue::new(number, roots),
+        }
     }
 
     /// The task that runs.
     pub fn current(&self) -> Option<&T> {
-        self.real_time.current().or_else(|| self.fair.current())
+        if self.is_plain {
+            return self.fair.current();
+        }
+        self.deadlines.current().or_else(|| self.real_time.current()).or_else(|| self.fair.current())
     }
 
     /// Whether a task runs.
     pub fn is_running(&self) -> bool {
-        self.fair.is_running() || self.real_time.current().is_some()
+        self.fair.is_running() || !self.is_plain && self.urgent_current().is_some()
     }
 
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.real_time.waiting() + self.fair.waiting()
+        if self.is_plain {
+            return self.fair.waiting();
+        }
+        self.deadlines.waiting() + self.real_time.waiting() + self.fair.waiting()
     }
 
     /// How many run or wait.
     pub fn len(&self) -> usize {
-        self.real_time.len() + self.fair.len()
+        if self.is_plain {
+            return self.fair.len();
+        }
+        self.urgent() + self.fair.len()
     }
 
     /// Whether none runs or waits.
@@ -53,81 +73,117 @@ impl<T> Runnable<T> {
 
     /// The sum of the loads of those that run or wait.
     pub fn load(&self) -> u64 {
-        self.fair.load() + REAL_TIME_LOAD * self.real_time.len() as u64
+        if self.is_plain {
+            return self.fair.load();
+        }
+        self.fair.load() + URGENT_LOAD * self.urgent() as u64
     }
 
-    /// The greatest priority of those that run or wait.
-    pub fn priority(&self) -> Option<Priority> {
-        if self.real_time.is_unused() {
+    /// How many run or wait that go before those who share by virtual time.
+    fn urgent(&self) -> usize {
+        self.deadlines.len() + self.real_time.len()
+    }
+
+    /// The one that runs, if it is one of them.
+    fn urgent_current(&self) -> Option<&T> {
+        self.deadlines.current().or_else(|| self.real_time.current())
+    }
+
+    /// The greatest urgency of those that run or wait; `None` if all share by virtual time.
+    pub fn urgency(&self) -> Option<Urgency> {
+        if self.is_plain {
             return None;
         }
-        self.real_time.running().max(self.waiting_priority())
+        let running = self.deadlines.running().or_else(|| self.real_time.running().map(Urgency::from));
+        running.max(self.waiting_urgency())
     }
 
-    /// The greatest priority of those that wait.
-    pub fn waiting_priority(&self) -> Option<Priority> {
-        self.first_of_real_time().map(|(_, priority)| priority)
+    /// The greatest urgency of those that wait.
+    pub fn waiting_urgency(&self) -> Option<Urgency> {
+        self.first_urgent().map(|(_, urgency)| urgency)
     }
 
-    /// The first task of real time that waits.
-    pub fn first_of_real_time(&self) -> Option<(&T, Priority)> {
-        self.real_time.first()
+    /// The first task that waits of those that go before the others.
+    pub fn first_urgent(&self) -> Option<(&T, Urgency)> {
+        let of_real_time = || self.real_time.first().map(|(task, priority)| (task, Urgency::from(priority)));
+        self.deadlines.first().or_else(of_real_time)
     }
 
     /// How much time others must be left.
     pub fn set_real_time_limit(&mut self, limit: RealTimeLimit) {
         self.real_time.set_limit(limit);
+        self.deadlines.set_most(limit.portion());
     }
 
     /// Adds a task that was elsewhere or asleep. `group` and `standing` count in the queue of virtual time; there a task
     /// that comes back to where it left has its old place, as far as that is not too far from the others.
-    pub fn add(&mut self, class: Class, group: Option<&Arc<Group>>, task: T, standing: Standing) {
+    pub fn add(&mut self, class: Class<'_>, group: Option<&Arc<Group>>, task: T, standing: Standing) {
         match class {
             Class::Fair { weight, .. } => self.fair.add(group, task, weight, standing),
-            Class::RealTime { priority, takes_turns } => self.real_time.add(task, priority, takes_turns, standing),
+            Class::RealTime { priority, takes_turns } => {
+                self.is_plain = false;
+                self.real_time.add(task, priority, takes_turns, standing);
+            }
+            Class::Deadline(server) => {
+                self.is_plain = false;
+                self.deadlines.add(task, server.clone(), standing);
+            }
         }
     }
 
     /// Whether a waiting task of `class` and `group` should take the place of the current one, which has run
     /// `unaccounted` nanoseconds since [`charge`](Self::charge): asked after [`add`](Self::add).
-    pub fn wake_up_preempts(&self, class: Class, group: Option<&Arc<Group>>, unaccounted: u64) -> bool {
-        match (class, self.real_time.running()) {
-            (Class::RealTime { priority, .. }, Some(running)) => priority > running,
-            (Class::RealTime { .. }, None) => self.fair.current().is_none() || !self.real_time.is_out_of_time(),
-            (Class::Fair { .. }, Some(_)) => self.real_time.is_out_of_time(),
+    pub fn wake_up_preempts(&self, class: Class<'_>, group: Option<&Arc<Group>>, unaccounted: u64) -> bool {
+        match (class, self.urgent_current()) {
             (Class::Fair { eager, .. }, None) => self.fair.wake_up_preempts(group, eager, unaccounted),
+            (Class::Fair { .. }, Some(_)) => self.deadlines.current().is_none() && self.real_time.is_out_of_time(),
+            (Class::RealTime { priority, .. }, Some(_)) => {
+                self.deadlines.current().is_none() && Some(priority) > self.real_time.running()
+            }
+            (Class::RealTime { .. }, None) => self.fair.current().is_none() || !self.real_time.is_out_of_time(),
+            (Class::Deadline(server), _) => Some(server.urgency()) > self.deadlines.running(),
         }
     }
 
     /// The current task has run for so many nanoseconds, until `now`.
     #[inline]
     pub fn charge(&mut self, ns: u64, now: u64) {
-        if self.real_time.is_unused() {
-            return self.fair.charge(ns, now);
-        }
-        let is_fair = self.real_time.current().is_none();
-        self.real_time.charge(ns, now);
+        if self.is_plain { self.fair.charge(ns, now) } else { self.charge_urgent(ns, now) }
+    }
+
+    #[cold]
+    fn charge_urgent(&mut self, ns: u64, now: u64) {
+        let is_fair = self.urgent_current().is_none();
+        self.deadlines.charge(ns, now);
+        self.real_time.charge(if is_fair { 0 } else { ns }, now);
         if is_fair {
             self.fair.charge(ns, now);
         }
+        self.is_plain = self.real_time.is_unused() && self.deadlines.is_unused();
     }
 
     /// How many nanoseconds the current task may still run before others should have their turn; `None` if nobody
     /// waits or nobody runs.
     #[inline]
     pub fn left_of_turn(&self) -> Option<u64> {
-        if self.real_time.is_unused() {
-            return self.fair.left_of_turn();
+        if self.is_plain { self.fair.left_of_turn() } else { self.left_beside_urgent() }
+    }
+
+    #[cold]
+    fn left_beside_urgent(&self) -> Option<u64> {
+        if self.deadlines.current().is_some() {
+            return self.deadlines.left_of_turn();
         }
+        let is_overtaken = (self.is_running() && self.deadlines.waiting() > 0).then_some(0);
         if self.real_time.current().is_some() {
-            return self.real_time.left_of_turn(self.fair.waiting() > 0);
+            return is_overtaken.or_else(|| self.real_time.left_of_turn(self.fair.waiting() > 0));
         }
         self.fair.current()?;
         let kept = (self.real_time.waiting() > 0).then(|| match self.real_time.is_out_of_time() {
             true => self.real_time.left_of_period(),
             false => 0,
         });
-        [kept, self.fair.left_of_turn()].into_iter().flatten().min()
+        [is_overtaken, kept, self.fair.left_of_turn()].into_iter().flatten().min()
     }
 
     /// How many nanoseconds the current task may run before it needs more of its groups' time; `None` without limits.
@@ -135,29 +191,42 @@ impl<T> Runnable<T> {
         self.fair.left_of_slice()
     }
 
-    /// Whether the current task has to wait for the next period of a group, once it may.
+    /// Whether the current task has to wait for the next period of its own or of a group, once it may.
     pub fn is_out_of_time(&self) -> bool {
-        self.fair.is_out_of_time()
+        self.fair.is_out_of_time() || !self.is_plain && self.deadlines.is_out_of_time()
     }
 
-    /// Takes the current task aside until the next period, if it is out of its group's time. Whether it was.
+    /// Takes the current task aside until the next period, if it is out of its own or its group's time. Whether it was.
     pub fn park(&mut self, group: Option<Arc<Group>>) -> bool {
+        if !self.is_plain && self.deadlines.current().is_some() {
+            return self.deadlines.park();
+        }
         self.fair.park(group)
     }
 
     /// Puts the current task back among the waiting ones.
     pub fn put_back(&mut self) {
-        match self.real_time.current() {
-            Some(_) => self.real_time.put_back(false),
-            None => self.fair.put_back(),
+        if self.is_plain {
+            self.fair.put_back();
+        } else if self.deadlines.current().is_some() {
+            self.deadlines.put_back();
+        } else if self.real_time.current().is_some() {
+            self.real_time.put_back(false);
+        } else {
+            self.fair.put_back();
         }
     }
 
-    /// The same for one that lets others go first: `sched_yield`.
+    /// The same for one that lets others go first: `sched_yield`. With a reservation it does without the rest of that until the
+    /// next period, for which it has to wait once it may.
     pub fn put_back_yielding(&mut self) {
-        match self.real_time.current() {
-            Some(_) => self.real_time.put_back(true),
-            None => self.fair.put_back_yielding(),
+        if self.deadlines.current().is_some() {
+            self.deadlines.forgo();
+            self.deadlines.put_back();
+        } else if self.real_time.current().is_some() {
+            self.real_time.put_back(true);
+        } else {
+            self.fair.put_back_yielding();
         }
     }
 
@@ -166,21 +235,25 @@ impl<T> Runnable<T> {
     /// [`pick`](Self::pick).
     #[inline]
     pub fn pass_on(&mut self) -> Option<(&T, u64)> {
-        if self.real_time.is_unused() { self.fair.pass_on() } else { None }
+        if self.is_plain { self.fair.pass_on() } else { None }
     }
 
     /// Takes the current task out: it blocks, ends or moves.
     pub fn take_current(&mut self) -> Option<(T, Standing)> {
-        match self.real_time.current() {
-            Some(_) => self.real_time.take_current(),
-            None => self.fair.take_current(),
+        if self.is_plain {
+            return self.fair.take_current();
         }
+        let urgent = self.deadlines.take_current().or_else(|| self.real_time.take_current());
+        urgent.or_else(|| self.fair.take_current())
     }
 
     /// Makes the next waiting task the current one.
     pub fn pick(&mut self, now: u64) -> Option<&T> {
-        if self.real_time.is_unused() {
+        if self.is_plain {
             return self.fair.pick(now);
+        }
+        if self.deadlines.pick() {
+            return self.current();
         }
         let others_first = self.real_time.is_out_of_time() && self.fair.waiting() > 0;
         if others_first || !self.real_time.pick() {
@@ -191,13 +264,14 @@ impl<T> Runnable<T> {
 
     /// Takes out the waiting task of `group` for which `wanted` is true.
     pub fn remove(&mut self, group: Option<&Arc<Group>>, wanted: impl Fn(&T) -> bool) -> Option<(T, Standing)> {
-        self.real_time.take(None, &wanted).or_else(|| self.fair.remove(group, wanted))
+        let urgent = self.steal_urgent(None, &wanted).or_else(|| self.deadlines.unpark(&wanted));
+        urgent.or_else(|| self.fair.remove(group, wanted))
     }
 
-    /// Takes out a waiting task for which `movable` is true: the first of real time, else the one that is here longest.
+    /// Takes out a waiting task for which `movable` is true: the most urgent, else the one that is here longest.
     /// `movable` is given each task with its part of [`load`](Self::load).
     pub fn steal(&mut self, mut movable: impl FnMut(&T, u64) -> bool) -> Option<(T, Standing)> {
-        self.real_time.take(None, |task| movable(task, REAL_TIME_LOAD)).or_else(|| self.fair.steal(movable))
+        self.steal_urgent(None, |task| movable(task, URGENT_LOAD)).or_else(|| self.fair.steal(movable))
     }
 
     /// A task of `group` has gone from here to another queue, and is there by now.
@@ -205,13 +279,14 @@ impl<T> Runnable<T> {
         self.fair.look_again(group);
     }
 
-    /// Takes out the first waiting task of a priority above `above` for which `movable` is true.
-    pub fn steal_of_real_time(
+    /// Takes out the most urgent waiting task for which `movable` is true, if it goes before `above` and those who share by
+    /// virtual time.
+    pub fn steal_urgent(
         &mut self,
-        above: Option<Priority>,
-        movable: impl FnMut(&T) -> bool,
+        above: Option<Urgency>,
+        mut movable: impl FnMut(&T) -> bool,
     ) -> Option<(T, Standing)> {
-        self.real_time.take(above, movable)
+        self.deadlines.take(above, &mut movable).or_else(|| self.real_time.take(above, movable))
     }
 
     /// Gives the task of `group` for which `wanted` is true, running or waiting, another weight, which counts in the queue
@@ -220,18 +295,21 @@ impl<T> Runnable<T> {
         self.fair.set_weight(group, weight, wanted);
     }
 
-    /// When the first group that waits for its next period may go on; `u64::MAX` if none waits.
+    /// When the first task or group that waits for its next period may go on; `u64::MAX` if none waits.
     pub fn resumes_at(&self) -> u64 {
-        self.fair.resumes_at()
+        let fair = self.fair.resumes_at();
+        if self.is_plain { fair } else { fair.min(self.deadlines.resumes_at()) }
     }
 
     /// Lets go on who has time again. Whether a task came back.
     pub fn resume(&mut self, now: u64) -> bool {
-        self.fair.resume(now)
+        let came = !self.is_plain && self.deadlines.resume(now);
+        self.fair.resume(now) || came
     }
 
     /// Puts everybody back who waits here for a next period: the CPU goes offline.
     pub fn release_parked(&mut self, now: u64) {
+        self.deadlines.release_parked();
         self.fair.release_parked(now);
     }
 
@@ -259,7 +337,7 @@ impl<T> Runnable<T> {
 #[cfg(test)]
 mod tests {
     use super::{super::REAL_TIME_TURN, *};
-    use crate::policy::{Nice, Policy};
+    use crate::policy::{Nice, Policy, Priority};
 
     const MILLISECOND: u64 = 1_000_000;
 
@@ -276,7 +354,7 @@ mod tests {
         }
 
         fn add(&mut self, task: char, policy: Policy) {
-            let class = policy.class(Nice::default());
+            let class = policy.class(Nice::default(), None);
             self.queue.add(class, None, task, Standing::new_task(Nice::default().weight()));
         }
 
@@ -308,7 +386,7 @@ mod tests {
         assert_eq!((0..3).map(|_| runner.run(100)).collect::<std::string::String>(), "bbb");
         assert_eq!(runner.queue.pick(runner.now), Some(&'b'));
         assert_eq!(runner.queue.take_current().map(|(task, _)| task), Some('b'));
-        assert_eq!((runner.run(100), runner.queue.priority()), ('c', Priority::new(50)));
+        assert_eq!((runner.run(100), runner.queue.urgency()), ('c', Priority::new(50).map(Urgency::from)));
         assert_eq!(runner.queue.remove(None, |&task| task == 'c').map(|(task, _)| task), Some('c'));
         assert_eq!((runner.run(100), runner.queue.len()), ('a', 2));
     }
@@ -334,7 +412,7 @@ mod tests {
 
     #[test]
     fn who_wakes_up_goes_first_if_its_class_does() {
-        let class = |policy: Policy| policy.class(Nice::default());
+        let class = |policy: Policy| policy.class(Nice::default(), None);
         for (running, woken, expected) in [
             (Policy::Other, fifo(1), true),
             (fifo(1), fifo(2), true),
@@ -386,8 +464,8 @@ mod tests {
         runner.add('o', Policy::Other);
         runner.queue.set_real_time_limit(RealTimeLimit { runtime: u64::MAX, period: 1_000 * MILLISECOND });
         assert!((0..3_000).all(|_| runner.run(1) == 'a'));
-        assert_eq!(runner.queue.steal_of_real_time(Priority::new(1), |_| true), None);
-        assert_eq!(runner.queue.steal_of_real_time(None, |_| true).map(|(task, _)| task), Some('a'));
+        assert_eq!(runner.queue.steal_urgent(Some(Urgency::from(Priority::MIN)), |_| true), None);
+        assert_eq!(runner.queue.steal_urgent(None, |_| true).map(|(task, _)| task), Some('a'));
     }
 
     #[test]

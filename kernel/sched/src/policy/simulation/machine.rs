@@ -83,7 +83,7 @@ impl Machine {
 
     fn publish(&mut self, cpu: usize) {
         let queue = &self.queues[cpu];
-        self.clocks[cpu].published = CpuState { load: queue.load(), tasks: queue.len(), priority: None };
+        self.clocks[cpu].published = CpuState { load: queue.load(), tasks: queue.len(), urgency: None };
     }
 
     pub(super) fn spawn(&mut self, allowed: CpuSet, nice: i32) -> usize {

@@ -177,6 +177,10 @@ impl TaskControl for Confined {
         }
     }
 
+    fn admit(&self, members: &mut dyn Iterator<Item = &dyn Member>, cpus: &CpuSet) -> Result<(), Errno> {
+        sched::admit_move(members.filter_map(task_of).map(Task::entity), cpus)
+    }
+
     fn chose_cpus(&self, member: &dyn Member) -> bool {
         task_of(member).is_some_and(Task::chose_cpus)
     }

@@ -38,6 +38,8 @@ pub struct Task {
     nodes: Mutex<NodeSet>,
     kernel_nodes: Mutex<NodeSet>,
     spreads: [AtomicBool; 2],
+    /// It has reserved time that no CPU has alone.
+    reserves: AtomicBool,
     moves: Mutex<Vec<String>>,
     rebinds: Mutex<Vec<String>>,
     threads: Mutex<std::sync::Weak<Task>>,
@@ -59,6 +61,7 @@ impl Task {
             nodes: Mutex::new(nodes),
             kernel_nodes: Mutex::new(nodes),
             spreads: Default::default(),
+            reserves: AtomicBool::default(),
             moves: Mutex::default(),
             rebinds: Mutex::default(),
             threads: Mutex::default(),
@@ -74,6 +77,11 @@ impl Task {
     /// It asks for these CPUs itself.
     pub fn choose_cpus(&self, list: &str) {
         *self.cpus.lock().unwrap() = (CpuSet::parse_list(list, CpuId::new(3)).unwrap(), true);
+    }
+
+    /// It reserves time that no CPU has alone.
+    pub fn reserve(&self) {
+        self.reserves.store(true, SeqCst);
     }
 
     /// The CPUs that it may run on, as a list.

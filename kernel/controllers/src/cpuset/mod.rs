@@ -52,6 +52,8 @@ pub struct Nodes {
 pub trait TaskControl: Sync {
     /// From the return on the task runs on no other CPU than these; what it asked for itself is forgotten.
     fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet);
+    /// Whether tasks may come to these CPUs, all of them: `EBUSY` they have reserved time that there is not.
+    fn admit(&self, tasks: &mut dyn Iterator<Item = &dyn Member>, cpus: &CpuSet) -> Result<(), Errno>;
     /// Whether the task has asked for CPUs itself since.
     fn chose_cpus(&self, task: &dyn Member) -> bool;
     /// Tasks are balanced among the CPUs of each domain from here on; those in none keep their tasks to themselves.
@@ -222,7 +224,10 @@ impl Subsystem for Cpuset {
         if !writer.has(Capabilities::SYS_NICE) && change.tasks().any(|(task, _)| stronger(task)) {
             return Err(Errno::EPERM);
         }
-        Ok(())
+        match TASKS.get() {
+            Some(tasks) => tasks.admit(&mut change.tasks().map(|(task, _)| task), &target.own().cpus()),
+            None => Ok(()),
+        }
     }
 
     fn post_attach(change: &Move<'_, Self>) {

@@ -351,6 +351,19 @@ fn a_stronger_task_is_not_moved_without_the_right_to() {
 }
 
 #[test]
+fn a_task_comes_where_there_is_time_for_what_it_has_reserved() {
+    let world = world();
+    give(&world, "/a", "0", "0");
+    give(&world, "/c", "1-2", "0");
+    let task = world.spawn_in("/");
+    task.reserve();
+    assert_eq!(world.attach("/a", &task), Err(Errno::EBUSY));
+    assert_eq!(task.cpus(), "0-3");
+    assert_eq!(world.attach("/c", &task), Ok(()));
+    assert_eq!(task.cpus(), "1-2");
+}
+
+#[test]
 fn domains_are_the_groups_of_overlapping_sets_with_the_flag() {
     let world = world();
     world.write("/", "cpuset.sched_relax_domain_level", "2").unwrap();

@@ -3,7 +3,7 @@
 use super::Task;
 use crate::cpuset::{Domain, Nodes, TaskControl};
 use crate::freezer::{Freezing, TaskFreezer};
-use base::{CpuSet, NodeSet};
+use base::{CpuSet, Errno, NodeSet};
 use container::Member;
 use std::string::{String, ToString};
 use std::sync::atomic::Ordering::SeqCst;
@@ -34,6 +34,10 @@ pub(super) fn own(task: &dyn Member) -> &Task {
 impl TaskControl for Control {
     fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet) {
         *own(task).cpus.lock().unwrap() = (*cpus, false);
+    }
+    fn admit(&self, mut tasks: &mut dyn Iterator<Item = &dyn Member>, cpus: &CpuSet) -> Result<(), Errno> {
+        let reserves = Iterator::any(&mut tasks, |task| own(task).reserves.load(SeqCst));
+        if reserves && cpus.count() == 1 { Err(Errno::EBUSY) } else { Ok(()) }
     }
     fn chose_cpus(&self, task: &dyn Member) -> bool {
         own(task).cpus.lock().unwrap().1

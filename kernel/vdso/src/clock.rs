@@ -45,6 +45,12 @@ impl Clock {
         self.factor.store(factor, Relaxed);
     }
 
+    /// Nanoseconds of one cycle, in units of 2^-32.
+    #[inline]
+    pub fn factor(&self) -> u64 {
+        self.factor.load(Relaxed)
+    }
+
     /// The kernel began so many nanoseconds after 1970-01-01 00:00 UTC.
     pub fn set_epoch(&self, epoch: u64) {
         self.epoch.store(epoch, Relaxed);
@@ -58,7 +64,7 @@ impl Clock {
     /// Takes over the figures of another clock.
     pub fn copy_from(&self, other: &Self) {
         self.set_start(other.start());
-        self.set_factor(other.factor.load(Relaxed));
+        self.set_factor(other.factor());
         self.set_epoch(other.epoch.load(Relaxed));
     }
 
@@ -66,7 +72,7 @@ impl Clock {
     #[inline]
     pub fn monotonic(&self, cycles: u64) -> u64 {
         let passed = cycles.wrapping_sub(self.start());
-        ((u128::from(passed) * u128::from(self.factor.load(Relaxed))) >> 32) as u64
+        ((u128::from(passed) * u128::from(self.factor())) >> 32) as u64
     }
 
     /// Nanoseconds since 1970-01-01 00:00 UTC, when the counter is `cycles`.

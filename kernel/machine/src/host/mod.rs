@@ -400,6 +400,11 @@ pub mod time {
     pub fn cycles_per_second() -> u64 {
         1_000_000_000
     }
+
+    /// Nanoseconds of one cycle, in units of 2^-32.
+    pub(crate) fn nanoseconds_per_cycle() -> u64 {
+        1 << 32
+    }
 }
 
 pub mod timer {

@@ -65,6 +65,12 @@ pub fn cycles_per_second() -> u64 {
     CYCLES_PER_SECOND.load(Ordering::Relaxed)
 }
 
+/// Nanoseconds of one cycle, in units of 2^-32.
+#[inline]
+pub(crate) fn nanoseconds_per_cycle() -> u64 {
+    CLOCK.factor()
+}
+
 /// The value of the counter at the moment `deadline` of [`now`].
 pub(super) fn cycles_at(deadline: u64) -> u64 {
     let cycles = u128::from(deadline) * u128::from(cycles_per_second()) / 1_000_000_000;

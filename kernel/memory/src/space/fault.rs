@@ -33,6 +33,7 @@ impl AddressSpace {
 
     /// The same with limits that are asked for only where a stack has to grow. `is_missing`: the processor found no page
     /// there; then it is not looked for first.
+    #[inline]
     pub fn fault_within(
         &self,
         address: u64,
@@ -47,8 +48,8 @@ impl AddressSpace {
         {
             let state = self.read_state();
             if let Some(area) = state.areas.find(page) {
-                let is_store = is_missing && access == Access::Write && area.protection.contains(Protection::WRITE);
-                if is_store && matches!(area.backing, Backing::Anonymous) && self.bring_zero(area, page, access)? {
+                // Where another thread has brought one meanwhile, that is looked at.
+                if is_missing && allows(area, access) && self.bring(area, page, access)? {
                     return Ok(());
                 }
                 return self.fault_in(area, page, access);
@@ -62,37 +63,14 @@ impl AddressSpace {
     }
 
     /// Makes the page, which is in the area, usable for the access.
+    #[inline]
     pub(super) fn fault_in(&self, area: &Area, page: u64, access: Access) -> Result<(), FaultError> {
-        // The hardware can't allow storing or running without loading.
-        let allowed = match access {
-            Access::Read => !area.protection.is_empty(),
-            Access::Write => area.protection.contains(Protection::WRITE),
-            Access::Execute => area.protection.contains(Protection::EXECUTE),
-        };
-        if !allowed {
+        if !allows(area, access) {
             return Err(FaultError::NoAccess);
         }
         match self.first_step(area, page, access)? {
             Step::Done => Ok(()),
-            Step::Missing => match &area.backing {
-                Backing::Anonymous => self.bring_zero(area, page, access).map(drop),
-                Backing::Source { source, .. } => {
-                    let usage = match (area.sharing, access) {
-                        (Sharing::Private, _) => PageUse::Private,
-                        (Sharing::Shared, Access::Write) => PageUse::SharedWrite,
-                        (Sharing::Shared, _) => PageUse::Shared,
-                    };
-                    let frame = source.page(area.page_index(page), usage).map_err(source_error)?;
-                    match (area.sharing, access) {
-                        (Sharing::Private, Access::Write) => {
-                            self.install(page, copied(area, page, &frame)?, writable(area), PageKind::Anonymous)?
-                        }
-                        (Sharing::Shared, Access::Write) => self.install(page, frame, writable(area), source.kind())?,
-                        _ => self.install(page, frame, readable(area), source.kind())?,
-                    };
-                    Ok(())
-                }
-            },
+            Step::Missing => self.bring(area, page, access).map(drop),
             Step::Copy { kind: PageKind::Zero, .. } => {
                 let new = zeroed(area, page)?;
                 self.exchange(page, None, new, writable(area), PageKind::Anonymous)
@@ -110,6 +88,7 @@ impl AddressSpace {
     }
 
     /// Looks what is there, and does at once what needs no frame for the page.
+    #[inline]
     fn first_step(&self, area: &Area, page: u64, access: Access) -> Result<Step, FaultError> {
         let mut editor = self.tables.edit();
         let mut found = editor.get(page);
@@ -140,7 +119,27 @@ impl AddressSpace {
         })
     }
 
+    /// Brings in a page where none is, for an access that is allowed; `false`: another one is there by now, and stays.
+    #[inline]
+    fn bring(&self, area: &Area, page: u64, access: Access) -> Result<bool, FaultError> {
+        let Backing::Source { source, .. } = &area.backing else { return self.bring_zero(area, page, access) };
+        let usage = match (area.sharing, access) {
+            (Sharing::Private, _) => PageUse::Private,
+            (Sharing::Shared, Access::Write) => PageUse::SharedWrite,
+            (Sharing::Shared, _) => PageUse::Shared,
+        };
+        let frame = source.page(area.page_index(page), usage).map_err(source_error)?;
+        match (area.sharing, access) {
+            (Sharing::Private, Access::Write) => {
+                self.install(page, copied(area, page, &frame)?, writable(area), PageKind::Anonymous)
+            }
+            (Sharing::Shared, Access::Write) => self.install(page, frame, writable(area), source.kind()),
+            _ => self.install(page, frame, readable(area), source.kind()),
+        }
+    }
+
     /// Brings in a page that starts as zeros; `false`: another one is there by now, and stays.
+    #[inline]
     fn bring_zero(&self, area: &Area, page: u64, access: Access) -> Result<bool, FaultError> {
         if access != Access::Write
             && let Some(zero) = zero_page()
@@ -155,6 +154,7 @@ impl AddressSpace {
     }
 
     /// Maps a frame where nothing was; `false`: something is by now, and stays.
+    #[inline]
     fn install(&self, page: u64, frame: Frame, permissions: Permissions, kind: PageKind) -> Result<bool, FaultError> {
         match self.tables.edit().map(page, frame, permissions, kind, &Tables) {
             Ok(()) => self.counts.add(kind, 1),
@@ -218,7 +218,18 @@ impl AddressSpace {
     }
 }
 
+/// Whether the area allows the access. The hardware can't allow storing or running without loading.
+#[inline]
+fn allows(area: &Area, access: Access) -> bool {
+    match access {
+        Access::Read => !area.protection.is_empty(),
+        Access::Write => area.protection.contains(Protection::WRITE),
+        Access::Execute => area.protection.contains(Protection::EXECUTE),
+    }
+}
+
 /// What the entry of a page allows that must not be written yet.
+#[inline]
 fn readable(area: &Area) -> Permissions {
     if area.protection.is_empty() {
         return Permissions::empty();
@@ -248,12 +259,14 @@ pub(super) fn placed(area: &Area, page: u64) -> Placement {
 }
 
 /// A frame of zeros of the current task's own.
+#[inline]
 fn zeroed(area: &Area, page: u64) -> Result<Frame, FaultError> {
     let frame = charge::allocate_zeroed(&placed(area, page), ChargeKind::Anonymous);
     frame.map_err(|_| FaultError::OutOfMemory)
 }
 
 /// A frame of the current task's own with the same bytes.
+#[inline]
 fn copied(area: &Area, page: u64, frame: &Frame) -> Result<Frame, FaultError> {
     let new = charge::allocate(&placed(area, page), ChargeKind::Anonymous).map_err(|_| FaultError::OutOfMemory)?;
     new.copy_from(frame);

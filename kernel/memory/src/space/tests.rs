@@ -85,7 +85,8 @@ impl PageSource for File {
 /// What the page at `page` holds for a task that loads its first byte, or why it can't.
 fn load(space: &AddressSpace, page: u64) -> Result<u8, FaultError> {
     let address = BASE + page * PAGE;
-    space.fault(address, Access::Read, &Limits::NONE)?;
+    // Whether or not the processor saw a page there: another thread may have changed that.
+    space.fault_within(address, Access::Read, page.is_multiple_of(2), || Limits::NONE)?;
     let mut byte = [0];
     space.read(address, &mut byte).unwrap();
     Ok(byte[0])
@@ -93,7 +94,7 @@ fn load(space: &AddressSpace, page: u64) -> Result<u8, FaultError> {
 
 fn store(space: &AddressSpace, page: u64, value: u8) -> Result<(), FaultError> {
     let address = BASE + page * PAGE;
-    // Whether or not the processor saw a page there: another thread may have changed that.
+    // As in `load`.
     space.fault_within(address, Access::Write, value.is_multiple_of(2), || Limits::NONE)?;
     space.write(address, &[value]).unwrap();
     Ok(())

@@ -26,9 +26,14 @@ pub static FAULTS: Hook<dyn FaultHandler> = Hook::new();
 /// Copies user memory into `out`. On an error, part of `out` may have been written.
 ///
 /// Errors: `EFAULT`.
+#[inline]
 pub fn read(address: u64, out: &mut [u8]) -> Result<(), Errno> {
-    let wanted = out.len();
-    if read_partial(address, out) == wanted { Ok(()) } else { Err(Errno::EFAULT) }
+    if !is_within(address, out.len()) {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: `out` is ours to write, and as many bytes at `address` are user addresses.
+    let left = unsafe { arch::user_memory::copy_in(out.as_mut_ptr(), address, out.len()) };
+    if left == 0 { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
 /// Copies as much user memory into `out` as can be read; says how many bytes.
@@ -41,8 +46,14 @@ pub fn read_partial(address: u64, out: &mut [u8]) -> usize {
 /// Copies `bytes` to user memory. On an error, part of it may have been written.
 ///
 /// Errors: `EFAULT`.
+#[inline]
 pub fn write(address: u64, bytes: &[u8]) -> Result<(), Errno> {
-    if write_partial(address, bytes) == bytes.len() { Ok(()) } else { Err(Errno::EFAULT) }
+    if !is_within(address, bytes.len()) {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: `bytes` is ours to read, and as many bytes at `address` are user addresses.
+    let left = unsafe { arch::user_memory::copy_out(address, bytes.as_ptr(), bytes.len()) };
+    if left == 0 { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
 /// Copies as much of `bytes` to user memory as can be written; says how many bytes.
@@ -172,6 +183,12 @@ fn first_zero(bytes: &[u8]) -> Option<usize> {
     rest.iter().position(|&byte| byte == 0).map(|index| words.len() * 8 + index)
 }
 
+/// Whether all of the bytes at `address` have user addresses.
+#[inline]
+fn is_within(address: u64, length: usize) -> bool {
+    USER_END.checked_sub(length as u64).is_some_and(|last| address <= last) || length == 0
+}
+
 /// How many of the bytes at `address` have user addresses.
 fn within(address: u64, length: usize) -> usize {
     usize::try_from(USER_END.saturating_sub(address)).unwrap_or(usize::MAX).min(length)
@@ -181,12 +198,19 @@ fn check_word(address: u64) -> Result<(), Errno> {
     if !address.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
-    if within(address, 4) == 4 { Ok(()) } else { Err(Errno::EFAULT) }
+    if is_within(address, 4) { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_lie_within_user_addresses_if_their_end_does_and_no_bytes_anywhere() {
+        assert!(is_within(USER_END - 8, 8) && is_within(0, USER_END as usize) && is_within(u64::MAX, 0));
+        assert!(!is_within(USER_END - 7, 8) && !is_within(1, USER_END as usize) && !is_within(u64::MAX, 1));
+        assert!(!is_within(0, usize::MAX));
+    }
 
     #[test]
     fn the_first_zero_is_found_whatever_comes_before_and_after() {

@@ -26,6 +26,7 @@ macro_rules! fixup {
 ///
 /// # Safety
 /// `to` is good for a write of `length` bytes, and the user range lies in the user half.
+#[inline]
 pub unsafe fn copy_in(to: *mut u8, from: u64, length: usize) -> usize {
     // SAFETY: the kernel's side is the caller's; a fault on the user's side is resolved or ends the copy.
     unsafe { copy(to, from as *const u8, length) }
@@ -35,6 +36,7 @@ pub unsafe fn copy_in(to: *mut u8, from: u64, length: usize) -> usize {
 ///
 /// # Safety
 /// `from` is good for a read of `length` bytes, and the user range lies in the user half.
+#[inline]
 pub unsafe fn copy_out(to: u64, from: *const u8, length: usize) -> usize {
     // SAFETY: as in `copy_in`.
     unsafe { copy(to as *mut u8, from, length) }
@@ -42,7 +44,12 @@ pub unsafe fn copy_out(to: u64, from: *const u8, length: usize) -> usize {
 
 /// # Safety
 /// One side lies in the user half, the other is the kernel's and good for the access.
+#[inline]
 unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize {
+    if length.is_multiple_of(8) {
+        // SAFETY: the caller's promise.
+        return unsafe { copy_words(to, from, length / 8) };
+    }
     let left;
     // SAFETY: the caller answers for the ranges. Only string instructions run with user access allowed; the direction
     // flag is clear by the calling convention. A fault on the user's side goes on at 5 (words: what is left is tried
@@ -53,15 +60,46 @@ unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize {
             "2: rep movsq",
             "mov ecx, {rest:e}",
             "3: rep movsb",
-            "jmp 4f",
-            "5: lea rcx, [{rest} + rcx * 8]",
-            "jmp 3b",
             "4:",
             clac!(),
+            ".pushsection .text.fixup,\"ax\",@progbits",
+            "5: lea rcx, [{rest} + rcx * 8]",
+            "jmp 3b",
+            ".popsection",
             fixup!("2b", "5b"),
             fixup!("3b", "4b"),
             rest = in(reg) length % 8,
             inout("rcx") length / 8 => left,
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            options(nostack)
+        );
+    }
+    left
+}
+
+/// [`copy`] of whole words; gives how many bytes were not copied.
+///
+/// # Safety
+/// As for `copy`.
+#[inline]
+unsafe fn copy_words(to: *mut u8, from: *const u8, words: usize) -> usize {
+    let left;
+    // SAFETY: as in `copy`.
+    unsafe {
+        asm!(
+            stac!(),
+            "2: rep movsq",
+            "4:",
+            clac!(),
+            ".pushsection .text.fixup,\"ax\",@progbits",
+            "5: shl rcx, 3",
+            "3: rep movsb",
+            "jmp 4b",
+            ".popsection",
+            fixup!("2b", "5b"),
+            fixup!("3b", "4b"),
+            inout("rcx") words => left,
             inout("rdi") to => _,
             inout("rsi") from => _,
             options(nostack)

@@ -163,11 +163,13 @@ impl Framework {
     /// switch or tick, with the run queue locked. What a task runs after it was reaped, on its way to its last switch,
     /// is accounted in the roots, which is where /proc shows it.
     pub fn charge_time(&self, task: &dyn Member, cpu: CpuId, user: u64, system: u64) {
-        for &index in &self.callbacks.charge_time {
-            let charge = |set: &ContainerSet| set.state(index).charge_time(cpu, user, system);
-            if task.membership().with_set(charge).is_none() {
-                charge(&self.root_set);
+        let charge = |set: &ContainerSet| {
+            for &index in &self.callbacks.charge_time {
+                set.state(index).charge_time(cpu, user, system);
             }
+        };
+        if task.membership().with_set(charge).is_none() {
+            charge(&self.root_set);
         }
     }
 

@@ -2,7 +2,7 @@
 //! done what the switch left.
 
 use super::{Cpu, RunQueue, TaskRef, here, may_be_on};
-use crate::{real_time, wake};
+use crate::{Entity, real_time, wake};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{
@@ -41,7 +41,8 @@ pub(crate) fn reschedule(reason: Reason) {
     let Some(cpu) = here() else { return };
     machine::cpu::clear_wanted();
     let previous = cpu.running.lock_within(&off).clone();
-    let next = match release(cpu, previous.as_ref(), reason, &off) {
+    let leaving = previous.as_ref().map(|task| (task, task.entity()));
+    let next = match release(cpu, leaving, reason, &off) {
         Released::Passed(next) => Some(next),
         Released::Open(queue) => next(cpu, previous.as_ref(), queue, &off),
     };
@@ -54,7 +55,16 @@ pub(crate) fn reschedule(reason: Reason) {
     if previous.is_none() && next.is_none() {
         return;
     }
-    switch_to(cpu, previous, next, off, reason);
+    let to = make_current(cpu, next, &off);
+    match leaving {
+        Some((_, entity)) if reason != Reason::Ends => leave(entity.context(), to, off),
+        None => leave(&cpu.idle_context(&off), to, off),
+        Some(_) => {
+            if let Some(previous) = previous {
+                end(cpu, previous, to, off);
+            }
+        }
+    }
 }
 
 /// What has come of taking the running task out.
@@ -66,13 +76,18 @@ enum Released<'a> {
 }
 
 /// Takes the caller out of the run queue or puts it back, as `reason` says.
-fn release<'a>(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason, off: &'a InterruptsOff) -> Released<'a> {
-    let Some(task) = previous else {
+#[inline]
+fn release<'a>(
+    cpu: &'static Cpu,
+    leaving: Option<(&TaskRef, &Entity)>,
+    reason: Reason,
+    off: &'a InterruptsOff,
+) -> Released<'a> {
+    let Some((task, entity)) = leaving else {
         let mut queue = cpu.queue.lock_within(off);
         queue.account(cpu.number);
         return Released::Open(queue);
     };
-    let entity = task.entity();
     let mut state = entity.lock_within(off);
     let mut queue = cpu.queue.lock_within(off);
     queue.account_for(task, entity, cpu.number);
@@ -120,6 +135,7 @@ fn release<'a>(cpu: &'static Cpu, previous: Option<&TaskRef>, reason: Reason, of
 }
 
 /// The next task of this CPU after `previous`, from its own queue or another's; `None` to idle.
+#[inline]
 fn next<'a>(
     cpu: &'static Cpu,
     previous: Option<&TaskRef>,
@@ -156,40 +172,40 @@ fn next<'a>(
     next
 }
 
-fn switch_to(cpu: &'static Cpu, previous: Option<TaskRef>, next: Option<TaskRef>, off: InterruptsOff, reason: Reason) {
+/// Makes `next` the task that runs here, or none; gives where it goes on.
+#[inline]
+fn make_current(cpu: &'static Cpu, next: Option<TaskRef>, off: &InterruptsOff) -> Arc<Context> {
     let to = match &next {
         Some(next) => {
             next.switched_in();
             next.entity().shared_context().clone()
         }
-        None => cpu.idle_context(&off),
+        None => cpu.idle_context(off),
     };
-    *cpu.running.lock_within(&off) = next;
+    *cpu.running.lock_within(off) = next;
+    to
+}
+
+/// Leaves `from` for `to`; returns when something switches back. Nothing on this stack keeps the next task's alive, however
+/// long it sleeps.
+#[inline]
+fn leave(from: &Context, to: Arc<Context>, off: InterruptsOff) {
     let held = order::save();
-    match previous {
-        Some(previous) if reason == Reason::Ends => {
-            // Nothing may be left on this stack: it is never returned to.
-            let from = previous.entity().shared_context().clone();
-            cpu.left.lock_within(&off).ended = Some(previous);
-            cpu.has_left.store(true, Relaxed);
-            context::switch_from_ended(from, to, off);
-        }
-        // Nor may this stack keep the next task's alive, however long it sleeps.
-        Some(previous) => {
-            context::switch_owned(previous.entity().context(), to, &off);
-            order::restore(held);
-            finish_switch(off);
-            drop(previous);
-        }
-        None => {
-            context::switch_owned(&cpu.idle_context(&off), to, &off);
-            order::restore(held);
-            finish_switch(off);
-        }
-    }
+    context::switch_owned(from, to, &off);
+    order::restore(held);
+    finish_switch(off);
+}
+
+/// Leaves the task that has ended. Nothing may be left on this stack: it is never returned to.
+fn end(cpu: &'static Cpu, previous: TaskRef, to: Arc<Context>, off: InterruptsOff) -> ! {
+    let from = previous.entity().shared_context().clone();
+    cpu.left.lock_within(&off).ended = Some(previous);
+    cpu.has_left.store(true, Relaxed);
+    context::switch_from_ended(from, to, off);
 }
 
 /// What is done first after a switch, on the stack of who runs now.
+#[inline]
 fn finish_switch(off: InterruptsOff) {
     let Some(cpu) = here() else { return };
     let ended = if cpu.has_left.load(Relaxed) { cpu.take_left() } else { None };

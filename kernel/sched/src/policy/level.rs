@@ -143,6 +143,12 @@ impl<T> Entry<T> {
     }
 }
 
+/// How many nanoseconds a member of the load `load` runs in its turn in a level of the load `all`.
+#[inline]
+pub(super) fn turn_of(load: u64, all: u64) -> u64 {
+    (LATENCY * load / all).max(GRANULARITY)
+}
+
 impl<T> Level<T> {
     /// An empty level at `place`.
     pub(super) fn new(group: Arc<Group>, serial: u64, place: usize, parent: usize) -> Self {
@@ -176,6 +182,7 @@ impl<T> Level<T> {
 
     /// Adds a member that was elsewhere, asleep or empty. One that comes back to the level of the queue `number` that
     /// it left has its old place, as far as that is not too far from the others.
+    #[inline]
     pub(super) fn add(&mut self, number: usize, member: Member<T>, load: u64, standing: Standing, sequence: u64) {
         let at = if standing.origin == (Origin::Level { queue: number, serial: self.serial }) {
             standing.virtual_time
@@ -189,6 +196,7 @@ impl<T> Level<T> {
     }
 
     /// Where the member stands that leaves.
+    #[inline]
     pub(super) fn leave(&mut self, number: usize, entry: &Entry<T>) -> Standing {
         self.load -= entry.load;
         let origin = Origin::Level { queue: number, serial: self.serial };
@@ -227,6 +235,7 @@ impl<T> Level<T> {
     }
 
     /// The current member has run for so many nanoseconds.
+    #[inline]
     pub(super) fn charge(&mut self, ns: u64) {
         self.served += ns;
         if let Some(current) = &mut self.current {
@@ -241,7 +250,7 @@ impl<T> Level<T> {
 
     /// How many nanoseconds one of its members runs in its turn.
     pub(super) fn turn_of(&self, member: &Entry<T>) -> u64 {
-        (LATENCY * member.load / self.load).max(GRANULARITY)
+        turn_of(member.load, self.load)
     }
 
     /// Whether nothing is in it.

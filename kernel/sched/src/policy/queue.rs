@@ -115,6 +115,7 @@ impl<T> Queue<T> {
     /// Whether a waiting task of `group` should take the place of the current one, which has run `unaccounted`
     /// nanoseconds since [`charge`](Self::charge): asked after [`add`](Self::add). One that is not `eager` takes the place
     /// only of what is idle.
+    #[inline]
     pub fn wake_up_preempts(&self, group: Option<&Arc<Group>>, eager: bool, unaccounted: u64) -> bool {
         if self.leaf.is_none() {
             return true;
@@ -141,6 +142,7 @@ impl<T> Queue<T> {
     }
 
     /// The current task has run for so many nanoseconds, until `now`.
+    #[inline]
     pub fn charge(&mut self, ns: u64, now: u64) {
         let Some(leaf) = self.leaf else { return };
         self.ran += ns;
@@ -167,6 +169,7 @@ impl<T> Queue<T> {
 
     /// How many nanoseconds the current task may still run before others should have their turn; `None` if nobody
     /// waits or nobody runs.
+    #[inline]
     pub fn left_of_turn(&self) -> Option<u64> {
         let mut level = self.level(self.leaf?);
         let mut least = self.left_of_turn_in(level);
@@ -191,6 +194,7 @@ impl<T> Queue<T> {
     }
 
     /// Puts the current task back among the waiting ones.
+    #[inline]
     pub fn put_back(&mut self) {
         let Some(leaf) = self.leaf.take() else { return };
         self.return_limits(leaf);
@@ -214,10 +218,11 @@ impl<T> Queue<T> {
     /// What [`put_back_yielding`](Self::put_back_yielding) and [`pick`](Self::pick) do where no level but the current
     /// task's has a choice: it changes places with the next, which is given with its turn in nanoseconds. `None`, and
     /// nothing done, elsewhere.
+    #[inline(always)]
     pub fn pass_on(&mut self) -> Option<(&T, u64)> {
         let leaf = self.leaf?;
         let sequence = self.next_sequence();
-        let level = self.level_mut(leaf);
+        let Some(level) = &mut self.levels[leaf] else { return None };
         if level.head != WHOLE || level.limited.is_some() {
             return None;
         }
@@ -229,12 +234,12 @@ impl<T> Queue<T> {
         drop(next);
         level.floor = level.floor.max(current.virtual_time);
         self.ran = 0;
-        let level = self.level(leaf);
-        let current = level.current.as_ref()?;
-        Some((current.task()?, level.turn_of(current)))
+        let turn = super::level::turn_of(current.load, level.load);
+        Some((current.task()?, turn))
     }
 
     /// Takes the current task out: it blocks, ends or moves.
+    #[inline]
     pub fn take_current(&mut self) -> Option<(T, Standing)> {
         let leaf = self.leaf.take()?;
         self.return_limits(leaf);
@@ -245,6 +250,7 @@ impl<T> Queue<T> {
     }
 
     /// Puts the current members of the level at `place` and those above it back among the waiting ones.
+    #[inline]
     fn put_back_from(&mut self, mut place: Option<usize>) {
         while let Some(at) = place {
             let sequence = self.next_sequence();
@@ -258,6 +264,7 @@ impl<T> Queue<T> {
     }
 
     /// Makes the next waiting task the current one.
+    #[inline]
     pub fn pick(&mut self, now: u64) -> Option<&T> {
         debug_assert!(self.leaf.is_none(), "the current task was neither put back nor taken");
         let leaf = self.descend()?;
@@ -312,6 +319,7 @@ impl<T> Queue<T> {
         self.set_parked_weight(weight, wanted);
     }
 
+    #[inline]
     fn leave(&mut self, place: usize, entry: Entry<T>) -> Option<(T, Standing)> {
         let number = self.number;
         let standing = self.level_mut(place).leave(number, &entry);

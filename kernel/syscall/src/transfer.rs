@@ -57,6 +57,7 @@ impl Position {
         }
     }
 
+    #[inline(always)]
     fn read(self, file: &OpenFile, buffer: &mut [u8]) -> Result<usize, Errno> {
         match self {
             Self::Current => file.read(buffer),
@@ -66,6 +67,7 @@ impl Position {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn write(self, file: &OpenFile, buffer: &[u8]) -> Result<usize, Errno> {
         match self {
             Self::Current => file.write(buffer),
@@ -77,6 +79,7 @@ impl Position {
 }
 
 /// Refuses a range that reaches beyond user space, before anything is taken from a file for it.
+#[inline]
 pub(crate) fn check_range(address: u64, length: usize) -> Result<(), Errno> {
     match address.checked_add(length as u64) {
         Some(end) if end <= USER_END => Ok(()),
@@ -93,7 +96,7 @@ pub(crate) fn so_far(done: usize, result: Result<usize, Errno>) -> Result<usize,
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     if length <= TINY {
         return read_piece(file, address, &mut [0; TINY][..length], position);
@@ -129,14 +132,14 @@ fn read_pieces(file: &OpenFile, address: u64, length: usize, position: Position)
     Ok(done)
 }
 
-#[inline]
+#[inline(always)]
 fn read_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
     let found = position.read(file, buffer)?;
     let copied = user_memory::write_partial(address, &buffer[..found]);
     if copied < found { cuts::read(file, &buffer[..found], copied) } else { Ok(copied) }
 }
 
-#[inline]
+#[inline(always)]
 fn write_range(file: &OpenFile, address: u64, length: usize, position: Position) -> Result<usize, Errno> {
     if length <= TINY {
         return write_piece(file, address, &mut [0; TINY][..length], position);
@@ -167,7 +170,7 @@ fn write_pieces(file: &OpenFile, address: u64, length: usize, position: Position
     Ok(done)
 }
 
-#[inline]
+#[inline(always)]
 fn write_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Position) -> Result<usize, Errno> {
     let copied = user_memory::read_partial(address, buffer);
     if copied < buffer.len() { cuts::write(file, &buffer[..copied], position) } else { position.write(file, buffer) }
@@ -214,12 +217,14 @@ fn over_vectors(
 
 impl Call<'_> {
     /// A read into one range; a range beyond user space is refused before it counts as one.
+    #[inline(always)]
     fn read_one(&self, file: &OpenFile, address: u64, length: usize, at: Position) -> Result<usize, Errno> {
         check_range(address, length)?;
         self.task.transfers().count_read(read_range(file, address, length, at))
     }
 
     /// A write from one range, as [`read_one`](Self::read_one).
+    #[inline(always)]
     fn write_one(&self, file: &OpenFile, address: u64, length: usize, at: Position) -> Result<usize, Errno> {
         check_range(address, length)?;
         self.broken_pipe(self.task.transfers().count_write(write_range(file, address, length, at)))
@@ -351,14 +356,14 @@ pub(crate) fn checked_vectors(list: UserPtr<IoVector>, count: usize) -> Result<V
 
 /// `read(2)`.
 pub fn read(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize) -> Result<usize, Errno> {
-    let file = call.file(descriptor)?;
+    let file = call.any_file(descriptor)?;
     file.admit_read()?;
     call.read_one(&file, buffer.address(), count.min(MOST), Position::Current)
 }
 
 /// `write(2)`.
 pub fn write(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize) -> Result<usize, Errno> {
-    let file = call.file(descriptor)?;
+    let file = call.any_file(descriptor)?;
     let count = count.min(MOST);
     file.admit_write(count)?;
     call.write_one(&file, buffer.address(), count, Position::Current)

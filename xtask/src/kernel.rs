@@ -12,6 +12,10 @@ use crate::progress;
 use crate::toolchain::{KERNEL_TARGET, Toolchain};
 use crate::workspace;
 
+/// For the kernel as one: what is marked `#[inline]` may be larger than usual. Marked is what lies on the ways of system
+/// calls, faults and switches, where most functions have one caller that matters.
+const INLINING: &str = r#"["-C", "llvm-args=-inlinehint-threshold=1000"]"#;
+
 /// How much the compiler is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Optimisation {
@@ -40,6 +44,11 @@ impl Optimisation {
             Self::Crates => ("release", "release"),
             Self::Whole => ("kernel", "kernel"),
         }
+    }
+
+    /// What cargo's configuration is to say besides, for the compiler.
+    fn configuration(self) -> Option<String> {
+        (self == Self::Whole).then(|| format!("target.{KERNEL_TARGET}.rustflags={INLINING}"))
     }
 }
 
@@ -88,6 +97,9 @@ pub fn build_with(
 ) -> Result<Kernel> {
     let (profile, built_in) = variant.optimisation.profile();
     cargo.args(["build", "--package", "kernel", "--target", KERNEL_TARGET, "--profile", profile]);
+    if let Some(configuration) = variant.optimisation.configuration() {
+        cargo.args(["--config", &configuration]);
+    }
     if variant.test {
         cargo.args(["--features", "test"]);
     }

@@ -128,6 +128,7 @@ impl Area {
     }
 
     /// The number that the page at this address has in its object; in memory without one, in the address space.
+    #[inline]
     pub(crate) fn page_index(&self, page: u64) -> u64 {
         match &self.backing {
             Backing::Anonymous => page / PAGE,
@@ -283,11 +284,13 @@ impl Areas {
     }
 
     /// The area that contains the address.
+    #[inline]
     pub(crate) fn find(&self, address: u64) -> Option<&Area> {
         self.below(address).filter(|area| address < area.end)
     }
 
     /// The last area that starts at or below the address.
+    #[inline]
     pub(crate) fn below(&self, address: u64) -> Option<&Area> {
         self.by_start.range(..=address).next_back().map(|(_, area)| area)
     }

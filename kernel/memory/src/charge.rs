@@ -93,6 +93,7 @@ pub fn allocate(placement: &Placement, kind: ChargeKind) -> Result<Frame, Errno>
 /// A charged frame of zero bytes; else like [`allocate`].
 ///
 /// Errors: `ENOMEM`.
+#[inline]
 pub fn allocate_zeroed(placement: &Placement, kind: ChargeKind) -> Result<Frame, Errno> {
     charged(frames::allocate_zeroed(placement)?, kind)
 }

@@ -97,6 +97,7 @@ fn which_exception(raised: u16) -> i32 {
 
 /// Resolves a page fault, or says which signal it is. Without memory somebody is killed; then, unless it is this process,
 /// the access faults again.
+#[inline]
 fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
     let access = if fault.error_code & FETCH != 0 {
         Access::Execute
@@ -118,6 +119,7 @@ fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
     }
 }
 
+#[inline]
 fn resolve(task: &Task, address: u64, access: Access, is_missing: bool) -> Result<(), FaultError> {
     let space = task.space().map_err(|_| FaultError::NotMapped)?;
     task.count_fault();

@@ -70,6 +70,7 @@ impl Sleeper {
         self.woken.load(Acquire)
     }
 
+    #[inline]
     fn wake(&self) {
         self.woken.store(true, Release);
         self.common.as_deref().unwrap_or(&self.queue).wake_all();
@@ -112,6 +113,7 @@ impl FutexQueues {
         self.enqueue_as(key, u32::MAX, None, Some(proxy))
     }
 
+    #[inline]
     fn enqueue_as(&self, key: Key, bits: u32, common: Option<Arc<WaitQueue>>, proxy: Option<Proxy>) -> Arc<Sleeper> {
         let bucket = key.bucket();
         let woken = AtomicBool::new(false);
@@ -204,6 +206,7 @@ impl Default for FutexQueues {
     }
 }
 
+#[inline]
 fn wake_in(bucket: &mut Bucket, key: Key, most: usize, bits: u32) -> usize {
     let mut woken = 0;
     if most > 0 {

@@ -30,6 +30,7 @@ pub struct Word {
 }
 
 /// What the word is known by. `EINVAL` unaligned; `EFAULT` nothing is mapped there.
+#[inline]
 pub(crate) fn key(task: &Task, word: Word) -> Result<Key, Errno> {
     if !word.address.is_multiple_of(4) {
         return Err(Errno::EINVAL);

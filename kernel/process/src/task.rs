@@ -300,6 +300,7 @@ impl Task {
     }
 
     /// The file open under `descriptor`. `EBADF`.
+    #[inline]
     pub fn file(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
         self.belongings.lock().files.as_ref().ok_or(Errno::EBADF)?.get(descriptor)
     }

@@ -182,6 +182,7 @@ impl Cpu {
     }
 
     /// Tells others what the queue holds now; called at each change, under its lock.
+    #[inline]
     pub(crate) fn publish(&self, queue: &RunQueue) {
         self.load.store(queue.members.load(), Relaxed);
         self.tasks.store(queue.members.len(), Relaxed);
@@ -235,6 +236,7 @@ impl Cpu {
     }
 
     /// Asks for a timer interrupt when the turn of the running task ends, or the tick is due.
+    #[inline]
     pub(crate) fn plan(&self, queue: &RunQueue) {
         let members = &queue.members;
         let at = if members.is_running() {
@@ -253,6 +255,7 @@ impl Cpu {
     }
 
     /// The same, where the turn of the running task is known to end after so many nanoseconds more.
+    #[inline(always)]
     fn plan_end(&self, queue: &RunQueue, left: u64) {
         let at = queue.accounted_at + left.clamp(100_000, TICK);
         self.tick_at.store(at.min(queue.members.resumes_at()), Relaxed);
@@ -261,6 +264,7 @@ impl Cpu {
 
     /// Sets this CPU's timer to the nearest of what is wanted. Interrupts are off. A timer that fires before that stays
     /// as it is: its interrupt looks again, and most switches leave the hardware alone.
+    #[inline]
     pub(crate) fn arm(&self) {
         let at = self.tick_at.load(Relaxed).min(self.timers.first());
         if at < self.armed_for.load(Relaxed) {
@@ -429,6 +433,7 @@ pub(crate) fn usable(allowed: &CpuSet) -> CpuSet {
 }
 
 /// Whether a task with that set may run on `cpu`: if no CPU of its set is online, it may on each that is.
+#[inline]
 pub(crate) fn may_be_on(allowed: &CpuSet, cpu: CpuId) -> bool {
     allowed.contains(cpu) || usable(allowed).contains(cpu)
 }

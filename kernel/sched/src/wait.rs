@@ -131,6 +131,7 @@ impl WaitQueue {
     }
 
     /// Enters the queue, unless the task is there already.
+    #[inline]
     fn enter(&self, task: &TaskRef) {
         let mut inner = self.inner.lock();
         if inner.sleepers.find(task).is_none() {
@@ -138,6 +139,7 @@ impl WaitQueue {
         }
     }
 
+    #[inline]
     fn leave(&self, task: &TaskRef) -> bool {
         let mut inner = self.inner.lock();
         inner.sleepers.find(task).and_then(|index| inner.sleepers.remove(index)).is_some()

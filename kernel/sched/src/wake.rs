@@ -13,6 +13,7 @@ use base::{CpuSet, Errno};
 use machine::{time, topology};
 
 /// The CPU on which a task that belongs nowhere should go on.
+#[inline]
 pub(crate) fn place(task: &TaskRef, state: &RunState) -> &'static Cpu {
     let last = task.entity().cpu();
     if state.allowed == CpuSet::only(last) && machine::cpu::online().contains(last) {
@@ -37,6 +38,7 @@ fn known(number: base::CpuId) -> &'static Cpu {
 
 /// Puts a task, whose state is locked, into the queue of `target`, and has that CPU look if the task goes before what
 /// runs there. If `target` goes offline meanwhile, the task goes elsewhere.
+#[inline]
 pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut RunState) {
     let mut queue = target.queue.lock();
     while queue.closed {
@@ -73,6 +75,7 @@ pub(crate) fn enqueue_on(mut target: &'static Cpu, task: &TaskRef, state: &mut R
 }
 
 /// Has a task go on that has been woken; its run state is locked.
+#[inline]
 fn go_on(task: &TaskRef, state: &mut RunState) {
     if state.queued {
         // It has said that it will sleep but is still on its CPU: it stays there.
@@ -92,6 +95,7 @@ fn go_on(task: &TaskRef, state: &mut RunState) {
 }
 
 /// Wakes a task that sleeps, in whatever way.
+#[inline]
 pub(crate) fn wake(task: &TaskRef) -> Woken {
     let entity = task.entity();
     let sleeps = |activity| matches!(activity, Activity::Sleeping | Activity::Uninterruptible);

@@ -34,12 +34,14 @@ impl Call<'_> {
     }
 
     /// The file open under `descriptor`. `EBADF` also for one opened with `O_PATH`.
+    #[inline]
     pub fn file(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
         let file = self.any_file(descriptor)?;
         if file.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(file) }
     }
 
     /// The file open under `descriptor`, one opened with `O_PATH` too. `EBADF`.
+    #[inline]
     pub fn any_file(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
         self.task.file(descriptor)
     }

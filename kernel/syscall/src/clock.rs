@@ -56,6 +56,7 @@ pub fn timeval(nanoseconds: u64) -> Timeval {
 }
 
 /// What a clock says now. `EINVAL` an unknown clock. The CPU clocks of other tasks come as negative numbers.
+#[inline]
 pub(crate) fn reading(call: &Call<'_>, clock: i32) -> Result<u64, Errno> {
     match clock {
         REALTIME | REALTIME_COARSE | TAI => Ok(machine::time::realtime()),

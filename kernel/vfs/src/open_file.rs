@@ -119,6 +119,7 @@ impl OpenFile {
     }
 
     /// Reads from the position and moves it. `EBADF` not open for reading, `EISDIR` a directory, else the file's own.
+    #[inline]
     pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         let flags = self.flags();
         if !flags.reads() {
@@ -150,6 +151,7 @@ impl OpenFile {
     }
 
     /// Whether it may be read at all; called before the buffer is looked at. `EBADF` not open for reading, `EISDIR`.
+    #[inline]
     pub fn admit_read(&self) -> Result<(), Errno> {
         if !self.flags().reads() {
             Err(Errno::EBADF)
@@ -172,6 +174,7 @@ impl OpenFile {
 
     /// Whether a write of `length` bytes may be tried; called before the bytes are fetched from the task, so that
     /// `EBADF`, `E2BIG` and the like come before `EFAULT`.
+    #[inline]
     pub fn admit_write(&self, length: usize) -> Result<(), Errno> {
         if !self.flags().writes() {
             return Err(Errno::EBADF);
@@ -181,6 +184,7 @@ impl OpenFile {
 
     /// Writes at the position (at the end with `O_APPEND`) and moves it. `EBADF` not open for writing; `EPIPE` nobody
     /// can read (the caller sends SIGPIPE); else the file's own.
+    #[inline]
     pub fn write(&self, buffer: &[u8]) -> Result<usize, Errno> {
         let flags = self.flags();
         if !flags.writes() {

@@ -144,6 +144,7 @@ impl FileTable {
     }
 
     /// The file open under `descriptor`; `EBADF`. An `O_PATH` file is returned too; reading it gives `EBADF`.
+    #[inline]
     pub fn get(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
         self.entries.lock().open(descriptor).map(|(file, _)| file.clone())
     }

@@ -155,6 +155,7 @@ impl Accounts {
     }
 
     /// The account with this number, which was opened and is referred to.
+    #[inline]
     pub fn get(&self, number: Number) -> &'static Account {
         let (piece, index) = place(number);
         match self.pieces[piece].get() {
@@ -164,6 +165,7 @@ impl Accounts {
     }
 
     /// The account that stands for this one: itself while it is open, else the nearest above that is.
+    #[inline]
     pub fn open_for(&self, number: Number) -> Number {
         let mut number = number;
         loop {
@@ -219,6 +221,7 @@ impl Accounts {
     }
 
     /// Counts a page that came (1) or went (-1), in the figures of the CPU whose lock is held.
+    #[inline]
     pub fn count(&self, values: &[AtomicI64], node: NodeId, kind: ChargeKind, change: i64) {
         let node = node.index().min(self.nodes - 1);
         values[node * KINDS + kind as usize].fetch_add(change, Relaxed);
@@ -233,6 +236,7 @@ impl Accounts {
     }
 
     /// Counts an event.
+    #[inline]
     pub fn count_event(&self, number: Number, cpu: CpuId, event: Event) {
         self.of_cpu(number, cpu)[self.nodes * KINDS + event as usize].fetch_add(1, Relaxed);
     }
@@ -261,6 +265,7 @@ impl Accounts {
     }
 
     /// What the account has counted on one CPU.
+    #[inline]
     pub fn of_cpu(&self, number: Number, cpu: CpuId) -> &'static [AtomicI64] {
         let start = cpu.index() * self.stride;
         &self.get(number).values()[start..start + self.stride]
@@ -305,12 +310,14 @@ impl Accounts {
 }
 
 impl Account {
+    #[inline]
     fn values(&'static self) -> &'static [AtomicI64] {
         self.figures.get().map_or(&[], |figures| &figures.values)
     }
 }
 
 /// Where the account with this number is: piece, index in it.
+#[inline]
 fn place(number: Number) -> (usize, usize) {
     let at = number - 1 + FIRST;
     let piece = at.ilog2() - FIRST.ilog2();

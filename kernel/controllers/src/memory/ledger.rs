@@ -178,6 +178,7 @@ impl Ledger {
     }
 
     /// The open account that a task's word names.
+    #[inline]
     pub fn account_of(&self, word: &AtomicU64) -> Number {
         match word.load(Relaxed) as Number {
             0 => self.root,
@@ -425,6 +426,7 @@ impl Ledger {
     }
 
     /// Counts an event of the account that a task's word names.
+    #[inline]
     pub fn count_event(&self, word: &AtomicU64, event: Event) {
         self.accounts.count_event(self.account_of(word), cpu::current(), event);
     }

@@ -24,6 +24,7 @@ const DYING: u64 = 10_000_000;
 const WAITING: u64 = 1_000_000_000;
 
 /// Calls `f` with the running task's word of this controller; without a task, with the root's.
+#[inline]
 fn with_word<R>(f: impl Fn(&AtomicU64) -> R) -> R {
     let mut result = None;
     if let Some(tasks) = TASKS.get() {

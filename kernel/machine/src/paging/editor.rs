@@ -92,6 +92,7 @@ impl<'a> Editor<'a> {
     ///
     /// Errors, nothing changed: `EEXIST` a page is mapped there; `EACCES` a sealed frame to be writable; `ENOMEM` no
     /// table page.
+    #[inline]
     pub fn map(
         &mut self,
         address: u64,

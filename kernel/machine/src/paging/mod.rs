@@ -203,6 +203,7 @@ impl PageTables {
     }
 
     /// Makes this the address space of the current CPU. The CPU keeps a reference until another one is activated.
+    #[inline]
     pub fn activate(self: &Arc<Self>) {
         if arch::paging::current() == Arc::as_ptr(self) {
             return;
@@ -271,6 +272,7 @@ pub fn deactivate() {
 }
 
 /// Gives up the reference that this CPU had while `old` was in its root register, which names another by now.
+#[inline]
 fn leave(old: *const PageTables, cpu: CpuId) {
     if !old.is_null() {
         // SAFETY: the pointer was made by `Arc::into_raw` in `activate`, and has just been taken out of the slot.

@@ -145,6 +145,7 @@ impl Context {
         drop(off);
     }
 
+    #[inline]
     fn load_bases(&self) {
         FsBase::write(VirtAddr::new_truncate(self.fs_base.load(Ordering::Relaxed)));
         // In kernel mode the program's GS base waits in the other register.
@@ -163,6 +164,7 @@ impl Drop for Context {
 ///
 /// If another CPU is still about to leave `next`, this waits for it. Panics if it never does: one context would
 /// run on two CPUs.
+#[inline]
 pub fn switch(previous: &Context, next: &Context, _off: &InterruptsOff) {
     if next.running.swap(true, Ordering::Acquire) {
         wait_for(next);
@@ -206,6 +208,7 @@ pub struct Left {
 /// it waits for [`take_left`] on the other side. `previous` is kept alive by its own stack.
 ///
 /// Panics if what was left there by an earlier call on this CPU was not taken.
+#[inline]
 pub fn switch_owned(previous: &Context, next: Arc<Context>, off: &InterruptsOff) {
     let to = leave_behind(next, None);
     // SAFETY: the per-CPU slot holds a reference until `take_left`, which runs on the other side of the switch, when
@@ -213,6 +216,7 @@ pub fn switch_owned(previous: &Context, next: Arc<Context>, off: &InterruptsOff)
     switch(previous, unsafe { &*to }, off);
 }
 
+#[inline]
 fn leave_behind(next: Arc<Context>, ended: Option<Arc<Context>>) -> *const Context {
     let to = Arc::as_ptr(&next);
     let untaken = cpu::here().left.replace(Some(Left { _next: next, _ended: ended }));
@@ -233,6 +237,7 @@ pub fn switch_from_ended(previous: Arc<Context>, next: Arc<Context>, off: Interr
 
 /// What the last [`switch_owned`] or [`switch_from_ended`] on this CPU has left. Asked after each switch, interrupts off; to
 /// be dropped with interrupts on.
+#[inline]
 pub fn take_left() -> Option<Left> {
     cpu::here().left.take()
 }

@@ -18,11 +18,13 @@ static CURRENT: [Slot; MAX_CPUS] = [const { Slot(AtomicPtr::new(core::ptr::null_
 struct Slot(AtomicPtr<PageTables>);
 
 /// The tables that [`exchange_current`] put last on this CPU, or null.
+#[inline]
 pub fn current() -> *const PageTables {
     CURRENT[cpu::current().index()].0.load(Relaxed)
 }
 
 /// Puts a pointer to tables in this CPU's slot and gives the one that was there.
+#[inline]
 pub fn exchange_current(tables: *const PageTables) -> *const PageTables {
     let slot = &CURRENT[cpu::current().index()].0;
     let old = slot.load(Relaxed);
@@ -44,6 +46,7 @@ pub fn fill_kernel_half(root: FrameNumber) {
 /// # Safety
 /// The table has the kernel's half, its user half refers only to frames that it owns, and it lives until another
 /// one is loaded.
+#[inline]
 pub unsafe fn load_root(root: FrameNumber) {
     // SAFETY: the kernel's mappings stay as they are; the caller answers for the user's.
     unsafe { write_root(root.address()) }

@@ -168,6 +168,7 @@ impl FrameAllocator {
     }
 
     /// Takes one frame.
+    #[inline]
     fn take(&self, placement: &Placement, purpose: Purpose) -> Result<Block, Errno> {
         let Some(caches) = self.caches.get() else {
             return self.take_block(0, placement);
@@ -328,6 +329,7 @@ pub fn allocate(placement: &Placement) -> Result<Frame, Errno> {
 
 /// A frame for a page of a program. Where none is left, copies of files are dropped: first those of who has
 /// more than its soft limit.
+#[inline]
 fn take_for_user(placement: &Placement) -> Result<Block, Errno> {
     loop {
         let found = ALLOCATOR.take(placement, Purpose::Page);

@@ -209,6 +209,7 @@ impl AddressSpace {
     }
 
     /// Makes this the address space of the current CPU (see [`PageTables::activate`]).
+    #[inline]
     pub fn activate(&self) {
         self.tables.activate();
     }
@@ -279,6 +280,7 @@ impl AddressSpace {
         }
     }
 
+    #[inline]
     fn read_state(&self) -> ReadGuard<'_, State> {
         self.state.read()
     }

@@ -117,6 +117,7 @@ impl<T> Runnable<T> {
 
     /// Adds a task that was elsewhere or asleep. `group` and `standing` count in the queue of virtual time; there a task
     /// that comes back to where it left has its old place, as far as that is not too far from the others.
+    #[inline]
     pub fn add(&mut self, class: Class<'_>, group: Option<&Arc<Group>>, task: T, standing: Standing) {
         match class {
             Class::Fair { weight, .. } => self.fair.add(group, task, weight, standing),
@@ -133,6 +134,7 @@ impl<T> Runnable<T> {
 
     /// Whether a waiting task of `class` and `group` should take the place of the current one, which has run
     /// `unaccounted` nanoseconds since [`charge`](Self::charge): asked after [`add`](Self::add).
+    #[inline]
     pub fn wake_up_preempts(&self, class: Class<'_>, group: Option<&Arc<Group>>, unaccounted: u64) -> bool {
         match (class, self.urgent_current()) {
             (Class::Fair { eager, .. }, None) => self.fair.wake_up_preempts(group, eager, unaccounted),
@@ -205,6 +207,7 @@ impl<T> Runnable<T> {
     }
 
     /// Puts the current task back among the waiting ones.
+    #[inline]
     pub fn put_back(&mut self) {
         if self.is_plain {
             self.fair.put_back();
@@ -239,6 +242,7 @@ impl<T> Runnable<T> {
     }
 
     /// Takes the current task out: it blocks, ends or moves.
+    #[inline]
     pub fn take_current(&mut self) -> Option<(T, Standing)> {
         if self.is_plain {
             return self.fair.take_current();
@@ -248,6 +252,7 @@ impl<T> Runnable<T> {
     }
 
     /// Makes the next waiting task the current one.
+    #[inline]
     pub fn pick(&mut self, now: u64) -> Option<&T> {
         if self.is_plain {
             return self.fair.pick(now);

@@ -74,6 +74,7 @@ impl Asked {
 }
 
 impl Pages {
+    #[inline]
     fn source(&self, index: u64) -> Source {
         if let Some(page) = self.own.get(&index) {
             return Source::Own(page.frame.clone());
@@ -296,6 +297,7 @@ impl Content {
     }
 
     /// The page for a mapping. `EFAULT` wholly behind the end.
+    #[inline]
     pub fn page(&self, index: u64, usage: PageUse) -> Result<Frame, Errno> {
         if index >= self.size().div_ceil(FRAME_SIZE as u64) {
             return Err(Errno::EFAULT);

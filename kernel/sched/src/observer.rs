@@ -100,7 +100,7 @@ impl Waiter {
     pub fn wait(&self, deadline: Option<u64>) -> Result<(), WaitError> {
         let mut alarm = Alarm::new(deadline);
         let woken = || self.woken.swap(false, SeqCst).then_some(());
-        wait::sleep_loop(self.task.as_ref(), Kind::Interruptible, &mut alarm, || {}, woken)
+        wait::sleep_loop(self.task.as_ref(), Kind::Interruptible, &mut alarm, || {}, woken).0
     }
 }
 

@@ -119,11 +119,13 @@ impl WaitQueue {
                 self.enter(task);
             }
         };
-        let result = sleep_loop(task.as_ref(), kind, &mut alarm, enter, condition);
+        let (result, was_woken) = sleep_loop(task.as_ref(), kind, &mut alarm, enter, condition);
         if let Some(task) = &task {
-            let was_there = self.leave(task);
-            if !was_there && result.is_err() {
-                // Somebody chose this task and woke it; it leaves for another reason, so the next one is due.
+            let was_chosen = !self.leave(task);
+            let was_for_it = was_woken && result.is_ok();
+            if was_chosen && !was_for_it {
+                // Somebody chose this task and woke it; it leaves for another reason, or with what was there before, so the
+                // next one is due.
                 self.wake_one();
             }
         }
@@ -193,21 +195,21 @@ impl Default for WaitQueue {
 
 /// Sleeps until `condition` gives a value; `enter` comes before each look that a sleep may follow, to see that whoever makes
 /// it true wakes this task. Where no task runs (before the scheduler, on the host, in what an idle CPU drops) it looks again
-/// and again.
+/// and again. Besides what has come of it: whether that was found after a sleep, by a task that was woken for it.
 pub(crate) fn sleep_loop<R>(
     task: Option<&TaskRef>,
     kind: Kind,
     alarm: &mut Alarm,
     mut enter: impl FnMut(),
     mut condition: impl FnMut() -> Option<R>,
-) -> Result<R, WaitError> {
+) -> (Result<R, WaitError>, bool) {
     loop {
         let Some(task) = task else {
             if let Some(value) = condition() {
-                return Ok(value);
+                return (Ok(value), false);
             }
             if has_passed(alarm.deadline) {
-                return Err(WaitError::TimedOut);
+                return (Err(WaitError::TimedOut), false);
             }
             poll_pause();
             continue;
@@ -222,12 +224,12 @@ pub(crate) fn sleep_loop<R>(
             condition()
         };
         match task.entity().rest.round(kind, look, || has_passed(deadline), block) {
-            Round::Ends(result) => return result,
+            Round::Ends(result) => return (result, false),
             Round::Freezes => freeze::stay_if_wanted(task),
             // Most are woken because it is true now.
             Round::Again => {
                 if let Some(value) = condition() {
-                    return Ok(value);
+                    return (Ok(value), true);
                 }
             }
         }

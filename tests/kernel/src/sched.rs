@@ -33,6 +33,7 @@ pub const TESTS: &[KernelTest] = &[
     KernelTest::new("sched::a_cancelled_timer_does_not_call", a_cancelled_timer_does_not_call),
     KernelTest::new("sched::a_wait_ends_at_its_deadline", a_wait_ends_at_its_deadline),
     KernelTest::new("sched::a_wait_ends_when_interrupted", a_wait_ends_when_interrupted),
+    KernelTest::on("sched::a_wake_up_for_another_is_passed_on", 2, 1, locks::a_wake_up_for_another_is_passed_on),
     KernelTest::new("sched::a_sleeping_lock_lets_one_in_at_a_time", locks::a_sleeping_lock_lets_one_in_at_a_time),
     KernelTest::on(
         "sched::an_idle_cpu_that_waits_for_a_lock_runs_its_holder",

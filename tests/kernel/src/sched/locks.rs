@@ -1,10 +1,10 @@
-//! Locks whose waiters sleep.
+//! Wake-ups that are counted, and locks whose waiters sleep.
 
-use super::{anywhere, nth_cpu, sleep, start};
+use super::{anywhere, nth_cpu, sleep, spin_until, start};
 use alloc::{sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use machine::sync::{Mutex, rank};
-use sched::WaitQueue;
+use sched::{Activity, Schedulable, WaitQueue};
 
 pub(super) fn a_sleeping_lock_lets_one_in_at_a_time() {
     const TASKS: u32 = 4;
@@ -70,4 +70,43 @@ pub(super) fn an_idle_cpu_runs_the_holder() {
         }
     });
     test.join();
+}
+
+/// Who is about to sleep finds something there. Before it leaves the queue something more comes, and the wake-up for that is
+/// its, since it has waited longest.
+pub(super) fn a_wake_up_for_another_is_passed_on() {
+    let queue = Arc::new(WaitQueue::new());
+    let (is_waiting, there) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(1)));
+    let take = |there: &AtomicU32| there.fetch_update(SeqCst, SeqCst, |there| there.checked_sub(1)).ok();
+    let second = {
+        let (queue, is_waiting, there) = (queue.clone(), is_waiting.clone(), there.clone());
+        start(nth_cpu(1), 0, move || {
+            spin_until(&is_waiting);
+            queue.wait_until(|| take(&there));
+        })
+    };
+    let first = {
+        let second = second.clone();
+        start(nth_cpu(0), 0, move || {
+            let mut looks = 0;
+            queue.wait_until(|| {
+                looks += 1;
+                // The first look is before it enters the queue.
+                (looks > 1).then(|| {
+                    let taken = take(&there);
+                    is_waiting.store(true, SeqCst);
+                    // It has looked for the last time.
+                    let sleeps = || second.entity().activity() == Activity::Uninterruptible;
+                    while !sleeps() || second.entity().context().is_running() {
+                        core::hint::spin_loop();
+                    }
+                    there.fetch_add(1, SeqCst);
+                    queue.wake_one();
+                    taken
+                })
+            });
+        })
+    };
+    first.join();
+    second.join();
 }

@@ -90,12 +90,15 @@ impl Task {
     }
 
     fn set_affinity(&self, wish: &CpuSet) -> Result<(), Errno> {
-        let confined = CONFINEMENT.get().map_or(CpuSet::first(base::MAX_CPUS), |hook| hook.allowed(self));
-        if let Some(task) = self.schedulable() {
-            sched::set_affinity(&task, &wish.and(&confined))?;
-        }
-        *self.affinity.lock() = *wish;
-        Ok(())
+        let confined = || CONFINEMENT.get().map_or(CpuSet::first(base::MAX_CPUS), |hook| hook.allowed(self));
+        let apply = |allowed: &CpuSet| {
+            if let Some(task) = self.schedulable() {
+                sched::set_affinity(&task, allowed)?;
+            }
+            *self.affinity.lock() = *wish;
+            Ok(())
+        };
+        apply_wish(wish, confined, apply, |allowed| self.confine(allowed))
     }
 
     /// The task's containers allow exactly these CPUs now; what it asked for itself before is forgotten (interfaces.md,
@@ -199,9 +202,63 @@ impl Task {
     }
 }
 
+/// Applies a wish, cut to what is `confined`. What `apply` fails with at first.
+fn apply_wish(
+    wish: &CpuSet,
+    mut confined: impl FnMut() -> CpuSet,
+    mut apply: impl FnMut(&CpuSet) -> Result<(), Errno>,
+    mut confine: impl FnMut(&CpuSet),
+) -> Result<(), Errno> {
+    let mut now = confined();
+    apply(&wish.and(&now))?;
+    loop {
+        // Whoever changes what is confined does so first, and tells the task after: that may have been before this.
+        let before = core::mem::replace(&mut now, confined());
+        if now == before {
+            return Ok(());
+        }
+        if apply(&wish.and(&now)).is_err() {
+            confine(&now);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
+    use base::CpuId;
+    use core::cell::RefCell;
+
+    /// Fails on a version that does not look again after it has applied the wish: the task would run outside its cpuset.
+    #[test]
+    fn a_wish_that_overtakes_a_change_of_the_cpuset_obeys_it() {
+        let set = |cpus: &[u32]| cpus.iter().map(|&cpu| CpuId::new(cpu)).collect::<CpuSet>();
+        let applied = |wish: &[u32], confined: &[&[u32]]| {
+            let mut confined = confined.iter().map(|cpus| set(cpus));
+            let mut last = set(&[]);
+            let now = || {
+                last = confined.next().unwrap_or(last);
+                last
+            };
+            let all = RefCell::new(vec![]);
+            let apply = |cpus: &CpuSet| {
+                if cpus.is_empty() {
+                    return Err(Errno::EINVAL);
+                }
+                all.borrow_mut().push((true, *cpus));
+                Ok(())
+            };
+            apply_wish(&set(wish), now, apply, |cpus| all.borrow_mut().push((false, *cpus)))?;
+            Ok(all.into_inner())
+        };
+        assert_eq!(applied(&[0, 1], &[&[0, 1, 2]]), Ok(vec![(true, set(&[0, 1]))]));
+        assert_eq!(applied(&[3], &[&[0, 1, 2]]), Err(Errno::EINVAL));
+        let narrowed = vec![(true, set(&[0, 1])), (true, set(&[1]))];
+        assert_eq!(applied(&[0, 1], &[&[0, 1, 2], &[1, 2]]), Ok(narrowed));
+        let gone = vec![(true, set(&[0])), (false, set(&[1, 2]))];
+        assert_eq!(applied(&[0], &[&[0, 1], &[1, 2]]), Ok(gone));
+    }
 
     #[test]
     fn priorities_of_io_are_checked_and_ordered_as_on_linux() {

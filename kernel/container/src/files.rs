@@ -2,7 +2,7 @@
 //! written. Rule: interfaces.md, sections 3 to 5.
 
 use crate::{
-    container::{Attributes, Container},
+    container::{AllAttributes, Attributes, Container},
     control::{Held, MAX_WRITE, Placement},
     framework::Framework,
     hierarchy::{Dialect, Subsystems},
@@ -215,22 +215,30 @@ impl Container {
         self.attributes.lock().directory
     }
 
-    /// Changes them; they last until the container is removed.
-    pub fn set_attributes(&self, attributes: Attributes) {
-        self.attributes.lock().directory = attributes;
+    /// Changes them in one step; they last until the container is removed. `change` takes no lock.
+    pub fn change_attributes(&self, change: impl FnOnce(Attributes) -> Attributes) {
+        let directory = &mut self.attributes.lock().directory;
+        *directory = change(*directory);
     }
 
     /// Mode, owner and times of a control file.
     pub fn file_attributes(&self, file: File) -> Attributes {
         let all = self.attributes.lock();
-        let initial = || Attributes { mode: self.hierarchy().files.entries[file.0].mode(), ..all.created };
-        all.files.get(&self.hierarchy().files.first_name(file)).copied().unwrap_or_else(initial)
+        all.files.get(&self.hierarchy().files.first_name(file)).copied().unwrap_or_else(|| self.initial(&all, file))
     }
 
-    /// Changes them; they last until the container is removed.
-    pub fn set_file_attributes(&self, file: File, attributes: Attributes) {
+    /// Changes them in one step; they last until the container is removed. `change` takes no lock.
+    pub fn change_file_attributes(&self, file: File, change: impl FnOnce(Attributes) -> Attributes) {
         let place = self.hierarchy().files.first_name(file);
-        self.attributes.lock().files.insert(place, attributes);
+        let mut all = self.attributes.lock();
+        let initial = self.initial(&all, file);
+        let attributes = all.files.entry(place).or_insert(initial);
+        *attributes = change(*attributes);
+    }
+
+    /// Those of a control file that nobody has changed.
+    fn initial(&self, all: &AllAttributes, file: File) -> Attributes {
+        Attributes { mode: self.hierarchy().files.entries[file.0].mode(), ..all.created }
     }
 }
 

@@ -47,8 +47,7 @@ impl Inode for Control {
     }
 
     fn change_metadata(&self, change: &MetadataChange) -> Result<(), Errno> {
-        let before = self.container.file_attributes(self.file);
-        self.container.set_file_attributes(self.file, changed(before, change));
+        self.container.change_file_attributes(self.file, |before| changed(before, change));
         Ok(())
     }
 

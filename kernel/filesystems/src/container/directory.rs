@@ -45,7 +45,7 @@ impl Inode for Directory {
     }
 
     fn change_metadata(&self, change: &MetadataChange) -> Result<(), Errno> {
-        self.container.set_attributes(changed(self.container.attributes(), change));
+        self.container.change_attributes(|before| changed(before, change));
         Ok(())
     }
 

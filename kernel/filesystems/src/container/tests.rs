@@ -396,3 +396,26 @@ fn the_type_cpuset_takes_no_options() {
     assert_eq!(mount(&framework, "cpuset", "noprefix").err(), Some(Errno::EINVAL));
     assert_eq!(mount(&framework, "cgroup", "nonsense").err(), Some(Errno::EINVAL));
 }
+
+/// Fails on a version that reads the attributes, and writes what comes of them in a second step.
+#[test]
+fn of_two_changes_of_attributes_at_once_neither_is_lost() {
+    let framework = framework();
+    let fs = mount(&framework, "cgroup", "colour").unwrap();
+    let a = fs.root().create(b"a", &directory()).unwrap();
+    for inode in [a.clone(), a.lookup(b"tasks").unwrap()] {
+        let change = |change: MetadataChange| inode.change_metadata(&change).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for mode in (0..0o777).cycle().take(5000) {
+                    change(MetadataChange { permissions: Some(Permissions::new(mode)), ..Default::default() });
+                    assert_eq!(inode.metadata().permissions, Permissions::new(mode));
+                }
+            });
+            for uid in (0..5000).map(Uid::new) {
+                change(MetadataChange { uid: Some(uid), ..Default::default() });
+                assert_eq!(inode.metadata().uid, uid);
+            }
+        });
+    }
+}

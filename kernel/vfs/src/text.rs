@@ -10,6 +10,11 @@ pub trait TextSource: Send + Sync {
     /// The whole text, appended to `out`. Called with the text's own lock held (rank `FILE_TEXT`).
     fn show(&self, out: &mut String) -> Result<(), Errno>;
 
+    /// Whether who has read a part of the text may have more of it.
+    fn goes_on(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
     /// Takes one whole write. White space is not stripped. `EINVAL` (the default) where nothing can be written.
     fn store(&self, _text: &[u8]) -> Result<(), Errno> {
         Err(Errno::EINVAL)
@@ -54,6 +59,8 @@ impl FileOps for TextFile {
             fresh.clear();
             self.source.show(&mut fresh)?;
             *text = Some(fresh);
+        } else {
+            self.source.goes_on()?;
         }
         let start = usize::try_from(*position).unwrap_or(usize::MAX);
         let rest = text.as_ref().and_then(|text| text.as_bytes().get(start..)).unwrap_or(&[]);

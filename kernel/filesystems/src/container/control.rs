@@ -101,6 +101,10 @@ impl TextSource for Open {
         fs.framework.read_file(container, *file, out)
     }
 
+    fn goes_on(&self) -> Result<(), Errno> {
+        if self.control.container.is_removed() { Err(Errno::ENODEV) } else { Ok(()) }
+    }
+
     fn store(&self, text: &[u8]) -> Result<(), Errno> {
         let Control { fs, container, file } = &*self.control;
         let task = || process::current().map(|task| task as Arc<dyn Member>);

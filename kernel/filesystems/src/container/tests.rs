@@ -419,3 +419,18 @@ fn of_two_changes_of_attributes_at_once_neither_is_lost() {
         });
     }
 }
+
+#[test]
+fn who_reads_on_in_a_file_of_a_removed_container_is_told() {
+    let framework = framework();
+    let fs = mount(&framework, "cgroup", "colour").unwrap();
+    let a = fs.root().create(b"a", &directory()).unwrap();
+    let file = a.lookup(b"colour.shade").unwrap();
+    let request = OpenRequest { flags: OpenFlags::empty(), credentials: &Credentials::root() };
+    let open = file.open(&request).unwrap();
+    let (mut position, mut buffer) = (0, [0; 2]);
+    let mut read = || open.read(&mut buffer, &mut position, OpenFlags::empty());
+    assert_eq!((read(), read()), (Ok(2), Ok(2)));
+    fs.root().remove_directory(b"a", &a).unwrap();
+    assert_eq!((read(), read()), (Err(Errno::ENODEV), Err(Errno::ENODEV)));
+}

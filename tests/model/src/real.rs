@@ -106,6 +106,10 @@ impl TaskControl for Control {
             held(&task.masks).0 = bits(cpus.iter().map(|cpu| cpu.raw()));
         }
     }
+    /// No task of the model has reserved time.
+    fn admit(&self, _tasks: &mut dyn Iterator<Item = &dyn Member>, _cpus: &CpuSet) -> Result<(), Errno> {
+        Ok(())
+    }
     /// No task of the model does.
     fn chose_cpus(&self, _task: &dyn Member) -> bool {
         false

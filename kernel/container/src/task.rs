@@ -4,7 +4,7 @@ use crate::{
     container::Container,
     framework::Framework,
     inspect::Counted,
-    member::{Member, Phase},
+    member::{Member, Phase, TaskPlace},
     moves::{MoveContext, Mover, Moving},
     set::{ContainerSet, SetReference},
     subsystem::MAX_SUBSYSTEMS,
@@ -150,7 +150,11 @@ impl Framework {
     /// Forgets a task that was reaped: the subsystems give back what they held for a zombie. Call it after
     /// [`exit`](Self::exit), once. Locks: set table; call with no spinning lock held.
     pub fn release(&self, task: &dyn Member) {
-        let Some(set) = task.membership().with_place(|place| place.set.take()) else {
+        let left = |place: &mut TaskPlace| {
+            debug_assert!(place.set.is_none() || place.phase == Phase::Left, "a task is reaped before it has ended");
+            place.set.take()
+        };
+        let Some(set) = task.membership().with_place(left) else {
             return;
         };
         for &index in &self.callbacks.release {

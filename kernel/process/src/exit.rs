@@ -63,8 +63,9 @@ pub(crate) fn leave(task: &Arc<Task>) {
         task.population().framework().release(&**task);
         drop((gone, share));
     }
-    process.state().departing -= 1;
-    if last {
+    // Another thread may have left the list earlier and still be on its way out of its containers.
+    let has_ended = process.state().departed();
+    if has_ended {
         notify(process);
     } else {
         // A thread that executes a program waits here for the others.
@@ -130,7 +131,7 @@ fn take_out_of_process(task: &Arc<Task>) -> bool {
     last
 }
 
-/// The process has no threads any more: children go to who adopts them, the parent is told.
+/// The last thread of the process is gone: children go to who adopts them, the parent is told.
 fn notify(process: &Arc<Process>) {
     let population = process.population();
     let mut tree = population.tree();

@@ -117,6 +117,27 @@ pub(crate) struct ProcessState {
 }
 
 impl ProcessState {
+    /// Of a process without threads.
+    fn new(actions: SharedActions, exit_signal: Option<Signal>, ending: Option<Ending>) -> Self {
+        Self {
+            threads: Vec::new(),
+            pending: SignalQueue::new(),
+            actions,
+            exit: None,
+            departing: 0,
+            executing: None,
+            dump: None,
+            stop: None,
+            change: None,
+            zombie: None,
+            leader_end: None,
+            exit_signal,
+            ended_threads: Usage::default(),
+            children: Usage::default(),
+            ending,
+        }
+    }
+
     /// Whether its threads are to end, all but the one that writes a core.
     pub(crate) fn is_over(&self) -> bool {
         self.exit.is_some() || self.dump.is_some()
@@ -127,6 +148,13 @@ impl ProcessState {
         self.exit.is_some()
             || self.executing.is_some_and(|other| other != tid)
             || self.dump.as_ref().is_some_and(|dump| dump.writer != tid)
+    }
+
+    /// Notes that a thread that had left the list has given back all that it had. Whether the process has ended by that: it
+    /// can be reaped only now, for what is reaped must be in no container any more.
+    pub(crate) fn departed(&mut self) -> bool {
+        self.departing -= 1;
+        self.departing == 0 && self.threads.is_empty()
     }
 }
 
@@ -150,26 +178,7 @@ impl Process {
             kinship: start.kinship,
             population,
             gate: Gate::new(),
-            state: SpinLock::new(
-                rank::PROCESS,
-                ProcessState {
-                    threads: Vec::new(),
-                    pending: SignalQueue::new(),
-                    actions: start.actions,
-                    exit: None,
-                    departing: 0,
-                    executing: None,
-                    dump: None,
-                    stop: None,
-                    change: None,
-                    zombie: None,
-                    leader_end: None,
-                    exit_signal: start.exit_signal,
-                    ended_threads: Usage::default(),
-                    children: Usage::default(),
-                    ending: start.ending,
-                },
-            ),
+            state: SpinLock::new(rank::PROCESS, ProcessState::new(start.actions, start.exit_signal, start.ending)),
             limits: SpinLock::new(rank::TASK, start.limits),
             news: WaitQueue::new(),
             ended: WaitQueue::new(),
@@ -350,5 +359,20 @@ impl Process {
 impl Kin for Arc<Process> {
     fn kinship(&self) -> &Kinship {
         &self.kinship
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signals::ActionTable;
+
+    #[test]
+    fn a_process_has_ended_when_its_last_thread_is_gone_not_when_none_is_listed() {
+        let mut state = ProcessState::new(shared_actions(ActionTable::new()), None, None);
+        // The leader has left the list first and is slow: the other one, the last of the list, is gone before it.
+        state.departing = 2;
+        assert!(!state.departed(), "the leader is still in its containers");
+        assert!(state.departed());
     }
 }

@@ -159,6 +159,13 @@ fn a_tree_may_be_deep_and_wide() {
     assert_eq!(mounted.hierarchy().container_count(), 1);
 }
 
+#[test]
+#[should_panic(expected = "a task is reaped before it has ended")]
+fn nobody_is_reaped_who_is_still_in_containers() {
+    let (framework, ..) = framework();
+    framework.release(&*task(&framework, 1));
+}
+
 /// Fails on a version in which `rmdir` does not call `SetTable::forget`, or `retire` does not look at the mark.
 #[test]
 fn a_removed_container_is_kept_by_no_set() {

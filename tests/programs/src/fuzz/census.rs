@@ -10,6 +10,8 @@ pub struct Census {
     heap: Vec<(u64, u64)>,
     /// Memory that is free or in stacks, KiB.
     free: u64,
+    /// What `/proc/meminfo` and `/proc/vmstat` say, for who looks where memory has gone.
+    memory: String,
 }
 
 /// How far free memory may be from where it was, KiB: pages of the heap with one object each, tables, caches of CPUs.
@@ -54,6 +56,7 @@ impl Census {
             ],
             heap: heap.collect(),
             free: row("MemFree:") + row("KernelStack:"),
+            memory: memory + &read("/proc/vmstat"),
         }
     }
 
@@ -69,7 +72,10 @@ impl Census {
             return found;
         }
         if self.free + MEMORY_SLACK < first.free {
-            found.push(format!("{} KiB were free or in stacks, and {} KiB are now", first.free, self.free));
+            let rows = first.memory.lines().zip(self.memory.lines()).filter(|(before, now)| before != now);
+            let rows: Vec<String> = rows.map(|(before, now)| format!("{before}, and now: {now}")).collect();
+            let (before, now) = (first.free, self.free);
+            found.push(format!("{before} KiB were free or in stacks, and {now} KiB are now:\n{}", rows.join("\n")));
         }
         for ((size, before), (_, now)) in first.heap.iter().zip(&self.heap) {
             if *now > before + if *size == 64 { HEAP_SLACK_OF_QUEUES } else { HEAP_SLACK } {

@@ -4,8 +4,10 @@ use super::{CONTAINER, PATIENCE, WORK};
 use libc::*;
 use std::ffi::CString;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::ptr::null_mut;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -32,8 +34,33 @@ fn unmount(target: &str) -> std::io::Result<()> {
     if unsafe { umount2(target.as_ptr(), 0) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
+/// Brings the programs of the initramfs into memory whole. The first task that executes one would do so page by page, and
+/// what has come stays.
+fn load_programs() {
+    let in_bin = fs::read_dir("/bin").into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in in_bin.chain(["/init".into()]) {
+        let Some(file) = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file).and(fs::File::open(&path).ok())
+        else {
+            continue;
+        };
+        let length = file.metadata().map_or(0, |metadata| metadata.len() as usize);
+        // SAFETY: a new mapping at a place of the kernel's choice, of a file that nobody shortens; only its own bytes are
+        // read, and it is taken away when they have been.
+        unsafe {
+            let bytes = mmap(null_mut(), length, PROT_READ, MAP_SHARED, file.as_raw_fd(), 0);
+            if bytes != MAP_FAILED {
+                for offset in (0..length).step_by(4096) {
+                    bytes.cast::<u8>().add(offset).read_volatile();
+                }
+                munmap(bytes, length);
+            }
+        }
+    }
+}
+
 /// Once: the hierarchy.
 pub fn lay_out() -> Result<(), String> {
+    load_programs();
     for directory in [HIERARCHY, WORK] {
         fs::create_dir_all(directory).map_err(|error| format!("{directory}: {error}"))?;
     }

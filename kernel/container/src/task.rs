@@ -245,7 +245,13 @@ impl Framework {
 impl Admission<'_> {
     /// Makes the child a live task of its parent's containers, in all hierarchies at once. It must not run before.
     /// Locks: a set; may be called with locks of lower rank held.
-    pub fn admit(mut self, child: &Arc<dyn Member>) {
+    pub fn admit(self, child: &Arc<dyn Member>) {
+        self.admit_and(child, || ());
+    }
+
+    /// The same; then, before any move of the parent's process goes on, `enter` makes the child known otherwise: a move of
+    /// that process takes all the threads that it knows.
+    pub fn admit_and(mut self, child: &Arc<dyn Member>, enter: impl FnOnce()) {
         let membership = child.membership();
         membership.set_words(&self.words);
         self.agreed = 0;
@@ -276,6 +282,7 @@ impl Admission<'_> {
             entry.with_move(child, &self.set, |context| self.framework.tell_all(context));
         }
         membership.has_arrived();
+        enter();
     }
 }
 

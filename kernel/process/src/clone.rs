@@ -286,9 +286,8 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
     }
     let tid = number.pid();
     let member: Arc<dyn Member> = child.clone();
-    admission.admit(&member);
+    admission.admit_and(&member, || register(&child, Some((parent.process(), flags.contains(CloneFlags::PARENT)))));
     drop(member);
-    register(&child, Some((parent.process(), flags.contains(CloneFlags::PARENT))));
     number.keep();
     if let Some((slot, file)) = slot {
         slot.fill(file, true);

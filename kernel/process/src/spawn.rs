@@ -135,9 +135,8 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
         affinity: CpuSet::first(base::MAX_CPUS),
     });
     let member: Arc<dyn Member> = task.clone();
-    admission.admit(&member);
+    admission.admit_and(&member, || clone::register(&task, None));
     drop(member);
-    clone::register(&task, None);
     number.keep();
     population.count_fork();
     sched::start(task.clone() as Arc<dyn Schedulable>);

@@ -2,7 +2,7 @@
 
 use super::{
     rules::mkdir,
-    world::{Task, Tasks, write},
+    world::{Task, Tasks, framework, write},
 };
 use crate::{Callbacks, ControlFile, Dialect, Framework, Lineage, Member, ReleaseWorker, Subsystem, subsystem};
 use alloc::{boxed::Box, string::String, vec};
@@ -89,4 +89,27 @@ fn who_moves_all_tasks_waits_for_those_that_are_being_born() {
     assert_eq!((framework.count_tasks(&from), framework.count_tasks(&to)), (0, 2));
     let told = &TOLD.lock().unwrap().0;
     assert_eq!([2, SLOW].map(|tid| told[&tid].as_str()), ["/to", "/to"]);
+}
+
+/// Fails on a version that lets moves of the process go on before its new thread is among its threads.
+#[test]
+fn a_move_of_a_process_takes_the_thread_that_is_being_born() {
+    let (framework, tasks, _) = framework();
+    let mounted = framework.mount(Dialect::Cgroup, b"apples", &Credentials::root()).unwrap();
+    let to = mkdir(&framework, mounted.root(), "to");
+    let leader = Task::new(1, false);
+    tasks.add(&leader);
+    framework.can_start().unwrap().admit(&(leader.clone() as Arc<dyn Member>));
+    let born = Task::new(2, false);
+    thread::scope(|scope| {
+        let member: Arc<dyn Member> = born.clone();
+        framework.can_fork(&*leader).unwrap().admit_and(&member, || {
+            let moving = scope.spawn(|| write(&framework, &to, "cgroup.procs", "1", &leader).unwrap());
+            // Time for what must not happen.
+            thread::sleep(Duration::from_millis(50));
+            assert!(!moving.is_finished());
+            leader.add_thread(&born);
+        });
+    });
+    assert_eq!((framework.count_tasks(mounted.root()), framework.count_tasks(&to)), (0, 2));
 }

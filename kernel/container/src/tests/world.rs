@@ -38,6 +38,12 @@ impl Task {
         task
     }
 
+    /// Its process has one more thread.
+    #[cfg(not(loom))]
+    pub(super) fn add_thread(&self, thread: &Arc<Task>) {
+        self.threads.lock().unwrap().push(Arc::downgrade(thread));
+    }
+
     /// How often it was killed.
     #[cfg(not(loom))]
     pub(super) fn kills(&self) -> u64 {

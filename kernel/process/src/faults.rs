@@ -116,6 +116,10 @@ fn page_fault(task: &Arc<Task>, fault: Fault) -> Option<SignalInfo> {
             oom::relieve(task, true);
             None
         }
+        FaultError::NotPaid => {
+            send::kill_by(task, Signal::KILL);
+            None
+        }
     }
 }
 
@@ -140,7 +144,12 @@ impl FaultHandler for UserCopies {
             match resolve(&task, address, access, false) {
                 Ok(()) => return Ok(()),
                 Err(FaultError::OutOfMemory) if oom::relieve(&task, true) => {}
-                Err(_) => return Err(Errno::EFAULT),
+                Err(error) => {
+                    if error == FaultError::NotPaid {
+                        send::kill_by(&task, Signal::KILL);
+                    }
+                    return Err(Errno::EFAULT);
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ pub fn run(what: &str, most: usize) -> bool {
         "terminals" => terminal,
         "signals" => signal,
         "private" => private,
+        "tables" => table,
         "locked" => locked,
         "shared" => shared,
         "segments" => segment,
@@ -88,6 +89,15 @@ fn signal(_: usize) -> io::Result<()> {
 /// Maps 16 pages that may be written, and touches none.
 fn private(_: usize) -> io::Result<()> {
     map(16 * PAGE).map(drop)
+}
+
+/// Touches a page where nothing else is near, which takes a page of tables.
+fn table(_: usize) -> io::Result<()> {
+    const FAR: usize = 4 << 20;
+    let room = map(FAR)?.cast::<u8>();
+    // SAFETY: mapped just now.
+    unsafe { room.add(FAR / 2).write_volatile(1) };
+    Ok(())
 }
 
 /// Locks a page.

@@ -32,7 +32,7 @@ use base::{
 use bitflags::bitflags;
 use core::fmt;
 use core::ops::AddAssign;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use table::Table;
 pub use unmap::Choice;
 
@@ -114,6 +114,8 @@ pub struct PageTables {
     payer: Option<Arc<dyn Payer>>,
     /// For how many it does, written under `spare`'s lock; 0 before the first payment, which is for all that there are then.
     paid: AtomicU64,
+    /// Whether it refused the last time that it was asked.
+    is_refused: AtomicBool,
     /// The right to change the tables, and emptied table pages for the next need.
     spare: SpinLock<BlockStack>,
 }
@@ -134,6 +136,7 @@ impl PageTables {
             pages: AtomicU64::new(1),
             payer,
             paid: AtomicU64::new(0),
+            is_refused: AtomicBool::new(false),
             spare: SpinLock::new(rank::PAGE_TABLE, BlockStack::new()),
         }))
     }
@@ -180,10 +183,17 @@ impl PageTables {
             && pages > paid
         {
             let more = (pages - paid) * FRAME_SIZE as u64;
-            payer.charge(Resource::KernelMemory, more, Severity::Limit).map_err(|_| Errno::ENOMEM)?;
+            let charged = payer.charge(Resource::KernelMemory, more, Severity::Limit);
+            self.is_refused.store(charged.is_err(), Relaxed);
+            charged.map_err(|_| Errno::ENOMEM)?;
             self.paid.store(pages, Relaxed);
         }
         Ok(())
+    }
+
+    /// After an `ENOMEM`: whether nobody paid for a table page, rather than that there was none.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused.load(Relaxed)
     }
 
     /// Gives back what was paid for more table pages than so many. Under `spare`'s lock.

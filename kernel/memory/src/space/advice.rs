@@ -96,7 +96,7 @@ impl AddressSpace {
             }
             let end = end.min(range.end);
             self.populate(at..end, write).map_err(|error| match error {
-                FaultError::NotMapped | FaultError::OutOfMemory => Errno::ENOMEM,
+                FaultError::NotMapped | FaultError::OutOfMemory | FaultError::NotPaid => Errno::ENOMEM,
                 FaultError::NoAccess => Errno::EINVAL,
                 FaultError::BeyondEnd => Errno::EFAULT,
             })?;

@@ -6,7 +6,7 @@
 //! around it and memory is plenty: frames of the best node that nobody is short of, and an account without a limit. Else
 //! the page comes alone, and nobody notices but by the time that it takes.
 
-use super::fault::{placed, table_error, writable};
+use super::fault::{placed, writable};
 use super::{AddressSpace, FaultError, Tables};
 use crate::area::{Area, AreaFlags, PAGE};
 use crate::{ChargeKind, charge};
@@ -85,7 +85,7 @@ impl AddressSpace {
         match editor.map(page, frame, writable(area), PageKind::Anonymous, &Tables) {
             Ok(()) => {}
             Err(Errno::EEXIST) => return Ok(false),
-            Err(error) => return Err(table_error(error)),
+            Err(error) => return Err(self.table_error(error)),
         }
         let mapped = 1 + editor.map_beside(page, others.into_iter(), writable(area), PageKind::Anonymous);
         drop(editor);

@@ -94,14 +94,14 @@ impl AddressSpace {
         let mut found = editor.get(page);
         if access == Access::Write && found.as_ref().is_some_and(|mapping| mapping.shares_table) {
             // Only then does the frame count everybody who has the page, and perhaps nothing else is in the way.
-            editor.own(page..page + PAGE, &Tables).map_err(table_error)?;
+            editor.own(page..page + PAGE, &Tables).map_err(|error| self.table_error(error))?;
             found = editor.get(page);
         }
         let Some(Mapping { frame, permissions, kind, .. }) = found else { return Ok(Step::Missing) };
         if access != Access::Write {
             let wanted = readable(area) | permissions;
             if wanted != permissions {
-                editor.set_permissions(page, wanted, &Tables).map_err(table_error)?;
+                editor.set_permissions(page, wanted, &Tables).map_err(|error| self.table_error(error))?;
             }
             return Ok(Step::Done);
         }
@@ -112,7 +112,7 @@ impl AddressSpace {
             Sharing::Shared => Step::AskToWrite,
             // Nobody else can reach it, so nobody would see the store.
             Sharing::Private if kind == PageKind::Anonymous && frame.reference_count() == 1 => {
-                editor.set_permissions(page, writable(area), &Tables).map_err(table_error)?;
+                editor.set_permissions(page, writable(area), &Tables).map_err(|error| self.table_error(error))?;
                 Step::Done
             }
             Sharing::Private => Step::Copy { old: Frame::clone(&frame), kind },
@@ -159,7 +159,7 @@ impl AddressSpace {
         match self.tables.edit().map(page, frame, permissions, kind, &Tables) {
             Ok(()) => self.counts.add(kind, 1),
             Err(Errno::EEXIST) => return Ok(false),
-            Err(error) => return Err(table_error(error)),
+            Err(error) => return Err(self.table_error(error)),
         }
         Ok(true)
     }
@@ -179,9 +179,19 @@ impl AddressSpace {
         if !unchanged || mapping.permissions.contains(Permissions::WRITE) {
             return Ok(());
         }
-        let replaced = editor.replace(page, new, permissions, kind, &Tables).map_err(table_error)?;
+        let replaced =
+            editor.replace(page, new, permissions, kind, &Tables).map_err(|error| self.table_error(error))?;
         self.counts.exchange(kind, replaced);
         Ok(())
+    }
+
+    /// Why a page can't be put into the tables.
+    pub(super) fn table_error(&self, error: Errno) -> FaultError {
+        match error {
+            Errno::ENOMEM if self.tables.is_refused() => FaultError::NotPaid,
+            Errno::ENOMEM => FaultError::OutOfMemory,
+            _ => FaultError::BeyondEnd,
+        }
     }
 
     /// Makes the stack above longer, so that it contains the page.
@@ -271,14 +281,6 @@ fn copied(area: &Area, page: u64, frame: &Frame) -> Result<Frame, FaultError> {
     let new = charge::allocate(&placed(area, page), ChargeKind::Anonymous).map_err(|_| FaultError::OutOfMemory)?;
     new.copy_from(frame);
     Ok(new)
-}
-
-/// Why a page can't be put into the tables.
-pub(super) fn table_error(error: Errno) -> FaultError {
-    match error {
-        Errno::ENOMEM => FaultError::OutOfMemory,
-        _ => FaultError::BeyondEnd,
-    }
 }
 
 fn source_error(error: Errno) -> FaultError {

@@ -54,7 +54,7 @@ impl AddressSpace {
                 return Ok(frame);
             }
             self.fault(page, access, &Limits::NONE).map_err(|error| match error {
-                FaultError::OutOfMemory => Errno::ENOMEM,
+                FaultError::OutOfMemory | FaultError::NotPaid => Errno::ENOMEM,
                 _ => Errno::EFAULT,
             })?;
         }

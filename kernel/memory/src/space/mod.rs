@@ -71,8 +71,10 @@ pub enum FaultError {
     NoAccess,
     /// Beyond the end of the mapped file, or it can't be read: SIGBUS, BUS_ADRERR.
     BeyondEnd,
-    /// No frame to be had: SIGKILL.
+    /// No frame to be had: somebody is killed.
     OutOfMemory,
+    /// The containers don't pay for a page of its tables: SIGKILL.
+    NotPaid,
 }
 
 /// Pages by kind and size of areas, for `/proc/<pid>/{stat,statm,status}`.

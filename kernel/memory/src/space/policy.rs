@@ -87,7 +87,7 @@ impl AddressSpace {
             let state = self.read_state();
             let area = state.areas.find(page).ok_or(Errno::EFAULT)?;
             self.fault_in(area, page, Access::Read).map_err(|error| match error {
-                FaultError::OutOfMemory => Errno::ENOMEM,
+                FaultError::OutOfMemory | FaultError::NotPaid => Errno::ENOMEM,
                 _ => Errno::EFAULT,
             })?;
             // Copies of files may go at any time.

@@ -124,7 +124,7 @@ fn mapped_pages_and_tables_are_counted_as_they_come_and_go() {
     assert_eq!(ledger.held(Resource::KernelMemory), (space.resident().tables + 1) * PAGE);
     ledger.bound(Resource::KernelMemory, ledger.held(Resource::KernelMemory));
     map(&space, MapRequest { address: 1 << 40, ..fixed(0, 1, RW) });
-    assert_eq!(space.fault(1 << 40, Access::Write, &Limits::NONE), Err(FaultError::OutOfMemory));
+    assert_eq!(space.fault(1 << 40, Access::Write, &Limits::NONE), Err(FaultError::NotPaid));
     drop((space, child));
     assert_eq!(all(&ledger), NOTHING);
 }

@@ -38,6 +38,9 @@ pub struct OpenFile {
     operations: Arc<dyn FileOps>,
     credentials: Arc<Credentials>,
     flags: AtomicU32,
+    /// What its access mode allows, which never changes.
+    reads: bool,
+    writes: bool,
     stream: bool,
     /// Has no use for `position`.
     unpositioned: bool,
@@ -78,6 +81,8 @@ impl OpenFile {
             operations,
             credentials,
             flags: AtomicU32::new(flags.bits()),
+            reads: flags.reads(),
+            writes: flags.writes(),
             position: Mutex::new(rank::FILE_POSITION, 0),
             subscriptions: Subscriptions::new(),
             _hold: hold.into(),
@@ -119,23 +124,16 @@ impl OpenFile {
     }
 
     /// Reads from the position and moves it. `EBADF` not open for reading, `EISDIR` a directory, else the file's own.
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let flags = self.flags();
-        if !flags.reads() {
+        if !self.reads {
             return Err(Errno::EBADF);
         }
-        if self.stream {
-            return self.operations.read(buffer, &mut 0, flags);
+        if !self.unpositioned {
+            return self.read_with(buffer, None, OpenFlags::empty());
         }
-        let count = if self.unpositioned {
-            self.operations.read(buffer, &mut 0, flags)?
-        } else {
-            let count = self.operations.read(buffer, &mut self.position.lock(), flags)?;
-            self.note_access(flags);
-            count
-        };
-        self.after_read(count)
+        let count = self.operations.read(buffer, &mut 0, self.flags())?;
+        if self.stream { Ok(count) } else { self.after_read(count) }
     }
 
     /// Reads at `offset`, `pread`. Besides `read`'s errors: `ESPIPE` for a stream, `EINVAL` an offset over `i64::MAX`.
@@ -153,7 +151,7 @@ impl OpenFile {
     /// Whether it may be read at all; called before the buffer is looked at. `EBADF` not open for reading, `EISDIR`.
     #[inline]
     pub fn admit_read(&self) -> Result<(), Errno> {
-        if !self.flags().reads() {
+        if !self.reads {
             Err(Errno::EBADF)
         } else if self.kind == FileKind::Directory {
             Err(Errno::EISDIR)
@@ -176,7 +174,7 @@ impl OpenFile {
     /// `EBADF`, `E2BIG` and the like come before `EFAULT`.
     #[inline]
     pub fn admit_write(&self, length: usize) -> Result<(), Errno> {
-        if !self.flags().writes() {
+        if !self.writes {
             return Err(Errno::EBADF);
         }
         self.operations.admit_write(length)
@@ -184,21 +182,18 @@ impl OpenFile {
 
     /// Writes at the position (at the end with `O_APPEND`) and moves it. `EBADF` not open for writing; `EPIPE` nobody
     /// can read (the caller sends SIGPIPE); else the file's own.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, buffer: &[u8]) -> Result<usize, Errno> {
-        let flags = self.flags();
-        if !flags.writes() {
+        if !self.writes {
             return Err(Errno::EBADF);
         }
-        if self.stream {
-            return self.operations.write(buffer, &mut 0, flags);
+        if !self.unpositioned {
+            return self.write_with(buffer, None, OpenFlags::empty());
         }
-        let written = if self.unpositioned {
-            self.operations.write(buffer, &mut 0, flags)?
-        } else {
-            self.operations.write(buffer, &mut self.position.lock(), flags)?
-        };
-        self.after_write()?;
+        let written = self.operations.write(buffer, &mut 0, self.flags())?;
+        if !self.stream {
+            self.after_write()?;
+        }
         Ok(written)
     }
 

@@ -110,6 +110,7 @@ pub(crate) use abi_struct;
 const LARGEST: usize = 512;
 
 /// Values up to these sizes take a short buffer: clearing a long one would cost more than the call.
+const TINY: usize = 16;
 const SMALL: usize = 32;
 const MEDIUM: usize = 160;
 
@@ -157,7 +158,9 @@ impl<T: Abi> UserPtr<T> {
     /// Copies the value in. Error: `EFAULT`.
     pub fn read(self) -> Result<T, Errno> {
         const { assert!(T::SIZE <= LARGEST) };
-        if T::SIZE <= SMALL {
+        if T::SIZE <= TINY {
+            self.read_through([0; TINY])
+        } else if T::SIZE <= SMALL {
             self.read_through([0; SMALL])
         } else if T::SIZE <= MEDIUM {
             self.read_through([0; MEDIUM])
@@ -174,7 +177,9 @@ impl<T: Abi> UserPtr<T> {
     /// Copies the value out. Error: `EFAULT`.
     pub fn write(self, value: &T) -> Result<(), Errno> {
         const { assert!(T::SIZE <= LARGEST) };
-        if T::SIZE <= SMALL {
+        if T::SIZE <= TINY {
+            self.write_through(value, [0; TINY])
+        } else if T::SIZE <= SMALL {
             self.write_through(value, [0; SMALL])
         } else if T::SIZE <= MEDIUM {
             self.write_through(value, [0; MEDIUM])

@@ -61,6 +61,14 @@ pub(crate) fn reading(call: &Call<'_>, clock: i32) -> Result<u64, Errno> {
     match clock {
         REALTIME | REALTIME_COARSE | TAI => Ok(machine::time::realtime()),
         MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => Ok(machine::time::now()),
+        _ => cpu_time(call, clock),
+    }
+}
+
+/// The same for the clocks that are not read all the time.
+#[cold]
+fn cpu_time(call: &Call<'_>, clock: i32) -> Result<u64, Errno> {
+    match clock {
         PROCESS_CPU => Ok(call.task.process().cpu_time()),
         THREAD_CPU => Ok(call.task.cpu_time()),
         clock if clock < 0 => cpu_clock(call, clock),

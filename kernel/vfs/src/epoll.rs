@@ -73,15 +73,12 @@ pub fn poll(table: &FileTable, requests: &mut [PollRequest], deadline: Option<u6
 
 /// What is ready now.
 fn look(table: &FileTable, requests: &mut [PollRequest]) -> usize {
-    let mut ready = 0;
+    let (mut ready, mut nobody) = (0, PollTable::look());
     for request in requests {
-        request.found = if request.descriptor < 0 {
-            PollEvents::empty()
-        } else {
-            match table.get(request.descriptor) {
-                Ok(file) => file.poll(&mut PollTable::look()) & (request.events | UNASKED),
-                Err(_) => PollEvents::INVALID,
-            }
+        request.found = match table.get(request.descriptor) {
+            Ok(file) => file.poll(&mut nobody) & (request.events | UNASKED),
+            Err(_) if request.descriptor >= 0 => PollEvents::INVALID,
+            Err(_) => PollEvents::empty(),
         };
         ready += usize::from(!request.found.is_empty());
     }

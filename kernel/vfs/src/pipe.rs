@@ -229,12 +229,25 @@ impl FileOps for PipeEnd {
     }
 
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        if table.watches() { self.watch(table) } else { self.readiness() }
+    }
+}
+
+impl PipeEnd {
+    /// Most who poll only look.
+    #[cold]
+    fn watch(&self, table: &mut PollTable<'_>) -> PollEvents {
         if self.reads {
             table.watch(&self.pipe.readable);
         }
         if self.writes {
             table.watch(&self.pipe.writable);
         }
+        self.readiness()
+    }
+
+    #[inline]
+    fn readiness(&self) -> PollEvents {
         let state = self.pipe.state.lock();
         let mut events = PollEvents::empty();
         if self.reads {

@@ -58,6 +58,12 @@ impl<'a> PollTable<'a> {
         Self { watching: Some((observer, registrations)) }
     }
 
+    /// Whether it watches.
+    #[inline]
+    pub const fn watches(&self) -> bool {
+        self.watching.is_some()
+    }
+
     /// Has the caller told when `queue` is woken. A file watches first and looks at its state afterwards, so that no
     /// change is missed.
     #[inline]

@@ -14,12 +14,15 @@ use alloc::{
     vec::Vec,
 };
 use base::{CpuId, CpuSet, Errno};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use machine::sync::{Mutex, MutexGuard, rank};
 
 /// The servers of all tasks with reservations. Whoever makes one, or changes the CPUs that it may use, holds the lock from
 /// the check to the change.
 static SERVERS: Mutex<Vec<Weak<Server>>> = Mutex::new(rank::RESERVATIONS, Vec::new());
+
+/// Whether there has ever been one: mostly a move need not ask.
+static USED: AtomicBool = AtomicBool::new(false);
 
 /// The least and the greatest period, in microseconds: Linux's.
 static LEAST_PERIOD: AtomicU32 = AtomicU32::new(100);
@@ -45,6 +48,7 @@ impl Admission {
         if let Some(server) = server {
             self.0.retain(|server| server.strong_count() > 0);
             self.0.push(Arc::downgrade(server));
+            USED.store(true, Relaxed);
         }
         self
     }
@@ -113,6 +117,9 @@ pub(crate) fn check_loss(cpu: &Cpu) -> Result<Admission, Errno> {
 /// Errors: `EBUSY` it is another domain than that of some of them, and has not as much time left as these have reserved.
 /// May sleep.
 pub fn admit_move<'a>(tasks: impl Iterator<Item = &'a Entity>, cpus: &CpuSet) -> Result<(), Errno> {
+    if !USED.load(Relaxed) {
+        return Ok(());
+    }
     let mut servers = tasks.filter_map(|task| task.lock().server.clone()).peekable();
     if servers.peek().is_none() {
         return Ok(());

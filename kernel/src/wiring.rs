@@ -181,6 +181,10 @@ impl TaskControl for Confined {
         sched::admit_move(members.filter_map(task_of).map(Task::entity), cpus)
     }
 
+    fn may_shrink(&self, now: &CpuSet, wanted: &CpuSet) -> bool {
+        sched::may_shrink(now, wanted)
+    }
+
     fn chose_cpus(&self, member: &dyn Member) -> bool {
         task_of(member).is_some_and(Task::chose_cpus)
     }

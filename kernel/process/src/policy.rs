@@ -142,7 +142,7 @@ impl Task {
         if wanted.policy != now.policy {
             sched::set_policy(&task, wanted.policy)?;
             self.population().priority_futexes.reassess(target);
-            if matches!(wanted.policy, Policy::Deadline(_)) {
+            if [now.policy, wanted.policy].iter().any(|policy| matches!(policy, Policy::Deadline(_))) {
                 process.timers.watch();
             }
         }

@@ -138,6 +138,15 @@ pub fn admit_move<'a>(tasks: impl Iterator<Item = &'a Entity>, cpus: &CpuSet) ->
     Ok(())
 }
 
+/// Whether a cpuset that has the CPUs `now` for itself may have `wanted` instead: `false` if these can't give what is
+/// reserved in its domain. May sleep.
+pub fn may_shrink(now: &CpuSet, wanted: &CpuSet) -> bool {
+    let admission = Admission::lock();
+    let limit = real_time_limit();
+    let Some(domain) = now.iter().next().and_then(cpu::get).map(Cpu::peers) else { return true };
+    is_off(limit) || admission.reserved(&domain) <= capacity(limit, wanted)
+}
+
 /// A task, whose state is locked, may use other CPUs than before: what it has reserved counts where it can run.
 pub(crate) fn follow(state: &RunState) {
     if let Some(server) = &state.server

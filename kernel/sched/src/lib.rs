@@ -44,7 +44,7 @@ mod timer;
 mod wait;
 mod wake;
 
-pub use admission::{admit_move, period_bounds, set_affinity, set_period_bounds};
+pub use admission::{admit_move, may_shrink, period_bounds, set_affinity, set_period_bounds};
 pub use clock::load_averages;
 pub use cpu::{CpuStatistics, account, initialize, on_reschedule, on_timer, run_this_cpu};
 pub use domain::set_domains;

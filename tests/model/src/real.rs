@@ -110,6 +110,9 @@ impl TaskControl for Control {
     fn admit(&self, _tasks: &mut dyn Iterator<Item = &dyn Member>, _cpus: &CpuSet) -> Result<(), Errno> {
         Ok(())
     }
+    fn may_shrink(&self, _now: &CpuSet, _wanted: &CpuSet) -> bool {
+        true
+    }
     /// No task of the model does.
     fn chose_cpus(&self, _task: &dyn Member) -> bool {
         false

@@ -1,6 +1,6 @@
 //! A change of a container's sets or of its exclusive flags: whether the rules allow it, and whom it reaches.
 
-use super::{CHANGES, Cpuset, Trial, domains, move_pages, rebind_space, renew_wall};
+use super::{CHANGES, Cpuset, TASKS, TaskControl, Trial, domains, move_pages, rebind_space, renew_wall};
 use base::Errno;
 use container::Node;
 use machine::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -82,6 +82,10 @@ fn check(node: &Node<'_, Cpuset>, now: &Trial, trial: &Trial) -> Result<(), Errn
     let loses_mems = trial.sets.mems.is_empty() && !now.sets.mems.is_empty();
     if (loses_cpus || loses_mems) && node.has_tasks() {
         return Err(Errno::ENOSPC);
+    }
+    let may_shrink = |tasks: &dyn TaskControl| tasks.may_shrink(&now.sets.cpus, &trial.sets.cpus);
+    if now.cpu_exclusive && !TASKS.get().is_none_or(may_shrink) {
+        return Err(Errno::EBUSY);
     }
     Ok(())
 }

@@ -54,6 +54,8 @@ pub trait TaskControl: Sync {
     fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet);
     /// Whether tasks may come to these CPUs, all of them: `EBUSY` they have reserved time that there is not.
     fn admit(&self, tasks: &mut dyn Iterator<Item = &dyn Member>, cpus: &CpuSet) -> Result<(), Errno>;
+    /// Whether a set that has the CPUs `now` for itself may have `wanted` instead: these can give what is reserved.
+    fn may_shrink(&self, now: &CpuSet, wanted: &CpuSet) -> bool;
     /// Whether the task has asked for CPUs itself since.
     fn chose_cpus(&self, task: &dyn Member) -> bool;
     /// Tasks are balanced among the CPUs of each domain from here on; those in none keep their tasks to themselves.

@@ -364,6 +364,18 @@ fn a_task_comes_where_there_is_time_for_what_it_has_reserved() {
 }
 
 #[test]
+fn a_set_of_its_own_keeps_the_cpus_that_reservations_need() {
+    let world = world();
+    give(&world, "/a", "1-2", "0");
+    world.write("/a", "cpuset.cpus", "1").unwrap();
+    world.write("/a", "cpuset.cpus", "1-2").unwrap();
+    world.write("/a", "cpuset.cpu_exclusive", "1").unwrap();
+    assert_eq!(world.write("/a", "cpuset.cpus", "1"), Err(Errno::EBUSY));
+    assert_eq!(world.read("/a", "cpuset.cpus"), "1-2\n");
+    assert_eq!(world.write("/a", "cpuset.cpus", "1-3"), Ok(()));
+}
+
+#[test]
 fn domains_are_the_groups_of_overlapping_sets_with_the_flag() {
     let world = world();
     world.write("/", "cpuset.sched_relax_domain_level", "2").unwrap();

@@ -39,6 +39,10 @@ impl TaskControl for Control {
         let reserves = Iterator::any(&mut tasks, |task| own(task).reserves.load(SeqCst));
         if reserves && cpus.count() == 1 { Err(Errno::EBUSY) } else { Ok(()) }
     }
+    fn may_shrink(&self, now: &CpuSet, wanted: &CpuSet) -> bool {
+        // As if more than one CPU were reserved wherever there are several.
+        now.count() < 2 || wanted.count() != 1
+    }
     fn chose_cpus(&self, task: &dyn Member) -> bool {
         own(task).cpus.lock().unwrap().1
     }

@@ -279,6 +279,8 @@ impl OpenFile {
             }
             taken
         })?;
+        drop(position);
+        self.tell(FileEvents::ACCESS);
         self.note_access(flags);
         Ok(())
     }

@@ -62,6 +62,21 @@ fn a_directory_tells_of_its_children_and_a_file_of_itself() {
 }
 
 #[test]
+fn a_directory_tells_that_it_is_read() {
+    with_caller(|caller| {
+        mkdir(caller, "/d");
+        mkdir(caller, "/d/e");
+        let file = instance(caller);
+        assert_eq!(watch(caller, &file, "/d", FileEvents::ACCESS), Ok(1));
+        let [outer, inner] = ["/d", "/d/e"].map(|path| open(caller, path, OpenFlags::DIRECTORY).unwrap());
+        outer.read_directory(&mut |_| false).unwrap();
+        assert_eq!(events(&file), ["1 40000001 "]);
+        inner.read_directory(&mut |_| true).unwrap();
+        assert_eq!(events(&file), ["1 40000001 e"]);
+    });
+}
+
+#[test]
 fn equal_events_in_a_row_are_one_and_a_small_buffer_is_refused() {
     with_caller(|caller| {
         write(caller, "/f", b"x");

@@ -284,6 +284,9 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
     if !flags.contains(CloneFlags::VM) {
         child.sequence.inherit(&parent.sequence);
     }
+    if parent.sequence.forbids_counter() {
+        child.sequence.forbid_counter(true);
+    }
     let tid = number.pid();
     let member: Arc<dyn Member> = child.clone();
     admission.admit_and(&member, || register(&child, Some((parent.process(), flags.contains(CloneFlags::PARENT)))));

@@ -1,7 +1,7 @@
 //! Exceptions of user mode: page faults are resolved, the rest becomes a signal.
 
 use crate::{
-    oom,
+    oom, restartable,
     signals::{FaultFacts, Signal, SignalInfo, code, send},
     task::{Task, current},
 };
@@ -21,6 +21,7 @@ const OVERFLOW: u8 = 4;
 const BOUND: u8 = 5;
 const INVALID_OPCODE: u8 = 6;
 const STACK_SEGMENT: u8 = 12;
+const GENERAL_PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
 const FLOATING_POINT: u8 = 16;
 const ALIGNMENT: u8 = 17;
@@ -42,6 +43,7 @@ pub(crate) fn handle(task: &Arc<Task>, context: &mut UserContext, fault: Fault) 
             Some(info) => info,
             None => return,
         },
+        GENERAL_PROTECTION if restartable::may_have_counter(task) => return,
         vector => {
             let (signal, code, address) = classify(vector, context.registers.rip);
             match code {

@@ -106,9 +106,12 @@ pub fn prctl(task: &Task, operation: u32, arguments: [u64; 4]) -> Result<u64, Er
         number::PR_GET_TID_ADDRESS => user_memory::write(first, &task.clear_child_tid().to_le_bytes())?,
         number::PR_GET_SPECULATION_CTRL if rest_is_zero => return speculation(first).map(|()| SPECULATION_ENABLED),
         number::PR_SET_SPECULATION_CTRL if third == 0 && fourth == 0 => set_speculation(first, second)?,
-        // All programs may read the counter.
-        number::PR_GET_TSC => user_memory::write(first, &number::PR_TSC_ENABLE.to_le_bytes())?,
-        number::PR_SET_TSC if first == u64::from(number::PR_TSC_ENABLE) => {}
+        number::PR_GET_TSC => {
+            let mode = if task.sequence.forbids_counter() { number::PR_TSC_SIGSEGV } else { number::PR_TSC_ENABLE };
+            user_memory::write(first, &mode.to_le_bytes())?;
+        }
+        number::PR_SET_TSC if first == u64::from(number::PR_TSC_ENABLE) => task.sequence.forbid_counter(false),
+        number::PR_SET_TSC if first == u64::from(number::PR_TSC_SIGSEGV) => task.sequence.forbid_counter(true),
         number::PR_SET_MM => set_memory(task, first, second, [third, fourth])?,
         // The only timing that there is.
         number::PR_GET_TIMING => {}

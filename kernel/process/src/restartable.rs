@@ -5,6 +5,9 @@
 //! (`struct rseq_cs`): version, flags, first instruction, length, where to go on if it was torn. Whoever switches to
 //! the task marks the area as out of date (`Sequence::mark`); before the task then goes back to user mode it puts it
 //! right. A thread whose area or sequence makes no sense gets SIGSEGV.
+//!
+//! By the same mark a thread that may not read the time stamp counter (`PR_SET_TSC` of prctl(2)) takes that right from the
+//! CPU that it comes to. The CPU gets it back when a thread that has it misses it: see [`may_have_counter`].
 
 use crate::{
     signals::{Signal, SignalInfo, send},
@@ -45,15 +48,19 @@ pub(crate) struct Sequence {
     area: AtomicU64,
     length: AtomicU32,
     signature: AtomicU32,
-    /// The area may be out of date, and a sequence torn.
+    /// Whether the thread may not read the time stamp counter.
+    forbids_counter: AtomicBool,
+    /// There is an area, or the counter is forbidden: switches mark.
+    is_watched: AtomicBool,
+    /// The area may be out of date, and a sequence torn; the CPU may let the thread read the counter.
     marked: AtomicBool,
 }
 
 impl Sequence {
-    /// Has the thread look at its area before it goes on in user mode, if it has one.
+    /// Has the thread look at its area and at the CPU before it goes on in user mode, if there is anything to look at.
     #[inline]
     pub(crate) fn mark(&self) {
-        if self.area.load(Relaxed) != 0 {
+        if self.is_watched.load(Relaxed) {
             self.marked.store(true, SeqCst);
         }
     }
@@ -78,7 +85,25 @@ impl Sequence {
         self.area.store(area, Relaxed);
         self.length.store(length, Relaxed);
         self.signature.store(signature, Relaxed);
-        self.marked.store(area != 0, SeqCst);
+        self.watch();
+    }
+
+    fn watch(&self) {
+        let is_watched = self.area.load(Relaxed) != 0 || self.forbids_counter();
+        self.is_watched.store(is_watched, Relaxed);
+        self.marked.store(is_watched, SeqCst);
+    }
+
+    /// Whether the thread may not read the time stamp counter.
+    #[inline]
+    pub(crate) fn forbids_counter(&self) -> bool {
+        self.forbids_counter.load(Relaxed)
+    }
+
+    /// Forbids the thread to read the time stamp counter, or allows it, from when it next goes to user mode.
+    pub(crate) fn forbid_counter(&self, forbids: bool) {
+        self.forbids_counter.store(forbids, Relaxed);
+        self.watch();
     }
 }
 
@@ -127,6 +152,9 @@ pub fn register(task: &Task, area: u64, length: u32, flags: u32, signature: u32)
 pub(crate) fn before_user_mode(task: &Arc<Task>, context: &mut UserContext) {
     // First, so that a switch from here on is seen the next time.
     task.sequence.marked.store(false, SeqCst);
+    if task.sequence.forbids_counter() {
+        machine::context::forbid_counter();
+    }
     let area = task.sequence.area.load(Relaxed);
     if area == 0 {
         return;
@@ -150,6 +178,12 @@ fn tell(area: u64, start: u32, cpu: u32, node: u32) -> Result<(), Errno> {
     bytes[4..].copy_from_slice(&cpu.to_le_bytes());
     user_memory::write(area, &bytes)?;
     user_memory::write(area + 20, &node.to_le_bytes())
+}
+
+/// An instruction of `task`, the current one, was refused: whether it was so because of another thread that may not read the
+/// counter. Then the CPU allows it again, and the instruction is to be tried again.
+pub(crate) fn may_have_counter(task: &Task) -> bool {
+    !task.sequence.forbids_counter() && machine::context::allow_counter()
 }
 
 /// Sends the thread to where its sequence goes on when torn, if it is inside one; there is none under way afterwards.

@@ -41,6 +41,49 @@ fn counter(checks: &mut Checks) {
     let set = [PR_TSC_ENABLE as u64, 9].map(|mode| control(PR_SET_TSC, [mode, 0, 0, 0]));
     checks.equal("as it is", set, [Ok(0), Err(EINVAL)]);
     checks.equal("to nowhere", control(PR_GET_TSC, [8, 0, 0, 0]), Err(EFAULT));
+    // SAFETY: reads a counter, or is refused.
+    let read = || unsafe { std::arch::x86_64::_rdtsc() };
+    let forbid = |mode: c_int| control(PR_SET_TSC, [mode as u64, 0, 0, 0]);
+    let ended = child::status(|| {
+        let mut mode: c_int = 0;
+        let forbidden = forbid(PR_TSC_SIGSEGV);
+        let got = control(PR_GET_TSC, [&raw mut mode as u64, 0, 0, 0]);
+        if (forbidden, got, mode) != (Ok(0), Ok(0), PR_TSC_SIGSEGV) {
+            return 1;
+        }
+        // A child inherits it, and may have it back.
+        let inherited = child::status(|| read() as i32);
+        let back = child::status(|| i32::from(forbid(PR_TSC_ENABLE) != Ok(0) || read() == 0));
+        if (inherited, back) != (128 + SIGSEGV, 0) {
+            return 2;
+        }
+        read() as i32
+    });
+    checks.equal("a counter that is forbidden", ended, 128 + SIGSEGV);
+    // The others on a CPU where one may not read it, which gives way to them again and again.
+    let ended = child::status(|| {
+        // SAFETY: the set lives until the calls are over.
+        unsafe {
+            let mut one: cpu_set_t = std::mem::zeroed();
+            CPU_SET(0, &mut one);
+            sched_setaffinity(0, size_of::<cpu_set_t>(), &raw const one);
+        }
+        let weak = child::start(|| {
+            let forbidden = forbid(PR_TSC_SIGSEGV);
+            for _ in 0..2000 {
+                // SAFETY: takes nothing.
+                unsafe { sched_yield() };
+            }
+            if forbidden != Ok(0) { 1 } else { read() as i32 }
+        });
+        let is_read = (0..2000).all(|_| {
+            // SAFETY: takes nothing.
+            unsafe { sched_yield() };
+            read() > 0
+        });
+        i32::from(weak() != 128 + SIGSEGV) + 2 * i32::from(!is_read)
+    });
+    checks.equal("beside others", ended, 0);
 }
 
 fn memory(checks: &mut Checks) {

@@ -53,6 +53,14 @@ pub mod context {
     /// Bytes of the stack that a context would have.
     pub const STACK_SIZE: u64 = 32 * 1024;
 
+    /// A host has no counter to refuse.
+    pub fn forbid_counter() {}
+
+    /// Nor to allow.
+    pub fn allow_counter() -> bool {
+        false
+    }
+
     /// There are no kernel stacks.
     pub fn stack_bytes() -> u64 {
         0

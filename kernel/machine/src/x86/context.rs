@@ -15,6 +15,7 @@ use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use x86_64::VirtAddr;
+use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{FsBase, KernelGsBase};
 
 /// Bytes of all kernel stacks, those that are kept for later included.
@@ -185,6 +186,31 @@ pub fn switch(previous: &Context, next: &Context, _off: &InterruptsOff) {
     // `running` is cleared; `next`'s was stored by `new` or by the switch away from it, whose clearing of
     // `running` the swap above has seen. Both outlive the switch: the callers keep the tasks alive.
     unsafe { switch_stacks(previous.stack_pointer.get(), *next.stack_pointer.get(), previous.running.as_ptr()) };
+}
+
+/// Refuses programs on this CPU the time stamp counter, until [`allow_counter`]: `rdtsc` in user mode is a general protection
+/// fault.
+pub fn forbid_counter() {
+    set_counter_flag(true);
+}
+
+/// Allows programs on this CPU to read the time stamp counter. Whether they were not.
+pub fn allow_counter() -> bool {
+    let off = interrupts::off();
+    let is_forbidden = Cr4::read().contains(Cr4Flags::TIMESTAMP_DISABLE);
+    if is_forbidden {
+        set_counter_flag(false);
+    }
+    drop(off);
+    is_forbidden
+}
+
+fn set_counter_flag(forbids: bool) {
+    let off = interrupts::off();
+    // SAFETY: the flag changes only what `rdtsc` does in user mode; the rest is written back as it was read, and with
+    // interrupts off nobody else writes this CPU's register in between.
+    unsafe { Cr4::update(|flags| flags.set(Cr4Flags::TIMESTAMP_DISABLE, forbids)) };
+    drop(off);
 }
 
 /// Waits until the CPU that is leaving `next` has left, and takes it.

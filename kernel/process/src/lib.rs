@@ -43,6 +43,7 @@ pub mod ipc;
 pub mod kernel_log;
 pub mod limits;
 mod names;
+pub mod namespaces;
 mod numbered;
 pub mod oom;
 mod open_files;

@@ -190,7 +190,7 @@ const CALLS: &[(u64, &str, State)] = &[
         157,
         "prctl",
         Partial(
-            "names, death signals, subreaper, no_new_privs, capabilities that are kept, timer slack, large pages, the address that is cleared at the end, what /proc/PID/auxv shows, cores, speculation (which goes on), the time stamp counter (which can be read), PR_SET_MM of arguments, environment and vector; not the rest",
+            "names, death signals, subreaper, no_new_privs, capabilities that are kept, timer slack, large pages, the address that is cleared at the end, what /proc/PID/auxv shows, cores, speculation (which goes on), the time stamp counter, PR_SET_MM of arguments, environment and vector; not the rest",
         ),
     ),
     (158, "arch_prctl", Partial("the bases of FS and GS; no CPUID faulting, no shadow stacks")),
@@ -343,7 +343,7 @@ const CALLS: &[(u64, &str, State)] = &[
     (305, "clock_adjtime", Partial("as adjtimex")),
     (306, "syncfs", Done),
     (307, "sendmmsg", Done),
-    (308, "setns", Absent("no namespaces")),
+    (308, "setns", Done),
     (309, "getcpu", Done),
     (310, "process_vm_readv", Done),
     (311, "process_vm_writev", Done),

@@ -4,7 +4,7 @@
 use crate::{
     arguments::UserPtr,
     call::Call,
-    locks,
+    locks, namespaces,
     owners::{self, F_GETOWN_EX, F_SETOWN_EX},
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -164,7 +164,10 @@ pub fn ioctl(call: &Call<'_>, descriptor: i32, request: u32, argument: u64) -> R
             }
         }
         FIOASYNC => owners::set_async(&file, descriptor, argument),
-        _ => file.ioctl(request, argument).map(|value| value as usize),
+        _ => match namespaces::control(call, &file, request, argument) {
+            Some(result) => result,
+            None => file.ioctl(request, argument).map(|value| value as usize),
+        },
     }
 }
 

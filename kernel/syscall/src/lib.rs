@@ -48,6 +48,7 @@ mod migration;
 mod mount_files;
 mod mounts;
 mod names;
+mod namespaces;
 mod opening;
 mod others;
 mod owners;

@@ -2,9 +2,9 @@
 
 use crate::{
     advice, arguments::Argument, call::Call, clock, clock_setting, copying, descriptors, extended, file_systems,
-    futexes, identity, locks, memory, messages, migration, mount_files, mounts, names, opening, others, paths, policy,
-    polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals, socket_messages, socket_options,
-    sockets, system, threads, timers, transfer, unknown,
+    futexes, identity, locks, memory, messages, migration, mount_files, mounts, names, namespaces, opening, others,
+    paths, policy, polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals, socket_messages,
+    socket_options, sockets, system, threads, timers, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -327,6 +327,7 @@ system_calls! {
     305 => clock_setting::clock_adjtime(clock, buffer);
     306 => advice::syncfs(descriptor);
     307 => socket_messages::sendmmsg(descriptor, messages, count, flags);
+    308 => namespaces::setns(descriptor, flags);
     309 => scheduling::getcpu(cpu, node);
     310 => others::process_vm_readv(pid, local, local_count, remote, remote_count, flags);
     311 => others::process_vm_writev(pid, local, local_count, remote, remote_count, flags);

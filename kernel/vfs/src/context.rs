@@ -79,6 +79,13 @@ impl FsContext {
         let _old = core::mem::replace(&mut self.places.lock().working_directory, directory);
     }
 
+    /// Root and working directory become the root of the mount tree: `setns(2)`.
+    pub fn return_to_root(&self) {
+        let root = self.namespace.root();
+        self.set_root(root.clone());
+        self.set_working_directory(root);
+    }
+
     /// After `pivot_root`: if the root or the working directory is the old root directory, it is the new one from now on.
     pub fn exchange_root(&self, old: &Location, new: &Location) {
         // Both comparisons only look at numbers and addresses; what is replaced goes after the lock.

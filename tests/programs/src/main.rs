@@ -31,6 +31,7 @@ mod migration;
 mod mount_files;
 mod mount_flags;
 mod mounts;
+mod namespaces;
 mod notices;
 mod opening;
 mod others;
@@ -162,6 +163,7 @@ fn main() -> ExitCode {
         ["mount-flags"] => mount_flags::run(),
         ["mounts"] => mounts::run(),
         ["mq"] => posix_queues::run(),
+        ["namespaces"] => namespaces::run(),
         ["notices"] => notices::run(),
         ["leases"] => leases::run(),
         ["adoption"] => adoption::run(),

@@ -11,6 +11,7 @@ use crate::{
 };
 use base::{
     CpuId, Errno,
+    charge::Payer,
     device::{Device, DeviceAccess},
 };
 use core::cell::Cell;
@@ -243,6 +244,12 @@ impl Framework {
 }
 
 impl Admission<'_> {
+    /// Who pays for what the kernel spends for the child: the containers that it will be born in. `None` if no subsystem asks
+    /// for charges.
+    pub fn payer(&self) -> Option<Arc<dyn Payer>> {
+        self.set.payer()
+    }
+
     /// Makes the child a live task of its parent's containers, in all hierarchies at once. It must not run before.
     /// Locks: a set; may be called with locks of lower rank held.
     pub fn admit(self, child: &Arc<dyn Member>) {

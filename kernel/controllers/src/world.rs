@@ -443,6 +443,13 @@ impl World {
         self.framework.payer(&**task).expect("bc asks for charges")
     }
 
+    /// Who pays for what is made for a child of `parent` that is about to be born in the container.
+    pub fn payer_of_child(&self, parent: &Arc<Task>, path: &str) -> Arc<dyn Payer> {
+        let (target, parent) = (self.at(path), parent.clone() as Arc<dyn Member>);
+        let admission = self.framework.can_fork_into(&parent, &target).unwrap();
+        admission.payer().expect("bc asks for charges")
+    }
+
     /// The text of the subsystem's file in /proc as the task sees it.
     pub fn report(&self, subsystem: usize, reader: &Arc<Task>) -> String {
         self.framework.report(subsystem, &**reader).unwrap()

@@ -236,7 +236,7 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
     let space = if flags.contains(CloneFlags::VM) {
         parent.numbered_space()?
     } else {
-        NumberedSpace { space: parent.space()?.fork()?, number: population.next_space_number() }
+        NumberedSpace { space: parent.space()?.fork(admission.payer())?, number: population.next_space_number() }
     };
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Completion::new()));
     let entity = Entity::new(crate::run::begin, parent.entity().allowed(), policy, nice)?;

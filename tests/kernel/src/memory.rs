@@ -123,7 +123,7 @@ fn stores_of_parent_and_child_stay_apart() {
     parent.map(fixed(DATA, 4, RW), &Limits::NONE).expect("the data is mapped");
     let active = Active::new(&parent);
     assert_eq!(run(&parent, CODE, 1, 4), Ok(4));
-    let child = parent.fork().expect("memory for a child");
+    let child = parent.fork(None).expect("memory for a child");
     // The parent's own entries, in its TLB, must no longer let it store.
     assert_eq!(run(&parent, CODE, 2, 1), Ok(1));
     drop(active);
@@ -139,7 +139,7 @@ fn stores_of_parent_and_child_stay_apart() {
     assert_eq!(run(&parent, CODE, 4, 4), Ok(3));
     assert_eq!(frames::total().free, before);
     // A child that stored nothing gives back the page table that both had: one fault is enough.
-    parent.fork().expect("memory for a child").clear();
+    parent.fork(None).expect("memory for a child").clear();
     assert_eq!(run(&parent, CODE, 5, 4), Ok(1));
 }
 
@@ -234,7 +234,7 @@ fn every_frame_comes_back() {
         let _active = Active::new(&parent);
         run(&parent, CODE, 1, 600).expect("there is memory");
         for _ in 0..3 {
-            let child = parent.fork().expect("memory for a child");
+            let child = parent.fork(None).expect("memory for a child");
             child.write(DATA, &[1; 9000]).expect("there is memory");
         }
         parent.unmap(DATA + 10 * PAGE, 100 * PAGE).expect("a part is unmapped");
@@ -333,7 +333,7 @@ fn another_cpu_no_longer_stores_into_what_a_child_has() {
         stored.load(Relaxed) == 1
     };
     assert!(store_there(1));
-    let child = parent.fork().expect("memory for a child");
+    let child = parent.fork(None).expect("memory for a child");
     // Its TLB knew that it may; faults can't be resolved in an interrupt, so it may not.
     assert!(!store_there(2), "the other CPU remembers that it may store");
     assert_eq!((word(&parent, DATA), word(&child, DATA)), (1, 1));

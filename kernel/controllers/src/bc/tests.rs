@@ -282,3 +282,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_container_that_a_child_is_born_into_pays_for_its_address_space() {
+    let world = World::with("bc").mkdir("/a").mkdir("/b");
+    let payer = world.payer_of_child(&world.spawn_in("/b"), "/a");
+    payer.charge(Resource::PrivatePages, 3, Severity::Barrier).unwrap();
+    let held = |path: &str| world.read(path, "bc.privvmpages.held");
+    assert_eq!((held("/a"), held("/b")), ("3\n".into(), "0\n".into()));
+    payer.uncharge(Resource::PrivatePages, 3);
+}

@@ -6,16 +6,15 @@ use crate::area::{Area, AreaFlags, Areas, Backing, Sharing};
 use crate::commitment;
 use alloc::sync::Arc;
 use base::Errno;
-use base::charge::{Amount, Resource, Severity};
+use base::charge::{Amount, Payer, Resource, Severity};
 use machine::paging::{PageCounts, PageTables, USER_END};
 
 impl AddressSpace {
     /// A copy for a forked child: private pages are shared until either writes. Shared areas come without their
-    /// pages, which the source gives again.
+    /// pages, which the source gives again. `payer` are the containers that the child is to be in.
     ///
-    /// Errors: `ENOMEM`, also if the running task's containers don't pay for what the child may fill with pages of its own.
-    pub fn fork(&self) -> Result<Arc<Self>, Errno> {
-        let payer = crate::payer::current();
+    /// Errors: `ENOMEM`, also if `payer` does not pay for what the child may fill with pages of its own.
+    pub fn fork(&self, payer: Option<Arc<dyn Payer>>) -> Result<Arc<Self>, Errno> {
         let tables = PageTables::new(&Tables, payer.clone())?;
         // Alone: a fault between the copies of two pages could make a page writable that the child shares.
         let state = self.write_state();

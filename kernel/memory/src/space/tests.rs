@@ -105,7 +105,7 @@ fn a_copied_page_is_given_to_the_one_who_writes_and_the_other_keeps_it_without_a
     let parent = space();
     map(&parent, fixed(0, 1, RW));
     store(&parent, 0, 1).unwrap();
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     let frame = |space: &AddressSpace| space.tables.edit().get(BASE).unwrap().frame.number();
     let shared = frame(&parent);
     assert_eq!(frame(&child), shared);
@@ -123,7 +123,7 @@ fn a_fork_takes_one_entry_for_each_table_of_pages_and_a_store_makes_a_table_its_
     map(&parent, fixed(0, 1039, RW));
     map(&parent, MapRequest { sharing: Sharing::Shared, ..fixed(1039, 1, RW) });
     (0..1040).for_each(|page| store(&parent, page, page as u8).unwrap());
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     let shares = |space: &AddressSpace, page| {
         let editor = space.tables.edit();
         editor.get(BASE + page * PAGE).map(|mapping| mapping.shares_table)
@@ -294,7 +294,7 @@ fn what_is_removed_reads_as_zeros_for_all_who_share_it() {
     let parent = space();
     map(&parent, MapRequest { sharing: Sharing::Shared, ..fixed(0, 4, RW) });
     (0..4).for_each(|page| store(&parent, page, 3).unwrap());
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     assert_eq!((load(&child, 1), load(&child, 3)), (Ok(3), Ok(3)));
     assert_eq!(parent.advise(BASE + PAGE, 2 * PAGE, Advice::Remove), Ok(()));
     assert_eq!([0, 1, 2, 3].map(|page| load(&child, page)), [3, 0, 0, 3].map(Ok));
@@ -313,7 +313,7 @@ fn advice_is_taken_up_to_where_it_fits() {
     map(&space, MapRequest { sharing: Sharing::Shared, ..fixed(1, 1, RW) });
     store(&space, 0, 4).unwrap();
     assert_eq!(space.advise(BASE, 2 * PAGE, Advice::WipeOnFork), Err(Errno::EINVAL));
-    assert_eq!(load(&space.fork().unwrap(), 0), Ok(0));
+    assert_eq!(load(&space.fork(crate::payer::current()).unwrap(), 0), Ok(0));
     assert_eq!(space.advise(BASE, USER_END, Advice::DontNeed), Err(Errno::ENOMEM), "beyond the end");
     assert_eq!(load(&space, 0), Ok(0), "what is there was dropped");
     map(&space, fixed(4, 1, Protection::WRITE));
@@ -339,7 +339,7 @@ fn shared_memory_is_resident_before_anybody_here_has_looked_at_it() {
     let parent = space();
     map(&parent, MapRequest { sharing: Sharing::Shared, ..fixed(0, 3, RW) });
     store(&parent, 1, 1).unwrap();
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     assert_eq!(child.residency(BASE, 3 * PAGE), Ok(vec![false, true, false]));
     assert_eq!(child.residency(BASE, 9 * PAGE).unwrap().len(), 3, "up to a hole");
     assert_eq!(child.residency(BASE + 3 * PAGE, PAGE), Err(Errno::ENOMEM));
@@ -354,7 +354,7 @@ fn shared_anonymous_memory_is_seen_by_parent_and_child() {
     let parent = space();
     map(&parent, MapRequest { sharing: Sharing::Shared, ..fixed(0, 2, RW) });
     store(&parent, 0, 1).unwrap();
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     assert_eq!(load(&child, 0), Ok(1));
     store(&child, 1, 2).unwrap();
     assert_eq!(load(&parent, 1), Ok(2));
@@ -372,7 +372,7 @@ fn advice_can_keep_memory_from_a_child() {
     (0..3).for_each(|page| store(&parent, page, 5).unwrap());
     parent.advise(BASE, PAGE, Advice::DontFork).unwrap();
     parent.advise(BASE + PAGE, PAGE, Advice::WipeOnFork).unwrap();
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     assert_eq!(load(&child, 0), Err(FaultError::NotMapped));
     assert_eq!(load(&child, 1), Ok(0));
     assert_eq!(load(&child, 2), Ok(5));
@@ -453,7 +453,7 @@ fn without_memory_for_a_page_table_what_a_child_shares_stays_as_it_is() {
     let parent = space();
     map(&parent, fixed(0, 4, RW));
     (0..4).for_each(|page| store(&parent, page, 1).unwrap());
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     let (areas, resident) = (parent.areas().collect::<Vec<_>>(), parent.resident());
     set_full(false, true);
     assert_eq!(store(&parent, 0, 2), Err(FaultError::OutOfMemory));

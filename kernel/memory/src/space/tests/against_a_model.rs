@@ -231,7 +231,7 @@ impl World {
                 });
             }
             Step::Fork if self.real.len() < 4 => {
-                let (space, model) = (space.fork().unwrap(), model.child());
+                let (space, model) = (space.fork(crate::payer::current()).unwrap(), model.child());
                 self.real.push(space);
                 self.model.push(model);
             }

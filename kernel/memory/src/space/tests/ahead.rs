@@ -56,7 +56,7 @@ fn a_store_to_a_large_area_brings_in_its_block_and_no_other() {
     space.protect(BASE + (FIRST + 34) * PAGE, PAGE, Protection::READ).unwrap();
     assert_eq!(space.resident().anonymous, BLOCK + 2);
     assert_eq!(store(&space, FIRST + 34, 1), Err(FaultError::NoAccess));
-    let child = space.fork().unwrap();
+    let child = space.fork(crate::payer::current()).unwrap();
     store(&child, FIRST + 36, 9).unwrap();
     assert_eq!((load(&space, FIRST + 36), load(&child, FIRST + 37)), (Ok(0), Ok(1)));
     assert_eq!((space.resident().anonymous, child.resident().anonymous), (BLOCK + 2, BLOCK + 2));
@@ -108,9 +108,9 @@ fn large_memory_lies_where_all_of_it_is_large() {
 #[test]
 fn a_child_wants_small_pages_as_its_parent_does() {
     let parent = space();
-    assert!(!parent.fork().unwrap().has_small_pages_only());
+    assert!(!parent.fork(crate::payer::current()).unwrap().has_small_pages_only());
     parent.set_small_pages_only(true);
-    assert!(parent.fork().unwrap().has_small_pages_only());
+    assert!(parent.fork(crate::payer::current()).unwrap().has_small_pages_only());
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn pages_that_a_file_has_lost_leave_shared_and_private_mappings_and_nothing_else
     map(&space, MapRequest { source: from(1), ..fixed(4, 3, RW) });
     map(&space, fixed(7, 1, RW));
     (0..8).for_each(|page| store(&space, page, 50 + page as u8).unwrap());
-    let child = space.fork().unwrap();
+    let child = space.fork(crate::payer::current()).unwrap();
     file.pages.lock().unwrap().truncate(2);
     for space in [&space, &child] {
         space.cut(8, 0);

@@ -55,7 +55,7 @@ fn pages_that_a_child_shares_move_for_both_or_not_at_all() {
     let parent = space();
     map(&parent, fixed(0, 4, RW));
     (0..4).for_each(|page| store(&parent, page, page as u8).unwrap());
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     known(&[&parent, &child]);
     let start = parent.node_of(BASE).unwrap().raw();
     let there = only(1 - start);
@@ -65,7 +65,7 @@ fn pages_that_a_child_shares_move_for_both_or_not_at_all() {
     store(&parent, 1, 50).unwrap();
     assert_eq!((load(&parent, 1), load(&child, 1)), (Ok(50), Ok(1)));
     // Where the child is not known to be, nothing is torn apart.
-    let other = child.fork().unwrap();
+    let other = child.fork(crate::payer::current()).unwrap();
     known(&[&child]);
     assert_eq!(child.move_between(&there, &only(start), Movable::Everybodys).left, 4);
     assert_eq!((load(&child, 2), load(&other, 2)), (Ok(2), Ok(2)));
@@ -78,7 +78,7 @@ fn shared_memory_moves_and_both_still_share_it() {
     map(&one, MapRequest { sharing: Sharing::Shared, ..fixed(0, 3, RW) });
     store(&one, 0, 5).unwrap();
     store(&one, 2, 6).unwrap();
-    let two = one.fork().unwrap();
+    let two = one.fork(crate::payer::current()).unwrap();
     assert_eq!(load(&two, 0), Ok(5));
     known(&[&one, &two]);
     let start = one.node_of(BASE).unwrap().raw();

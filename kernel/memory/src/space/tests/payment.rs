@@ -79,10 +79,10 @@ fn promised_memory_is_paid_for_until_it_is_unmapped() {
     assert_eq!(ledger.held(Resource::PrivatePages), 10);
     assert_eq!(space.unmap(BASE + 2 * PAGE, 4 * PAGE), Ok(()));
     assert_eq!(ledger.held(Resource::PrivatePages), 6);
-    assert_eq!(space.fork().err(), Some(Errno::ENOMEM));
+    assert_eq!(space.fork(crate::payer::current()).err(), Some(Errno::ENOMEM));
     assert_eq!(ledger.held(Resource::PrivatePages), 6);
     ledger.bound(Resource::PrivatePages, 12);
-    let child = space.fork().unwrap();
+    let child = space.fork(crate::payer::current()).unwrap();
     assert_eq!(ledger.held(Resource::PrivatePages), 12);
     drop((space, child));
     assert_eq!(all(&ledger), NOTHING);
@@ -115,7 +115,7 @@ fn mapped_pages_and_tables_are_counted_as_they_come_and_go() {
     touch(&space, 1).unwrap();
     assert_eq!(ledger.held(Resource::PhysicalPages), 2);
     assert_eq!(ledger.held(Resource::KernelMemory), space.resident().tables * PAGE);
-    let child = space.fork().unwrap();
+    let child = space.fork(crate::payer::current()).unwrap();
     assert_eq!(ledger.held(Resource::PhysicalPages), 4, "each space maps its own");
     space.advise(BASE, PAGE, Advice::DontNeed).unwrap();
     assert_eq!(ledger.held(Resource::PhysicalPages), 3);
@@ -138,15 +138,35 @@ fn a_fork_has_all_tables_of_the_child_paid_for_or_none() {
     let tables = space.resident().tables * PAGE;
     ledger.bound(Resource::KernelMemory, 2 * tables - 1);
     let before = all(&ledger);
-    assert_eq!(space.fork().err(), Some(Errno::ENOMEM));
+    assert_eq!(space.fork(crate::payer::current()).err(), Some(Errno::ENOMEM));
     assert_eq!(all(&ledger), before);
     ledger.bound(Resource::KernelMemory, 2 * tables);
-    let child = space.fork().unwrap();
+    let child = space.fork(crate::payer::current()).unwrap();
     assert_eq!(ledger.held(Resource::KernelMemory), 2 * tables);
     drop(space);
     assert_eq!(ledger.held(Resource::KernelMemory), child.resident().tables * PAGE);
     drop(child);
     assert_eq!(all(&ledger), NOTHING);
+}
+
+/// A child may be born in another container than its parent's.
+#[test]
+fn the_space_of_a_child_is_paid_for_by_its_own_containers() {
+    let own = ledger();
+    // The last one pays for what this thread makes.
+    let parents = ledger();
+    let space = space();
+    map(&space, fixed(0, 4, RW));
+    touch(&space, 0).unwrap();
+    let before = all(&parents);
+    let child = space.fork(Some(own.clone())).unwrap();
+    assert_eq!(all(&parents), before);
+    assert_eq!(own.held(Resource::PrivatePages), 4);
+    assert_eq!(own.held(Resource::KernelMemory), child.resident().tables * PAGE);
+    touch(&child, 1).unwrap();
+    assert_eq!((own.held(Resource::PhysicalPages), parents.held(Resource::PhysicalPages)), (2, 1));
+    drop((space, child));
+    assert_eq!((all(&own), all(&parents)), (NOTHING, NOTHING));
 }
 
 #[test]
@@ -174,7 +194,7 @@ fn locking_brings_pages_in_within_limits() {
     ledger.bound(Resource::LockedPages, 1);
     assert_eq!(lock(0, 2), Err(Errno::ENOMEM));
     assert_eq!(lock(0, 1), Ok(()));
-    let child = space.fork().unwrap();
+    let child = space.fork(crate::payer::current()).unwrap();
     assert_eq!(child.resident().locked, 0);
     assert_eq!(ledger.held(Resource::LockedPages), 1);
     space.unmap(BASE, PAGE).unwrap();
@@ -227,7 +247,7 @@ proptest! {
                 5 => ignore(space.unlock(at, length)),
                 6 => ignore(touch(&space, page)),
                 7 => ignore(space.remap(at, length, u64::from(how) * PAGE, 1, 0, &Limits::NONE)),
-                _ => child = space.fork().ok(),
+                _ => child = space.fork(crate::payer::current()).ok(),
             }
             let spaces = || [Some(&space), child.as_ref()].into_iter().flatten();
             let sum = |of: fn(&AddressSpace) -> u64| spaces().map(|space| of(space)).sum::<u64>();

@@ -56,7 +56,7 @@ fn a_childs_memory_has_its_parents_policies_and_they_are_two() {
     let parent = space();
     map(&parent, fixed(0, 2, RW));
     bind(&parent, 0, 2, &bound(1)).unwrap();
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     bind(&parent, 0, 2, &bound(0)).unwrap();
     fill(&parent, 2);
     fill(&child, 2);
@@ -67,7 +67,7 @@ fn a_childs_memory_has_its_parents_policies_and_they_are_two() {
 fn policies_of_shared_memory_belong_to_it() {
     let one = space();
     map(&one, MapRequest { sharing: Sharing::Shared, ..fixed(0, 4, RW) });
-    let two = one.fork().unwrap();
+    let two = one.fork(crate::payer::current()).unwrap();
     bind(&one, 1, 2, &bound(1)).unwrap();
     bind(&one, 3, 1, &bound(0)).unwrap();
     assert_eq!(two.policy_at(BASE + PAGE), Ok(bound(1).policy));
@@ -87,7 +87,7 @@ fn what_lies_elsewhere_is_an_error_or_is_moved() {
     bind(&space, 2, 2, &moving).unwrap();
     assert_eq!(nodes(&space, 4), [0, 0, 1, 1].map(Ok));
     assert_eq!((load(&space, 3), load(&space, 1)), (Ok(3), Ok(1)));
-    let _child = space.fork().unwrap();
+    let _child = space.fork(crate::payer::current()).unwrap();
     assert_eq!(bind(&space, 0, 2, &moving), Err(Errno::EIO));
     assert_eq!(space.policy_at(BASE), Ok(bound(1).policy), "only the pages are where they were");
     let (interleave, all) = (policy(PolicyMode::Interleave, NodeSet::first(2)), NodeSet::EMPTY);

@@ -72,7 +72,7 @@ fn many_threads_fault_fork_and_unmap_at_once() {
                     let own = 100 + u64::from(cpu) * 8;
                     map(space, fixed(own, 8, RW));
                     (own..own + 8).for_each(|page| store(space, page, round as u8).unwrap());
-                    let child = space.fork().unwrap();
+                    let child = space.fork(crate::payer::current()).unwrap();
                     (own..own + 8).for_each(|page| store(space, page, 77).unwrap());
                     (own..own + 8).for_each(|page| assert_eq!(load(&child, page), Ok(round as u8)));
                     space.unmap(BASE + own * PAGE, 8 * PAGE).unwrap();
@@ -91,7 +91,7 @@ fn children_that_share_page_tables_part_from_them_at_once() {
         let parent = space();
         map(&parent, fixed(0, PAGES, RW));
         (0..PAGES).for_each(|page| store(&parent, page, page as u8).unwrap());
-        let children: Vec<_> = (0..4).map(|_| parent.fork().unwrap()).collect();
+        let children: Vec<_> = (0..4).map(|_| parent.fork(crate::payer::current()).unwrap()).collect();
         let tables = parent.resident().tables;
         std::thread::scope(|scope| {
             for (child, cpu) in children.into_iter().zip(0..4u32) {

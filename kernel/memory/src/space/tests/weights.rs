@@ -11,7 +11,7 @@ fn a_page_belongs_in_part_to_each_who_has_it() {
     let page = PAGE * SHARE_UNITS;
     let alone = parent.weigh_pages(range.clone());
     assert_eq!((alone.resident(), alone.private_dirty, alone.anonymous, alone.part()), (4, 4, 4, 4 * page));
-    let child = parent.fork().unwrap();
+    let child = parent.fork(crate::payer::current()).unwrap();
     let halves = RangeWeights { part_anonymous: 2 * page, part_dirty: 2 * page, ..RangeWeights::default() };
     for space in [&parent, &child] {
         let weights = space.weigh_pages(range.clone());

@@ -11,7 +11,7 @@ use crate::{
     subsystem::Subsystem,
     task::take_out,
 };
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 use base::{Credentials, Errno, Pid, Uid, number};
 use core::cell::{Cell, OnceCell};
 use machine::sync::Arc;
@@ -152,7 +152,8 @@ impl Framework {
         self.carry(target, task.threads(), writer)
     }
 
-    /// Moves all live tasks of `source` to `target`, process by process. Held: *manage*, exclusively.
+    /// Moves all live tasks of `source` to `target`, process by process. Where a subsystem refuses one the others move all
+    /// the same, and its error is returned. Held: *manage*, exclusively.
     pub(crate) fn transfer(&self, source: &Arc<Container>, target: &Arc<Container>) -> Result<(), Errno> {
         let _target = target.lock.lock();
         // A fork that is under way adds a child to the source until its parent has been moved.
@@ -162,13 +163,18 @@ impl Framework {
             if tasks.is_empty() {
                 return Ok(());
             }
+            let (mut tried, mut refused) = (BTreeSet::new(), Ok(()));
             // Subsystems that are being told of a birth are told of no move meanwhile. The parent is here too, and its gate
             // lets this pass when the birth is over.
-            let Some(task) = tasks.into_iter().find(|task| !task.membership().is_arriving()) else { continue };
-            let _gate = task.gate().close();
-            let here = self.tasks_of(source).into_iter();
-            let tasks = here.filter(|other| other.process_id() == task.process_id()).collect();
-            self.carry(target, tasks, &Mover::kernel())?;
+            for task in tasks.into_iter().filter(|task| !task.membership().is_arriving()) {
+                if tried.insert(task.process_id()) {
+                    let _gate = task.gate().close();
+                    let here = self.tasks_of(source).into_iter();
+                    let own = here.filter(|other| other.process_id() == task.process_id()).collect();
+                    refused = refused.and(self.carry(target, own, &Mover::kernel()));
+                }
+            }
+            refused?;
         }
     }
 

@@ -87,7 +87,7 @@ impl<'a, S: Subsystem> Node<'a, S> {
     /// Moves all live tasks of this container to another one of its hierarchy, children that are being born included.
     /// For a controller whose container can hold tasks no longer. Held by the caller: *manage*, exclusively.
     ///
-    /// Errors: what the first refusing subsystem says; then some tasks may have moved, each process as a whole.
+    /// Errors: what the first refusing subsystem says; then the processes that it did not refuse have moved, each as a whole.
     pub fn transfer_tasks(&self, target: &Self) -> Result<(), Errno> {
         self.framework.transfer(&self.container, &target.container)
     }

@@ -1,10 +1,10 @@
-//! Births beside a move of all tasks of a container.
+//! Births beside moves of processes, and moves of all tasks of a container.
 
 use super::{
     rules::mkdir,
     world::{Task, Tasks, framework, write},
 };
-use crate::{Callbacks, ControlFile, Dialect, Framework, Lineage, Member, ReleaseWorker, Subsystem, subsystem};
+use crate::{Callbacks, ControlFile, Dialect, Framework, Lineage, Member, Move, ReleaseWorker, Subsystem, subsystem};
 use alloc::{boxed::Box, string::String, vec};
 use base::{Credentials, Errno};
 use machine::sync::Arc;
@@ -112,4 +112,40 @@ fn a_move_of_a_process_takes_the_thread_that_is_being_born() {
         });
     });
     assert_eq!((framework.count_tasks(mounted.root()), framework.count_tasks(&to)), (0, 2));
+}
+
+/// Lets task 1 come nowhere.
+struct Picky;
+
+impl Subsystem for Picky {
+    const NAME: &'static str = "picky";
+    const INDEX: usize = 0;
+    const CALLBACKS: Callbacks = Callbacks::CAN_ATTACH;
+    const FILES: &'static [ControlFile<Self>] = &[];
+
+    fn create(_parent: &Self) -> Result<Self, Errno> {
+        Ok(Self)
+    }
+
+    fn can_attach(change: &Move<'_, Self>) -> Result<(), Errno> {
+        let is_first = change.tasks().any(|(task, _)| task.tid().raw() == 1);
+        if is_first { Err(Errno::EBUSY) } else { Ok(()) }
+    }
+}
+
+/// Fails on a version that stops at the first process that a subsystem refuses.
+#[test]
+fn who_cannot_leave_a_container_that_loses_all_tasks_keeps_nobody_else_there() {
+    let tasks = Tasks::default();
+    let framework = Framework::new(vec![subsystem(Picky)], "", Box::new(tasks.clone()), Box::new(NoWorker));
+    let mounted = framework.mount(Dialect::Cgroup, b"picky", &Credentials::root()).unwrap();
+    let to = mkdir(&framework, mounted.root(), "to");
+    for tid in 1..=3 {
+        let task = Task::new(tid, false);
+        tasks.add(&task);
+        framework.can_start().unwrap().admit(&(task as Arc<dyn Member>));
+    }
+    let _alone = framework.manage.write();
+    assert_eq!(framework.transfer(mounted.root(), &to), Err(Errno::EBUSY));
+    assert_eq!((framework.walk_tasks(mounted.root()).len(), framework.walk_tasks(&to).len()), (1, 2));
 }

@@ -81,8 +81,8 @@ impl Position {
 /// Refuses a range that reaches beyond user space, before anything is taken from a file for it.
 #[inline]
 pub(crate) fn check_range(address: u64, length: usize) -> Result<(), Errno> {
-    match address.checked_add(length as u64) {
-        Some(end) if end <= USER_END => Ok(()),
+    match USER_END.checked_sub(length as u64) {
+        Some(last) if address <= last => Ok(()),
         _ => Err(Errno::EFAULT),
     }
 }

@@ -42,6 +42,11 @@ pub trait FileOps: Any + Send + Sync {
         Err(Errno::EINVAL)
     }
 
+    /// Whether [`admit_write`](Self::admit_write) is to be asked. Asked itself once, when the file is opened.
+    fn screens_writes(&self) -> bool {
+        false
+    }
+
     /// Whether a write of `length` bytes may be tried, asked before the bytes are fetched from the caller.
     fn admit_write(&self, _length: usize) -> Result<(), Errno> {
         Ok(())

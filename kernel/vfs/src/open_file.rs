@@ -41,6 +41,7 @@ pub struct OpenFile {
     /// What its access mode allows, which never changes.
     reads: bool,
     writes: bool,
+    screens_writes: bool,
     stream: bool,
     /// Has no use for `position`.
     unpositioned: bool,
@@ -76,6 +77,7 @@ impl OpenFile {
             location,
             kind,
             name,
+            screens_writes: operations.screens_writes(),
             stream: operations.is_stream(),
             unpositioned: operations.is_stream() || operations.keeps_place(),
             operations,
@@ -177,7 +179,7 @@ impl OpenFile {
         if !self.writes {
             return Err(Errno::EBADF);
         }
-        self.operations.admit_write(length)
+        if self.screens_writes { self.operations.admit_write(length) } else { Ok(()) }
     }
 
     /// Writes at the position (at the end with `O_APPEND`) and moves it. `EBADF` not open for writing; `EPIPE` nobody

@@ -77,6 +77,10 @@ impl FileOps for TextFile {
         Ok(buffer.len())
     }
 
+    fn screens_writes(&self) -> bool {
+        true
+    }
+
     fn admit_write(&self, length: usize) -> Result<(), Errno> {
         self.source.admit(length)
     }

@@ -41,6 +41,10 @@ impl FileOps for LogFile {
         Ok(buffer.len())
     }
 
+    fn screens_writes(&self) -> bool {
+        true
+    }
+
     fn admit_write(&self, length: usize) -> Result<(), Errno> {
         if length > LONGEST { Err(Errno::EINVAL) } else { Ok(()) }
     }

@@ -49,8 +49,13 @@ impl Attributes {
 
     /// Gives the caller these.
     pub fn set(&self) -> Result<i64, i32> {
+        self.set_of(0)
+    }
+
+    /// Gives a task these; 0 is the caller.
+    fn set_of(&self, task: pid_t) -> Result<i64, i32> {
         // SAFETY: the structure lives until the call is over.
-        result(unsafe { syscall(SYS_sched_setattr, 0, &raw const *self, 0) })
+        result(unsafe { syscall(SYS_sched_setattr, task, &raw const *self, 0) })
     }
 
     fn get() -> Self {
@@ -67,6 +72,8 @@ fn usual(flags: u64) -> Attributes {
 }
 
 fn parameters(checks: &mut Checks) {
+    // Of a task that sleeps: one that runs pays for what it takes beyond a small part with many long periods.
+    let asleep = holder(1);
     for (runtime, deadline, period, expected) in [
         (1_023, MILLISECOND, MILLISECOND, Err(EINVAL)),
         (1_024, 100 * MICROSECOND, 100 * MICROSECOND, Ok(0)),
@@ -80,9 +87,10 @@ fn parameters(checks: &mut Checks) {
         (MILLISECOND, 2 * MILLISECOND, 1 << 63, Err(EINVAL)),
         (MILLISECOND, 2 * MILLISECOND, 3 * MILLISECOND, Ok(0)),
     ] {
-        let set = Attributes::reservation(runtime, deadline, period, 0).set();
+        let set = Attributes::reservation(runtime, deadline, period, 0).set_of(asleep);
         checks.equal(&format!("{runtime} of {deadline} in {period}"), set, expected);
     }
+    end(&[asleep]);
     let with_priority = Attributes { priority: 1, ..usual(0) };
     checks.equal("a priority", with_priority.set(), Err(EINVAL));
     checks.equal("a flag that there is not", usual(1 << 20).set(), Err(EINVAL));

@@ -238,6 +238,10 @@ pub fn set_policy(task: &TaskRef, policy: Policy) -> Result<(), Errno> {
             entity.store_server(state, server)
         },
     );
+    if entity.is_exempt() {
+        // It ends, or has ended: it may be seen for long, but will use nothing.
+        entity.release_reservation();
+    }
     if let Some(last) = before {
         last.release();
     }

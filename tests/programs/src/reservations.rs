@@ -281,8 +281,30 @@ fn admission(checks: &mut Checks) {
     checks.equal("less", Attributes::reservation(40 * MILLISECOND, 100 * MILLISECOND, 0, 0).set(), Ok(0));
     checks.equal("back", Attributes::other().set(), Ok(0));
     end(&all);
+    let ended = zombies(count);
+    let large = Attributes::reservation(94 * MILLISECOND, 100 * MILLISECOND, 0, 0);
+    checks.check("for who has ended", ended.iter().all(|&child| large.set_of(child) == Ok(0)));
+    checks.equal("what these do not use", (half.set(), Attributes::other().set()), (Ok(0), Ok(0)));
+    end(&ended);
     checks.equal("no time at all", (write("0"), half.set()), (Ok(()), Err(EPERM)));
     checks.equal("the limit", write("950000"), Ok(()));
+}
+
+/// Children that have ended and that nobody has waited for.
+fn zombies(count: usize) -> Vec<pid_t> {
+    let child = || {
+        // SAFETY: this process has one thread; the structure lives until the call is over.
+        unsafe {
+            let child = fork();
+            if child == 0 {
+                _exit(0);
+            }
+            let mut told: siginfo_t = std::mem::zeroed();
+            waitid(P_PID, child as id_t, &raw mut told, WEXITED | WNOWAIT);
+            child
+        }
+    };
+    (0..count).map(|_| child()).collect()
 }
 
 static OVERRAN: AtomicBool = AtomicBool::new(false);

@@ -394,19 +394,25 @@ impl<S: Subject> Inode for FreeLink<S> {
     }
 }
 
-/// A type of file system with one tree, the same at every mount.
+/// A type of file system with one tree, which looks the same at every mount.
 pub struct TreeType<S: Subject> {
     name: &'static str,
     magic: u64,
-    device: DeviceNumber,
+    /// `None`: each mount is a file system of its own, with flags of its own.
+    device: Option<DeviceNumber>,
     subject: S,
     root: &'static Directory<S>,
 }
 
 impl<S: Subject> TreeType<S> {
-    /// The type called `name`, whose root shows `subject`.
+    /// The type called `name`, whose root shows `subject`, and of which all mounts are one file system.
     pub fn new(name: &'static str, magic: u64, subject: S, root: &'static Directory<S>) -> Arc<Self> {
-        Arc::new(Self { name, magic, device: next_device(), subject, root })
+        Arc::new(Self { name, magic, device: Some(next_device()), subject, root })
+    }
+
+    /// The same, but each mount is a file system of its own: a remount of one leaves the others as they are.
+    pub fn of_several(name: &'static str, magic: u64, subject: S, root: &'static Directory<S>) -> Arc<Self> {
+        Arc::new(Self { name, magic, device: None, subject, root })
     }
 }
 
@@ -416,9 +422,9 @@ impl<S: Subject> FileSystemType for TreeType<S> {
     }
 
     fn mount(&self, _request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
-        let place = Place { device: self.device, parent: None };
-        let root = DirectoryInode::new(place, self.subject.clone(), self.root, 0o555);
-        Ok(Arc::new(Tree { name: self.name, magic: self.magic, device: self.device, root }))
+        let device = self.device.unwrap_or_else(next_device);
+        let root = DirectoryInode::new(Place { device, parent: None }, self.subject.clone(), self.root, 0o555);
+        Ok(Arc::new(Tree { name: self.name, magic: self.magic, device, root }))
     }
 }
 

@@ -47,7 +47,7 @@ const MAGIC: u64 = 0x9fa0;
 
 /// The type, for the registry of file systems.
 pub fn file_system_type() -> Arc<dyn FileSystemType> {
-    TreeType::new("proc", MAGIC, System, &system::ROOT)
+    TreeType::of_several("proc", MAGIC, System, &system::ROOT)
 }
 
 /// The system as a whole.

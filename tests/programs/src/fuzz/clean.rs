@@ -7,7 +7,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -125,6 +125,10 @@ pub fn after_round() -> Result<(), String> {
         }
     }
     abandoned()?;
+    // All mounts of it are one file system, which root may have made read-only through its own.
+    let (place, flags) = (text("/sys"), MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    // SAFETY: a text that lives until the call is over.
+    unsafe { mount(null(), place.as_ptr(), null(), flags, null()) };
     while let Err(error) = fs::remove_dir(CONTAINER) {
         if begun.elapsed() > PATIENCE {
             return Err(format!("{CONTAINER}: {error}"));

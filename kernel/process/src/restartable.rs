@@ -7,7 +7,7 @@
 //! right. A thread whose area or sequence makes no sense gets SIGSEGV.
 //!
 //! By the same mark a thread that may not read the time stamp counter (`PR_SET_TSC` of prctl(2)) takes that right from the
-//! CPU that it comes to. The CPU gets it back when a thread that has it misses it: see [`may_have_counter`].
+//! CPU that it comes to. The CPU gets it back when a thread that has it misses it: see `may_have_counter`.
 
 use crate::{
     signals::{Signal, SignalInfo, send},

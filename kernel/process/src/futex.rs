@@ -87,6 +87,9 @@ struct Entry {
 
 type Bucket = VecDeque<Entry>;
 
+/// A queue without sleepers keeps room for so many, so that most sleeps take no memory of the heap for it.
+const KEPT: usize = 4;
+
 /// All futex queues of the system.
 pub struct FutexQueues {
     buckets: Box<[SpinLock<Bucket>]>,
@@ -138,6 +141,7 @@ impl FutexQueues {
         let mut bucket = self.buckets[key.bucket()].lock();
         let first = bucket.iter().position(|entry| entry.key == key);
         let taken = first.and_then(|first| bucket.remove(first));
+        give_room_back(&mut bucket);
         drop(bucket);
         drop(taken);
     }
@@ -153,6 +157,7 @@ impl FutexQueues {
             // A requeue may have moved it to another bucket before the lock was had.
             if sleeper.bucket.load(Relaxed) == at {
                 bucket.retain(|entry| !Arc::ptr_eq(&entry.sleeper, sleeper));
+                give_room_back(&mut bucket);
                 return true;
             }
         }
@@ -185,6 +190,7 @@ impl FutexQueues {
                 moved += 1;
             }
         }
+        give_room_back(&mut source);
         (woken, moved)
     }
 
@@ -218,8 +224,17 @@ fn wake_in(bucket: &mut Bucket, key: Key, most: usize, bits: u32) -> usize {
             }
             !wanted
         });
+        give_room_back(bucket);
     }
     woken
+}
+
+/// The last sleeper may be gone: after thousands there is room for thousands.
+#[inline]
+fn give_room_back(bucket: &mut Bucket) {
+    if bucket.is_empty() && bucket.capacity() > KEPT {
+        *bucket = Bucket::new();
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +257,24 @@ mod tests {
         assert!(sleeper.is_woken());
         assert_eq!(queues.wake(key(1), 9, u32::MAX), 0);
         assert!(!queues.dequeue(&sleeper));
+    }
+
+    #[test]
+    fn who_have_left_leave_little_room_behind() {
+        let queues = FutexQueues::new();
+        let room = |queues: &FutexQueues| queues.buckets.iter().map(|bucket| bucket.lock().capacity()).max();
+        let sleep = |count: usize| (0..count).map(|_| queues.enqueue(key(1), 1)).collect::<Vec<_>>();
+        let sleepers = sleep(100);
+        assert!(room(&queues) >= Some(100));
+        assert_eq!(queues.wake(key(1), 100, 1), 100);
+        assert!(room(&queues) <= Some(KEPT));
+        drop(sleepers);
+        assert!(sleep(100).iter().all(|sleeper| queues.dequeue(sleeper)));
+        assert!(room(&queues) <= Some(KEPT));
+        let _sleepers = sleep(100);
+        let other = (2..).map(key).find(|other| other.bucket() != key(1).bucket()).unwrap();
+        assert_eq!(queues.requeue(key(1), other, 1, 99), (1, 99));
+        assert!(queues.buckets[key(1).bucket()].lock().capacity() <= KEPT);
     }
 
     proptest! {

@@ -19,7 +19,9 @@ const MEMORY_SLACK: u64 = 1024;
 /// By how many objects of one size the heap may have grown since the first census, whatever happened meanwhile. What a
 /// call leaks it leaks in each round.
 const HEAP_SLACK: u64 = 160;
-/// The same of 64 bytes: each of the 256 queues that locks share keeps its list of four tasks once one has slept there.
+/// The same of these sizes: each of the 256 queues that locks share, and of those that futex words share, keeps a list of
+/// four once somebody has slept there.
+const QUEUES: &[u64] = &[64, 384];
 const HEAP_SLACK_OF_QUEUES: u64 = HEAP_SLACK + 256;
 
 fn read(path: &str) -> String {
@@ -78,7 +80,7 @@ impl Census {
             found.push(format!("{before} KiB were free or in stacks, and {now} KiB are now:\n{}", rows.join("\n")));
         }
         for ((size, before), (_, now)) in first.heap.iter().zip(&self.heap) {
-            if *now > before + if *size == 64 { HEAP_SLACK_OF_QUEUES } else { HEAP_SLACK } {
+            if *now > before + if QUEUES.contains(size) { HEAP_SLACK_OF_QUEUES } else { HEAP_SLACK } {
                 found.push(format!("{before} objects of {size} bytes were in use, and {now} are now"));
             }
         }

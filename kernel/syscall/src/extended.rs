@@ -8,7 +8,7 @@ use base::{
 };
 use linux_raw_sys::general::AT_FDCWD;
 use machine::user_memory;
-use vfs::{Follow, Location};
+use vfs::{Follow, Named};
 
 /// The name of an attribute. `EFAULT`; `ERANGE` empty or too long.
 fn name(address: UserPtr<u8>) -> Result<Vec<u8>, Errno> {
@@ -31,18 +31,18 @@ fn give(content: &[u8], out: UserPtr<u8>, size: usize) -> Result<usize, Errno> {
     Ok(content.len())
 }
 
-fn at_path(call: &Call<'_>, path: UserPtr<u8>, follow: Follow) -> Result<Location, Errno> {
+fn at_path(call: &Call<'_>, path: UserPtr<u8>, follow: Follow) -> Result<Named, Errno> {
     let path = PathArgument::fetch(call, AT_FDCWD, path)?;
-    call.with_caller(|caller| caller.resolve(path.start(), &path.text, follow))
+    call.with_caller(|caller| caller.resolve_named(path.start(), &path.text, follow))
 }
 
-fn open(call: &Call<'_>, descriptor: i32) -> Result<Location, Errno> {
-    Ok(call.file(descriptor)?.location())
+fn open(call: &Call<'_>, descriptor: i32) -> Result<Named, Errno> {
+    Ok(call.file(descriptor)?.named())
 }
 
 fn set(
     call: &Call<'_>,
-    location: &Location,
+    place: &Named,
     address: UserPtr<u8>,
     value: UserPtr<u8>,
     size: usize,
@@ -63,28 +63,22 @@ fn set(
         return Err(Errno::E2BIG);
     }
     let value = value.read_array(size)?;
-    call.with_caller(|caller| caller.set_attribute(location, &name, &value, mode))?;
+    call.with_caller(|caller| caller.set_attribute(place, &name, &value, mode))?;
     Ok(0)
 }
 
-fn get(
-    call: &Call<'_>,
-    location: &Location,
-    address: UserPtr<u8>,
-    out: UserPtr<u8>,
-    size: usize,
-) -> Result<usize, Errno> {
+fn get(call: &Call<'_>, place: &Named, address: UserPtr<u8>, out: UserPtr<u8>, size: usize) -> Result<usize, Errno> {
     let name = name(address)?;
-    give(&call.with_caller(|caller| caller.attribute(location, &name))?, out, size)
+    give(&call.with_caller(|caller| caller.attribute(&place.location, &name))?, out, size)
 }
 
-fn list(call: &Call<'_>, location: &Location, out: UserPtr<u8>, size: usize) -> Result<usize, Errno> {
-    give(&call.with_caller(|caller| caller.attribute_names(location))?, out, size)
+fn list(call: &Call<'_>, place: &Named, out: UserPtr<u8>, size: usize) -> Result<usize, Errno> {
+    give(&call.with_caller(|caller| caller.attribute_names(&place.location))?, out, size)
 }
 
-fn remove(call: &Call<'_>, location: &Location, address: UserPtr<u8>) -> Result<usize, Errno> {
+fn remove(call: &Call<'_>, place: &Named, address: UserPtr<u8>) -> Result<usize, Errno> {
     let name = name(address)?;
-    call.with_caller(|caller| caller.remove_attribute(location, &name))?;
+    call.with_caller(|caller| caller.remove_attribute(place, &name))?;
     Ok(0)
 }
 

@@ -79,7 +79,7 @@ pub use inode::{Allocation, DirectoryEntry, Inode, Link, NewNode, NodeKind, Open
 pub use inotify::{inotify, inotify_add_watch, inotify_remove_watch};
 pub use limits::{FILE_LIMITS, FileLimits, limit_file_sizes};
 pub use lock::FileLocks;
-pub use mount::{Location, Mount, MountFlags, SystemFlags};
+pub use mount::{Location, Mount, MountFlags, Named, SystemFlags};
 pub use namespace::Namespace;
 pub use open_file::OpenFile;
 pub use open_limits::{most_descriptors, most_open_files, open_files, set_most_descriptors, set_most_open_files};

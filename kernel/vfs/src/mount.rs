@@ -8,7 +8,10 @@ mod access;
 
 pub(crate) use access::Writer;
 
-use crate::{FileKind, FileSystem, Inode, MetadataChange, StatFs, mounted_system::System, open_file::Name, permission};
+use crate::{
+    FileEvents, FileKind, FileSystem, Inode, MetadataChange, StatFs, mounted_system::System, open_file::Name,
+    permission, watches,
+};
 use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
@@ -67,10 +70,11 @@ bitflags! {
 
 /// A location, and what a file there is called: only directories know where they are.
 #[derive(Clone)]
-pub(crate) struct Named {
+pub struct Named {
+    /// The location.
     pub location: Location,
     /// Of no use for a directory, or for the root of a mount.
-    pub name: Option<Name>,
+    pub(crate) name: Option<Name>,
 }
 
 /// An inode, seen through a mount: what a path leads to.
@@ -226,6 +230,13 @@ impl Named {
             _ => self.name.as_ref().map(|name| name.directory.clone()),
         };
         core::iter::successors(first, |directory| directory.parent()).any(|directory| same_inode(&*directory, top))
+    }
+
+    /// Tells those who watch what is here, or its directory.
+    pub(crate) fn tell(&self, what: FileEvents) {
+        if watches::any() {
+            watches::tell_named(&self.location, self.name.as_ref(), what);
+        }
     }
 
     /// Goes up to what is mounted on top here.

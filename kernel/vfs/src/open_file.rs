@@ -7,12 +7,12 @@ use crate::{
     OpenFlags, PollEvents, PollTable, Seals, SeekFrom,
     entry_name::EntryName,
     lock::LockOwner,
-    mount::Writer,
+    mount::{Named, Writer},
     mount_text,
     notice::Subscriptions,
     open_limits::{self, Admission},
     pages::{self, FilePages},
-    watches::{self, Event, FileEvents},
+    watches::{self, FileEvents},
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::{Credentials, Errno};
@@ -108,21 +108,8 @@ impl OpenFile {
     #[inline]
     pub(crate) fn tell(&self, what: FileEvents) {
         if watches::any() {
-            self.tell_watches(what);
+            watches::tell_named(&self.location, self.name.as_ref(), what);
         }
-    }
-
-    #[cold]
-    fn tell_watches(&self, what: FileEvents) {
-        let inode = &*self.location.inode;
-        let Some(key) = watches::key_of(&self.location, inode) else { return };
-        let what = if inode.kind() == FileKind::Directory { what | FileEvents::IS_DIRECTORY } else { what };
-        if let Some(Name { directory, name }) = &self.name {
-            let has_name = || directory.lookup(name).is_ok_and(|child| child.number() == inode.number());
-            let linked = !watches::any_excluding() || has_name();
-            watches::post((key.0, directory.number()), &Event { what, name, cookie: 0, linked });
-        }
-        watches::post(key, &Event { what, name: &[], cookie: 0, linked: true });
     }
 
     /// Reads from the position and moves it. `EBADF` not open for reading, `EISDIR` a directory, else the file's own.
@@ -413,6 +400,11 @@ impl OpenFile {
     /// Inode and mount; no mount for what no path led to.
     pub fn location(&self) -> Location {
         self.location.clone()
+    }
+
+    /// The location, and the name by which it was found, where it has one.
+    pub fn named(&self) -> Named {
+        Named { location: self.location(), name: self.entry() }
     }
 
     /// The name by which it was found, where it has one.

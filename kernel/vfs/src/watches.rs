@@ -4,10 +4,11 @@
 //! look, and a watch keeps nothing alive. While nobody watches anything, an event costs one load.
 
 use crate::{
-    DeviceNumber, Inode, Location, OpenFile,
+    DeviceNumber, FileKind, Inode, Location, OpenFile,
     by_user::Share,
     inotify::EventQueue,
     notice::{self, Reason},
+    open_file::Name,
 };
 use alloc::{
     collections::BTreeMap,
@@ -157,6 +158,20 @@ pub(crate) struct Event<'a> {
     pub cookie: u32,
     /// Whether the child has its name in the directory still.
     pub linked: bool,
+}
+
+/// Tells those who watch what is here, and those who watch the directory in which it has this name.
+#[cold]
+pub(crate) fn tell_named(location: &Location, name: Option<&Name>, what: FileEvents) {
+    let inode = &*location.inode;
+    let Some(key) = key_of(location, inode) else { return };
+    let what = if inode.kind() == FileKind::Directory { what | FileEvents::IS_DIRECTORY } else { what };
+    if let Some(Name { directory, name }) = name {
+        let has_name = || directory.lookup(name).is_ok_and(|child| child.number() == inode.number());
+        let linked = !any_excluding() || has_name();
+        post((key.0, directory.number()), &Event { what, name, cookie: 0, linked });
+    }
+    post(key, &Event { what, name: &[], cookie: 0, linked: true });
 }
 
 /// Tells those who watch `key`. Locks: ranks `WATCHES` to `WAIT_QUEUE` and what observers of those take; may be

@@ -1,8 +1,8 @@
 //! Operations that change owner, permissions, times and size.
 
-use super::{Caller, Follow, Start, names};
+use super::{Caller, Follow, Start};
 use crate::{
-    FileKind, Location, MetadataChange, OpenFlags, Permissions, Timestamp, lock::lease, pages, permission,
+    FileKind, MetadataChange, Named, OpenFlags, Permissions, Timestamp, lock::lease, pages, permission,
     watches::FileEvents,
 };
 use base::{Capabilities, Errno, Gid, Uid};
@@ -31,11 +31,11 @@ impl TimeChange {
 impl Caller<'_> {
     /// `fchmodat(2)`. `EPERM` neither owner nor CAP_FOWNER; `EOPNOTSUPP` a symbolic link itself; `EROFS`.
     pub fn change_mode(&self, start: Start<'_>, path: &[u8], mode: Permissions, follow: Follow) -> Result<(), Errno> {
-        self.change_mode_of(&self.resolve(start, path, follow)?, mode)
+        self.change_mode_of(&self.resolve_named(start, path, follow)?, mode)
     }
 
-    /// `fchmod(2)`: [`Caller::change_mode`] of what was found already.
-    pub fn change_mode_of(&self, location: &Location, mode: Permissions) -> Result<(), Errno> {
+    fn change_mode_of(&self, place: &Named, mode: Permissions) -> Result<(), Errno> {
+        let location = &place.location;
         location.check_writable()?;
         if location.inode.kind() == FileKind::Symlink {
             return Err(Errno::EOPNOTSUPP);
@@ -47,10 +47,7 @@ impl Caller<'_> {
         // Only members may hand out the rights of a group.
         let member = self.credentials.in_group(ownership.gid) || self.credentials.has(Capabilities::FSETID);
         let permissions = if member { mode } else { mode.without(Permissions::SET_GID) };
-        self.change_metadata_of(
-            location,
-            &MetadataChange { permissions: Some(permissions), ..MetadataChange::default() },
-        )
+        self.change_metadata_of(place, &MetadataChange { permissions: Some(permissions), ..MetadataChange::default() })
     }
 
     /// `fchownat(2)`; `None` leaves the id. Takes set-ID bits away as Linux does. `EPERM` without CAP_CHOWN, but that
@@ -64,11 +61,11 @@ impl Caller<'_> {
         gid: Option<Gid>,
         follow: Follow,
     ) -> Result<(), Errno> {
-        self.change_owner_of(&self.resolve(start, path, follow)?, uid, gid)
+        self.change_owner_of(&self.resolve_named(start, path, follow)?, uid, gid)
     }
 
-    /// `fchown(2)`: [`Caller::change_owner`] of what was found already.
-    pub fn change_owner_of(&self, location: &Location, uid: Option<Uid>, gid: Option<Gid>) -> Result<(), Errno> {
+    fn change_owner_of(&self, place: &Named, uid: Option<Uid>, gid: Option<Gid>) -> Result<(), Errno> {
+        let location = &place.location;
         location.check_writable()?;
         let ownership = location.inode.ownership();
         let who = self.credentials;
@@ -86,7 +83,7 @@ impl Caller<'_> {
             return Err(Errno::EPERM);
         }
         let permissions = falls.then_some(kept);
-        self.change_metadata_of(location, &MetadataChange { permissions, uid, gid, ..MetadataChange::default() })
+        self.change_metadata_of(place, &MetadataChange { permissions, uid, gid, ..MetadataChange::default() })
     }
 
     /// `utimensat(2)`: the times of the last read and the last write. `EPERM`; with both times now, write permission
@@ -98,14 +95,14 @@ impl Caller<'_> {
         times: [TimeChange; 2],
         follow: Follow,
     ) -> Result<(), Errno> {
-        self.change_times_of(&self.resolve(start, path, follow)?, times)
+        self.change_times_of(&self.resolve_named(start, path, follow)?, times)
     }
 
-    /// `futimens(3)`: [`Caller::change_times`] of what was found already.
-    pub fn change_times_of(&self, location: &Location, times: [TimeChange; 2]) -> Result<(), Errno> {
+    fn change_times_of(&self, place: &Named, times: [TimeChange; 2]) -> Result<(), Errno> {
         if times == [TimeChange::Leave; 2] {
             return Ok(());
         }
+        let location = &place.location;
         location.check_writable()?;
         if !permission::is_owner(location.inode.ownership(), self.credentials) {
             if times != [TimeChange::Now; 2] {
@@ -115,12 +112,13 @@ impl Caller<'_> {
         }
         let now = Timestamp::now();
         let [accessed, modified] = times.map(|time| time.value(now));
-        self.change_metadata_of(location, &MetadataChange { accessed, modified, ..MetadataChange::default() })
+        self.change_metadata_of(place, &MetadataChange { accessed, modified, ..MetadataChange::default() })
     }
 
     /// `truncate(2)`. `EISDIR`, `EINVAL` no regular file, `EACCES`, `EROFS`; `EINTR` a lease was in the way.
     pub fn truncate(&self, path: &[u8], size: u64) -> Result<(), Errno> {
-        let location = self.resolve(Start::WorkingDirectory, path, Follow::Yes)?;
+        let place = self.resolve_named(Start::WorkingDirectory, path, Follow::Yes)?;
+        let location = &place.location;
         match location.inode.kind() {
             FileKind::Directory => return Err(Errno::EISDIR),
             FileKind::Regular => {}
@@ -132,13 +130,19 @@ impl Caller<'_> {
             lease::break_leases(&*location.inode, OpenFlags::WRITE_ONLY)?;
         }
         pages::set_size(&location.inode, size)?;
-        names::tell_inode(&location, &*location.inode, FileEvents::MODIFY);
+        place.tell(FileEvents::MODIFY);
         location.drop_set_id(self.credentials)
     }
 
-    fn change_metadata_of(&self, location: &Location, change: &MetadataChange) -> Result<(), Errno> {
-        location.inode.change_metadata(change)?;
-        names::tell_inode(location, &*location.inode, FileEvents::ATTRIBUTES);
+    fn change_metadata_of(&self, place: &Named, change: &MetadataChange) -> Result<(), Errno> {
+        place.location.inode.change_metadata(change)?;
+        let others = change.permissions.is_some() || change.uid.is_some() || change.gid.is_some();
+        // A time of its own is told as the access that would have set it.
+        place.tell(match (others, change.accessed, change.modified) {
+            (false, Some(_), None) => FileEvents::ACCESS,
+            (false, None, Some(_)) => FileEvents::MODIFY,
+            _ => FileEvents::ATTRIBUTES,
+        });
         Ok(())
     }
 }

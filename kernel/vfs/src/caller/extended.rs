@@ -8,8 +8,8 @@
 //!
 //! All others are `EOPNOTSUPP`.
 
-use super::{Caller, names};
-use crate::{FileKind, Inode, Location, Permissions, permission, watches::FileEvents};
+use super::Caller;
+use crate::{FileKind, Inode, Location, Named, Permissions, permission, watches::FileEvents};
 use alloc::vec::Vec;
 use base::{
     Capabilities, Errno,
@@ -56,32 +56,33 @@ impl Caller<'_> {
 
     /// `setxattr(2)`. `EROFS`; `EPERM`, `EACCES` as the namespace says; `EOPNOTSUPP`; `EEXIST`, `ENODATA` as `mode` says;
     /// `ENOSPC`; `ENOMEM` memory is low; `EINVAL` a value that `security.capability` can't have.
-    pub fn set_attribute(&self, location: &Location, name: &[u8], value: &[u8], mode: SetMode) -> Result<(), Errno> {
+    pub fn set_attribute(&self, place: &Named, name: &[u8], value: &[u8], mode: SetMode) -> Result<(), Errno> {
         if name == CAPABILITY && !is_file_capability(value) {
-            location.check_writable()?;
+            place.location.check_writable()?;
             return Err(Errno::EINVAL);
         }
         if memory::frames::are_low() {
             return Err(Errno::ENOMEM);
         }
-        self.change_attributes(location, name, &mut |all| all.set(name.to_vec(), value.to_vec(), mode))
+        self.change_attributes(place, name, &mut |all| all.set(name.to_vec(), value.to_vec(), mode))
     }
 
     /// `removexattr(2)`. `ENODATA` there is none; the rest as for [`Caller::set_attribute`].
-    pub fn remove_attribute(&self, location: &Location, name: &[u8]) -> Result<(), Errno> {
-        self.change_attributes(location, name, &mut |all| all.remove(name))
+    pub fn remove_attribute(&self, place: &Named, name: &[u8]) -> Result<(), Errno> {
+        self.change_attributes(place, name, &mut |all| all.remove(name))
     }
 
     fn change_attributes(
         &self,
-        location: &Location,
+        place: &Named,
         name: &[u8],
         change: &mut dyn FnMut(&mut ExtendedAttributes) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        location.check_writable()?;
-        self.check_attribute(&*location.inode, name, permission::WRITE)?;
-        location.inode.with_extended(change)?;
-        names::tell_inode(location, &*location.inode, FileEvents::ATTRIBUTES);
+        place.location.check_writable()?;
+        let inode = &*place.location.inode;
+        self.check_attribute(inode, name, permission::WRITE)?;
+        inode.with_extended(change)?;
+        place.tell(FileEvents::ATTRIBUTES);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ pub use configuring::{ConfigurationStep, check_configuration};
 pub use mounts::{Remount, Unmount};
 pub use trees::MountChange;
 
-use crate::{FsContext, Location, Metadata, MountFlags, OpenFile, StatFs, permission, walk::Walk};
+use crate::{FsContext, Location, Metadata, MountFlags, Named, OpenFile, StatFs, permission, walk::Walk};
 use alloc::{sync::Arc, vec::Vec};
 use base::{Capabilities, Credentials, Errno};
 
@@ -68,6 +68,11 @@ impl Caller<'_> {
     /// The location that `path` leads to.
     pub fn resolve(&self, start: Start<'_>, path: &[u8], follow: Follow) -> Result<Location, Errno> {
         Walk::new(*self, start, path, follow.allows_empty())?.finish(follow.follows())
+    }
+
+    /// The same, with what it is called there.
+    pub fn resolve_named(&self, start: Start<'_>, path: &[u8], follow: Follow) -> Result<Named, Errno> {
+        Walk::new(*self, start, path, follow.allows_empty())?.finish_named(follow.follows())
     }
 
     /// `statx(2)` and its elders.

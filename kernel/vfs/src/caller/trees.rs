@@ -3,7 +3,6 @@
 use super::{Caller, Follow, Start};
 use crate::{
     FileOps, Mount, MountFlags, Namespace, OpenFile, OpenFlags, Propagation, file::PathOnly, mount::Named, open_limits,
-    walk::Walk,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -41,10 +40,6 @@ pub struct MountChange {
 }
 
 impl Caller<'_> {
-    fn named_at(&self, start: Start<'_>, path: &[u8], follow: Follow) -> Result<Named, Errno> {
-        Walk::new(*self, start, path, follow.allows_empty())?.finish_named(follow.follows())
-    }
-
     /// Opens a tree that is in no place.
     pub(super) fn open_detached(&self, top: Arc<Mount>) -> Result<Arc<OpenFile>, Errno> {
         // First, so that it goes if there may be no more files.
@@ -57,7 +52,7 @@ impl Caller<'_> {
     /// `open_tree(2)` without `OPEN_TREE_CLONE`: what `O_PATH` opens. The errors of a walk and of a new file.
     pub fn open_place(&self, start: Start<'_>, path: &[u8], follow: Follow) -> Result<Arc<OpenFile>, Errno> {
         let admission = open_limits::admit(self.credentials)?;
-        let Named { location, name } = self.named_at(start, path, follow)?;
+        let Named { location, name } = self.resolve_named(start, path, follow)?;
         let kind = location.inode.kind();
         Ok(OpenFile::new(
             location,
@@ -80,7 +75,7 @@ impl Caller<'_> {
         recursive: bool,
     ) -> Result<Arc<OpenFile>, Errno> {
         self.may_mount()?;
-        let from = self.named_at(start, path, follow)?;
+        let from = self.resolve_named(start, path, follow)?;
         let mut change = self.context.namespace().change();
         change.check_bindable(&from)?;
         let top = change.copy_detached(&from, recursive)?;
@@ -96,8 +91,8 @@ impl Caller<'_> {
         (to_start, to, to_follow): (Start<'_>, &[u8], Follow),
     ) -> Result<(), Errno> {
         self.may_mount()?;
-        let from = self.named_at(from_start, from, from_follow)?.location;
-        let place = self.named_at(to_start, to, to_follow)?;
+        let from = self.resolve_named(from_start, from, from_follow)?.location;
+        let place = self.resolve_named(to_start, to, to_follow)?;
         self.move_to(from, place)
     }
 
@@ -110,8 +105,8 @@ impl Caller<'_> {
         (to_start, to, to_follow): (Start<'_>, &[u8], Follow),
     ) -> Result<(), Errno> {
         self.may_mount()?;
-        let from = self.named_at(from_start, from, from_follow)?;
-        let to = self.named_at(to_start, to, to_follow)?;
+        let from = self.resolve_named(from_start, from, from_follow)?;
+        let to = self.resolve_named(to_start, to, to_follow)?;
         let (from, to_mount) = (Self::mount_of(from.location)?, Self::mount_of(to.location)?);
         self.context.namespace().change().share_group(&from, &to_mount)
     }

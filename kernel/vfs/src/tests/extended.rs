@@ -1,12 +1,12 @@
 //! Extended attributes.
 
 use super::*;
-use crate::{Follow, Location, testing::with_caller};
+use crate::{Follow, Named, testing::with_caller};
 use base::extended::SetMode;
 use std::vec;
 
-fn at(caller: Caller<'_>, path: &str) -> Location {
-    caller.resolve(HERE, path.as_bytes(), Follow::No).unwrap()
+fn at(caller: Caller<'_>, path: &str) -> Named {
+    caller.resolve_named(HERE, path.as_bytes(), Follow::No).unwrap()
 }
 
 fn set(caller: Caller<'_>, path: &str, name: &str) -> Result<(), Errno> {
@@ -14,7 +14,7 @@ fn set(caller: Caller<'_>, path: &str, name: &str) -> Result<(), Errno> {
 }
 
 fn get(caller: Caller<'_>, path: &str, name: &str) -> Result<Vec<u8>, Errno> {
-    caller.attribute(&at(caller, path), name.as_bytes())
+    caller.attribute(&at(caller, path).location, name.as_bytes())
 }
 
 #[test]
@@ -26,10 +26,10 @@ fn an_attribute_lasts_until_it_is_removed() {
             assert_eq!(set(caller, "/f", name), Ok(()));
             assert_eq!(get(caller, "/f", name), Ok(b"value".to_vec()));
         }
-        assert_eq!(caller.attribute_names(&at(caller, "/f")).unwrap(), b"security.a\0trusted.a\0user.a\0");
+        assert_eq!(caller.attribute_names(&at(caller, "/f").location).unwrap(), b"security.a\0trusted.a\0user.a\0");
         assert_eq!(caller.remove_attribute(&at(caller, "/f"), b"user.a"), Ok(()));
         assert_eq!(caller.remove_attribute(&at(caller, "/f"), b"user.a"), Err(Errno::ENODATA));
-        assert_eq!(caller.attribute_names(&at(caller, "/f")).unwrap(), b"security.a\0trusted.a\0");
+        assert_eq!(caller.attribute_names(&at(caller, "/f").location).unwrap(), b"security.a\0trusted.a\0");
     });
 }
 
@@ -78,7 +78,7 @@ fn users_have_those_of_their_files_and_see_no_trusted_ones() {
         assert_eq!(set(caller, "/f", "security.a"), Err(Errno::EPERM));
         assert_eq!(get(caller, "/f", "user.a"), Ok(b"value".to_vec()));
         assert_eq!(set(caller, "/f", "user.a"), Err(Errno::EACCES));
-        assert_eq!(caller.attribute_names(&at(caller, "/f")).unwrap(), b"security.a\0user.a\0");
+        assert_eq!(caller.attribute_names(&at(caller, "/f").location).unwrap(), b"security.a\0user.a\0");
         root.change_mode(HERE, b"/f", mode(0o600), Follow::No).unwrap();
         assert_eq!(get(caller, "/f", "user.a"), Err(Errno::EACCES));
         root.change_owner(HERE, b"/f", Some(Uid::new(7)), None, Follow::No).unwrap();

@@ -73,7 +73,7 @@ bitflags! {
 pub struct Named {
     /// The location.
     pub location: Location,
-    /// Of no use for a directory, or for the root of a mount.
+    /// For those who watch its directory, and to find a file's directory; the root of a mount has that of its place.
     pub(crate) name: Option<Name>,
 }
 

@@ -166,7 +166,9 @@ pub(crate) fn tell_named(location: &Location, name: Option<&Name>, what: FileEve
     let inode = &*location.inode;
     let Some(key) = key_of(location, inode) else { return };
     let what = if inode.kind() == FileKind::Directory { what | FileEvents::IS_DIRECTORY } else { what };
-    if let Some(Name { directory, name }) = name {
+    // What is mounted has the name of its place, which is in another file system.
+    let is_top = location.mount.as_ref().is_some_and(|mount| mount.root().number() == inode.number());
+    if let Some(Name { directory, name }) = name.filter(|_| !is_top) {
         let has_name = || directory.lookup(name).is_ok_and(|child| child.number() == inode.number());
         let linked = !any_excluding() || has_name();
         post((key.0, directory.number()), &Event { what, name, cookie: 0, linked });

@@ -1,6 +1,9 @@
 //! What inotify tells.
 
-use super::*;
+use super::{
+    mounts::{mount, with_mounts},
+    *,
+};
 use crate::{
     FileEvents, Follow, PollEvents, PollTable, RenameFlags, TimeChange, inotify, inotify_add_watch,
     inotify_remove_watch, testing::with_caller,
@@ -59,6 +62,19 @@ fn a_directory_tells_of_its_children_and_a_file_of_itself() {
         assert_eq!(events(&file), ["1 40000100 e", "1 40000200 e"]);
         caller.remove_directory(HERE, b"/d").unwrap();
         assert_eq!(events(&file), ["1 400 ", "1 8000 "]);
+    });
+}
+
+/// Fails on a version that takes the number of the directory in which something is mounted for one of what is mounted.
+#[test]
+fn what_is_mounted_has_no_name_in_a_directory_of_its_own() {
+    with_mounts(|caller| {
+        mkdir(caller, "/d");
+        mount(caller, "/d");
+        let file = instance(caller);
+        assert_eq!(watch(caller, &file, "/d", FileEvents::ATTRIBUTES), Ok(1));
+        caller.change_mode(HERE, b"/d", Permissions::new(0o700), Follow::Yes).unwrap();
+        assert_eq!(events(&file), ["1 40000004 "]);
     });
 }
 

@@ -73,8 +73,9 @@ pub fn take_away() -> Result<(), String> {
     fs::remove_dir_all("/tmp/fuzz").map_err(|error| format!("/tmp/fuzz: {error}"))
 }
 
-/// A new container, and a new file system with a few files, which belong to the tasks.
-pub fn before_round(root: bool) -> Result<(), String> {
+/// A new container, and a new file system with a few files, which belong to the tasks. Gives back the directory where they
+/// work: the file system's own or, with `inside`, one in it, so that root can't unmount what it lives in and mount no more.
+pub fn before_round(root: bool, inside: bool) -> Result<fs::File, String> {
     let fine = |result: std::io::Result<()>, what: &str| result.map_err(|error| format!("{what}: {error}"));
     fine(fs::create_dir(CONTAINER), CONTAINER)?;
     for (name, value) in LIMITS {
@@ -82,7 +83,9 @@ pub fn before_round(root: bool) -> Result<(), String> {
     }
     // The child writes itself into `tasks` before it gives up its rights.
     mount_at("tmpfs", WORK, "size=8M,nr_inodes=300,mode=0755")?;
-    let path = |name: &str| format!("{WORK}/{name}");
+    let work = if inside { format!("{WORK}/inside") } else { WORK.to_owned() };
+    fine(fs::create_dir_all(&work), &work)?;
+    let path = |name: &str| format!("{work}/{name}");
     for name in ["d", "e", "mount"] {
         fine(fs::create_dir(path(name)), name)?;
     }
@@ -99,7 +102,7 @@ pub fn before_round(root: bool) -> Result<(), String> {
             fine(chown(path(name), Some(1000), Some(1000)), name)?;
         }
     }
-    Ok(())
+    fs::File::open(&work).map_err(|error| format!("{work}: {error}"))
 }
 
 /// Takes away what the tasks of a round have left. The container is empty.

@@ -26,6 +26,7 @@ use census::Census;
 use libc::*;
 use ring::Ring;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::sleep;
@@ -111,13 +112,14 @@ fn rounds(plan: &Plan) -> Result<String, String> {
     // What is made once, and then kept, may be made in the first rounds.
     let mut first_census = Census::take();
     while number < plan.first + plan.rounds && started.elapsed() < Duration::from_secs(plan.seconds) {
-        let round = Round {
+        let mut round = Round {
             seed: plan.seed,
             number,
             root: number.is_multiple_of(2),
             calls: plan.calls,
             only: plan.only,
             others: [1, u64::from(std::process::id()), u64::from(belongings.witness())],
+            work: -1,
         };
         let who = if round.root { "root" } else { "a user" };
         if !round.root {
@@ -125,7 +127,7 @@ fn rounds(plan: &Plan) -> Result<String, String> {
             belongings.make_objects();
         }
         let before = belongings.look();
-        let result = play(&round, rings, plan.processes).and_then(|()| clean::after_round());
+        let result = play(&mut round, rings, plan.processes).and_then(|()| clean::after_round());
         let said = |text: String| {
             // What is wrong comes last: of a long report often only the end is kept.
             let mut report = format!("seed {} round {number} as {who}, after these calls:", plan.seed);
@@ -182,8 +184,9 @@ pub fn calls_of_the_kernel() -> impl Iterator<Item = (u64, &'static str, &'stati
 
 /// One round: starts processes, another one where one has ended early, and ends what is left when all have done their
 /// share.
-fn play(round: &Round, rings: &'static [Ring], processes: usize) -> Result<(), String> {
-    clean::before_round(round.root)?;
+fn play(round: &mut Round, rings: &'static [Ring], processes: usize) -> Result<(), String> {
+    let work = clean::before_round(round.root, round.root && !round.number.is_multiple_of(8))?;
+    round.work = work.as_raw_fd();
     for (place, ring) in rings.iter().enumerate() {
         ring.start(round.seed, round.number, place as u64);
     }

@@ -8,6 +8,7 @@ use super::{memory, restricted};
 use crate::choices::Choices;
 use libc::*;
 use std::arch::asm;
+use std::os::fd::RawFd;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -49,6 +50,8 @@ pub struct Round {
     pub only: &'static [usize],
     /// Tasks that are not of the round.
     pub others: [u64; 3],
+    /// The directory where the tasks work, open: its path leads elsewhere once root has unmounted or covered it.
+    pub work: RawFd,
 }
 
 extern "C" fn handler(_: c_int) {}
@@ -71,7 +74,7 @@ pub fn restorer_address() -> u64 {
 
 /// Does the share of the process whose first ring is `first`; does not return.
 pub fn run(round: &Round, rings: &'static [Ring], first: usize) -> ! {
-    if !become_member(round.root) {
+    if !become_member(round) {
         // SAFETY: ends this process, which has one thread.
         unsafe { _exit(99) }
     }
@@ -85,12 +88,12 @@ pub fn run(round: &Round, rings: &'static [Ring], first: usize) -> ! {
 }
 
 /// Enters the container, and gives up what a task of the round has not.
-fn become_member(root: bool) -> bool {
+fn become_member(round: &Round) -> bool {
     // SAFETY: plain calls with literals that end in NUL, and structures that live until the call is over. This process
     // has one thread.
     unsafe {
         let tasks = open(c"/tmp/fuzz/box/round/tasks".as_ptr(), O_WRONLY);
-        if write(tasks, c"0".as_ptr().cast(), 1) != 1 || chdir(c"/tmp/fuzz/work".as_ptr()) != 0 {
+        if write(tasks, c"0".as_ptr().cast(), 1) != 1 || fchdir(round.work) != 0 {
             return false;
         }
         setsid();
@@ -111,7 +114,7 @@ fn become_member(root: bool) -> bool {
             action.sa_sigaction = handler as *const () as usize;
             sigaction(signal_number, &raw const action, null_mut());
         }
-        if root { chroot(c".".as_ptr()) == 0 } else { become_user() }
+        if round.root { chroot(c".".as_ptr()) == 0 } else { become_user() }
     }
 }
 

@@ -21,6 +21,25 @@ struct Entry<'a> {
     slash: bool,
 }
 
+/// The end of a walk that was to lead to a name.
+struct Ending<'a> {
+    /// Where the walk stands.
+    directory: Location,
+    path: Cow<'a, [u8]>,
+    last: Last,
+}
+
+impl<'a> Ending<'a> {
+    /// The name. A path that ended without one gives what `dots` makes of it.
+    fn named(self, dots: impl FnOnce(Dots) -> Errno) -> Result<Entry<'a>, Errno> {
+        let Self { directory, path, last } = self;
+        match last {
+            Last::Name { name, slash } => Ok(Entry { directory, path, name, slash }),
+            Last::Here(which) => Err(dots(which)),
+        }
+    }
+}
+
 impl Entry<'_> {
     fn name(&self) -> &[u8] {
         &self.path[self.name.clone()]
@@ -43,12 +62,13 @@ impl Entry<'_> {
         let has_parent = inode.parent().is_some() || self.directory.mount.as_ref().is_some_and(is_root);
         !has_parent || inode.metadata().links == 0
     }
+}
 
-    fn check_same_file_system(&self, other: &Entry<'_>) -> Result<(), Errno> {
-        match (&self.directory.mount, &other.directory.mount) {
-            (Some(one), Some(two)) if Arc::ptr_eq(one, two) => Ok(()),
-            _ => Err(Errno::EXDEV),
-        }
+/// `EXDEV` the two are not in one mount.
+fn check_same_mount(one: &Location, two: &Location) -> Result<(), Errno> {
+    match (&one.mount, &two.mount) {
+        (Some(one), Some(two)) if Arc::ptr_eq(one, two) => Ok(()),
+        _ => Err(Errno::EXDEV),
     }
 }
 
@@ -92,6 +112,14 @@ fn is_or_contains(outer: &Arc<dyn Inode>, inner: &Arc<dyn Inode>) -> bool {
 }
 
 impl Caller<'_> {
+    /// Walks to the end of `path`, and stops before what is there.
+    fn ending<'p>(&'p self, start: Start<'_>, path: &'p [u8]) -> Result<Ending<'p>, Errno> {
+        let mut walk = Walk::new(*self, start, path, false)?;
+        let last = walk.advance()?;
+        let (directory, path) = walk.into_parts();
+        Ok(Ending { directory, path, last })
+    }
+
     /// Walks to the last name of `path`. A path that ends without one gives what `dots` makes of it.
     fn entry<'p>(
         &'p self,
@@ -99,14 +127,7 @@ impl Caller<'_> {
         path: &'p [u8],
         dots: impl FnOnce(Dots) -> Errno,
     ) -> Result<Entry<'p>, Errno> {
-        let mut walk = Walk::new(*self, start, path, false)?;
-        match walk.advance()? {
-            Last::Name { name, slash } => {
-                let (directory, path) = walk.into_parts();
-                Ok(Entry { directory, path, name, slash })
-            }
-            Last::Here(which) => Err(dots(which)),
-        }
+        self.ending(start, path)?.named(dots)
     }
 
     /// A new inode's owner and permissions, by the creator and the directory that it comes to lie in.
@@ -138,11 +159,6 @@ impl Caller<'_> {
         kind: NodeKind<'_>,
         mode: Permissions,
     ) -> Result<Location, Errno> {
-        if matches!(kind, NodeKind::CharDevice(_) | NodeKind::BlockDevice(_))
-            && !self.credentials.has(Capabilities::MKNOD)
-        {
-            return Err(Errno::EPERM);
-        }
         if kind == NodeKind::Symlink(b"") {
             return Err(Errno::ENOENT);
         }
@@ -156,6 +172,10 @@ impl Caller<'_> {
         }
         directory.check_writable()?;
         permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;
+        let is_device = matches!(kind, NodeKind::CharDevice(_) | NodeKind::BlockDevice(_));
+        if is_device && !self.credentials.has(Capabilities::MKNOD) {
+            return Err(Errno::EPERM);
+        }
         match kind {
             NodeKind::CharDevice(number) => device::check(DeviceKind::Character, number, DeviceAccess::MAKE)?,
             NodeKind::BlockDevice(number) => device::check(DeviceKind::Block, number, DeviceAccess::MAKE)?,
@@ -186,10 +206,7 @@ impl Caller<'_> {
         }
         let directory = &entry.directory;
         directory.check_writable()?;
-        match (&source.mount, &directory.mount) {
-            (Some(one), Some(two)) if Arc::ptr_eq(one, two) => {}
-            _ => return Err(if entry.is_lost() { Errno::ENOENT } else { Errno::EXDEV }),
-        }
+        check_same_mount(&source, directory).map_err(|errno| if entry.is_lost() { Errno::ENOENT } else { errno })?;
         permission::check_link(&*source.inode, self.credentials)?;
         permission::check_inode(&*directory.inode, self.credentials, permission::WRITE | permission::EXECUTE)?;
         if source.inode.kind() == FileKind::Directory {
@@ -204,11 +221,11 @@ impl Caller<'_> {
     /// `unlinkat(2)` without `AT_REMOVEDIR`. `EISDIR`, `EBUSY` a mount point.
     pub fn unlink(&self, start: Start<'_>, path: &[u8]) -> Result<(), Errno> {
         let entry = self.entry(start, path, |_| Errno::EISDIR)?;
+        entry.directory.check_writable()?;
         let victim = entry.lookup()?;
         if entry.slash {
             return Err(if victim.kind() == FileKind::Directory { Errno::EISDIR } else { Errno::ENOTDIR });
         }
-        entry.directory.check_writable()?;
         permission::check_removal(&*entry.directory.inode, &*victim, self.credentials)?;
         if victim.kind() == FileKind::Directory {
             return Err(Errno::EISDIR);
@@ -227,8 +244,8 @@ impl Caller<'_> {
             Dots::One => Errno::EINVAL,
             Dots::Two => Errno::ENOTEMPTY,
         })?;
-        let victim = entry.lookup()?;
         entry.directory.check_writable()?;
+        let victim = entry.lookup()?;
         permission::check_removal(&*entry.directory.inode, &*victim, self.credentials)?;
         if victim.kind() != FileKind::Directory {
             return Err(Errno::ENOTDIR);
@@ -240,7 +257,7 @@ impl Caller<'_> {
         Ok(())
     }
 
-    /// `renameat2(2)`. `EXDEV`, `EBUSY`, `EINVAL`, and the file system's, see [`Inode::rename`].
+    /// `renameat2(2)`. `EXDEV`, `EBUSY`, `EINVAL`, `EACCES` also for a directory that is to lie elsewhere and may not be written, and the file system's, see [`Inode::rename`].
     pub fn rename(
         &self,
         start: Start<'_>,
@@ -252,10 +269,11 @@ impl Caller<'_> {
         if flags.contains(RenameFlags::NO_REPLACE | RenameFlags::EXCHANGE) {
             return Err(Errno::EINVAL);
         }
-        let from = self.entry(start, path, |_| Errno::EBUSY)?;
+        let (from, to) = (self.ending(start, path)?, self.ending(new_start, new_path)?);
+        check_same_mount(&from.directory, &to.directory)?;
         let no_replace = flags.contains(RenameFlags::NO_REPLACE);
-        let to = self.entry(new_start, new_path, |_| if no_replace { Errno::EEXIST } else { Errno::EBUSY })?;
-        from.check_same_file_system(&to)?;
+        let from = from.named(|_| Errno::EBUSY)?;
+        let to = to.named(|_| if no_replace { Errno::EEXIST } else { Errno::EBUSY })?;
         from.directory.check_writable()?;
         let source = from.lookup()?;
         let target = match to.lookup() {
@@ -271,6 +289,10 @@ impl Caller<'_> {
             return Err(Errno::ENOENT);
         }
         let directory = source.kind() == FileKind::Directory;
+        let other_directory = target.as_ref().is_some_and(|target| target.kind() == FileKind::Directory);
+        if exchange && to.slash && !other_directory {
+            return Err(Errno::ENOTDIR);
+        }
         if !directory && (from.slash || (to.slash && !exchange)) {
             return Err(Errno::ENOTDIR);
         }
@@ -290,15 +312,24 @@ impl Caller<'_> {
         match &target {
             Some(target) => {
                 permission::check_removal(holder, &**target, self.credentials)?;
-                match (directory, target.kind() == FileKind::Directory) {
+                match (directory, other_directory) {
                     _ if exchange => {}
                     (true, false) => return Err(Errno::ENOTDIR),
                     (false, true) => return Err(Errno::EISDIR),
                     _ => {}
                 }
-                to.check_not_mounted(self, target)?;
             }
             None => permission::check_inode(holder, self.credentials, permission::WRITE | permission::EXECUTE)?,
+        }
+        if from.directory.inode.number() != holder.number() {
+            // What is called `..` in them is another directory then.
+            let moved = [(&source, directory), (target.as_ref().unwrap_or(&source), exchange && other_directory)];
+            for (inode, _) in moved.iter().filter(|(_, changes)| *changes) {
+                permission::check_inode(&***inode, self.credentials, permission::WRITE)?;
+            }
+        }
+        if let Some(target) = &target {
+            to.check_not_mounted(self, target)?;
         }
         from.check_not_mounted(self, &source)?;
         from.directory.inode.rename(from.name(), &source, &to.directory.inode, to.name(), flags)?;

@@ -59,6 +59,18 @@ fn reads_are_noted_as_the_mount_says() {
 }
 
 #[test]
+fn a_read_only_mount_is_one_before_it_is_known_what_is_there() {
+    with_files(|caller| {
+        remount(caller, MountFlags::READ_ONLY, None).unwrap();
+        assert_eq!(caller.unlink(HERE, b"/m/nothing"), Err(Errno::EROFS));
+        assert_eq!(caller.unlink(HERE, b"/m/file/"), Err(Errno::EROFS));
+        assert_eq!(caller.remove_directory(HERE, b"/m/nothing"), Err(Errno::EROFS));
+        assert_eq!(caller.remove_directory(HERE, b"/m/."), Err(Errno::EINVAL));
+        assert_eq!(caller.make(HERE, b"/m/file", NodeKind::Directory, mode(0o755)), Err(Errno::EEXIST));
+    });
+}
+
+#[test]
 fn relative_times_are_noted_once_after_each_change() {
     with_files(|caller| {
         let accessed = || caller.metadata(HERE, b"/m/file", Follow::No).unwrap().accessed;

@@ -169,6 +169,49 @@ fn a_stranger_may_rename_a_name_to_itself_and_link_only_what_is_safe() {
 }
 
 #[test]
+fn a_directory_that_may_not_be_written_stays_where_it_is() {
+    with_caller(|root| {
+        let seven = user(7);
+        let caller = Caller { credentials: &seven, ..root };
+        for path in ["/one", "/two"] {
+            mkdir(root, path);
+            root.change_owner(HERE, path.as_bytes(), Some(Uid::new(7)), None, Follow::Yes).unwrap();
+        }
+        for path in ["/one/roots", "/two/roots"] {
+            mkdir(root, path);
+        }
+        write(caller, "/two/file", b"");
+        let rename = |from: &str, to: &str, flags| caller.rename(HERE, from.as_bytes(), HERE, to.as_bytes(), flags);
+        assert_eq!(rename("/one/roots", "/two/elsewhere", RenameFlags::empty()), Err(Errno::EACCES));
+        assert_eq!(rename("/one/roots", "/two/file", RenameFlags::EXCHANGE), Err(Errno::EACCES));
+        assert_eq!(rename("/two/file", "/one/roots", RenameFlags::EXCHANGE), Err(Errno::EACCES));
+        assert_eq!(rename("/one/roots", "/one/again", RenameFlags::empty()), Ok(()), "its parent is the same");
+    });
+}
+
+#[test]
+fn names_are_refused_in_the_order_of_linux() {
+    with_caller(|root| {
+        mkdir(root, "/d");
+        mkdir(root, "/m");
+        root.bind(b"/d", b"/m", false).unwrap();
+        write(root, "/f", b"");
+        let rename = |from: &str, to: &str, flags| root.rename(HERE, from.as_bytes(), HERE, to.as_bytes(), flags);
+        assert_eq!(rename("/d/.", "/nothing/x", RenameFlags::empty()), Err(Errno::ENOENT));
+        assert_eq!(rename("/d/.", "/m/x", RenameFlags::empty()), Err(Errno::EXDEV));
+        assert_eq!(rename("/f", "/m/.", RenameFlags::NO_REPLACE), Err(Errno::EXDEV));
+        assert_eq!(rename("/f", "/d/.", RenameFlags::NO_REPLACE), Err(Errno::EEXIST));
+        assert_eq!(rename("/d", "/f/", RenameFlags::EXCHANGE), Err(Errno::ENOTDIR));
+        let seven = user(7);
+        let caller = Caller { credentials: &seven, ..root };
+        let device =
+            |path: &str| caller.make(HERE, path.as_bytes(), NodeKind::CharDevice(DeviceNumber::new(1, 3)), mode(0));
+        assert_eq!((device("/f"), device("/nothing/x")), (Err(Errno::EEXIST), Err(Errno::ENOENT)));
+        assert_eq!(device("/d/x"), Err(Errno::EACCES));
+    });
+}
+
+#[test]
 fn renames_refuse_what_would_break_the_tree() {
     with_caller(|caller| {
         for path in ["/a", "/a/b", "/a/b/c", "/e"] {

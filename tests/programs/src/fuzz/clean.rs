@@ -115,14 +115,17 @@ pub fn after_round() -> Result<(), String> {
         if targets.is_empty() {
             break;
         }
+        let mut refused = String::new();
         let gone = targets.iter().rev().any(|target| {
             containers(Path::new(target));
-            unmount(target).is_ok()
+            let result = unmount(target);
+            refused.extend(result.as_ref().err().map(|error| format!("\n{target}: {error}")));
+            result.is_ok()
         });
         if !gone {
             if begun.elapsed() > PATIENCE {
                 let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-                return Err(format!("what is below {WORK} can't be unmounted: {mounts}"));
+                return Err(format!("what is below {WORK} can't be unmounted: {mounts}{refused}"));
             }
             sleep(Duration::from_millis(5));
         }

@@ -189,7 +189,14 @@ fn set_memory(task: &Task, what: u64, address: u64, [length, rest]: [u64; 2]) ->
         }
         task.space()?.area_from(address).ok_or(Errno::EFAULT)?;
     }
-    let new = Program { file: old.file.clone(), arguments, environment, stack: old.stack, vector };
+    let new = Program {
+        file: old.file.clone(),
+        execution: old.execution.clone(),
+        arguments,
+        environment,
+        stack: old.stack,
+        vector,
+    };
     process.set_program(Arc::new(new));
     Ok(())
 }

@@ -17,7 +17,7 @@ use container::Gate;
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use machine::sync::{SpinGuard, SpinLock, rank};
 use sched::WaitQueue;
-use vfs::OpenFile;
+use vfs::{Execution, OpenFile};
 
 /// The table of signal actions as processes share it (`CLONE_SIGHAND`).
 pub type SharedActions = Arc<SpinLock<ActionTable>>;
@@ -63,6 +63,8 @@ pub struct Process {
 pub struct Program {
     /// The file, `/proc/PID/exe`.
     pub file: Arc<OpenFile>,
+    /// That nobody writes the file.
+    pub execution: Execution,
     /// Where the argument strings lie: first byte, first byte behind.
     pub arguments: (u64, u64),
     /// Where the environment strings lie.

@@ -6,6 +6,7 @@ use crate::{
     Allocation, DirectoryEntry, FileKind, FileOps, FsContext, Inode, Location, MappedPages, Mapping, MountFlags,
     OpenFlags, PollEvents, PollTable, Seals, SeekFrom,
     entry_name::EntryName,
+    execution::{Execution, TextWriter},
     lock::LockOwner,
     mount::{Named, Writer},
     mount_text,
@@ -51,15 +52,16 @@ pub struct OpenFile {
     _hold: Hold,
 }
 
-/// What an open file holds: its place among all, and that its mount has one more writer.
+/// What an open file holds: its place among all, and that its mount and its inode have one more writer.
 pub(crate) struct Hold {
     pub _admission: Admission,
     pub _writer: Option<Writer>,
+    pub _text: Option<TextWriter>,
 }
 
 impl From<Admission> for Hold {
     fn from(admission: Admission) -> Self {
-        Self { _admission: admission, _writer: None }
+        Self { _admission: admission, _writer: None, _text: None }
     }
 }
 
@@ -382,6 +384,11 @@ impl OpenFile {
             MappedPages::Of(pages) => Mapping::Pages(pages),
             MappedPages::Anonymous => Mapping::Anonymous,
         })
+    }
+
+    /// It is executed from now on, until the result is dropped. `ETXTBSY` somebody has it open for writing.
+    pub fn begin_execution(&self) -> Result<Execution, Errno> {
+        Execution::begin(self.inode())
     }
 
     /// Reads at `offset` whatever the access mode: for exec. Errors as `read_at`.

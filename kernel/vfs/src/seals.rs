@@ -1,5 +1,6 @@
-//! Seals: what may not be done to a file any more (`F_ADD_SEALS`), for files of `memfd_create`.
+//! What may not be done to a file's bytes: seals (`F_ADD_SEALS`), for files of `memfd_create`; and while it is executed.
 
+use crate::execution::TextUse;
 use base::Errno;
 use bitflags::bitflags;
 use machine::sync::{SpinLock, rank};
@@ -26,8 +27,11 @@ impl Seals {
     pub(crate) const NO_WRITE: Self = Self::WRITE.union(Self::FUTURE_WRITE);
 }
 
-/// The seals of a file, and who could change it past them.
-pub struct Sealing(SpinLock<State>);
+/// The seals of a file, and who could change it past them; and who executes it.
+pub struct Sealing {
+    state: SpinLock<State>,
+    text_use: TextUse,
+}
 
 struct State {
     seals: Seals,
@@ -37,12 +41,17 @@ struct State {
 
 impl Sealing {
     pub(crate) fn new(seals: Seals) -> Self {
-        Self(SpinLock::new(rank::FILE_STATE, State { seals, mappings: 0 }))
+        Self { state: SpinLock::new(rank::FILE_STATE, State { seals, mappings: 0 }), text_use: TextUse::default() }
+    }
+
+    /// Who executes or writes it.
+    pub(crate) fn text_use(&self) -> &TextUse {
+        &self.text_use
     }
 
     /// The seals now.
     pub fn seals(&self) -> Seals {
-        self.0.lock().seals
+        self.state.lock().seals
     }
 
     /// Whether any of `seals` is set: `EPERM`.
@@ -52,7 +61,7 @@ impl Sealing {
 
     /// Adds seals. `EPERM` no more may be added; `EBUSY` somebody could still write through a mapping.
     pub(crate) fn add(&self, seals: Seals) -> Result<(), Errno> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.seals.contains(Seals::SEAL) {
             return Err(Errno::EPERM);
         }
@@ -67,7 +76,7 @@ impl Sealing {
     /// Notes a shared mapping through a file that is open for writing. `EPERM` bytes may not change, or with `writes` not
     /// by a new mapping.
     pub(crate) fn map(&self, writes: bool) -> Result<(), Errno> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let forbidden = if writes { Seals::NO_WRITE } else { Seals::WRITE };
         if state.seals.intersects(forbidden) {
             return Err(Errno::EPERM);
@@ -78,6 +87,6 @@ impl Sealing {
 
     /// Takes back [`Sealing::map`].
     pub(crate) fn unmap(&self) {
-        self.0.lock().mappings -= 1;
+        self.state.lock().mappings -= 1;
     }
 }

@@ -133,6 +133,7 @@ fn read_image(file: &OpenFile) -> Result<Image, Errno> {
 fn open_interpreter(plan: &Plan<'_>, (offset, length): (u64, u64)) -> Result<(Arc<OpenFile>, Image), Errno> {
     let path = Image::interpreter_path(&read(plan.file, offset, length as usize)?)?;
     let file = plan.caller.open_program(Start::WorkingDirectory, path.as_bytes(), Follow::Yes)?;
+    let _execution = file.begin_execution()?;
     let image = read_image(&file).map_err(|error| if error == Errno::ENOEXEC { Errno::ELIBBAD } else { error })?;
     Ok((file, image))
 }

@@ -26,7 +26,7 @@ use base::{Credentials, Errno};
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{fpu, user::UserContext};
 use script::Script;
-use vfs::{Caller, FileTable, Follow, MountFlags, OpenFile, Permissions, Start};
+use vfs::{Caller, Execution, FileTable, Follow, MountFlags, OpenFile, Permissions, Start};
 
 pub use shared_clock::install as share_clock;
 
@@ -51,12 +51,14 @@ pub struct ExecRequest<'a> {
 /// The file that is loaded in the end, after scripts have named their interpreters.
 struct Found {
     file: Arc<OpenFile>,
+    execution: Execution,
     arguments: Vec<Vec<u8>>,
 }
 
 /// Makes `task`, the current one, run another program; on success `context` holds its first registers.
 ///
-/// Errors, nothing changed: `EAGAIN` it became a user's that has too many tasks; those of opening the file; `EACCES` it may not be executed; `ENOEXEC` it is no program for
+/// Errors, nothing changed: `EAGAIN` it became a user's that has too many tasks; those of opening the file; `EACCES` it may not be executed;
+/// `ETXTBSY` it, or an interpreter, is open for writing; `ENOEXEC` it is no program for
 /// this machine; `E2BIG` arguments and environment; `ELOOP` too many scripts; `ENOMEM`; `EINTR` the process is ending.
 /// Locks: none may be held.
 pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecRequest<'_>) -> Result<(), Errno> {
@@ -114,6 +116,7 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
     task.with_belongings(|own| (own.files, own.persona) = (Some(table), persona));
     let program = Program {
         file: found.file,
+        execution: found.execution,
         arguments: loaded.arguments,
         environment: loaded.environment,
         stack: loaded.pointer,
@@ -151,9 +154,10 @@ fn find(
 ) -> Result<Found, Errno> {
     let mut name = request.name.to_vec();
     for _ in 0..=script::MAX_DEPTH {
+        let execution = file.begin_execution()?;
         let mut start = vec![0; script::LINE_MAX];
         let length = file.read_program(&mut start, 0)?;
-        let Some(script) = Script::parse(&start[..length]) else { return Ok(Found { file, arguments }) };
+        let Some(script) = Script::parse(&start[..length]) else { return Ok(Found { file, execution, arguments }) };
         if request.is_name_closed {
             return Err(Errno::ENOENT);
         }

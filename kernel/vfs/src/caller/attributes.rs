@@ -2,8 +2,8 @@
 
 use super::{Caller, Follow, Start};
 use crate::{
-    FileKind, MetadataChange, Named, OpenFlags, Permissions, Timestamp, lock::lease, pages, permission,
-    watches::FileEvents,
+    FileKind, MetadataChange, Named, OpenFlags, Permissions, Timestamp, execution::TextWriter, lock::lease, pages,
+    permission, watches::FileEvents,
 };
 use base::{Capabilities, Errno, Gid, Uid};
 
@@ -115,7 +115,7 @@ impl Caller<'_> {
         self.change_metadata_of(place, &MetadataChange { accessed, modified, ..MetadataChange::default() })
     }
 
-    /// `truncate(2)`. `EISDIR`, `EINVAL` no regular file, `EACCES`, `EROFS`; `EINTR` a lease was in the way.
+    /// `truncate(2)`. `EISDIR`, `EINVAL` no regular file, `EROFS`, `EACCES`; `ETXTBSY` it is executed; `EINTR` a lease was in the way.
     pub fn truncate(&self, path: &[u8], size: u64) -> Result<(), Errno> {
         let place = self.resolve_named(Start::WorkingDirectory, path, Follow::Yes)?;
         let location = &place.location;
@@ -124,8 +124,9 @@ impl Caller<'_> {
             FileKind::Regular => {}
             _ => return Err(Errno::EINVAL),
         }
-        permission::check_inode(&*location.inode, self.credentials, permission::WRITE)?;
         location.check_writable()?;
+        permission::check_inode(&*location.inode, self.credentials, permission::WRITE)?;
+        let _writer = TextWriter::enter(&location.inode)?;
         if lease::any() {
             lease::break_leases(&*location.inode, OpenFlags::WRITE_ONLY)?;
         }

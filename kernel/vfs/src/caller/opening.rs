@@ -3,6 +3,7 @@
 use super::{Caller, Follow, Start, names};
 use crate::{
     FileKind, Inode, Location, MountFlags, NodeKind, OpenFile, OpenFlags, Permissions, device,
+    execution::TextWriter,
     file::{DirectoryFile, PathOnly},
     inode::OpenRequest,
     lock::lease,
@@ -30,7 +31,7 @@ enum Purpose {
 
 impl Caller<'_> {
     /// `openat(2)`. `mode` is for a new file; the umask applies. Errors: those of every walk; `EACCES`, `EEXIST`,
-    /// `EISDIR` to write a directory, `ELOOP` a link with `O_NOFOLLOW`, `EROFS`, `ENXIO` no such device, `EPERM` a container
+    /// `EISDIR` to write a directory, `ETXTBSY` to write a program that runs, `ELOOP` a link with `O_NOFOLLOW`, `EROFS`, `ENXIO` no such device, `EPERM` a container
     /// forbids the device, `EINTR` a FIFO, `EINVAL`, `EOPNOTSUPP` (`O_TMPFILE`), `ENFILE` a container pays for no more open files.
     pub fn open(
         &self,
@@ -82,13 +83,13 @@ impl Caller<'_> {
                 Last::Here(_) if create && walk.at.inode.kind() == FileKind::Directory => return Err(Errno::EISDIR),
                 Last::Here(_) => return self.open_location(walk.at, walk.entry, flags, purpose, admission),
             };
+            if create && slash {
+                return Err(Errno::EISDIR);
+            }
             let directory = walk.at.clone();
             let found = directory.inode.lookup(walk.name(&name));
             let inode = match found {
                 Err(Errno::ENOENT) if create => {
-                    if slash {
-                        return Err(Errno::EISDIR);
-                    }
                     match self.create(&directory, walk.name(&name), mode) {
                         // Somebody else was faster: then it is there.
                         Err(Errno::EEXIST) if !exclusive => directory.inode.lookup(walk.name(&name))?,
@@ -106,9 +107,6 @@ impl Caller<'_> {
             };
             if exclusive {
                 return Err(Errno::EEXIST);
-            }
-            if create && slash {
-                return Err(Errno::EISDIR);
             }
             let entry = Name { directory: directory.inode, name: walk.name(&name).into() };
             if walk.enter_last(inode, follow, slash)? {
@@ -226,6 +224,11 @@ impl Caller<'_> {
             }
             _ => {}
         }
+        let is_cut = kind == FileKind::Regular && flags.contains(OpenFlags::TRUNCATE);
+        // A file system that is read-only is that whoever asks; a mount only for who may write.
+        if is_cut || writes && location.mount.as_ref().is_some_and(|mount| mount.is_system_read_only()) {
+            location.check_writable()?;
+        }
         let ownership = location.inode.ownership();
         let wanted = if flags.reads() { permission::READ } else { 0 } | if writes { permission::WRITE } else { 0 };
         permission::check(ownership, kind, self.credentials, wanted)?;
@@ -277,13 +280,19 @@ impl Caller<'_> {
                 admission,
             ));
         }
+        // Before its place among the writers of the mount, as on Linux.
+        let text = match kind {
+            FileKind::Regular if flags.writes() || flags.contains(OpenFlags::TRUNCATE) => {
+                Some(TextWriter::enter(inode)?)
+            }
+            _ => None,
+        };
         let writer = match &location.mount {
             Some(mount) if flags.writes() && kind == FileKind::Regular => {
                 Some(Writer::enter(mount, self.context.namespace())?)
             }
             _ => None,
         };
-        let hold = Hold { _admission: admission, _writer: writer };
         let request = OpenRequest { flags, credentials: self.credentials };
         let operations = match kind {
             FileKind::Directory => match inode.clone().open(&request) {
@@ -308,6 +317,8 @@ impl Caller<'_> {
         }
         // Every program of this machine may open large files.
         let kept = kept | OpenFlags::LARGE_FILE;
+        let text = text.filter(|_| flags.writes());
+        let hold = Hold { _admission: admission, _writer: writer, _text: text };
         let file = OpenFile::new(location, kind, name, operations, kept, self.credentials.clone(), hold);
         if truncates {
             file.tell(FileEvents::MODIFY);

@@ -39,7 +39,12 @@ impl Drop for Writer {
 impl Mount {
     /// Whether the mount or its file system is read-only.
     pub fn is_read_only(&self) -> bool {
-        self.flags().contains(MountFlags::READ_ONLY) || self.system_flags().contains(SystemFlags::READ_ONLY)
+        self.flags().contains(MountFlags::READ_ONLY) || self.is_system_read_only()
+    }
+
+    /// Whether its file system is read-only.
+    pub(crate) fn is_system_read_only(&self) -> bool {
+        self.system_flags().contains(SystemFlags::READ_ONLY)
     }
 
     /// Sets the flags of the mount. `EBUSY` it would become read-only and has files that are open for writing. The right to

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Allocation, FsContext, Namespace, NewNode, Registry, SeekFrom,
+    Allocation, Follow, FsContext, Namespace, NewNode, Registry, SeekFrom,
     ramfs::{self, Limits, RamFs},
     testing::{read, start_frames, with_caller},
 };
@@ -237,4 +237,28 @@ proptest! {
             }
         });
     }
+}
+
+#[test]
+fn a_file_is_written_or_executed_but_not_both() {
+    with_caller(|caller| {
+        write(caller, "/program", b"\x7fELF");
+        caller.change_mode(HERE, b"/program", mode(0o755), Follow::Yes).unwrap();
+        let program = || caller.open_program(HERE, b"/program", Follow::Yes).unwrap();
+        let writer = open(caller, "/program", OpenFlags::READ_WRITE).unwrap();
+        assert_eq!(program().begin_execution().err(), Some(Errno::ETXTBSY));
+        drop(writer);
+        let execution = program().begin_execution().unwrap();
+        let another = execution.clone();
+        drop(execution);
+        for flags in [OpenFlags::WRITE_ONLY, OpenFlags::READ_WRITE, OpenFlags::TRUNCATE] {
+            assert_eq!(open(caller, "/program", flags).err(), Some(Errno::ETXTBSY));
+        }
+        assert_eq!(caller.truncate(b"/program", 0), Err(Errno::ETXTBSY));
+        assert_eq!(read(caller, "/program").unwrap(), b"\x7fELF");
+        drop(another);
+        assert_eq!(caller.truncate(b"/program", 2), Ok(()));
+        drop(open(caller, "/program", OpenFlags::TRUNCATE).unwrap());
+        assert!(program().begin_execution().is_ok(), "who cut it is gone");
+    });
 }

@@ -67,6 +67,15 @@ fn a_read_only_mount_is_one_before_it_is_known_what_is_there() {
         assert_eq!(caller.remove_directory(HERE, b"/m/nothing"), Err(Errno::EROFS));
         assert_eq!(caller.remove_directory(HERE, b"/m/."), Err(Errno::EINVAL));
         assert_eq!(caller.make(HERE, b"/m/file", NodeKind::Directory, mode(0o755)), Err(Errno::EEXIST));
+        caller.change_mode(HERE, b"/m/file", mode(0o600), Follow::Yes).unwrap_err();
+        let stranger = Credentials { fsuid: Uid::new(7), effective: Capabilities::empty(), ..Credentials::root() };
+        let stranger = Caller { credentials: &Arc::new(stranger), ..caller };
+        let refused = |flags| open(stranger, "/m/file", flags).err();
+        assert_eq!(refused(OpenFlags::WRITE_ONLY), Some(Errno::EACCES));
+        assert_eq!(refused(OpenFlags::WRITE_ONLY | OpenFlags::TRUNCATE), Some(Errno::EROFS));
+        assert_eq!(stranger.truncate(b"/m/file", 0), Err(Errno::EROFS));
+        remount(caller, MountFlags::empty(), Some(SystemFlags::READ_ONLY)).unwrap();
+        assert_eq!(refused(OpenFlags::WRITE_ONLY), Some(Errno::EROFS), "the file system is read-only, whoever asks");
     });
 }
 

@@ -10,7 +10,7 @@ use bitflags::bitflags;
 use core::{
     any::Any,
     ops::Range,
-    sync::atomic::{AtomicU8, AtomicUsize},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicUsize},
 };
 use machine::frame::Frame;
 use memory::PageUse;
@@ -246,6 +246,13 @@ pub trait Inode: Any + Send + Sync {
     /// that is not offered, `ENOENT` if this directory was removed, `ENOSPC`, `ENOMEM`.
     fn create_unnamed(&self, _node: &NewNode<'_>, _linkable: bool) -> Result<Arc<dyn Inode>, Errno> {
         Err(Errno::EOPNOTSUPP)
+    }
+
+    /// How many mounts lie on it, or will in a moment. Where that is counted, [`Inode::unlink`], [`Inode::remove_directory`] and
+    /// [`Inode::rename`] give `EBUSY` for an inode on which there is one, and look with the directory locked, so that no name goes
+    /// away between a look and a mount. `None`, the default: the caller looks before, and that is all.
+    fn covers(&self) -> Option<&AtomicU32> {
+        None
     }
 
     /// The seals of its content; `None` (the default) where it can have none.

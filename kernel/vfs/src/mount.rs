@@ -5,17 +5,17 @@
 //! the tree goes when its last user does.
 
 mod access;
+mod place;
 
 pub(crate) use access::Writer;
+use place::Place;
+pub(crate) use place::{Covered, FreePlace};
 
 use crate::{
     FileEvents, FileKind, FileSystem, Inode, MetadataChange, StatFs, mounted_system::System, open_file::Name,
     permission, watches,
 };
-use alloc::{
-    sync::{Arc, Weak},
-    vec::Vec,
-};
+use alloc::{sync::Arc, vec::Vec};
 use base::{Capabilities, Credentials, Errno};
 use bitflags::bitflags;
 use core::sync::atomic::{
@@ -113,7 +113,7 @@ impl Location {
         }
         let links = mount.links.lock();
         let place = links.place.as_ref()?;
-        Some(Location { mount: Some(place.parent.upgrade()?), inode: place.inode.clone() })
+        Some(Location { mount: Some(place.parent.upgrade()?), inode: place.inode().clone() })
     }
 
     /// Whether another file system is mounted on this very directory or file.
@@ -273,13 +273,6 @@ struct Links {
     children: Vec<Child>,
 }
 
-/// Where a mount is mounted.
-struct Place {
-    parent: Weak<Mount>,
-    inode: Arc<dyn Inode>,
-    name: Option<Name>,
-}
-
 struct Child {
     /// The number of the inode that it covers, which its place keeps alive.
     number: u64,
@@ -405,7 +398,7 @@ impl Mount {
     pub(crate) fn place(&self) -> Option<Named> {
         let links = self.links.lock();
         let place = links.place.as_ref()?;
-        let location = Location { mount: Some(place.parent.upgrade()?), inode: place.inode.clone() };
+        let location = Location { mount: Some(place.parent.upgrade()?), inode: place.inode().clone() };
         Some(Named { location, name: place.name.clone() })
     }
 
@@ -453,7 +446,7 @@ impl Mount {
 
     /// Mounts `child` on `inode`, where nothing is mounted, or only what `child` then has on its own root.
     pub(crate) fn put(self: &Arc<Self>, child: Arc<Mount>, inode: &Arc<dyn Inode>, name: Option<Name>) {
-        let place = Place { parent: Arc::downgrade(self), inode: inode.clone(), name };
+        let place = Place::new(self, inode, name);
         let old = child.links.lock().place.replace(place);
         let number = inode.number();
         let mut links = self.links.lock();

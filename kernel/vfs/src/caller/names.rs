@@ -11,7 +11,7 @@ use base::{
     Capabilities, Errno,
     device::{DeviceAccess, DeviceKind},
 };
-use core::ops::Range;
+use core::{ops::Range, sync::atomic::Ordering::Relaxed};
 
 /// A name in a directory, the end of a walk.
 struct Entry<'a> {
@@ -51,6 +51,9 @@ impl Entry<'_> {
 
     /// `EBUSY` if something is mounted on `inode`, found under this name.
     fn check_not_mounted(&self, caller: &Caller<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+        if let Some(covers) = inode.covers() {
+            return if covers.load(Relaxed) == 0 { Ok(()) } else { Err(Errno::EBUSY) };
+        }
         let location = Location { mount: self.directory.mount.clone(), inode: inode.clone() };
         if caller.context.namespace().has_mount_on(&location) { Err(Errno::EBUSY) } else { Ok(()) }
     }

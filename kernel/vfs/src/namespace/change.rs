@@ -4,7 +4,7 @@ use super::{Namespace, Tree};
 use crate::{
     FileSystem, Location, Mount, Propagation,
     caller::MountChange,
-    mount::{Named, SystemFlags},
+    mount::{Covered, FreePlace, Named, SystemFlags},
     mounted_system::System,
     propagation::{Kinship, Receiver, Role},
 };
@@ -68,14 +68,12 @@ impl Change<'_> {
         }
     }
 
-    /// Where a new mount at `place` would lie: on top of all that is mounted there. `ENOENT` it was removed; `EINVAL` it is
-    /// not in the tree.
-    pub(crate) fn free_place(&self, place: Named) -> Result<Named, Errno> {
+    /// Where a new mount at `place` would lie: on top of all that is mounted there. `ENOENT` it was removed, or has another name
+    /// since it was found; `EINVAL` it is not in the tree.
+    pub(crate) fn free_place(&self, place: Named) -> Result<FreePlace, Errno> {
         let place = place.cross_mounts();
+        let place = FreePlace::hold(place)?;
         let parent = place.location.mount.as_ref().ok_or(Errno::EINVAL)?;
-        if place.location.is_removed() {
-            return Err(Errno::ENOENT);
-        }
         if self.holds(parent) { Ok(place) } else { Err(Errno::EINVAL) }
     }
 
@@ -313,7 +311,7 @@ impl Change<'_> {
         let mut gone = mount.tree();
         self.add_copies(&mut gone);
         let kept = self.covers_of(&gone);
-        for (child, _) in &kept {
+        for (child, ..) in &kept {
             if let Some(parent) = child.parent() {
                 parent.take(child);
             }
@@ -324,7 +322,7 @@ impl Change<'_> {
                 parent.take(mount);
             }
         }
-        for (child, place) in kept {
+        for (child, place, _covered) in kept {
             let Named { location: Location { mount: Some(parent), inode }, name } = place.cross_mounts() else {
                 continue;
             };
@@ -334,8 +332,8 @@ impl Change<'_> {
         gone
     }
 
-    /// What stays of what is mounted on `gone`, and the place that it gets: it covers a copy whole, and comes to where that was.
-    fn covers_of(&self, gone: &[Arc<Mount>]) -> Vec<(Arc<Mount>, Named)> {
+    /// What stays of what is mounted on `gone`, and the place that it gets, which keeps its name meanwhile: it covers a copy whole, and comes to where that was.
+    fn covers_of(&self, gone: &[Arc<Mount>]) -> Vec<(Arc<Mount>, Named, Covered)> {
         let mut kept = Vec::new();
         if self.tree.groups.is_empty() {
             return kept;
@@ -348,7 +346,10 @@ impl Change<'_> {
             {
                 place = below.place();
             }
-            kept.extend(place.map(|place| (child, place)));
+            kept.extend(place.map(|place| {
+                let covered = Covered::new(&place.location.inode);
+                (child, place, covered)
+            }));
         }
         kept
     }

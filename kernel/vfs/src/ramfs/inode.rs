@@ -1,6 +1,11 @@
 //! The inodes of a file system in memory.
 
-use super::{Shared, attributes::Attributes, content::Content};
+use super::{
+    Shared,
+    attributes::Attributes,
+    content::Content,
+    listing::{Directory, Listing},
+};
 use crate::{
     Allocation, BoundSocket, DeviceNumber, DirectoryEntry, FileKind, FileOps, Inode, MappedPages, Metadata,
     MetadataChange, Mount, NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, RenameFlags, Sealing, Seals, SeekFrom,
@@ -16,7 +21,7 @@ use base::{Errno, Names, extended::ExtendedAttributes};
 use core::{
     any::Any,
     ops::Range,
-    sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 use machine::{
     frame::{FRAME_SIZE, Frame},
@@ -36,6 +41,8 @@ pub struct RamInode {
     body: Body,
     locks: FileLocks,
     write_hint: AtomicU8,
+    /// How many mounts lie on it.
+    covers: AtomicU32,
 }
 
 enum Body {
@@ -45,17 +52,6 @@ enum Body {
     Device(FileKind, DeviceNumber),
     Fifo(Arc<Pipe>),
     Socket(BoundSocket),
-}
-
-pub(super) struct Directory {
-    pub(super) listing: RwLock<Listing>,
-    pub(super) parent: SpinLock<Weak<RamInode>>,
-}
-
-pub(super) struct Listing {
-    pub(super) names: Names<Arc<RamInode>>,
-    /// No name can be added any more.
-    pub(super) removed: bool,
 }
 
 /// The most names of one inode.
@@ -115,6 +111,7 @@ impl RamInode {
             body,
             locks: FileLocks::new(),
             write_hint: AtomicU8::new(0),
+            covers: AtomicU32::new(0),
         }))
     }
 
@@ -188,29 +185,14 @@ impl RamInode {
         Ok(())
     }
 
+    /// `EBUSY` something is mounted on it. The listing that has its name is locked.
+    pub(super) fn check_bare(&self) -> Result<(), Errno> {
+        if self.covers.load(Relaxed) == 0 { Ok(()) } else { Err(Errno::EBUSY) }
+    }
+
     /// After `victim` has lost its last name here.
     pub(super) fn gone(victim: &RamInode) {
         victim.change_links(if victim.is_directory() { -2 } else { -1 });
-    }
-}
-
-impl Listing {
-    fn check_free(&self, name: &[u8]) -> Result<(), Errno> {
-        if self.removed {
-            Err(Errno::ENOENT)
-        } else if self.names.get(name).is_some() {
-            Err(Errno::EEXIST)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Checks that `name` still means `inode`.
-    pub(super) fn check_is(&self, name: &[u8], inode: &RamInode) -> Result<(), Errno> {
-        match self.names.get(name) {
-            Some(found) if found.number == inode.number => Ok(()),
-            _ => Err(Errno::ENOENT),
-        }
     }
 }
 
@@ -407,6 +389,10 @@ impl Inode for RamInode {
             return Err(Errno::ENOENT);
         }
         Ok(Self::unnamed(&self.shared, node, Seals::SEAL, linkable)?)
+    }
+
+    fn covers(&self) -> Option<&AtomicU32> {
+        Some(&self.covers)
     }
 
     fn sealing(&self) -> Option<&Sealing> {

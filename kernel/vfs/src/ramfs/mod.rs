@@ -4,6 +4,7 @@ mod attributes;
 mod content;
 mod copies;
 mod inode;
+mod listing;
 mod rename;
 
 pub use copies::{ALL_COPIES, AllCopies};

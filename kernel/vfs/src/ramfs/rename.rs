@@ -17,6 +17,7 @@ impl RamInode {
         let mut listing = self.directory()?.listing.write();
         listing.check_is(name, source)?;
         let victim = listing.names.get(new_name).cloned();
+        victim.as_ref().map_or(Ok(()), |victim| victim.check_bare())?;
         let moved = source.this.upgrade().ok_or(Errno::ENOENT)?;
         match victim {
             Some(_) if flags.contains(RenameFlags::NO_REPLACE) => return Err(Errno::EEXIST),
@@ -77,6 +78,7 @@ impl RamInode {
             return Err(Errno::ENOENT);
         }
         let victim = target_listing.names.get(new_name).cloned();
+        victim.as_ref().map_or(Ok(()), |victim| victim.check_bare())?;
         match &victim {
             Some(_) if flags.contains(RenameFlags::NO_REPLACE) => return Err(Errno::EEXIST),
             Some(victim) if victim.number == source.number => return Ok(()),

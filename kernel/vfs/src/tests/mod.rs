@@ -6,6 +6,7 @@ mod extended;
 mod files;
 mod inotify;
 mod mount_access;
+mod mount_places;
 mod mounts;
 mod objects;
 mod paths;

@@ -9,6 +9,7 @@ use crate::paging::USER_END;
 use crate::sync::Hook;
 use alloc::vec::Vec;
 use base::Errno;
+use core::mem::MaybeUninit;
 use core::ops::Deref;
 
 /// Brings in pages that a copy needs.
@@ -53,6 +54,34 @@ pub fn write(address: u64, bytes: &[u8]) -> Result<(), Errno> {
     }
     // SAFETY: `bytes` is ours to read, and as many bytes at `address` are user addresses.
     let left = unsafe { arch::user_memory::copy_out(address, bytes.as_ptr(), bytes.len()) };
+    if left == 0 { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
+/// Copies `N` words from user memory.
+///
+/// Errors: `EFAULT`.
+#[inline]
+pub fn read_words<const N: usize>(address: u64) -> Result<[u64; N], Errno> {
+    if !is_within(address, N * 8) {
+        return Err(Errno::EFAULT);
+    }
+    let mut words = MaybeUninit::<[u64; N]>::uninit();
+    // SAFETY: `words` is ours to write, and as many bytes at `address` are user addresses.
+    let left = unsafe { arch::user_memory::copy_in(words.as_mut_ptr().cast(), address, N * 8) };
+    // SAFETY: nothing is left to copy, so all words are there; they may have any bits.
+    if left == 0 { Ok(unsafe { words.assume_init() }) } else { Err(Errno::EFAULT) }
+}
+
+/// Copies `words` to user memory. On an error, part of it may have been written.
+///
+/// Errors: `EFAULT`.
+#[inline]
+pub fn write_words<const N: usize>(address: u64, words: &[u64; N]) -> Result<(), Errno> {
+    if !is_within(address, N * 8) {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: `words` is ours to read, and as many bytes at `address` are user addresses.
+    let left = unsafe { arch::user_memory::copy_out(address, words.as_ptr().cast(), N * 8) };
     if left == 0 { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
@@ -185,7 +214,7 @@ fn first_zero(bytes: &[u8]) -> Option<usize> {
 
 /// Whether all of the bytes at `address` have user addresses.
 #[inline]
-fn is_within(address: u64, length: usize) -> bool {
+pub(crate) fn is_within(address: u64, length: usize) -> bool {
     USER_END.checked_sub(length as u64).is_some_and(|last| address <= last) || length == 0
 }
 

@@ -17,7 +17,7 @@ use crate::{
     population::Population,
     process::Process,
     restartable::Sequence,
-    signals::{AlternateStack, FaultFacts, Signal, SignalInfo, SignalQueue, SignalSet, calls, send},
+    signals::{AlternateStack, FaultFacts, SavedMask, Signal, SignalInfo, SignalQueue, SignalSet, calls, send},
     spawn::Program,
     status::{End, Usage},
     timers::RealTimeUse,
@@ -81,8 +81,6 @@ pub(crate) struct Belongings {
 pub(crate) struct TaskSignals {
     pub(crate) pending: SignalQueue,
     pub(crate) stack: AlternateStack,
-    /// What was blocked before a call such as `sigsuspend` blocked something else for its duration.
-    pub(crate) saved_mask: Option<SignalSet>,
     pub(crate) fault: FaultFacts,
 }
 
@@ -100,6 +98,8 @@ pub struct Task {
     start: SpinLock<Option<Start>>,
     pub(crate) signals: SpinLock<TaskSignals>,
     mask: AtomicU64,
+    /// What was blocked before a call such as `sigsuspend` blocked something else for its duration.
+    pub(crate) saved_mask: SavedMask,
     /// There may be something to do before the task goes back to user mode.
     attention: AtomicBool,
     /// The task itself ends, though its process may live on: 1 + exit code, 0 if it does not.
@@ -171,14 +171,10 @@ impl Task {
             start: SpinLock::new(rank::TASK, Some(parts.start)),
             signals: SpinLock::new(
                 rank::SIGNALS,
-                TaskSignals {
-                    pending: SignalQueue::new(),
-                    stack: parts.stack,
-                    saved_mask: None,
-                    fault: FaultFacts::default(),
-                },
+                TaskSignals { pending: SignalQueue::new(), stack: parts.stack, fault: FaultFacts::default() },
             ),
             mask: AtomicU64::new(parts.mask.bits()),
+            saved_mask: SavedMask::none(),
             attention: AtomicBool::new(false),
             leaving: AtomicU32::new(0),
             counted_stopped: AtomicBool::new(false),

@@ -16,6 +16,7 @@ mod cores;
 mod cuts;
 mod faults;
 mod file_sizes;
+mod frames;
 mod fuzz;
 mod hog;
 mod ipc;
@@ -77,6 +78,7 @@ const HELP: &str = "usage: probe COMMAND
   locks             locks that lend priority, sleeping on several words
   others            calls that reach into other processes, programs in other domains
   persona NUMBER    whether its execution domain is this one
+  frames            frames of signal handlers: changed ones, stacks that end in them
   sequences         restartable sequences, and barriers on the CPUs of others
   settings          what may be written to /proc/sys, and that it is obeyed
   log               the kernel log by all its doors
@@ -155,6 +157,7 @@ fn main() -> ExitCode {
         ["locks"] => locks::run(),
         ["others"] => others::run(),
         ["persona", expected] => expected.parse().is_ok_and(others::has_persona),
+        ["frames"] => frames::run(),
         ["sequences"] => sequences::run(),
         ["settings"] => settings::run(),
         ["log"] => kernel_log::run(),

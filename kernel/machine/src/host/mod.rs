@@ -222,11 +222,6 @@ pub mod fpu {
             &self.0
         }
 
-        /// Leaves bytes where the processor would look at none.
-        pub fn set_software_bytes(&mut self, bytes: &[u8; 48]) {
-            self.0[464..].copy_from_slice(bytes);
-        }
-
         /// What `work` does with a state whose bytes are 0.
         pub fn with_zeroed<R>(work: impl FnOnce(&mut Self) -> R) -> R {
             work(&mut Self(vec![0; state_size()]))
@@ -251,6 +246,21 @@ pub mod fpu {
     /// What `work` does with the state of the current task: zeroes.
     pub fn with_current<R>(work: impl FnOnce(&mut FpuState) -> R) -> R {
         FpuState::with_zeroed(work)
+    }
+
+    /// Saves the state of the current task in user memory: zeroes.
+    pub fn save_to_user(address: u64) -> Result<(), Errno> {
+        crate::user_memory::zero(address, state_size())
+    }
+
+    /// Takes over a state from user memory: nothing to do.
+    pub fn load_from_user(_address: u64, _parts: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// The same.
+    pub fn load_legacy_from_user(_address: u64) -> Result<(), Errno> {
+        Ok(())
     }
 
     /// Gives the task the state of a new program: nothing to do.

@@ -2,6 +2,9 @@
 //! put there; [`super::context::switch`] saves and loads them with the task. Only `super::frame` uses one for a moment.
 
 use super::cpu::{self, cpuid};
+use super::smap::{clac, stac};
+use super::user_memory::or_else;
+use crate::user_memory::{is_within, load_u32};
 use base::Errno;
 use core::arch::asm;
 use core::mem::MaybeUninit;
@@ -24,9 +27,6 @@ const MXCSR: usize = 24;
 const MXCSR_MASK: usize = 28;
 const MXCSR_DEFAULT: u32 = 0x1f80;
 const CONTROL_WORD_DEFAULT: u16 = 0x37f;
-
-/// The 48 bytes of the classic area that the processor leaves to software.
-const SOFTWARE: core::ops::Range<usize> = 464..512;
 
 /// How this machine saves state.
 #[derive(Debug)]
@@ -228,11 +228,6 @@ impl FpuState {
         unsafe { core::slice::from_raw_parts_mut(self.area(), layout().size) }
     }
 
-    /// Leaves these bytes where the processor looks at none.
-    pub fn set_software_bytes(&mut self, bytes: &[u8; SOFTWARE.end - SOFTWARE.start]) {
-        self.bytes_mut()[SOFTWARE].copy_from_slice(bytes);
-    }
-
     /// Takes a state from bytes that a program may have changed: `fill` puts them in place of those that are there,
     /// [`state_size`] of them.
     ///
@@ -299,3 +294,96 @@ pub fn load_current(state: &FpuState) {
 pub fn reset_current() {
     load_current(&layout().initial);
 }
+
+/// Saves the current task's registers in user memory, in the format of [`FpuState::bytes`]. What the processor leaves as it
+/// is must be right already: the software's bytes and, with XSAVE, zeros for the header.
+///
+/// Errors: `EFAULT`, also for an address that is not on 64 bytes; part may have been written.
+pub fn save_to_user(address: u64) -> Result<(), Errno> {
+    if !is_within(address, layout().size) {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: the instruction writes as many bytes as were found to be user addresses.
+    let done =
+        unsafe { if cpu::features().xsave { xsave_user(address, u64::MAX) } else { fxsave_user(address, u64::MAX) } };
+    if done { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
+/// Gives the current task the registers that lie in user memory, of the `parts` that the state may have; the others as a
+/// new program has them. On an error all are as a new program has them.
+///
+/// Errors: `EFAULT`, also for what the processor refuses: contents, and an address that is not on 64 bytes.
+pub fn load_from_user(address: u64, parts: u64) -> Result<(), Errno> {
+    let own = layout().parts;
+    if parts & own != own {
+        reset_current();
+    }
+    load_user(address, || {
+        // SAFETY: the instruction reads as many bytes as were found to be user addresses.
+        unsafe { xrstor_user(address, parts & own) }
+    })
+}
+
+/// The same from a state that has only what FXSAVE writes; the address is on 16 bytes.
+///
+/// Errors: as for that.
+pub fn load_legacy_from_user(address: u64) -> Result<(), Errno> {
+    reset_current();
+    load_user(address, || {
+        // SAFETY: as above.
+        unsafe { fxrstor_user(address, u64::MAX) }
+    })
+}
+
+fn load_user(address: u64, load: impl FnOnce() -> bool) -> Result<(), Errno> {
+    let layout = layout();
+    // QEMU's emulation of the instructions takes any control word.
+    let is_control = |word: u32| word & !layout.mxcsr_mask == 0;
+    let loaded =
+        is_within(address, layout.size) && load_u32(address.wrapping_add(MXCSR as u64)).is_ok_and(is_control) && load();
+    if !loaded {
+        reset_current();
+        return Err(Errno::EFAULT);
+    }
+    Ok(())
+}
+
+/// Declares a function that saves or loads all registers of the current task in user memory; false if the memory can't be
+/// reached or the processor refuses what is in it.
+macro_rules! user_access {
+    ($name:ident, $instruction:literal) => {
+        /// # Safety
+        /// What the instruction accesses has user addresses.
+        #[inline]
+        unsafe fn $name(address: u64, parts: u64) -> bool {
+            let failed: u32;
+            // SAFETY: only the caller's user addresses are accessed, with user access allowed; the kernel keeps nothing in
+            // the registers. A fault that can't be resolved goes on at 4, with part of the work done.
+            unsafe {
+                asm!(
+                    "xor ecx, ecx",
+                    stac!(),
+                    concat!("2: ", $instruction, " [{address}]"),
+                    "3:",
+                    clac!(),
+                    ".pushsection .text.fixup,\"ax\",@progbits",
+                    "4: mov ecx, 1",
+                    "jmp 3b",
+                    ".popsection",
+                    or_else!("2b", "4b"),
+                    address = in(reg) address,
+                    in("eax") parts as u32,
+                    in("edx") (parts >> 32) as u32,
+                    out("ecx") failed,
+                    options(nostack)
+                );
+            }
+            failed == 0
+        }
+    };
+}
+
+user_access!(xsave_user, "xsave64");
+user_access!(fxsave_user, "fxsave64");
+user_access!(xrstor_user, "xrstor64");
+user_access!(fxrstor_user, "fxrstor64");

@@ -9,8 +9,8 @@ use crate::user_memory::FAULTS;
 use core::arch::asm;
 use core::ptr::{addr_of, from_ref};
 
-/// For `asm!`: an entry of the table.
-macro_rules! fixup {
+/// For `asm!`: an entry of the table. Where the kernel goes on if the instruction at the first label faults.
+macro_rules! or_else {
     ($faulting:literal, $fixup:literal) => {
         concat!(
             ".pushsection extable,\"aR\",@progbits\n.p2align 2\n.long ",
@@ -21,6 +21,7 @@ macro_rules! fixup {
         )
     };
 }
+pub(super) use or_else;
 
 /// Copies from user memory; gives how many bytes were not copied.
 ///
@@ -66,8 +67,8 @@ unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize {
             "5: lea rcx, [{rest} + rcx * 8]",
             "jmp 3b",
             ".popsection",
-            fixup!("2b", "5b"),
-            fixup!("3b", "4b"),
+            or_else!("2b", "5b"),
+            or_else!("3b", "4b"),
             rest = in(reg) length % 8,
             inout("rcx") length / 8 => left,
             inout("rdi") to => _,
@@ -97,8 +98,8 @@ unsafe fn copy_words(to: *mut u8, from: *const u8, words: usize) -> usize {
             "3: rep movsb",
             "jmp 4b",
             ".popsection",
-            fixup!("2b", "5b"),
-            fixup!("3b", "4b"),
+            or_else!("2b", "5b"),
+            or_else!("3b", "4b"),
             inout("rcx") words => left,
             inout("rdi") to => _,
             inout("rsi") from => _,
@@ -126,8 +127,8 @@ pub unsafe fn zero(to: u64, length: usize) -> usize {
             "jmp 3b",
             "4:",
             clac!(),
-            fixup!("2b", "5b"),
-            fixup!("3b", "4b"),
+            or_else!("2b", "5b"),
+            or_else!("3b", "4b"),
             rest = in(reg) length % 8,
             inout("rcx") length / 8 => left,
             inout("rdi") to => _,
@@ -154,7 +155,7 @@ pub unsafe fn load_u32(address: u64) -> Option<u32> {
             "mov {done:e}, 1",
             "3:",
             clac!(),
-            fixup!("2b", "3b"),
+            or_else!("2b", "3b"),
             address = in(reg) address,
             value = out(reg) value,
             done = out(reg) done,
@@ -180,7 +181,7 @@ pub unsafe fn compare_exchange_u32(address: u64, old: u32, new: u32) -> Option<u
             "mov {done:e}, 1",
             "3:",
             clac!(),
-            fixup!("2b", "3b"),
+            or_else!("2b", "3b"),
             address = in(reg) address,
             new = in(reg) new,
             done = out(reg) done,

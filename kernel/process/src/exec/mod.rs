@@ -252,11 +252,8 @@ fn reset(task: &Arc<Task>, name: &[u8], program: Program, credentials: Credentia
         }
         state.exit_signal = state.exit_signal.map(|_| Signal::CHLD);
     }
-    {
-        let mut signals = task.signals.lock();
-        signals.stack = AlternateStack::NONE;
-        signals.saved_mask = None;
-    }
+    task.signals.lock().stack = AlternateStack::NONE;
+    task.saved_mask.forget();
     process.timers.forget_posix();
     task.set_clear_child_tid(0);
     task.has_left_futexes.store(false, Relaxed);

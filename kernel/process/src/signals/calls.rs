@@ -292,7 +292,7 @@ pub fn pause(_task: &Arc<Task>) -> Errno {
 /// user mode; if a signal ended the call, after its handler.
 pub fn block_for_call(task: &Arc<Task>, mask: SignalSet) {
     let old = task.mask();
-    task.signals.lock().saved_mask = Some(old);
+    task.saved_mask.set(old);
     set_mask(task, mask);
     task.note_attention();
 }

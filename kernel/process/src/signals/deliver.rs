@@ -48,7 +48,8 @@ enum Next {
     /// This one is to write it.
     Dump(SignalInfo),
     Stop,
-    Handle(SignalInfo, Action),
+    /// Besides the signal and what is done about it: whether more wait.
+    Handle(SignalInfo, Action, bool),
 }
 
 /// Does what there is to do for `task`, the current one, before it goes back to user mode. It came by the system call
@@ -79,7 +80,7 @@ pub fn before_user_mode(
             Next::Dump(info) => core_dump::write(task, context, call, &info),
             Next::Stop => stop(task),
             Next::Nothing => break,
-            Next::Handle(info, action) => {
+            Next::Handle(info, action, more) => {
                 *restarting = false;
                 if let Some(call) = interrupted.take() {
                     let restarts = action.flags.contains(ActionFlags::RESTART);
@@ -90,6 +91,8 @@ pub fn before_user_mode(
                         task.process().signal_actions().lock().reset(Signal::SEGV);
                     }
                     send::force(task, SignalInfo::kernel(Signal::SEGV));
+                } else if !more && !task.needs_attention() {
+                    break;
                 }
             }
         }
@@ -103,8 +106,8 @@ pub fn before_user_mode(
 
 /// Ends what [`super::calls::block_for_call`] began. A signal that is blocked again and came meanwhile stays pending.
 fn restore_mask(task: &Arc<Task>) {
-    let saved = task.signals.lock().saved_mask.take();
-    if let Some(mask) = saved {
+    if let Some(mask) = task.saved_mask.get() {
+        task.saved_mask.forget();
         super::calls::set_mask(task, mask);
     }
 }
@@ -121,6 +124,7 @@ fn rewind_if(again: bool, call: u64, context: &mut UserContext) -> bool {
     again
 }
 
+#[inline(never)]
 fn next(task: &Arc<Task>) -> Next {
     let process = task.process();
     let mut state = process.state();
@@ -138,8 +142,11 @@ fn next(task: &Arc<Task>) -> Next {
             return Next::Stop;
         }
         let blocked = task.mask();
-        let own = task.signals.lock().pending.take(blocked);
-        let Some(info) = own.or_else(|| state.pending.take(blocked)) else { return Next::Nothing };
+        let mut signals = task.signals.lock();
+        let taken = signals.pending.take(blocked).or_else(|| state.pending.take(blocked));
+        let more = !signals.pending.set().or(state.pending.set()).without(blocked).is_empty();
+        drop(signals);
+        let Some(info) = taken else { return Next::Nothing };
         let signal = info.signal;
         let mut actions = state.actions.lock();
         let action = actions.get(signal);
@@ -177,7 +184,7 @@ fn next(task: &Arc<Task>) -> Next {
                     actions.reset(signal);
                 }
                 drop(actions);
-                return Next::Handle(info, action);
+                return Next::Handle(info, action, more);
             }
         }
     }
@@ -213,15 +220,16 @@ fn stop(task: &Arc<Task>) {
 
 /// Puts a frame onto the stack and sets the registers for the handler. Any error means that the stack can't be written,
 /// or that the action has no way back.
+#[inline(never)]
 fn enter(task: &Arc<Task>, context: &mut UserContext, info: &SignalInfo, action: &Action) -> Result<(), Errno> {
     if !action.flags.contains(ActionFlags::RESTORER) {
         return Err(Errno::EFAULT);
     }
     restartable::before_handler(task, context)?;
     let mask = task.mask();
-    let (stack, saved, fault) = {
-        let mut signals = task.signals.lock();
-        (signals.stack, signals.saved_mask.take(), signals.fault)
+    let (stack, fault) = {
+        let signals = task.signals.lock();
+        (signals.stack, signals.fault)
     };
     let pointer = context.registers.rsp;
     let alternate = action.flags.contains(ActionFlags::ON_STACK).then(|| stack.top_for(pointer)).flatten();
@@ -229,30 +237,34 @@ fn enter(task: &Arc<Task>, context: &mut UserContext, info: &SignalInfo, action:
     let frame = frame::build(FrameRequest {
         registers: &context.registers,
         floating_point_size: state_size,
-        mask: saved.unwrap_or(mask),
+        mask: task.saved_mask.get().unwrap_or(mask),
         stack: stack.shown(pointer),
         alternate_top: alternate,
-        info: info.to_bytes(),
         fault,
         restorer: action.restorer,
     });
     if alternate.is_some() && frame.address < stack.base {
         return Err(Errno::EFAULT);
     }
-    fpu::with_current(|state| {
-        state.set_software_bytes(&frame::marks(state_size, fpu::state_parts()));
-        user_memory::write(frame.floating_point_address, state.bytes())
-    })?;
+    let marks = frame.floating_point_address.wrapping_add(frame::MARKS);
     if state_size > frame::LEGACY_SIZE {
+        user_memory::write_words(marks, &frame::marks_and_header(state_size, fpu::state_parts()))?;
         user_memory::write(frame.floating_point_address.wrapping_add(state_size as u64), &frame::END_MARK)?;
+    } else {
+        user_memory::write_words(marks, &frame::marks(state_size, 0))?;
     }
-    user_memory::write(frame.address, &frame.bytes)?;
+    fpu::save_to_user(frame.floating_point_address)?;
+    user_memory::write_words(frame.address, &frame.words)?;
+    if action.flags.contains(ActionFlags::INFO) {
+        user_memory::write(frame.info_address(), &info.to_bytes())?;
+    }
     fpu::reset_current();
     frame::enter_handler(&mut context.registers, info.signal.number(), action.handler, &frame);
     let mut blocked = mask.or(action.mask);
     if !action.flags.contains(ActionFlags::NO_DEFER) {
         blocked.insert(info.signal);
     }
+    task.saved_mask.forget();
     task.store_mask(blocked);
     if alternate.is_some() && stack.flags & super::stack::AUTODISARM != 0 {
         task.signals.lock().stack = super::AlternateStack::NONE;
@@ -269,34 +281,31 @@ pub fn sigreturn(task: &Arc<Task>, context: &mut UserContext) {
 }
 
 fn restore(task: &Arc<Task>, context: &mut UserContext) -> Result<(), Errno> {
-    let mut bytes = [0; frame::PARSE_SIZE];
     // The handler's return has taken the return address off the stack already.
-    user_memory::read(context.registers.rsp, &mut bytes)?;
-    let restored = frame::parse(&bytes, &context.registers);
-    match restored.floating_point_address {
+    let words = user_memory::read_words(context.registers.rsp)?;
+    match frame::floating_point_address(&words) {
         0 => fpu::reset_current(),
-        // What the frame leaves out stays as a new program has it.
-        address => fpu::FpuState::with_zeroed(|state| {
-            state.fill(|state| {
-                let available = state.len();
-                let (legacy, rest) = state.split_first_chunk_mut().ok_or(Errno::EINVAL)?;
-                user_memory::read(address, legacy)?;
-                let more = frame::floating_point_size(legacy, available)? - frame::LEGACY_SIZE;
-                user_memory::read(address.wrapping_add(frame::LEGACY_SIZE as u64), &mut rest[..more])?;
-                if more == 0 {
-                    frame::mark_legacy_only(state);
-                }
-                Ok(())
-            })?;
-            fpu::load_current(state);
-            Ok(())
-        })?,
+        address => restore_state(address)?,
     }
+    let restored = frame::parse(&words, &context.registers);
     context.registers = restored.registers;
     // A stack that can't be set again stays as it is, as on Linux.
     let _ = task.signals.lock().stack.replace(restored.stack, restored.registers.rsp);
     super::calls::set_mask(task, restored.mask);
     Ok(())
+}
+
+/// Takes the FPU state that lies at `address`. What it leaves out is as a new program has it, and all of it on an error.
+fn restore_state(address: u64) -> Result<(), Errno> {
+    let marks = user_memory::read_words(address.wrapping_add(frame::MARKS))?;
+    if let Some((size, parts)) = frame::marked_state(marks, fpu::state_size()) {
+        let mut end = [0; frame::END_MARK.len()];
+        user_memory::read(address.wrapping_add(size as u64), &mut end)?;
+        if end == frame::END_MARK {
+            return fpu::load_from_user(address, parts);
+        }
+    }
+    fpu::load_legacy_from_user(address)
 }
 
 /// The signals that wait for `task` and that it blocks: what `rt_sigpending(2)` tells.

@@ -5,20 +5,25 @@
 //! done by [`super::deliver`].
 
 use super::{AlternateStack, SignalSet, info};
-use base::Errno;
 use machine::user::Registers;
 
 /// Bytes below the stack pointer that belong to the interrupted function (psABI).
 const RED_ZONE: u64 = 128;
-/// `struct ucontext` with x86-64's 8-byte `uc_sigmask`.
-const CONTEXT_SIZE: usize = 40 + 256 + 8;
+/// `struct ucontext` with x86-64's 8-byte `uc_sigmask`, in words of 8 bytes.
+pub const CONTEXT_WORDS: usize = 5 + 32 + 1;
+/// The same with the return address below it.
+const WORDS: usize = 1 + CONTEXT_WORDS;
+/// Where `siginfo_t` is, from the frame's address.
+const INFO: u64 = (WORDS * 8) as u64;
 /// Return address, context, siginfo.
-pub const FRAME_SIZE: usize = 8 + CONTEXT_SIZE + info::SIZE;
+pub const FRAME_SIZE: usize = WORDS * 8 + info::SIZE;
 /// The part of the FPU state that FXSAVE writes; XSAVE's header follows.
 pub const LEGACY_SIZE: usize = 512;
-/// Where `struct _fpx_sw_bytes` lies in it, and how long it is.
-const SOFTWARE_BYTES: usize = 464;
-const SOFTWARE_SIZE: usize = 48;
+const HEADER_SIZE: usize = 64;
+/// Where `struct _fpx_sw_bytes` lies in an FPU state, just before the header.
+pub const MARKS: u64 = 464;
+/// Its length in words.
+pub const MARK_WORDS: usize = 6;
 const MAGIC_1: u32 = 0x4650_5853;
 /// What follows an FPU state with XSAVE's part.
 pub const END_MARK: [u8; 4] = 0x4650_5845u32.to_le_bytes();
@@ -45,12 +50,19 @@ pub struct FaultFacts {
 
 /// A frame that is ready to be written.
 pub struct Frame {
-    /// Where [`Self::bytes`] go; the handler's stack pointer.
+    /// Where [`Self::words`] go; the handler's stack pointer.
     pub address: u64,
-    /// The frame.
-    pub bytes: [u8; FRAME_SIZE],
+    /// The return address and the context.
+    pub words: [u64; WORDS],
     /// Where the FPU state goes, and behind it, if it is longer than [`LEGACY_SIZE`], [`END_MARK`].
     pub floating_point_address: u64,
+}
+
+impl Frame {
+    /// Where `siginfo_t` goes.
+    pub const fn info_address(&self) -> u64 {
+        self.address + INFO
+    }
 }
 
 /// What a frame is made of.
@@ -65,8 +77,6 @@ pub struct FrameRequest<'a> {
     pub stack: AlternateStack,
     /// The top of the stack to use: the alternate one's end, or none for the current one.
     pub alternate_top: Option<u64>,
-    /// `siginfo_t`.
-    pub info: [u8; info::SIZE],
     /// Facts of the last fault.
     pub fault: FaultFacts,
     /// `sa_restorer`.
@@ -112,35 +122,40 @@ pub fn build(request: FrameRequest<'_>) -> Frame {
         request.mask.bits(),
         request.fault.address,
         floating_point_address,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        request.mask.bits(),
     ];
-    /// Where the mask lies, behind eight words that are 0.
-    const MASK: usize = FRAME_SIZE - info::SIZE - 8;
-    let mut bytes = [0; FRAME_SIZE];
-    for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
-        place.copy_from_slice(&word.to_le_bytes());
-    }
-    bytes[MASK..MASK + 8].copy_from_slice(&request.mask.bits().to_le_bytes());
-    bytes[MASK + 8..].copy_from_slice(&request.info);
-    Frame { address, bytes, floating_point_address }
+    Frame { address, words, floating_point_address }
 }
 
 /// Linux's marks in an FPU state of `size` bytes: how long it is and which components (XCR0) it can hold. A state without
 /// XSAVE's part has none.
-pub fn marks(size: usize, features: u64) -> [u8; SOFTWARE_SIZE] {
-    let mut bytes = [0; SOFTWARE_SIZE];
+pub const fn marks(size: usize, features: u64) -> [u64; MARK_WORDS] {
     if size > LEGACY_SIZE {
-        bytes[..4].copy_from_slice(&MAGIC_1.to_le_bytes());
-        bytes[4..8].copy_from_slice(&((size + END_MARK.len()) as u32).to_le_bytes());
-        bytes[8..16].copy_from_slice(&features.to_le_bytes());
-        bytes[16..20].copy_from_slice(&(size as u32).to_le_bytes());
+        let whole = (size + END_MARK.len()) as u64;
+        [MAGIC_1 as u64 | whole << 32, features, size as u64, 0, 0, 0]
+    } else {
+        [0; MARK_WORDS]
     }
-    bytes
+}
+
+/// The same with the header that follows: XSAVE writes only what is in use into it.
+pub fn marks_and_header(size: usize, features: u64) -> [u64; MARK_WORDS + HEADER_SIZE / 8] {
+    let [sizes, features, size, ..] = marks(size, features);
+    [sizes, features, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
 /// Sets the registers of a handler's first instruction. `frame` was built from them.
 pub fn enter_handler(registers: &mut Registers, signal: u8, handler: u64, frame: &Frame) {
     registers.rdi = signal.into();
-    registers.rsi = frame.address + (8 + CONTEXT_SIZE) as u64;
+    registers.rsi = frame.info_address();
     registers.rdx = frame.address + 8;
     registers.rax = 0;
     registers.rsp = frame.address;
@@ -157,20 +172,17 @@ pub struct Restored {
     pub mask: SignalSet,
     /// The alternate stack.
     pub stack: AlternateStack,
-    /// Where the FPU state lies; 0 is none.
-    pub floating_point_address: u64,
 }
 
-/// How many bytes [`parse`] wants, from 8 below the stack pointer of the sigreturn call, less those 8.
-pub const PARSE_SIZE: usize = CONTEXT_SIZE;
+/// Where the FPU state of a `ucontext_t` lies; 0 is none.
+pub const fn floating_point_address(words: &[u64; CONTEXT_WORDS]) -> u64 {
+    words[28]
+}
 
-/// Reads a `ucontext_t`. Flags are taken from the frame as far as a program may set them, the rest from `current`.
-pub fn parse(bytes: &[u8; PARSE_SIZE], current: &Registers) -> Restored {
-    let word = |index: usize| {
-        let mut value = [0; 8];
-        value.copy_from_slice(&bytes[index * 8..index * 8 + 8]);
-        u64::from_le_bytes(value)
-    };
+/// Reads a `ucontext_t`, which lies at the stack pointer of the sigreturn call. Flags are taken from the frame as far as a
+/// program may set them, the rest from `current`.
+pub fn parse(words: &[u64; CONTEXT_WORDS], current: &Registers) -> Restored {
+    let word = |index: usize| words[index];
     let rflags = word(22) & RESTORED_FLAGS | current.rflags & !RESTORED_FLAGS;
     let registers = Registers {
         r8: word(5),
@@ -196,29 +208,17 @@ pub fn parse(bytes: &[u8; PARSE_SIZE], current: &Registers) -> Restored {
         registers,
         mask: SignalSet::from_bits(word(37)).without(SignalSet::UNSTOPPABLE),
         stack: AlternateStack { base: word(2), flags: word(3) as u32, size: word(4) },
-        floating_point_address: word(28),
     }
 }
 
-/// How long the FPU state in a frame is, from its first 512 bytes; `available` is what the processor's state takes.
-/// State without marks is FXSAVE's 512 bytes, as on Linux; `EINVAL` for a length that can't be.
-pub fn floating_point_size(legacy: &[u8; LEGACY_SIZE], available: usize) -> Result<usize, Errno> {
-    let word = |at: usize| u32::from_le_bytes([legacy[at], legacy[at + 1], legacy[at + 2], legacy[at + 3]]);
-    if word(SOFTWARE_BYTES) != MAGIC_1 {
-        return Ok(LEGACY_SIZE);
-    }
-    let size = word(SOFTWARE_BYTES + 16) as usize;
-    if size < LEGACY_SIZE + 64 || size > available {
-        return Err(Errno::EINVAL);
-    }
-    Ok(size)
-}
-
-/// Tells XRSTOR that a state holds only what FXSAVE writes: x87 and SSE in use, the rest initial.
-pub fn mark_legacy_only(state: &mut [u8]) {
-    if let Some(used) = state.get_mut(LEGACY_SIZE..LEGACY_SIZE + 8) {
-        used.copy_from_slice(&3u64.to_le_bytes());
-    }
+/// How long the FPU state in a frame is, and which components may be in it, from the first of its [marks](MARKS);
+/// `available` is what the processor's state takes. `None`: the marks make no sense, and the state is FXSAVE's, as on Linux.
+pub fn marked_state(marks: [u64; 3], available: usize) -> Option<(usize, u64)> {
+    let [sizes, features, size] = marks;
+    let (whole, size) = ((sizes >> 32) as usize, size as u32 as usize);
+    let makes_sense =
+        sizes as u32 == MAGIC_1 && (LEGACY_SIZE + HEADER_SIZE..=available).contains(&size) && size <= whole;
+    makes_sense.then_some((size, features))
 }
 
 #[cfg(test)]
@@ -258,7 +258,6 @@ mod tests {
             mask: SignalSet::from_bits(0x55),
             stack: AlternateStack { base: 0x1000, flags: 0, size: 0x2000 },
             alternate_top,
-            info: [9; info::SIZE],
             fault: FaultFacts { error_code: 6, vector: 14, address: 0xdead },
             restorer: 0x1234,
         })
@@ -269,12 +268,12 @@ mod tests {
         fn sigreturn_finds_what_the_frame_was_built_from(seed: u64) {
             let before = registers(seed);
             let frame = request(&before, None);
-            let context: &[u8; PARSE_SIZE] = frame.bytes[8..8 + PARSE_SIZE].try_into().unwrap();
+            let context = frame.words[1..].try_into().unwrap();
             let restored = parse(context, &before);
             prop_assert_eq!(restored.registers, before);
             prop_assert_eq!(restored.mask, SignalSet::from_bits(0x55));
             prop_assert_eq!(restored.stack, AlternateStack { base: 0x1000, flags: 0, size: 0x2000 });
-            prop_assert_eq!(restored.floating_point_address, frame.floating_point_address);
+            prop_assert_eq!(floating_point_address(context), frame.floating_point_address);
         }
     }
 
@@ -293,23 +292,26 @@ mod tests {
 
     #[test]
     fn linux_marks_say_how_long_the_state_is() {
-        let mut legacy = [0; LEGACY_SIZE];
-        legacy[SOFTWARE_BYTES..].copy_from_slice(&marks(832, 7));
-        assert_eq!(floating_point_size(&legacy, 832), Ok(832));
-        assert_eq!(floating_point_size(&legacy, 831), Err(Errno::EINVAL));
-        assert_eq!(floating_point_size(&[0; 512], 832), Ok(512));
-        assert_eq!(legacy[SOFTWARE_BYTES + 4..][..4], 836u32.to_le_bytes(), "the mark at the end is counted");
-        assert_eq!(legacy[SOFTWARE_BYTES + 8..][..8], 7u64.to_le_bytes());
-        assert_eq!(marks(LEGACY_SIZE, 0), [0; SOFTWARE_SIZE]);
+        let [sizes, features, size, rest @ ..] = marks_and_header(STATE_SIZE, 7);
+        assert_eq!(sizes >> 32, 836, "the mark at the end is counted");
+        assert_eq!(rest, [0; 11], "the software's other bytes, and the header");
+        let marked = [sizes, features, size];
+        assert_eq!(marked_state(marked, STATE_SIZE), Some((STATE_SIZE, 7)));
+        assert_eq!(marked_state(marked, STATE_SIZE - 1), None, "longer than the processor's");
+        assert_eq!(marked_state([sizes, 7, 575], STATE_SIZE), None, "no room for the header");
+        assert_eq!(marked_state([sizes, 7, 576], STATE_SIZE), Some((576, 7)));
+        let short = u64::from(MAGIC_1) | 600 << 32;
+        assert_eq!(marked_state([short, 7, 601], STATE_SIZE), None, "longer than the whole");
+        assert_eq!(marked_state([0, 7, size], STATE_SIZE), None, "no mark");
+        assert_eq!(marks(LEGACY_SIZE, 0), [0; MARK_WORDS]);
     }
 
     #[test]
     fn a_program_can_not_give_itself_system_flags() {
         let before = registers(1);
         let mut frame = request(&before, None);
-        frame.bytes[8 + 22 * 8..8 + 23 * 8].copy_from_slice(&u64::MAX.to_le_bytes());
-        let context: &[u8; PARSE_SIZE] = frame.bytes[8..8 + PARSE_SIZE].try_into().unwrap();
-        let flags = parse(context, &before).registers.rflags;
+        frame.words[1 + 22] = u64::MAX;
+        let flags = parse(frame.words[1..].try_into().unwrap(), &before).registers.rflags;
         assert_eq!(flags & 0x3000, 0, "I/O privilege level");
         assert_eq!(flags & 0x200, 0x200, "interrupts stay on");
     }

@@ -71,16 +71,24 @@ impl SignalQueue {
     /// Takes the next signal that is not in `blocked`.
     pub fn take(&mut self, blocked: SignalSet) -> Option<SignalInfo> {
         let signal = self.set.without(blocked).first()?;
-        let at = self.queue.iter().position(|(info, _)| info.signal == signal);
-        let taken = match at {
-            Some(0) => self.queue.pop_front(),
-            at => at.and_then(|at| self.queue.remove(at)),
-        };
-        let info = taken.map_or_else(|| SignalInfo::bare(signal), |(info, _)| info);
+        let info = self.take_facts(signal).unwrap_or_else(|| SignalInfo::bare(signal));
         if !signal.is_real_time() || !self.queue.iter().any(|(other, _)| other.signal == signal) {
             self.set.remove(signal);
         }
         Some(info)
+    }
+
+    /// Takes the first that is queued of `signal`.
+    fn take_facts(&mut self, signal: Signal) -> Option<SignalInfo> {
+        let is_first = self.queue.front().is_some_and(|(info, _)| info.signal == signal);
+        let (info, _) = if is_first { self.queue.pop_front()? } else { self.remove_later(signal)? };
+        Some(info)
+    }
+
+    #[cold]
+    fn remove_later(&mut self, signal: Signal) -> Option<(SignalInfo, Place)> {
+        let at = self.queue.iter().position(|(info, _)| info.signal == signal)?;
+        self.queue.remove(at)
     }
 
     /// Forgets all waiting signals of `set`.

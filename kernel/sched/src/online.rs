@@ -108,7 +108,7 @@ fn tell() {
 fn drained(cpu: &'static Cpu) -> bool {
     loop {
         let mut queue = cpu.queue.lock();
-        queue.members.release_parked(time::now());
+        queue.members.close(time::now());
         let taken = queue.members.steal(|task, _| !task.entity().context().is_running());
         cpu.publish(&queue);
         let Some((task, standing)) = taken else { return queue.members.waiting() == 0 };
@@ -122,7 +122,11 @@ fn drained(cpu: &'static Cpu) -> bool {
 /// Halts this CPU, which has nothing to run, until it is to serve again. Called by its idle loop.
 pub(crate) fn stay_parked(cpu: &'static Cpu, mut off: InterruptsOff) {
     machine::paging::deactivate();
-    cpu.queue.lock().account(cpu.number);
+    let mut queue = cpu.queue.lock();
+    queue.account(cpu.number);
+    let now = queue.accounted_at;
+    queue.members.close(now);
+    drop(queue);
     if let Some(heir) = cpu::get(BOOT_CPU) {
         timer::hand_over(cpu, heir);
         ipi::reschedule(heir.number);
@@ -142,6 +146,7 @@ pub(crate) fn stay_parked(cpu: &'static Cpu, mut off: InterruptsOff) {
     }
     let mut queue = cpu.queue.lock();
     queue.closed = false;
+    queue.members.open();
     queue.accounted_at = time::now();
     drop(queue);
     machine::cpu::unpark(&off);

@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(world.queue.pick(world.now), Some(&0));
         assert!(world.queue.is_out_of_time());
         assert!(world.queue.park(None));
-        world.queue.release_parked(world.now);
+        world.queue.close(world.now);
         assert_eq!(world.queue.steal_urgent(None, |_| true).map(|(task, _)| task), Some(0));
         assert_eq!(world.queue.resumes_at(), u64::MAX);
     }

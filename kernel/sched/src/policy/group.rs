@@ -6,6 +6,7 @@
 
 use super::{
     GRANULARITY, SHARE_INTERVAL,
+    claim::{CPU, Claims},
     limit::{Limit, LimitStatistics, Pool},
     weight::{UNIT, virtual_time},
 };
@@ -20,9 +21,13 @@ use machine::sync::{IrqLock, rank};
 /// The weight of a new group: that of a task at nice 0.
 pub const DEFAULT_GROUP_WEIGHT: u32 = 1024;
 
-/// How far a group may be behind or ahead of its siblings and still have that made up: nanoseconds of CPU time, because a
-/// turn on each of many CPUs is far in the virtual time of a small one.
+/// How far a group to which a whole CPU or more is due may be behind or ahead of its siblings and still have that made up:
+/// nanoseconds of CPU time.
 const MOST_LAG: u64 = 100_000_000;
+
+/// The same where it is next to nothing that is due: some turns, because a turn on each of many CPUs is far in the virtual
+/// time of a small group.
+const LEAST_LAG: u64 = 20_000_000;
 
 /// Up to what part of that it weighs what it always does.
 const QUIET_PARTS: i64 = 8;
@@ -38,10 +43,13 @@ pub struct Group {
     subgroups: AtomicUsize,
     weight: AtomicU32,
     idle: AtomicBool,
+    pub(super) claims: Claims,
     /// The load of all CPUs: each adds what its own has changed by.
     load: AtomicU64,
     /// How far its members are on average, in virtual time: what one gets whose CPUs are as laden as all.
     clock: AtomicU64,
+    /// How far its own tasks are together.
+    tasks_progress: AtomicU64,
     /// How far it is itself, on the clock of its parent.
     progress: AtomicU64,
     /// What the clock of its parent was when it last had nothing more to run.
@@ -78,8 +86,10 @@ impl Group {
             parent: IrqLock::new(rank::LEAF, parent),
             weight: AtomicU32::new(DEFAULT_GROUP_WEIGHT),
             idle: AtomicBool::new(false),
+            claims: Claims::new(DEFAULT_GROUP_WEIGHT),
             load: AtomicU64::new(0),
             clock: AtomicU64::new(0),
+            tasks_progress: AtomicU64::new(0),
             progress: AtomicU64::new(0),
             stopped_at: AtomicU64::new(0),
             ran: AtomicU64::new(0),
@@ -99,7 +109,14 @@ impl Group {
     /// Puts the group below another one. The queues of all CPUs must be told ([`Queue::reparent`](super::Queue)).
     pub(crate) fn store_parent(&self, parent: Arc<Group>) {
         parent.subgroups.fetch_add(1, SeqCst);
-        let old = self.parent.lock().replace(parent);
+        let old = {
+            let mut own = self.parent.lock();
+            // The new one hears of its claim when somebody looks at it.
+            if let Some(old) = &*own {
+                self.claims.set_known(0, &old.claims);
+            }
+            own.replace(parent)
+        };
         if let Some(old) = old {
             old.subgroups.fetch_sub(1, SeqCst);
         }
@@ -113,6 +130,7 @@ impl Group {
     /// What it weighs beside its siblings, 2 to 262144; the CPUs see a change within a few milliseconds.
     pub fn set_weight(&self, weight: u32) {
         self.weight.store(weight, Relaxed);
+        self.claims.set_weight(weight);
     }
 
     pub(super) fn weight(&self) -> u64 {
@@ -142,6 +160,28 @@ impl Group {
         self.load.load(Relaxed)
     }
 
+    /// One CPU tells by how much the load of the group's own tasks on it, and the number of all tasks, have changed, modulo
+    /// 2^64.
+    #[inline]
+    pub(super) fn tell(&self, load: u64, tasks: usize) {
+        if self.claims.tell(load, tasks) {
+            self.claim(0);
+        }
+    }
+
+    /// Looks at what it claims in `parent`.
+    pub(super) fn look(&self, parent: &Group) {
+        self.claim(self.claims.look(self.weight() * UNIT, &parent.claims));
+    }
+
+    fn claim(&self, claim: u64) {
+        if !self.claims.is_known(claim)
+            && let Some(parent) = &*self.parent.lock()
+        {
+            self.claims.set_known(claim, &parent.claims);
+        }
+    }
+
     /// Its members have run for `ns` nanoseconds on some CPU, while their load on all CPUs was `load`.
     pub(super) fn advance_clock(&self, ns: u64, load: u64) {
         if ns > 0 && load > 0 {
@@ -153,26 +193,45 @@ impl Group {
     /// virtual time.
     pub(super) fn advance(&self, ns: u64, parent: &Group) -> i64 {
         self.ran.fetch_add(ns, Relaxed);
-        let clock = parent.clock.load(Relaxed);
-        let step = virtual_time(self.weight() * UNIT, ns);
-        let progress = self.progress.fetch_add(step, Relaxed).wrapping_add(step);
-        let lag = clock.wrapping_sub(progress) as i64;
+        parent.follow(&self.progress, ns, self.claims.own(), self.most_lag())
+    }
+
+    /// Its own tasks have run for `ns` nanoseconds on some CPU.
+    pub(super) fn advance_tasks(&self, ns: u64) {
+        let load = self.claims.of_tasks();
+        if ns > 0 && load > 0 {
+            self.follow(&self.tasks_progress, ns, load, virtual_time(load, MOST_LAG) as i64);
+        }
+    }
+
+    /// A member of the load `load`, or several, of which that is the `progress`, have run for `ns` nanoseconds. How far they
+    /// are now behind all on average, in virtual time, up to `most`.
+    fn follow(&self, progress: &AtomicU64, ns: u64, load: u64, most: i64) -> i64 {
+        let clock = self.clock.load(Relaxed);
+        let step = virtual_time(load, ns);
+        let now_at = progress.fetch_add(step, Relaxed).wrapping_add(step);
+        let lag = clock.wrapping_sub(now_at) as i64;
         // Who could not use what was due to it, or was alone for long, does not owe or own that for ever.
-        let most = virtual_time(self.weight() * UNIT, MOST_LAG) as i64;
         let bounded = lag.clamp(-most, most);
         if bounded != lag {
-            self.progress.store(clock.wrapping_sub(bounded as u64), Relaxed);
+            progress.store(clock.wrapping_sub(bounded as u64), Relaxed);
         }
         // The clock is made from loads, which are known a little late: it follows those who run.
         let drift = bounded / DRIFT_PARTS * ns.min(SHARE_INTERVAL) as i64 / SHARE_INTERVAL as i64;
-        parent.clock.fetch_sub(drift as u64, Relaxed);
+        self.clock.fetch_sub(drift as u64, Relaxed);
         bounded
+    }
+
+    /// How far it may be behind or ahead, in virtual time.
+    fn most_lag(&self) -> i64 {
+        let due = self.claims.due().min(CPU);
+        virtual_time(self.claims.own(), (MOST_LAG * due / CPU).max(LEAST_LAG)) as i64
     }
 
     /// What a `part` of its weight counts while the group is `lag` behind, which [`advance`](Self::advance) has told: up to
     /// half as much more or less, and neither while that is a turn or two, so that nobody is moved for it.
     pub(super) fn urged(&self, part: u64, lag: i64) -> u64 {
-        let most = virtual_time(self.weight() * UNIT, MOST_LAG) as i64;
+        let most = self.most_lag();
         let beyond = lag - lag.clamp(-most / QUIET_PARTS, most / QUIET_PARTS);
         part * (512 + beyond * 256 / most) as u64 / 512
     }
@@ -234,6 +293,7 @@ impl Group {
     fn leave_parent(&mut self) -> Option<Arc<Group>> {
         let parent = self.parent.get_mut().take()?;
         parent.subgroups.fetch_sub(1, SeqCst);
+        self.claims.set_known(0, &parent.claims);
         Some(parent)
     }
 }

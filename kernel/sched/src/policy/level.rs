@@ -19,6 +19,8 @@ pub(super) struct Level<T> {
     pub(super) parent: usize,
     /// How many levels have this one as their parent.
     pub(super) children: usize,
+    /// How many tasks are in these, as far as is known.
+    pub(super) below: usize,
 
     // Its members.
     /// The one that runs or that holds the one that runs.
@@ -28,6 +30,12 @@ pub(super) struct Level<T> {
     pub(super) floor: u64,
     /// The sum of the members' loads.
     pub(super) load: u64,
+    /// How much of its load counts of a task, which can't use more than one CPU.
+    pub(super) most: u64,
+    /// How many of the members are groups.
+    pub(super) groups: usize,
+    /// The sum of their weights.
+    pub(super) of_groups: u64,
 
     // As a member of the level above.
     /// Whether it is there, waiting or current. It may stay there for a while after it has become empty.
@@ -38,8 +46,14 @@ pub(super) struct Level<T> {
     pub(super) standing: Standing,
     /// What the group's account of all CPUs knows of `load`.
     pub(super) published: u64,
+    /// And of what of it is the tasks'.
+    pub(super) claimed: u64,
+    /// What that account, and the level above, know of how many tasks are in it.
+    pub(super) counted: usize,
     /// Nanoseconds run in it since it was last looked at.
     pub(super) served: u64,
+    /// And nanoseconds of those, or of later ones, that groups in it were seen to have had.
+    pub(super) passed: u64,
     /// Virtual time that the group is owed (below 0) or owes on this CPU for what it got on all.
     pub(super) shift: i64,
 
@@ -117,7 +131,10 @@ pub(super) struct Entry<T> {
     pub(super) sequence: u64,
     /// Who is there longest is known.
     pub(super) arrival: u64,
+    /// What it counts beside the others.
     pub(super) load: u64,
+    /// What it would if it could use all that is due for that.
+    pub(super) whole: u64,
     pub(super) member: Member<T>,
 }
 
@@ -157,16 +174,23 @@ impl<T> Level<T> {
             serial,
             parent,
             children: 0,
+            below: 0,
             current: None,
             waiting: BinaryHeap::new(),
             floor: 0,
             load: 0,
+            most: u64::MAX,
+            groups: 0,
+            of_groups: 0,
             queued: false,
             weight: 0,
             weighed: 0,
             standing: Standing { virtual_time: 0, floor: 0, origin: Origin::New },
             published: 0,
+            claimed: 0,
+            counted: 0,
             served: 0,
+            passed: 0,
             shift: 0,
             closed: false,
             head: place,
@@ -191,8 +215,10 @@ impl<T> Level<T> {
         };
         let most_ahead = self.floor + virtual_time(load, 2 * LATENCY);
         let virtual_time = at.clamp(self.floor.saturating_sub(SLEEPER_CREDIT), most_ahead);
+        let whole = load;
+        let load = if matches!(member, Member::Task(_)) { whole.min(self.most) } else { whole };
         self.load += load;
-        self.waiting.push(Entry { virtual_time, sequence, arrival: sequence, load, member });
+        self.waiting.push(Entry { virtual_time, sequence, arrival: sequence, load, whole, member });
     }
 
     /// Where the member stands that leaves.
@@ -214,16 +240,31 @@ impl<T> Level<T> {
         entry
     }
 
-    /// Gives the member for which `wanted` is true another load.
-    pub(super) fn set_load(&mut self, load: u64, wanted: impl Fn(&Entry<T>) -> bool) {
+    /// Gives the task for which `wanted` is true another load.
+    pub(super) fn set_load(&mut self, whole: u64, wanted: impl Fn(&Entry<T>) -> bool) {
+        let load = whole.min(self.most);
         if let Some(current) = self.current.as_mut().filter(|entry| wanted(entry)) {
             self.load = self.load - current.load + load;
-            current.load = load;
+            (current.load, current.whole) = (load, whole);
         } else if let Some(mut entry) = self.take_waiting(wanted) {
             self.load = self.load - entry.load + load;
-            entry.load = load;
+            (entry.load, entry.whole) = (load, whole);
             self.waiting.push(entry);
         }
+    }
+
+    /// From now on no more than this counts of a task's load.
+    pub(super) fn set_most(&mut self, most: u64) {
+        self.most = most;
+        let mut waiting = core::mem::take(&mut self.waiting).into_vec();
+        let tasks = waiting.iter_mut().chain(&mut self.current).filter(|entry| entry.task().is_some());
+        for entry in tasks {
+            let load = entry.whole.min(most);
+            self.load = self.load - entry.load + load;
+            entry.load = load;
+        }
+        // Nothing of their order has changed.
+        self.waiting = waiting.into();
     }
 
     /// The waiting group at `place` weighs `now`, and `before` it was weighed.
@@ -251,6 +292,21 @@ impl<T> Level<T> {
     /// How many nanoseconds one of its members runs in its turn.
     pub(super) fn turn_of(&self, member: &Entry<T>) -> u64 {
         turn_of(member.load, self.load)
+    }
+
+    /// What of its load is that of its own tasks.
+    pub(super) fn of_tasks(&self) -> u64 {
+        self.load - self.of_groups
+    }
+
+    /// How many of its members are tasks.
+    pub(super) fn tasks_of_its_own(&self) -> usize {
+        self.waiting.len() + usize::from(self.current.is_some()) - self.groups
+    }
+
+    /// How many tasks are in it and in the levels below.
+    pub(super) fn tasks(&self) -> usize {
+        self.tasks_of_its_own() + self.below
     }
 
     /// Whether nothing is in it.

@@ -5,12 +5,14 @@
 //! simulator at the end of this folder calls the same functions for thousands of tasks.
 
 pub mod balance;
+mod claim;
 mod class;
 mod deadline;
 mod domain;
 mod group;
 mod level;
 mod limit;
+mod offer;
 pub mod placement;
 mod queue;
 mod real_time;

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `level` | the members of one group on this CPU, ordered by virtual run time |
 //! | `tree` | the levels, and how to get past those where nobody competes |
-//! | `share` | what part of its group's weight this CPU has |
+//! | `claim` | what a group counts beside its siblings: its weight, but no more than its tasks can use |
+//! | `share` | what part of that this CPU has |
 //! | `throttle` | what limits do here |
 
 use super::{
     WAKE_UP_GRANULARITY, Weight,
+    claim::CPU,
     group::{Group, Roots},
     level::{Entry, Level, Member, Origin, Standing},
     weight::virtual_time,
@@ -42,6 +44,8 @@ pub struct Queue<T> {
     sequence: u64,
     /// Nanoseconds run since the shares were last looked at.
     pub(super) unshared: u64,
+    /// How much of this CPU is for them, in parts of [`CPU`].
+    offered: u64,
     /// The next place to look at.
     pub(super) cursor: usize,
     /// The places of levels that wait for their next period, and when the first of these begins.
@@ -62,13 +66,21 @@ impl<T> Queue<T> {
             ran: 0,
             sequence: 0,
             unshared: 0,
+            offered: 0,
             cursor: 0,
             throttled: Vec::new(),
             resumes_at: u64::MAX,
         };
         queue.make_level(roots.whole.clone(), WHOLE);
         queue.make_level(roots.rest.clone(), WHOLE);
+        queue.offer(CPU);
         queue
+    }
+
+    /// So much of this CPU is for them from now on, in parts of [`CPU`]: others take the rest, or it is offline.
+    pub(super) fn offer(&mut self, part: u64) {
+        let before = core::mem::replace(&mut self.offered, part);
+        self.level(WHOLE).group.claims.add_due(part.wrapping_sub(before));
     }
 
     /// Whether one of them runs.
@@ -162,8 +174,7 @@ impl<T> Queue<T> {
         self.unshared += ns;
         if self.unshared >= super::SHARE_INTERVAL {
             self.unshared = 0;
-            self.share_upwards(leaf);
-            self.sweep();
+            self.look(leaf);
         }
     }
 

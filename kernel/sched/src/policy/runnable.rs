@@ -2,10 +2,12 @@
 //! by virtual time.
 
 use super::{
+    claim::CPU,
     class::{Class, Urgency},
     deadline::Deadlines,
     group::{Group, Roots},
     level::Standing,
+    offer::Taken,
     queue::Queue,
     real_time::{RealTime, RealTimeLimit},
     weight::Weight,
@@ -24,6 +26,8 @@ pub struct Runnable<T> {
     deadlines: Deadlines<T>,
     real_time: RealTime<T>,
     fair: Queue<T>,
+    /// What those that go first have taken from these.
+    taken: Taken,
 }
 
 impl<T> Runnable<T> {
@@ -34,6 +38,7 @@ impl<T> Runnable<T> {
             deadlines: Deadlines::new(CpuId::new(number as u32), RealTimeLimit::USUAL.portion()),
             real_time: RealTime::new(),
             fair: Queue::new(number, roots),
+            taken: Taken::default(),
         }
     }
 
@@ -162,6 +167,9 @@ impl<T> Runnable<T> {
             self.fair.charge(ns, now);
         }
         self.is_plain = self.real_time.is_unused() && self.deadlines.is_unused();
+        if let Some(left) = self.taken.charge(if is_fair { 0 } else { ns }, now, self.is_plain) {
+            self.fair.offer(left);
+        }
     }
 
     /// How many nanoseconds the current task may still run before others should have their turn; `None` if nobody
@@ -313,9 +321,15 @@ impl<T> Runnable<T> {
     }
 
     /// Puts everybody back who waits here for a next period: the CPU goes offline.
-    pub fn release_parked(&mut self, now: u64) {
+    pub fn close(&mut self, now: u64) {
         self.deadlines.release_parked();
         self.fair.release_parked(now);
+        self.fair.offer(0);
+    }
+
+    /// The CPU is online again.
+    pub fn open(&mut self) {
+        self.fair.offer(CPU);
     }
 
     /// The group has another parent now; its members and what it weighs come along.

@@ -12,14 +12,18 @@ use super::{
     group::Group,
     level::{Entry, Level, Member},
     queue::{Queue, REST, WHOLE},
-    weight::{UNIT, Weight, virtual_time},
+    weight::{Nice, Weight, virtual_time},
 };
 use alloc::sync::Arc;
 
 /// The least load that a group has where it has anything to run.
 const LEAST_LOAD: u64 = 32;
+/// The load of the heaviest task.
+const GREATEST_LOAD: u64 = Nice::MOST.weight().load();
 /// What part of what a group is behind by is made up at each look.
 const LAG_PARTS: i64 = 8;
+/// Up to how many tasks of a level are looked at one by one: where there are more, none of them has a CPU of its own.
+const FEW: usize = 4;
 /// How many levels are looked at in turn each time.
 const SWEEP: usize = 16;
 
@@ -56,7 +60,7 @@ impl<T> Queue<T> {
 
     pub(super) fn is_idle(&self, entry: &Entry<T>) -> bool {
         match entry.member {
-            Member::Task(_) => entry.load == Weight::IDLE.load(),
+            Member::Task(_) => entry.whole == Weight::IDLE.load(),
             Member::Group(place) => self.level(place).group.is_idle(),
         }
     }
@@ -69,18 +73,28 @@ impl<T> Queue<T> {
         let before = core::mem::replace(&mut level.published, level.load);
         let begins = total == level.load && before == 0;
         let ends = total == 0 && before != 0;
-        level.group.advance_clock(served, total);
+        let (load, tasks) = (level.of_tasks(), level.tasks());
+        let come = tasks.wrapping_sub(core::mem::replace(&mut level.counted, tasks));
+        level.group.tell(load.wrapping_sub(core::mem::replace(&mut level.claimed, load)), come);
+        level.group.advance_clock(served, level.group.claims.of_members());
+        let of_tasks = served.saturating_sub(level.passed);
+        level.passed = if load > 0 { level.passed - (served - of_tasks) } else { 0 };
+        if load > 0 {
+            level.group.advance_tasks(of_tasks);
+        }
         if place == WHOLE {
             return;
         }
         let (parent, before, queued) = (level.parent, level.weight, level.queued);
         let (level, above) = self.two(place, parent);
+        above.below = above.below.wrapping_add(come);
         if begins {
             level.group.catch_up(&above.group);
         } else if ends {
             level.group.stop(&above.group);
         }
         let lag = level.group.advance(served, &above.group);
+        above.passed += served;
         let is_divided = level.load < total || above.load < above.group.load();
         let has_rivals = queued && above.load > before;
         // A group of which nothing runs here keeps what it had for the moment.
@@ -89,6 +103,9 @@ impl<T> Queue<T> {
             load if is_divided => level.group.urged(part(&level.group, load, total), lag),
             load => part(&level.group, load, total),
         };
+        if queued {
+            above.of_groups = above.of_groups - before + weight;
+        }
         level.weight = weight;
         if weight > before && level.shift != 0 {
             level.shift = (i128::from(level.shift) * i128::from(before) / i128::from(weight)) as i64;
@@ -118,6 +135,22 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Looks at what the level at `place` claims above it, and how much of their loads its own tasks can use.
+    fn claim(&mut self, place: usize) {
+        let level = self.level_mut(place);
+        // Beside no group nobody can have what a task leaves.
+        let is_mixed = level.group.subgroups() > 0 && (1..=FEW).contains(&level.tasks_of_its_own());
+        let most = if is_mixed { level.group.claims.most_of_task() } else { u64::MAX };
+        if most != level.most && most.min(level.most) < GREATEST_LOAD {
+            level.set_most(most);
+        }
+        if place != WHOLE {
+            let parent = level.parent;
+            let (level, above) = self.two(place, parent);
+            level.group.look(&above.group);
+        }
+    }
+
     /// Looks at the levels from `place` up to, but without, `above`.
     pub(super) fn share_between(&mut self, mut place: usize, above: usize) {
         while place != above {
@@ -130,6 +163,27 @@ impl<T> Queue<T> {
     pub(super) fn share_upwards(&mut self, place: usize) {
         self.share_between(place, WHOLE);
         self.share(WHOLE);
+    }
+
+    /// Looks at the way to the task that runs, which is at `leaf`, and in turn at some others.
+    pub(super) fn look(&mut self, leaf: usize) {
+        let mut place = leaf;
+        loop {
+            self.claim(place);
+            self.share(place);
+            if place == WHOLE {
+                break;
+            }
+            place = self.level(place).parent;
+        }
+        for _ in 0..SWEEP.min(self.levels.len()) {
+            self.cursor = (self.cursor + 1) % self.levels.len();
+            if self.levels[self.cursor].is_some() {
+                self.claim(self.cursor);
+                self.share(self.cursor);
+                self.tidy(self.cursor);
+            }
+        }
     }
 
     /// Looks at the level at `place`, to which somebody has come, and at those above it as far as that is felt: nothing is
@@ -160,21 +214,10 @@ impl<T> Queue<T> {
             _ => panic!("sched: a level of a run queue has no other as its parent"),
         }
     }
-
-    /// Looks at some levels, in turn.
-    pub(super) fn sweep(&mut self) {
-        for _ in 0..SWEEP.min(self.levels.len()) {
-            self.cursor = (self.cursor + 1) % self.levels.len();
-            if self.levels[self.cursor].is_some() {
-                self.share(self.cursor);
-                self.tidy(self.cursor);
-            }
-        }
-    }
 }
 
 fn part(group: &Group, load: u64, total: u64) -> u64 {
-    let whole = group.weight() * UNIT;
+    let whole = group.claims.own();
     if load >= total {
         return whole;
     }

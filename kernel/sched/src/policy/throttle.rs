@@ -99,7 +99,7 @@ impl<T> Queue<T> {
     /// Takes the current task, which is out of time, aside until the next period. Whether it was out of time.
     pub fn park(&mut self, group: Option<Arc<Group>>) -> bool {
         let (Some(place), Some(leaf)) = (self.refusing(), self.leaf) else { return false };
-        let Some(load) = self.level(leaf).current.as_ref().map(|entry| entry.load) else { return false };
+        let Some(load) = self.level(leaf).current.as_ref().map(|entry| entry.whole) else { return false };
         let Some((task, standing)) = self.take_current() else { return false };
         let weight = Weight::of_load(load);
         self.level_mut(place).parked.push(Parked { task, weight, standing, group });

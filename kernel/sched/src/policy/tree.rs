@@ -160,7 +160,10 @@ impl<T> Queue<T> {
             // What it ran where it came from it does not leave behind for a place in front.
             let is_new = is_moved && standing.origin == Origin::New;
             let standing = if is_new { Standing::behind_a_turn(weight) } else { standing };
-            self.level_mut(parent).add(number, Member::Group(head), weight, standing, sequence);
+            let above = self.level_mut(parent);
+            above.add(number, Member::Group(head), weight, standing, sequence);
+            above.groups += 1;
+            above.of_groups += weight;
             let level = self.level_mut(head);
             level.queued = true;
             level.weighed = weight;
@@ -216,6 +219,8 @@ impl<T> Queue<T> {
         let (number, weight) = (self.number, self.level(member).weight);
         let level = self.level_mut(place);
         let standing = level.leave(number, &Entry { load: weight, member: Member::Group(member), ..*entry });
+        level.groups -= 1;
+        level.of_groups -= weight;
         let member = self.level_mut(member);
         member.standing = standing;
         member.queued = false;
@@ -255,8 +260,11 @@ impl<T> Queue<T> {
         self.unlink(place);
         let level = self.level(place);
         level.group.publish(level.published, 0);
-        let (group, parent) = (level.group.number(), level.parent);
-        self.level_mut(parent).children -= 1;
+        level.group.tell(level.claimed.wrapping_neg(), level.counted.wrapping_neg());
+        let (group, parent, counted) = (level.group.number(), level.parent, level.counted);
+        let above = self.level_mut(parent);
+        above.children -= 1;
+        above.below -= counted;
         self.places[group] = 0;
         self.levels[place] = None;
         self.free.push(place);
@@ -294,8 +302,13 @@ impl<T> Queue<T> {
         let running = self.suspend();
         let was_queued = self.level(place).queued;
         self.unlink(place);
-        self.level_mut(old).children -= 1;
-        self.level_mut(parent).children += 1;
+        let counted = self.level(place).counted;
+        let old = self.level_mut(old);
+        old.children -= 1;
+        old.below -= counted;
+        let new = self.level_mut(parent);
+        new.children += 1;
+        new.below += counted;
         self.level_mut(place).parent = parent;
         self.find_limits();
         if was_queued {

@@ -43,144 +43,29 @@ impl CrowdLock {
 }
 
 #[cfg(not(loom))]
-mod form {
-    use crate::{
-        cpu::PerCpu,
-        sync::{PARKER, primitive},
-    };
-    use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+mod form;
+// The models of the crates above need the lock, not its steps: loom's own is one step for them.
+#[cfg(loom)]
+#[path = "crowd/form_loom.rs"]
+mod form;
+
+/// What `form` stands on.
+#[cfg(not(loom))]
+mod surroundings {
+    pub use crate::{cpu::PerCpu, sync::PARKER};
+    pub use core::sync::atomic;
 
     /// How often a taker looks before it sleeps: about as long as going to sleep takes.
-    const LOOKS: usize = 100;
-
-    pub struct Crowd {
-        /// The readers that have come in on each CPU and have not left, wherever they are now.
-        readers: PerCpu<AtomicUsize>,
-        /// A writer has the lock or waits for the readers to leave.
-        writing: AtomicBool,
-        /// Held by that writer.
-        writer: primitive::Sleeping<()>,
-        sleepers: AtomicUsize,
-    }
-
-    pub struct Reading<'a> {
-        lock: &'a Crowd,
-        count: &'a AtomicUsize,
-    }
-
-    pub struct Writing<'a> {
-        lock: &'a Crowd,
-        _alone: primitive::SleepingGuard<'a, ()>,
-    }
-
-    impl Crowd {
-        pub fn new() -> Self {
-            Self {
-                readers: PerCpu::default(),
-                writing: AtomicBool::new(false),
-                writer: primitive::Sleeping::new(()),
-                sleepers: AtomicUsize::new(0),
-            }
-        }
-
-        pub fn read(&self) -> Reading<'_> {
-            loop {
-                let count = self.readers.here();
-                // SeqCst, against `write`: either that sees this reader, or this sees the writer.
-                count.fetch_add(1, SeqCst);
-                if !self.writing.load(SeqCst) {
-                    return Reading { lock: self, count };
-                }
-                self.leave(count);
-                self.wait_until(|| !self.writing.load(SeqCst));
-            }
-        }
-
-        pub fn write(&self) -> Writing<'_> {
-            let alone = primitive::sleep_lock(&self.writer);
-            self.writing.store(true, SeqCst);
-            self.wait_until(|| self.readers.iter().all(|(_, count)| count.load(SeqCst) == 0));
-            Writing { lock: self, _alone: alone }
-        }
-
-        fn leave(&self, count: &AtomicUsize) {
-            count.fetch_sub(1, SeqCst);
-            if self.writing.load(SeqCst) {
-                self.wake();
-            }
-        }
-
-        fn wait_until(&self, mut condition: impl FnMut() -> bool) {
-            for _ in 0..LOOKS {
-                if condition() {
-                    return;
-                }
-                core::hint::spin_loop();
-            }
-            // SeqCst, against `wake`: either that sees this sleeper, or the look after it sees the change.
-            self.sleepers.fetch_add(1, SeqCst);
-            loop {
-                match PARKER.get() {
-                    Some(parker) => parker.wait_until(self.address(), &mut condition),
-                    None => core::hint::spin_loop(),
-                }
-                if condition() {
-                    break;
-                }
-            }
-            self.sleepers.fetch_sub(1, SeqCst);
-        }
-
-        fn wake(&self) {
-            if self.sleepers.load(SeqCst) > 0
-                && let Some(parker) = PARKER.get()
-            {
-                parker.wake_all(self.address());
-            }
-        }
-
-        fn address(&self) -> usize {
-            (&raw const self.sleepers).addr()
-        }
-    }
-
-    impl Drop for Reading<'_> {
-        fn drop(&mut self) {
-            self.lock.leave(self.count);
-        }
-    }
-
-    impl Drop for Writing<'_> {
-        fn drop(&mut self) {
-            // The next writer waits for `_alone`, which opens after this.
-            self.lock.writing.store(false, SeqCst);
-            self.lock.wake();
-        }
-    }
+    pub const LOOKS: usize = 100;
 }
 
-#[cfg(loom)]
-mod form {
-    use crate::sync::primitive;
-
-    pub struct Crowd(primitive::Shared<()>);
-    pub type Reading<'a> = primitive::ReadGuard<'a, ()>;
-    pub type Writing<'a> = primitive::WriteGuard<'a, ()>;
-
-    impl Crowd {
-        pub fn new() -> Self {
-            Self(primitive::Shared::new(()))
-        }
-
-        pub fn read(&self) -> Reading<'_> {
-            primitive::read(&self.0)
-        }
-
-        pub fn write(&self) -> Writing<'_> {
-            primitive::write(&self.0)
-        }
-    }
-}
+#[cfg(all(test, loom))]
+mod loom;
+#[cfg(all(test, loom))]
+#[path = "crowd/form.rs"]
+mod real;
+#[cfg(all(test, loom))]
+use loom::surroundings;
 
 #[cfg(all(test, not(loom), not(target_os = "none")))]
 mod tests {

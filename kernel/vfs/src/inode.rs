@@ -248,6 +248,11 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EOPNOTSUPP)
     }
 
+    /// The directory and the name that its only name was changed to, of what is no directory and of which that is kept. It may be old itself.
+    fn new_name(&self) -> Option<(Arc<dyn Inode>, Vec<u8>)> {
+        None
+    }
+
     /// How many mounts lie on it, or will in a moment. Where that is counted, [`Inode::unlink`], [`Inode::remove_directory`] and
     /// [`Inode::rename`] give `EBUSY` for an inode on which there is one, and look with the directory locked, so that no name goes
     /// away between a look and a mount. `None`, the default: the caller looks before, and that is all.

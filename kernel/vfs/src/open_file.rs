@@ -442,13 +442,19 @@ impl OpenFile {
         {
             return path;
         }
+        let leads_here = |directory: &Arc<dyn Inode>, name: &[u8]| {
+            directory.lookup(name).is_ok_and(|inode| inode.number() == self.inode().number())
+        };
+        let is_lost = !leads_here(directory, name);
+        let renamed = self.inode().new_name().filter(|(directory, name)| is_lost && leads_here(directory, name));
+        let (directory, name) = renamed.as_ref().map_or((directory, &**name), |(directory, name)| (directory, &**name));
         let holder = Location { mount: self.location.mount.clone(), inode: directory.clone() };
         let mut path = seen(&holder).unwrap_or_default();
         if path.last() != Some(&b'/') {
             path.push(b'/');
         }
         path.extend_from_slice(name);
-        if !directory.lookup(name).is_ok_and(|inode| inode.number() == self.inode().number()) {
+        if is_lost && renamed.is_none() {
             path.extend_from_slice(b" (deleted)");
         }
         path

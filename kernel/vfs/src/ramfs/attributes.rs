@@ -1,7 +1,8 @@
 //! Permissions, owner, number of names and times of an inode in memory.
 
 use super::inode::RamInode;
-use crate::{Inode, MetadataChange, Mount, MountFlags, NewNode, Permissions, Timestamp};
+use crate::{Inode, MetadataChange, Mount, MountFlags, NewNode, Permissions, Timestamp, entry_name::EntryName};
+use alloc::{boxed::Box, sync::Weak};
 use base::{Gid, Uid, extended::ExtendedAttributes};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -17,6 +18,14 @@ pub(super) struct Attributes {
     /// Has no name yet and may get one.
     pub linkable: bool,
     pub extended: ExtendedAttributes,
+    /// The name that its only one was changed to, if it is no directory: who has it open knows it by an older one.
+    pub renamed: Option<Box<Renamed>>,
+}
+
+/// A name that a rename gave.
+pub(super) struct Renamed {
+    pub directory: Weak<RamInode>,
+    pub name: EntryName,
 }
 
 /// With `relatime` the access time is kept exact to a day at least, in seconds.
@@ -37,6 +46,7 @@ impl Attributes {
             created: now,
             linkable: false,
             extended: ExtendedAttributes::new(),
+            renamed: None,
         }
     }
 
@@ -69,6 +79,18 @@ impl RamInode {
             self.shared.nameless.fetch_add(1, Relaxed);
         }
         self.touch_change(&mut attributes);
+    }
+
+    /// This inode has got another name.
+    pub(super) fn note_rename(&self, directory: &RamInode, name: &[u8]) {
+        let renamed = (!self.is_directory())
+            .then(|| Box::new(Renamed { directory: directory.this.clone(), name: EntryName::from(name) }));
+        let mut attributes = self.attributes.lock();
+        let renamed = renamed.filter(|_| attributes.links == 1);
+        let old = core::mem::replace(&mut attributes.renamed, renamed);
+        self.touch_change(&mut attributes);
+        drop(attributes);
+        drop(old);
     }
 
     /// The inode changed, but not its content.

@@ -2,7 +2,7 @@
 
 use super::{
     Shared,
-    attributes::Attributes,
+    attributes::{Attributes, Renamed},
     content::Content,
     listing::{Directory, Listing},
 };
@@ -277,6 +277,12 @@ impl Inode for RamInode {
         found.map(|(_, name, _)| name.to_vec()).ok_or(Errno::ENOENT)
     }
 
+    fn new_name(&self) -> Option<(Arc<dyn Inode>, Vec<u8>)> {
+        let attributes = self.attributes.lock();
+        let Renamed { directory, name } = &**attributes.renamed.as_ref().filter(|_| attributes.links == 1)?;
+        Some((directory.upgrade()?, name.to_vec()))
+    }
+
     fn create(&self, name: &[u8], node: &NewNode<'_>) -> Result<Arc<dyn Inode>, Errno> {
         Ok(self.create_file(name, node, &[])?)
     }
@@ -298,6 +304,7 @@ impl Inode for RamInode {
                 _ => {}
             }
             attributes.links += 1;
+            attributes.renamed = None;
             attributes.linkable = false;
             target.touch_change(&mut attributes);
         }

@@ -24,6 +24,7 @@ impl RamInode {
             Some(victim) if victim.number == source.number => return Ok(()),
             Some(victim) if flags.contains(RenameFlags::EXCHANGE) => {
                 // Both names are there: `check_is` and `get` found them under this lock.
+                victim.note_rename(self, name);
                 let _same = (listing.names.replace(new_name, moved), listing.names.replace(name, victim));
             }
             Some(victim) => {
@@ -33,7 +34,7 @@ impl RamInode {
                 drop(listing);
                 Self::gone(&victim);
                 self.touch_names(if victim.is_directory() { -1 } else { 0 });
-                source.change_links(0);
+                source.note_rename(self, new_name);
                 return Ok(());
             }
             None if flags.contains(RenameFlags::EXCHANGE) => return Err(Errno::ENOENT),
@@ -43,7 +44,7 @@ impl RamInode {
             }
         }
         drop(listing);
-        source.change_links(0);
+        source.note_rename(self, new_name);
         self.touch_names(0);
         Ok(())
     }
@@ -103,6 +104,7 @@ impl RamInode {
         match &victim {
             Some(victim) if flags.contains(RenameFlags::EXCHANGE) => {
                 victim.set_parent(self);
+                victim.note_rename(self, name);
                 let _same = listing.names.replace(name, victim.clone());
                 went += i32::from(victim.is_directory());
             }
@@ -112,7 +114,7 @@ impl RamInode {
         if let Some(victim) = victim.filter(|_| !flags.contains(RenameFlags::EXCHANGE)) {
             Self::gone(&victim);
         }
-        source.change_links(0);
+        source.note_rename(target, new_name);
         self.touch_names(went);
         target.touch_names(came);
         Ok(())

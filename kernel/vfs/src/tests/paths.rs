@@ -239,3 +239,31 @@ fn renames_refuse_what_would_break_the_tree() {
         assert_eq!(names(caller, "/f"), [".", ".."]);
     });
 }
+
+#[test]
+fn an_open_file_is_known_by_its_name_of_now() {
+    with_caller(|caller| {
+        mkdir(caller, "/d");
+        write(caller, "/a", b"");
+        write(caller, "/other", b"");
+        let file = open(caller, "/a", OpenFlags::empty()).unwrap();
+        let path = || String::from_utf8(file.path(None)).unwrap();
+        let rename = |from: &str, to: &str, flags| {
+            caller.rename(HERE, from.as_bytes(), HERE, to.as_bytes(), flags).unwrap();
+        };
+        rename("/a", "/b", RenameFlags::empty());
+        assert_eq!(path(), "/b");
+        rename("/b", "/d/c", RenameFlags::empty());
+        rename("/d", "/e", RenameFlags::empty());
+        assert_eq!(path(), "/e/c");
+        rename("/other", "/e/c", RenameFlags::EXCHANGE);
+        assert_eq!(path(), "/other");
+        rename("/other", "/a", RenameFlags::empty());
+        assert_eq!(path(), "/a");
+        caller.link(HERE, b"/a", HERE, b"/second", Follow::Yes).unwrap();
+        caller.unlink(HERE, b"/a").unwrap();
+        assert_eq!(path(), "/a (deleted)", "it has another name, but that one was never its own");
+        caller.unlink(HERE, b"/second").unwrap();
+        assert_eq!(path(), "/a (deleted)");
+    });
+}

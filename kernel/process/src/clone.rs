@@ -13,6 +13,7 @@ use crate::{
     signals::{AlternateStack, Signal},
     sleep,
     task::{Belongings, NumberedSpace, Start, Task, TaskParts},
+    trace::{self, options::Event, ties},
     tree::Kinship,
 };
 use alloc::{boxed::Box, sync::Arc};
@@ -38,7 +39,7 @@ bitflags! {
         const SIGHAND = 0x800;
         /// Open a file that stands for the child.
         const PIDFD = 0x1000;
-        /// Traced children are not supported; the flag does nothing, as without a tracer.
+        /// The child is traced like its maker, whether the tracer asked for it or not.
         const PTRACE = 0x2000;
         /// The caller sleeps until the child no longer uses its memory.
         const VFORK = 0x4000;
@@ -56,7 +57,7 @@ bitflags! {
         const CHILD_CLEARTID = 0x20_0000;
         /// Long without effect.
         const DETACHED = 0x40_0000;
-        /// Forbids tracing, which there is not.
+        /// The child is not traced, even where the tracer asked for it.
         const UNTRACED = 0x80_0000;
         /// Store the child's number in the child.
         const CHILD_SETTID = 0x100_0000;
@@ -203,7 +204,7 @@ fn signal_or_none(number: u64) -> Result<Option<Signal>, Errno> {
 /// `EINVAL` flags that contradict each other; `EPERM` a thread pointer that is no user address; `EAGAIN` too many tasks (limit of the user, of the machine, of a
 /// container, or no number left), or the parent has a reservation of CPU time; `ENOMEM`; or what a controller says; with `PIDFD` also `EFAULT`, `EMFILE`, `ENFILE`.
 /// Locks: none may be held.
-pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) -> Result<Pid, Errno> {
+pub fn clone(parent: &Arc<Task>, context: &mut UserContext, request: &CloneRequest) -> Result<Pid, Errno> {
     request.check(parent.process())?;
     if request.flags.contains(CloneFlags::SETTLS) {
         bases::check(request.thread_pointer)?;
@@ -289,7 +290,13 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
     }
     let tid = number.pid();
     let member: Arc<dyn Member> = child.clone();
-    admission.admit_and(&member, || register(&child, Some((parent.process(), flags.contains(CloneFlags::PARENT)))));
+    let is_vfork = vfork.is_some();
+    let event = if parent.tracing.is_traced() && !flags.contains(CloneFlags::UNTRACED) {
+        trace::stop::event_of_clone(parent, is_vfork, request.exit_signal)
+    } else {
+        None
+    };
+    admission.admit_and(&member, || register(&child, Some(Maker { task: parent, flags, is_watched: event.is_some() })));
     drop(member);
     number.keep();
     if let Some((slot, file)) = slot {
@@ -301,9 +308,15 @@ pub fn clone(parent: &Arc<Task>, context: &UserContext, request: &CloneRequest) 
         let _ = user_memory::write(request.parent_tid, &tid.raw().to_le_bytes());
     }
     sched::start(child as Arc<dyn Schedulable>);
+    if let Some(event) = event {
+        trace::stop::for_birth(parent, context, event, tid);
+    }
     if let Some(done) = vfork {
         // Killed while waiting: the child goes on alone.
-        let _ = sleep::until_killed_or(parent, done.queue(), || done.is_done().then_some(()), None);
+        let has_ended = sleep::until_killed_or(parent, done.queue(), || done.is_done().then_some(()), None);
+        if has_ended.is_ok() && parent.tracing.is_traced() {
+            trace::stop::for_birth(parent, context, Event::VforkDone, tid);
+        }
     }
     Ok(tid)
 }
@@ -359,7 +372,7 @@ fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> 
     let kinship = own.kinship();
     let flags = request.flags;
     // Whom it is related to is settled when it is registered.
-    let start = Kinship::new(pid, own.pid(), kinship.group(), kinship.session());
+    let start = Kinship::new(pid, own.pid(), kinship.group(), kinship.session()).made_by(parent.tid());
     let actions = own.state().actions.clone();
     let actions = if flags.contains(CloneFlags::SIGHAND) {
         actions
@@ -387,16 +400,25 @@ fn new_process(parent: &Task, request: &CloneRequest, pid: Pid) -> Arc<Process> 
     process
 }
 
+/// Who makes a task, and how.
+pub(crate) struct Maker<'a> {
+    task: &'a Arc<Task>,
+    flags: CloneFlags,
+    /// Its tracer asked to trace such children.
+    is_watched: bool,
+}
+
 /// Enters a task into its process and the tree. A thread that comes while its process ends, stops or executes another
 /// program finds that out before its first instruction. A new process gets its relations from its `maker`, and is
-/// a sibling of it if that is true: the maker's own parent may have ended since the clone began, so they are those of
+/// a sibling of it with `CLONE_PARENT`: the maker's own parent may have ended since the clone began, so they are those of
 /// this moment.
-pub(crate) fn register(child: &Arc<Task>, maker: Option<(&Arc<Process>, bool)>) {
+pub(crate) fn register(child: &Arc<Task>, maker: Option<Maker<'_>>) {
     let process = child.process();
     let mut tree = child.population().tree();
     tree.add_task(child.tid(), child.clone());
     // Who has a sibling's end told to the common parent gives it no signal of its own choice (clone(2), CLONE_PARENT).
-    let exit_signal = maker.filter(|(_, is_sibling)| *is_sibling).map(|(maker, _)| maker.state().exit_signal);
+    let with_parent = maker.as_ref().filter(|maker| maker.flags.contains(CloneFlags::PARENT));
+    let exit_signal = with_parent.map(|maker| maker.task.process().state().exit_signal);
     let mut state = process.state();
     let is_first = state.threads.is_empty();
     if let Some(stop) = &mut state.stop {
@@ -409,13 +431,17 @@ pub(crate) fn register(child: &Arc<Task>, maker: Option<(&Arc<Process>, bool)>) 
         child.note_attention();
     }
     state.threads.push(child.clone());
-    match (is_first, maker) {
+    match (is_first, &maker) {
         (false, _) => {}
         (true, None) => tree.add_process(process.clone()),
-        (true, Some((maker, is_sibling))) => {
+        (true, Some(maker)) => {
             state.exit_signal = exit_signal.unwrap_or(state.exit_signal);
-            tree.add_relative(process.clone(), maker, is_sibling);
+            tree.add_relative(process.clone(), maker.task.process(), maker.flags.contains(CloneFlags::PARENT));
         }
+    }
+    drop(state);
+    if let Some(maker) = maker.filter(|maker| maker.task.tracing.is_traced()) {
+        ties::inherit(&mut tree, child, maker.task, maker.flags, maker.is_watched);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     status::{Change, End},
     task::{Belongings, Task},
     terminal,
+    trace::ties,
 };
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering::Relaxed;
@@ -34,6 +35,7 @@ pub(crate) fn finish(task: Arc<Task>) -> ! {
 pub(crate) fn leave(task: &Arc<Task>) {
     let process = task.process();
     task.mark_exiting();
+    ties::end_of_tracer(task);
     task.entity().release_reservation();
     if process.is_init() && process.thread_count() == 1 {
         last_of_init(task);
@@ -57,11 +59,20 @@ pub(crate) fn leave(task: &Arc<Task>) {
         // The user's count keeps a zombie until it is reaped.
         task.with_belongings(|own| own.share = share);
     } else {
-        let gone = task.population().tree().remove_task(task.tid());
-        // What it runs after that is nobody's but the roots'.
-        sched::account();
-        task.population().framework().release(&**task);
-        drop((gone, share));
+        let end = process.state().exit.or(task.leaving()).unwrap_or(End::Exited(0));
+        let mut tree = task.population().tree();
+        if ties::keep_ended(task, end) {
+            drop(tree);
+            task.with_belongings(|own| own.share = share);
+            ties::tell_end(task, end);
+        } else {
+            let gone = tree.remove_task(task.tid());
+            drop(tree);
+            // What it runs after that is nobody's but the roots'.
+            sched::account();
+            task.population().framework().release(&**task);
+            drop((gone, share));
+        }
     }
     // Another thread may have left the list earlier and still be on its way out of its containers.
     let has_ended = process.state().departed();
@@ -150,7 +161,8 @@ fn notify(process: &Arc<Process>) {
     let adopted = tree.orphan(process.pid()).into_iter().map(|(child, parent)| {
         let mut state = child.state();
         state.exit_signal = Some(Signal::CHLD);
-        let ended = state.zombie;
+        // A tracer that is not the parent is told first.
+        let ended = state.zombie.filter(|_| state.tracer.is_none());
         drop(state);
         Adopted { child, parent, ended }
     });
@@ -164,13 +176,15 @@ fn notify(process: &Arc<Process>) {
     }
     orphaned
         .retain(|&group| tree.group(group).iter().any(|member| member.pid() != process.pid() && member.is_stopped()));
-    let (end, exit_signal, ending) = {
+    let (end, exit_signal, tracer, ending) = {
         let mut state = process.state();
         let end = state.exit.or(state.leader_end).unwrap_or(End::Exited(0));
         state.zombie = Some(end);
-        (end, state.exit_signal, state.ending.take())
+        (end, state.exit_signal, state.tracer, state.ending.take())
     };
     let parent = tree.process(process.kinship().parent()).cloned();
+    let tracee =
+        tracer.filter(|&tracer| tracer != process.kinship().parent()).and_then(|_| tree.task(process.pid()).cloned());
     drop(tree);
     // Without a lock: they may tell others.
     drop(ending);
@@ -183,7 +197,22 @@ fn notify(process: &Arc<Process>) {
     for child in adopted {
         adopt(&child);
     }
-    tell_end(process, parent, end, exit_signal);
+    match tracee {
+        Some(tracee) => ties::tell_end(&tracee, end),
+        None => tell_end(process, parent, end, exit_signal),
+    }
+}
+
+/// Tells the parent of a zombie, which its tracer has held back until now.
+pub(crate) fn tell_parent_of_end(process: &Arc<Process>) {
+    let (end, exit_signal) = {
+        let state = process.state();
+        (state.zombie, state.exit_signal)
+    };
+    let parent = process.population().process(process.kinship().parent());
+    if let Some(end) = end {
+        tell_end(process, parent, end, exit_signal);
+    }
 }
 
 /// A child that has a new parent because its old one ended, and how it had ended before that, if it had.
@@ -232,16 +261,18 @@ fn tell_end(child: &Arc<Process>, parent: Option<Arc<Process>>, end: End, exit_s
 /// Takes a zombie out of the system; its number is free afterwards.
 pub(crate) fn reap(process: &Arc<Process>) {
     let population = process.population();
-    let (leader, gone) = {
+    let (leader, gone, trace) = {
         let mut tree = population.tree();
         // Its parent may have been faster, and the number may be another's by now.
         if !tree.process(process.pid()).is_some_and(|known| Arc::ptr_eq(known, process)) {
             return;
         }
-        (tree.remove_task(process.pid()), tree.remove_process(process.pid()))
+        let leader = tree.remove_task(process.pid());
+        let trace = leader.as_ref().and_then(|leader| ties::cut(&mut tree, leader));
+        (leader, tree.remove_process(process.pid()), trace)
     };
     released(leader);
-    drop(gone);
+    drop((gone, trace));
 }
 
 /// What follows the removal of a zombie from the tree, without its lock.

@@ -44,6 +44,8 @@ pub(crate) fn handle(task: &Arc<Task>, context: &mut UserContext, fault: Fault) 
             None => return,
         },
         GENERAL_PROTECTION if restartable::may_have_counter(task) => return,
+        // The tracer that stepped it is gone.
+        DEBUG if !task.tracing.is_traced() && task.tracing.end_step(&mut context.registers) => return,
         vector => {
             let (signal, code, address) = classify(vector, context.registers.rip);
             match code {

@@ -5,6 +5,7 @@
 //! | [`Task`] | a thread: owns one part from each floor below (`sched::Entity`, `container::Membership`, address space, files) |
 //! | [`Process`] | a thread group: what its threads share, and what its parent learns |
 //! | [`Population`] | all tasks: numbers, relations, futex queues, the container framework |
+//! | [`trace`] | tracing, ptrace(2) |
 //! | [`tree::Tree`], [`identity`], [`signals`], [`exec::image`], [`futex`] … | the rules, plain data without tasks, tested on the host |
 //!
 //! A task's kernel stack runs [`run`]'s loop: user mode, the reason for coming back, what there is to do before going
@@ -70,6 +71,7 @@ pub mod status;
 mod task;
 pub mod terminal;
 pub mod timers;
+pub mod trace;
 pub mod transfers;
 pub mod tree;
 pub mod usage_calls;

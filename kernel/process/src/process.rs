@@ -82,6 +82,8 @@ pub(crate) struct Stop {
     pub(crate) signal: Signal,
     /// How many threads still run.
     pub(crate) running: usize,
+    /// Which stop of the process it is, renewed where its traced threads are to stop again.
+    pub(crate) round: u32,
 }
 
 /// What the process lock guards.
@@ -94,6 +96,10 @@ pub(crate) struct ProcessState {
     pub(crate) actions: SharedActions,
     /// Set once: all threads are to end, and the process with this.
     pub(crate) exit: Option<End>,
+    /// How often SIGKILL came.
+    pub(crate) kills: u32,
+    /// The process of the leader's tracer.
+    pub(crate) tracer: Option<Pid>,
     /// Threads that have left the list and still give back what they had.
     pub(crate) departing: usize,
     /// The thread that executes a program and waits for the others to end.
@@ -102,6 +108,8 @@ pub(crate) struct ProcessState {
     pub(crate) dump: Option<Dump>,
     /// A stop under way or complete.
     pub(crate) stop: Option<Stop>,
+    /// How often its threads were told to stop.
+    pub(crate) rounds: u32,
     /// A stop or continuation that no wait has seen yet.
     pub(crate) change: Option<Change>,
     /// All threads have ended: what there is to reap.
@@ -126,10 +134,13 @@ impl ProcessState {
             pending: SignalQueue::new(),
             actions,
             exit: None,
+            kills: 0,
+            tracer: None,
             departing: 0,
             executing: None,
             dump: None,
             stop: None,
+            rounds: 0,
             change: None,
             zombie: None,
             leader_end: None,

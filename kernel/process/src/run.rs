@@ -2,9 +2,10 @@
 
 use crate::{
     exit, faults, restartable,
-    signals::deliver::{self, Fate, InterruptedCall},
+    signals::deliver::{self, Fate, InterruptedCall, NextCall, Position},
     spawn,
     task::{Start, Task, current},
+    trace,
 };
 use alloc::{boxed::Box, sync::Arc};
 use base::Errno;
@@ -58,12 +59,15 @@ pub(crate) fn begin() -> ! {
 fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
     let Some(calls) = SYSTEM_CALLS.get() else { panic!("process: a program runs before there are system calls") };
     let mut interrupted = None;
-    let mut restarting = false;
+    let mut next_call = NextCall::empty();
     let mut call = deliver::NO_CALL;
     loop {
         if task.needs_attention() || interrupted.is_some() {
-            let fate = deliver::before_user_mode(task, &mut context, call, interrupted.take(), &mut restarting);
-            if fate == Fate::Ends {
+            let mut position = Position { context: &mut context, call: &mut call, interrupted: &mut interrupted };
+            if deliver::before_user_mode(task, &mut position, &mut next_call) == Fate::Ends {
+                if task.tracing.is_traced() {
+                    trace::stop::for_end(task, &mut position);
+                }
                 return;
             }
         }
@@ -78,10 +82,12 @@ fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
         }
         match context.run() {
             Exit::SystemCall => {
-                if !core::mem::take(&mut restarting) {
-                    task.forget_deadline();
-                }
                 call = context.registers.rax;
+                if next_call.is_empty() {
+                    task.forget_deadline();
+                } else if !deliver::begin_call(task, &mut context, &mut call, &mut next_call) {
+                    continue;
+                }
                 calls.dispatch(task, &mut context);
                 if context.registers.rax as i64 == -i64::from(Errno::EINTR as i32) {
                     interrupted = that_may_start_again(call);

@@ -38,6 +38,8 @@ pub enum Change {
     Stopped(Signal),
     /// It went on after a stop.
     Continued,
+    /// It is traced and has stopped for its tracer, for this signal, with the event in the bits above it (ptrace(2)).
+    Trapped(u32),
 }
 
 impl Change {
@@ -48,6 +50,7 @@ impl Change {
             Self::Ended(End::Killed { signal, core }) => signal.number() as i32 | if core { 0x80 } else { 0 },
             Self::Stopped(signal) => (signal.number() as i32) << 8 | 0x7f,
             Self::Continued => 0xffff,
+            Self::Trapped(code) => (code as i32) << 8 | 0x7f,
         }
     }
 
@@ -60,6 +63,7 @@ impl Change {
             }
             Self::Stopped(signal) => (code::CLD_STOPPED, signal.number() as i32),
             Self::Continued => (code::CLD_CONTINUED, Signal::CONT.number() as i32),
+            Self::Trapped(code) => (code::CLD_TRAPPED, code as i32),
         }
     }
 }
@@ -78,7 +82,7 @@ bitflags! {
         const CONTINUED = 8;
         /// `WNOWAIT`: leave the child as it is.
         const NO_WAIT = 0x0100_0000;
-        /// `__WNOTHREAD`: children of this thread only; all children belong to the process here.
+        /// `__WNOTHREAD`: tracees of this thread only; all children belong to the process here.
         const NO_THREAD = 0x2000_0000;
         /// `__WALL`: whatever signal they send when they end.
         const ALL = 0x4000_0000;
@@ -217,6 +221,8 @@ mod tests {
         assert_eq!(Change::Ended(End::Killed { signal: Signal::SEGV, core: false }).wait_status(), 11);
         assert_eq!(Change::Stopped(Signal::TSTP).wait_status(), 0x147f);
         assert_eq!(Change::Continued.wait_status(), 0xffff);
+        assert_eq!(Change::Trapped(0x405).wait_status(), 0x4057f, "an exec");
+        assert_eq!(Change::Trapped(0x85).wait_status(), 0x857f, "a system call");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A task: one thread, of a process or of the kernel, with the part that each lower floor has of it.
 
 mod address_space;
+mod attention;
 mod floors;
 mod name;
 
@@ -21,6 +22,7 @@ use crate::{
     spawn::Program,
     status::{End, Usage},
     timers::RealTimeUse,
+    trace::Tracing,
     transfers::Transfers,
 };
 use alloc::{
@@ -38,7 +40,7 @@ use machine::{
     user::UserContext,
 };
 use memory::AddressSpace;
-use sched::{Entity, Freezing, Schedulable};
+use sched::{Entity, Schedulable};
 use vfs::{FileTable, FsContext, OpenFile};
 
 /// What a new task does first.
@@ -120,6 +122,8 @@ pub struct Task {
     pub(crate) parent_death_signal: AtomicU32,
     /// Told when a vforked child no longer uses its parent's memory.
     vfork: SpinLock<Option<Arc<Completion>>>,
+    /// Who traces it, and whom it traces.
+    pub(crate) tracing: Tracing,
     minor_faults: AtomicU64,
     major_faults: AtomicU64,
     transfers: Transfers,
@@ -187,6 +191,7 @@ impl Task {
             set_child_tid: AtomicU64::new(parts.set_child_tid),
             parent_death_signal: AtomicU32::new(0),
             vfork: SpinLock::new(rank::TASK, parts.vfork),
+            tracing: Tracing::default(),
             minor_faults: AtomicU64::new(0),
             major_faults: AtomicU64::new(0),
             transfers: Transfers::default(),
@@ -363,58 +368,6 @@ impl Task {
 
     pub(crate) fn store_mask(&self, mask: SignalSet) {
         self.mask.store(mask.without(SignalSet::UNSTOPPABLE).bits(), SeqCst);
-    }
-
-    /// Makes the task look for work before it next goes back to user mode, and ends an interruptible sleep.
-    pub fn call_attention(&self) {
-        match self.schedulable() {
-            Some(task) => sched::interrupt(&task, || self.note_attention()),
-            None => self.note_attention(),
-        }
-    }
-
-    /// Has a task that is to end see that: frozen or not, it goes on for the last time. The sign of the end is set already.
-    pub(crate) fn call_to_end(&self) {
-        if let Some(task) = self.schedulable() {
-            sched::exempt(&task);
-        }
-        self.call_attention();
-    }
-
-    /// Whether it is to end, with its process or because another thread executes a program.
-    pub fn is_to_end(&self) -> bool {
-        crate::sleep::is_killed(self)
-    }
-
-    /// Wishes the task frozen: it stays at its next interruptible sleep or at the edge of user mode, if not where it is.
-    pub fn freeze(&self) -> Freezing {
-        self.schedulable().map_or(Freezing::Soon, |task| sched::freeze(&task, || self.note_attention()))
-    }
-
-    /// The running task stays here until it is thawed, unless it is to end.
-    pub(crate) fn stay_frozen(&self) {
-        let Some(task) = self.schedulable() else { return };
-        if crate::sleep::is_killed(self) {
-            // A thread that was born when the others had been told.
-            sched::exempt(&task);
-        } else {
-            sched::stay_if_wanted(&task);
-        }
-    }
-
-    /// Has the task itself look before it goes back to user mode.
-    pub(crate) fn note_attention(&self) {
-        self.attention.store(true, SeqCst);
-    }
-
-    /// Whether there may be something to do before going back to user mode.
-    pub fn needs_attention(&self) -> bool {
-        self.attention.load(SeqCst)
-    }
-
-    pub(crate) fn begin_attention(&self) {
-        self.attention.store(false, SeqCst);
-        self.entity.clear_interrupt();
     }
 
     /// How the task is to end by its own wish, if it has one.

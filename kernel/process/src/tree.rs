@@ -15,6 +15,7 @@ const FIRST_AFTER_WRAP: i32 = 300;
 pub struct Kinship {
     pid: Pid,
     parent: AtomicI32,
+    maker: Pid,
     group: AtomicI32,
     session: AtomicI32,
     /// Adopts the orphans among its descendants (`PR_SET_CHILD_SUBREAPER`).
@@ -32,6 +33,7 @@ impl Kinship {
     pub const fn new(pid: Pid, parent: Pid, group: Pid, session: Pid) -> Self {
         Self {
             pid,
+            maker: parent,
             parent: AtomicI32::new(parent.raw()),
             group: AtomicI32::new(group.raw()),
             session: AtomicI32::new(session.raw()),
@@ -50,6 +52,17 @@ impl Kinship {
     /// The parent's number; 0 for pid 1 and kernel threads.
     pub fn parent(&self) -> Pid {
         Pid::new(self.parent.load(Relaxed))
+    }
+
+    /// The same, made by this thread.
+    pub const fn made_by(mut self, maker: Pid) -> Self {
+        self.maker = maker;
+        self
+    }
+
+    /// The number that the thread had which made it.
+    pub const fn maker(&self) -> Pid {
+        self.maker
     }
 
     /// The process group.
@@ -72,14 +85,16 @@ pub trait Kin: Clone {
 struct Slot<P, T> {
     reserved: bool,
     task: Option<T>,
-    process: Option<Node<P>>,
+    process: Option<Node<P, T>>,
     group: Option<Group<P>>,
     session: Option<Session>,
 }
 
-struct Node<P> {
+struct Node<P, T> {
     process: P,
     children: Vec<P>,
+    /// Who is traced by one of its threads.
+    tracees: Vec<T>,
 }
 
 struct Group<P> {
@@ -209,7 +224,7 @@ impl<P: Kin, T: Clone> Tree<P, T> {
     pub fn add_process(&mut self, process: P) {
         let kinship = process.kinship();
         let (pid, parent, group, session) = (kinship.pid, kinship.parent(), kinship.group(), kinship.session());
-        self.slot(pid).process = Some(Node { process: process.clone(), children: Vec::new() });
+        self.slot(pid).process = Some(Node { process: process.clone(), children: Vec::new(), tracees: Vec::new() });
         if let Some(parent) = self.node_mut(parent) {
             parent.children.push(process.clone());
         }
@@ -240,11 +255,11 @@ impl<P: Kin, T: Clone> Tree<P, T> {
         Some(node.process)
     }
 
-    fn node(&self, pid: Pid) -> Option<&Node<P>> {
+    fn node(&self, pid: Pid) -> Option<&Node<P, T>> {
         self.slots.get(index_of(pid))?.process.as_ref()
     }
 
-    fn node_mut(&mut self, pid: Pid) -> Option<&mut Node<P>> {
+    fn node_mut(&mut self, pid: Pid) -> Option<&mut Node<P, T>> {
         self.slots.get_mut(index_of(pid))?.process.as_mut()
     }
 
@@ -319,6 +334,25 @@ impl<P: Kin, T: Clone> Tree<P, T> {
     /// The children of a process, in the order of their birth or adoption.
     pub fn children(&self, pid: Pid) -> &[P] {
         self.node(pid).map_or(&[], |node| &node.children)
+    }
+
+    /// The tasks that threads of a process trace, in the order in which that began.
+    pub fn tracees(&self, pid: Pid) -> &[T] {
+        self.node(pid).map_or(&[], |node| &node.tracees)
+    }
+
+    /// Enters a task that a thread of process `pid` traces from now on.
+    pub fn add_tracee(&mut self, pid: Pid, tracee: T) {
+        if let Some(node) = self.node_mut(pid) {
+            node.tracees.push(tracee);
+        }
+    }
+
+    /// Takes a task out that a thread of process `pid` traces no longer; whoever calls has another handle of it.
+    pub fn remove_tracee(&mut self, pid: Pid, is_it: impl Fn(&T) -> bool) {
+        if let Some(node) = self.node_mut(pid) {
+            node.tracees.retain(|tracee| !is_it(tracee));
+        }
     }
 
     /// The members of a process group; empty if there is none.

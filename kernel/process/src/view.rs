@@ -34,7 +34,11 @@ impl Task {
         if self.is_exiting() {
             return if self.process().is_zombie() || self.is_leader() { ('Z', "zombie") } else { ('X', "dead") };
         }
-        if self.counted_stopped.load(Relaxed) {
+        if self.tracing.is_traced() {
+            if self.tracing.is_stopped() {
+                return ('t', "tracing stop");
+            }
+        } else if self.counted_stopped.load(Relaxed) {
             return ('T', "stopped");
         }
         if self.entity().is_frozen() {

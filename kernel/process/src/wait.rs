@@ -6,6 +6,7 @@ use crate::{
     signals::{Signal, SignalInfo},
     status::{Change, Usage, WaitOptions, WaitTarget},
     task::Task,
+    trace::news::{self, Ended, News},
 };
 use alloc::sync::Arc;
 use base::{Errno, Pid, Uid};
@@ -48,29 +49,42 @@ pub fn wait(
     only: Option<&Arc<Process>>,
     options: WaitOptions,
 ) -> Result<Option<Waited>, Errno> {
-    let process = task.process();
-    let look = || match find(process, target, only, options) {
-        Found::Change(waited, leader) => Some(Ok((Some(waited), leader))),
+    let look = || match find(task, target, only, options) {
+        Found::Change(waited, rest) => Some(Ok((Some(waited), rest))),
         Found::NoChild => Some(Err(Errno::ECHILD)),
-        Found::Nothing if options.contains(WaitOptions::NO_HANG) => Some(Ok((None, None))),
+        Found::Nothing if options.contains(WaitOptions::NO_HANG) => Some(Ok((None, Rest::Nothing))),
         Found::Nothing => None,
     };
-    let found = process.news.wait_until_interruptible(look, None).map_err(|_| Errno::EINTR)?;
-    let (waited, leader) = found?;
-    exit::released(leader);
+    let found = task.process().news.wait_until_interruptible(look, None).map_err(|_| Errno::EINTR)?;
+    let (waited, rest) = found?;
+    match rest {
+        Rest::Nothing => {}
+        Rest::Reaped(leader) => exit::released(leader),
+        Rest::Told(child) => exit::tell_parent_of_end(&child),
+    }
     Ok(waited)
 }
 
 enum Found {
-    /// A change; of a child that was reaped, also its leader, to be let go without a lock.
-    Change(Waited, Option<Arc<Task>>),
+    /// A change, and what is left to do about it.
+    Change(Waited, Rest),
     /// Children are meant, but none has anything to tell.
     Nothing,
     /// No child is meant.
     NoChild,
 }
 
-fn find(process: &Arc<Process>, target: WaitTarget, only: Option<&Arc<Process>>, options: WaitOptions) -> Found {
+/// What is done without a lock.
+enum Rest {
+    Nothing,
+    /// This task was reaped, the leader of a child or a tracee, and is let go.
+    Reaped(Option<Arc<Task>>),
+    /// This tracee's parent can wait for it now.
+    Told(Arc<Process>),
+}
+
+fn find(waiter: &Task, target: WaitTarget, only: Option<&Arc<Process>>, options: WaitOptions) -> Found {
+    let process = waiter.process();
     let mut tree = process.population().tree();
     let mut any = false;
     let mut reaped = None;
@@ -88,7 +102,14 @@ fn find(process: &Arc<Process>, target: WaitTarget, only: Option<&Arc<Process>>,
             continue;
         }
         any = true;
-        let Some(change) = take_change(&mut state, options) else { continue };
+        let shown = match state.tracer {
+            None => options,
+            // Its stops and its end are found below, among the tracees.
+            Some(tracer) if tracer == process.pid() => options - WaitOptions::EXITED - WaitOptions::STOPPED,
+            // Its end is the tracer's first.
+            Some(_) => options - WaitOptions::EXITED,
+        };
+        let Some(change) = take_change(&mut state, shown) else { continue };
         drop(state);
         let leader = tree.task(child.pid());
         let mut usage = child.usage();
@@ -99,7 +120,17 @@ fn find(process: &Arc<Process>, target: WaitTarget, only: Option<&Arc<Process>>,
             reaped = Some(waited);
             break;
         }
-        return Found::Change(waited, None);
+        return Found::Change(waited, Rest::Nothing);
+    }
+    if reaped.is_none() && !tree.tracees(process.pid()).is_empty() {
+        match news::find(&mut tree, waiter, target, only, options) {
+            News::NoTracee => {}
+            News::Nothing => any = true,
+            News::Change(waited) => return Found::Change(waited, Rest::Nothing),
+            News::End(waited, Ended::Thread(thread)) => return Found::Change(waited, Rest::Reaped(thread)),
+            News::End(waited, Ended::Process(child)) => return Found::Change(waited, Rest::Told(child)),
+            News::Child(waited) => reaped = Some(waited),
+        }
     }
     match reaped {
         Some(waited) => {
@@ -108,7 +139,7 @@ fn find(process: &Arc<Process>, target: WaitTarget, only: Option<&Arc<Process>>,
             let gone = tree.remove_process(waited.pid);
             drop(tree);
             drop(gone);
-            Found::Change(waited, leader)
+            Found::Change(waited, Rest::Reaped(leader))
         }
         None if any => Found::Nothing,
         None => Found::NoChild,
@@ -123,7 +154,7 @@ fn take_change(state: &mut ProcessState, options: WaitOptions) -> Option<Change>
     let wanted = match state.change? {
         Change::Stopped(_) => WaitOptions::STOPPED,
         Change::Continued => WaitOptions::CONTINUED,
-        Change::Ended(_) => return None,
+        Change::Ended(_) | Change::Trapped(_) => return None,
     };
     if !options.contains(wanted) {
         return None;

@@ -68,6 +68,7 @@ mod system;
 mod table;
 mod threads;
 mod timers;
+mod tracing;
 mod transfer;
 mod unknown;
 

@@ -36,23 +36,23 @@ pub fn getppid(call: &Call<'_>) -> Result<usize, Errno> {
     Ok(call.task.process().kinship().parent().raw() as usize)
 }
 
-fn start(call: &Call<'_>, request: &CloneRequest) -> Result<usize, Errno> {
+fn start(call: &mut Call<'_>, request: &CloneRequest) -> Result<usize, Errno> {
     Ok(clone::clone(call.task, call.user, request)?.raw() as usize)
 }
 
 /// `fork(2)`.
-pub fn fork(call: &Call<'_>) -> Result<usize, Errno> {
+pub fn fork(call: &mut Call<'_>) -> Result<usize, Errno> {
     start(call, &CloneRequest::FORK)
 }
 
 /// `vfork(2)`.
-pub fn vfork(call: &Call<'_>) -> Result<usize, Errno> {
+pub fn vfork(call: &mut Call<'_>) -> Result<usize, Errno> {
     start(call, &CloneRequest::VFORK)
 }
 
 /// `clone(2)`.
 pub fn clone(
-    call: &Call<'_>,
+    call: &mut Call<'_>,
     flags: u64,
     stack: u64,
     parent_tid: u64,
@@ -64,7 +64,7 @@ pub fn clone(
 
 /// `clone3(2)`. `EINVAL` a structure smaller than its first version, `E2BIG` a larger one with something in it that
 /// this kernel does not know.
-pub fn clone3(call: &Call<'_>, arguments: UserPtr<u8>, size: usize) -> Result<usize, Errno> {
+pub fn clone3(call: &mut Call<'_>, arguments: UserPtr<u8>, size: usize) -> Result<usize, Errno> {
     const FIRST: usize = 64;
     const PAGE: usize = 4096;
     if size > PAGE {

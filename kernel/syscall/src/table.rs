@@ -4,7 +4,7 @@ use crate::{
     advice, arguments::Argument, call::Call, clock, clock_setting, copying, descriptors, extended, file_systems,
     futexes, identity, locks, memory, messages, migration, mount_files, mounts, names, namespaces, opening, others,
     paths, policy, polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals, socket_messages,
-    socket_options, sockets, system, threads, timers, transfer, unknown,
+    socket_options, sockets, system, threads, timers, tracing, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -163,6 +163,7 @@ system_calls! {
     98 => processes::getrusage(who, out);
     99 => system::sysinfo(out);
     100 => processes::times(out);
+    101 => tracing::ptrace(request, pid, address, data);
     102 => identity::getuid();
     103 => system::syslog(action, buffer, length);
     104 => identity::getgid();

@@ -56,6 +56,7 @@ mod splice;
 mod storm;
 mod sweep;
 mod terminals;
+mod tracing;
 mod waiting;
 mod ways;
 
@@ -96,6 +97,7 @@ const HELP: &str = "usage: probe COMMAND
   signalfd          signals that are read from a file
   sockets           options and messages of local sockets
   terminals         requests and modes of terminals, on pseudo-terminals
+  tracing PART      ptrace: errors, stops, ends or all
   openat2           opening within bounds, and old forms of calls on files
   splice            splice, tee, vmsplice, sendfile and copy_file_range
   xattr PATH        extended attributes of PATH
@@ -176,6 +178,7 @@ fn main() -> ExitCode {
         ["signalfd"] => signal_files::run(),
         ["sockets"] => sockets::run(),
         ["terminals"] => terminals::run(),
+        ["tracing", part] => tracing::run(part),
         ["openat2"] => opening::run(),
         ["splice"] => splice::run(),
         ["xattr", path] => attributes::run(path),

@@ -20,6 +20,7 @@ mod net;
 mod numa;
 mod oom;
 mod overcommit;
+mod process_memory;
 mod processor;
 mod random;
 mod reports;

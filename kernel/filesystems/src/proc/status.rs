@@ -2,7 +2,7 @@
 
 use super::{task::TaskFiles, ticks, written};
 use alloc::{string::String, sync::Arc};
-use base::Errno;
+use base::{Errno, Pid};
 use core::fmt::Write;
 use machine::cpu;
 use memory::space::Resident;
@@ -122,7 +122,9 @@ fn identity(task: &Arc<Task>, out: &mut String) -> core::fmt::Result {
     }
     writeln!(out, "State:\t{letter} ({word})")?;
     let parent = task.process().kinship().parent();
-    writeln!(out, "Tgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{parent}\nTracerPid:\t0", task.pid(), task.tid())?;
+    let tracer = task.tracer().map_or(0, Pid::raw);
+    writeln!(out, "Tgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{parent}", task.pid(), task.tid())?;
+    writeln!(out, "TracerPid:\t{tracer}")?;
     let who = task.credentials();
     writeln!(out, "Uid:\t{}\t{}\t{}\t{}", who.uid, who.euid, who.suid, who.fsuid)?;
     writeln!(out, "Gid:\t{}\t{}\t{}\t{}", who.gid, who.egid, who.sgid, who.fsgid)?;

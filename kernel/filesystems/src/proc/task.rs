@@ -1,8 +1,8 @@
 //! /proc/PID and /proc/PID/task/TID: the table of files of a task.
 
 use super::{
-    activity, bytes, check_inspection, core_dump, links, mounts, namespaces, net, numa, oom, population, smaps, status,
-    timers, waiting, written,
+    activity, bytes, check_inspection, core_dump, links, mounts, namespaces, net, numa, oom, population,
+    process_memory, smaps, status, timers, waiting, written,
 };
 use crate::table::{Child, Children, Directory, DirectoryInode, Line, Place, Subject};
 use alloc::{
@@ -115,6 +115,7 @@ macro_rules! task_lines {
             Line::private("io", activity::io),
             Line::text("limits", status::limits),
             Line::records("maps", smaps::maps),
+            Line::opened("mem", 0o600, process_memory::open),
             Line::opened("mountinfo", 0o444, mounts::mountinfo),
             Line::opened("mounts", 0o444, mounts::mounts),
             Line::opened("mountstats", 0o400, mounts::mountstats),

@@ -85,6 +85,8 @@ ranks! {
     PROCESS = 310;
     /// What a task has for itself (names, credentials).
     TASK = 320;
+    /// The tie between a traced task and its tracer.
+    TRACE = 325;
     /// The descriptors of a process.
     FILE_TABLE = 330;
     /// Root, working directory and umask.

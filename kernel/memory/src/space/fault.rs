@@ -155,7 +155,13 @@ impl AddressSpace {
 
     /// Maps a frame where nothing was; `false`: something is by now, and stays.
     #[inline]
-    fn install(&self, page: u64, frame: Frame, permissions: Permissions, kind: PageKind) -> Result<bool, FaultError> {
+    pub(super) fn install(
+        &self,
+        page: u64,
+        frame: Frame,
+        permissions: Permissions,
+        kind: PageKind,
+    ) -> Result<bool, FaultError> {
         match self.tables.edit().map(page, frame, permissions, kind, &Tables) {
             Ok(()) => self.counts.add(kind, 1),
             Err(Errno::EEXIST) => return Ok(false),
@@ -165,7 +171,7 @@ impl AddressSpace {
     }
 
     /// Puts a frame in place of another, unless the page has changed meanwhile: then the access faults again.
-    fn exchange(
+    pub(super) fn exchange(
         &self,
         page: u64,
         old: Option<&Frame>,
@@ -240,7 +246,7 @@ fn allows(area: &Area, access: Access) -> bool {
 
 /// What the entry of a page allows that must not be written yet.
 #[inline]
-fn readable(area: &Area) -> Permissions {
+pub(super) fn readable(area: &Area) -> Permissions {
     if area.protection.is_empty() {
         return Permissions::empty();
     }
@@ -270,20 +276,20 @@ pub(super) fn placed(area: &Area, page: u64) -> Placement {
 
 /// A frame of zeros of the current task's own.
 #[inline]
-fn zeroed(area: &Area, page: u64) -> Result<Frame, FaultError> {
+pub(super) fn zeroed(area: &Area, page: u64) -> Result<Frame, FaultError> {
     let frame = charge::allocate_zeroed(&placed(area, page), ChargeKind::Anonymous);
     frame.map_err(|_| FaultError::OutOfMemory)
 }
 
 /// A frame of the current task's own with the same bytes.
 #[inline]
-fn copied(area: &Area, page: u64, frame: &Frame) -> Result<Frame, FaultError> {
+pub(super) fn copied(area: &Area, page: u64, frame: &Frame) -> Result<Frame, FaultError> {
     let new = charge::allocate(&placed(area, page), ChargeKind::Anonymous).map_err(|_| FaultError::OutOfMemory)?;
     new.copy_from(frame);
     Ok(new)
 }
 
-fn source_error(error: Errno) -> FaultError {
+pub(super) fn source_error(error: Errno) -> FaultError {
     match error {
         Errno::ENOMEM => FaultError::OutOfMemory,
         _ => FaultError::BeyondEnd,

@@ -15,6 +15,7 @@ mod copies;
 mod cut;
 mod dump;
 mod fault;
+mod forced;
 mod foreign;
 mod fork;
 mod lock;

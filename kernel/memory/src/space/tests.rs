@@ -17,6 +17,7 @@ mod against_a_model;
 mod ahead;
 mod cut;
 mod dump;
+mod forced;
 mod migrate;
 mod payment;
 mod policies;

@@ -1,6 +1,9 @@
 //! The notes of a core file: `struct elf_prstatus` and its like of x86-64, as bytes.
 
-use crate::signals::{Signal, SignalInfo, SignalSet, info};
+use crate::{
+    signals::{Signal, SignalInfo, SignalSet, info},
+    trace::record::words,
+};
 use alloc::vec::Vec;
 use base::Errno;
 use machine::user::Registers;
@@ -28,9 +31,6 @@ const COMPONENTS: usize = 464;
 const TASK_FLAGS: u64 = 0x200 | 0x400;
 /// Longer texts about mapped files are left out, as on Linux.
 const FILES_MAX: usize = 4 << 20;
-/// The segments of 64-bit user mode.
-const USER_CODE: u64 = 0x33;
-const USER_STACK: u64 = 0x2b;
 
 /// What a thread was doing when it came to rest.
 #[derive(Clone, Debug, Default)]
@@ -162,37 +162,7 @@ fn status(process: &ProcessRecord, thread: &ThreadRecord, signal: Signal) -> [u8
     for (index, word) in times(all).enumerate() {
         out.words(48 + 8 * index, &[word]);
     }
-    let r = &thread.registers;
-    let registers = [
-        r.r15,
-        r.r14,
-        r.r13,
-        r.r12,
-        r.rbp,
-        r.rbx,
-        r.r11,
-        r.r10,
-        r.r9,
-        r.r8,
-        r.rax,
-        r.rcx,
-        r.rdx,
-        r.rsi,
-        r.rdi,
-        thread.call,
-        r.rip,
-        USER_CODE,
-        r.rflags,
-        r.rsp,
-        USER_STACK,
-        thread.bases.0,
-        thread.bases.1,
-        0,
-        0,
-        0,
-        0,
-    ];
-    out.words(112, &registers);
+    out.words(112, &words(&thread.registers, thread.call, thread.bases));
     out.numbers(328, &[i32::from(!thread.floating_point.is_empty())]);
     out.0
 }

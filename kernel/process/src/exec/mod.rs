@@ -20,6 +20,7 @@ use crate::{
     signals::{AlternateStack, Signal},
     sleep,
     task::{Name, NumberedSpace, Task},
+    trace::{self, ties},
 };
 use alloc::{sync::Arc, vec, vec::Vec};
 use base::{Credentials, Errno};
@@ -63,6 +64,7 @@ struct Found {
 /// Locks: none may be held.
 pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecRequest<'_>) -> Result<(), Errno> {
     check_user_limit(task)?;
+    let (call, number) = (context.registers.rax, task.tid());
     let old = task.credentials();
     let files = task.context()?;
     let caller = Caller { context: &files, credentials: &old };
@@ -78,7 +80,8 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
     let (bits, no_new_privileges, mut persona) =
         task.with_belongings(|own| (own.secure_bits, own.no_new_privileges, own.persona));
     let ids = set_ids(&found.file);
-    let (credentials, secure) = identity::execute(&old, bits, no_new_privileges, ids);
+    let gains_nothing = no_new_privileges || ties::forbids_rights(task);
+    let (credentials, secure) = identity::execute(&old, bits, gains_nothing, ids);
     let hidden = old.euid != old.uid
         || old.egid != old.gid
         || identity::becomes_another(&old, &credentials)
@@ -124,11 +127,17 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
     };
     reset(task, request.name, program, credentials, secure);
     task.process().set_dumpable(if hidden { core_dump::of_privileged() } else { Dumpable::Yes });
+    if hidden {
+        ties::after_rights(task);
+    }
     *context = UserContext::default();
     context.registers.rip = loaded.entry;
     context.registers.rsp = loaded.pointer;
     fpu::reset_current();
     task.entity().context().set_user_bases(0, 0, true);
+    if task.tracing.is_traced() {
+        trace::stop::for_exec(task, context, call, number);
+    }
     Ok(())
 }
 
@@ -223,11 +232,13 @@ fn become_only_thread(task: &Arc<Task>) -> Result<(), Errno> {
     if !task.is_leader() {
         let mut tree = task.population().tree();
         old_leader = tree.remove_task(process.pid());
+        let cut = old_leader.as_ref().and_then(|leader| ties::cut(&mut tree, leader));
         tree.add_task(process.pid(), task.clone());
         let own = tree.remove_task(task.tid());
         task.become_leader();
+        ties::note_leader(task);
         drop(tree);
-        drop(own);
+        drop((own, cut));
     }
     {
         let mut state = process.state();

@@ -7,13 +7,15 @@ use super::{
 };
 use crate::{
     core_dump, oom,
-    process::Stop,
+    process::{ProcessState, Stop},
     restartable,
     status::{Change, End},
     task::Task,
+    trace,
 };
 use alloc::sync::Arc;
 use base::Errno;
+use bitflags::bitflags;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{
     fpu,
@@ -36,8 +38,22 @@ pub enum Fate {
 /// A system call that ended with `EINTR` and might be started again: its number.
 pub type InterruptedCall = Option<u64>;
 
+/// Where a task is on its way between the program and the kernel.
+pub(crate) use crate::trace::stop::Position;
+
 /// The number of no system call: the program came from somewhere else.
 pub const NO_CALL: u64 = u64::MAX;
+
+bitflags! {
+    /// What is to be done at the next system call, besides making it.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct NextCall: u8 {
+        /// It is one that was interrupted and begins again.
+        const RESTARTS = 1;
+        /// A tracer may want to know of it.
+        const WATCHED = 2;
+    }
+}
 
 /// What there is to do next.
 enum Next {
@@ -50,21 +66,23 @@ enum Next {
     Stop,
     /// Besides the signal and what is done about it: whether more wait.
     Handle(SignalInfo, Action, bool),
+    /// The tracer is to hear that the process has stopped, or wants the task stopped.
+    Trap,
+    /// The tracer decides about this signal.
+    Ask(SignalInfo),
 }
 
-/// Does what there is to do for `task`, the current one, before it goes back to user mode. It came by the system call
-/// `call`, if it did; `interrupted` names one that ended with `EINTR`; whether it is started again is decided here. `restarting` then says whether the next call
-/// is that one, with no handler in between.
-pub fn before_user_mode(
-    task: &Arc<Task>,
-    context: &mut UserContext,
-    call: u64,
-    mut interrupted: InterruptedCall,
-    restarting: &mut bool,
-) -> Fate {
-    if interrupted.is_none() {
+/// Does what there is to do for `task`, the current one, before it goes back to user mode. `position` says by which system
+/// call it came, and which one ended with `EINTR`; whether that is started again is decided here. `next_call` then says what
+/// there is about the next one.
+pub(crate) fn before_user_mode(task: &Arc<Task>, position: &mut Position<'_>, next_call: &mut NextCall) -> Fate {
+    if task.tracing.is_traced() {
+        trace::stop::at_exit(task, position);
+    }
+    if position.interrupted.is_none() {
         restore_mask(task);
     }
+    let mut decided = None;
     loop {
         task.begin_attention();
         if task.entity().should_freeze() {
@@ -74,34 +92,63 @@ pub fn before_user_mode(
         }
         oom::make_room(task);
         task.process().timers.check_processor_time(task);
-        match next(task) {
+        match next(task, decided.take()) {
             Next::End => return Fate::Ends,
-            Next::Rest => core_dump::rest(task, context, call),
-            Next::Dump(info) => core_dump::write(task, context, call, &info),
+            Next::Rest => core_dump::rest(task, position.context, *position.call),
+            Next::Dump(info) => core_dump::write(task, position.context, *position.call, &info),
             Next::Stop => stop(task),
+            Next::Trap => trace::stop::for_group(task, position),
+            Next::Ask(info) => decided = trace::stop::for_signal(task, position, info),
             Next::Nothing => break,
             Next::Handle(info, action, more) => {
-                *restarting = false;
-                if let Some(call) = interrupted.take() {
+                next_call.remove(NextCall::RESTARTS);
+                if let Some(call) = position.interrupted.take() {
                     let restarts = action.flags.contains(ActionFlags::RESTART);
-                    rewind_if(class(call, &context.registers).again(Some(restarts)), call, context);
+                    let class = class(call, &position.context.registers);
+                    rewind_if(class.again(Some(restarts)), call, position.context);
                 }
-                if enter(task, context, &info, &action).is_err() {
+                let was_stepped = task.tracing.end_step(&mut position.context.registers);
+                if enter(task, position.context, &info, &action).is_err() {
                     if info.signal == Signal::SEGV {
                         task.process().signal_actions().lock().reset(Signal::SEGV);
                     }
                     send::force(task, SignalInfo::kernel(Signal::SEGV));
+                } else if was_stepped {
+                    trace::stop::after_handler(task, position);
                 } else if !more && !task.needs_attention() {
                     break;
                 }
             }
         }
     }
-    if let Some(call) = interrupted.take() {
-        *restarting = rewind_if(class(call, &context.registers).again(None), call, context);
+    if let Some(call) = position.interrupted.take() {
+        let again = class(call, &position.context.registers).again(None);
+        next_call.set(NextCall::RESTARTS, rewind_if(again, call, position.context));
     }
     restore_mask(task);
+    if task.tracing.is_traced() {
+        next_call.set(NextCall::WATCHED, trace::stop::watches_calls(task));
+    } else {
+        next_call.remove(NextCall::WATCHED);
+        task.tracing.end_step(&mut position.context.registers);
+    }
     Fate::GoesOn
+}
+
+/// Does what [`NextCall`] says. Whether the call is made.
+#[cold]
+pub(crate) fn begin_call(
+    task: &Arc<Task>,
+    context: &mut UserContext,
+    call: &mut u64,
+    next_call: &mut NextCall,
+) -> bool {
+    if next_call.contains(NextCall::RESTARTS) {
+        next_call.remove(NextCall::RESTARTS);
+    } else {
+        task.forget_deadline();
+    }
+    !next_call.contains(NextCall::WATCHED) || trace::stop::at_entry(task, context, call)
 }
 
 /// Ends what [`super::calls::block_for_call`] began. A signal that is blocked again and came meanwhile stays pending.
@@ -124,9 +171,11 @@ fn rewind_if(again: bool, call: u64, context: &mut UserContext) -> bool {
     again
 }
 
+/// What there is to do. `decided` is a signal that the task's tracer lets through.
 #[inline(never)]
-fn next(task: &Arc<Task>) -> Next {
+fn next(task: &Arc<Task>, mut decided: Option<SignalInfo>) -> Next {
     let process = task.process();
+    let is_traced = task.tracing.is_traced();
     let mut state = process.state();
     loop {
         if state.dump.as_ref().is_some_and(|dump| dump.writer != task.tid()) {
@@ -138,15 +187,28 @@ fn next(task: &Arc<Task>) -> Next {
         if state.executing.is_some_and(|tid| tid != task.tid()) {
             return Next::End;
         }
-        if state.stop.is_some() {
-            return Next::Stop;
-        }
-        let blocked = task.mask();
-        let mut signals = task.signals.lock();
-        let taken = signals.pending.take(blocked).or_else(|| state.pending.take(blocked));
-        let more = !signals.pending.set().or(state.pending.set()).without(blocked).is_empty();
-        drop(signals);
-        let Some(info) = taken else { return Next::Nothing };
+        let (info, more) = match decided.take() {
+            Some(info) => (info, true),
+            None => {
+                if is_traced {
+                    if trace::stop::wants_stop(task, &state) {
+                        return Next::Trap;
+                    }
+                } else if state.stop.is_some() {
+                    return Next::Stop;
+                }
+                let blocked = task.mask();
+                let mut signals = task.signals.lock();
+                let taken = signals.pending.take(blocked).or_else(|| state.pending.take(blocked));
+                let more = !signals.pending.set().or(state.pending.set()).without(blocked).is_empty();
+                drop(signals);
+                match taken {
+                    None => return Next::Nothing,
+                    Some(info) if is_traced => return Next::Ask(info),
+                    Some(info) => (info, more),
+                }
+            }
+        };
         let signal = info.signal;
         let mut actions = state.actions.lock();
         let action = actions.get(signal);
@@ -163,10 +225,18 @@ fn next(task: &Arc<Task>) -> Next {
                         continue;
                     }
                 }
-                if !state.is_over() && state.stop.is_none() {
-                    state.stop = Some(Stop { signal, running: state.threads.len() });
+                // Untraced threads come here only while their process runs.
+                if !state.is_over() {
+                    state.rounds = state.rounds.wrapping_add(1);
+                    let running = state.stop.map_or(state.threads.len(), |stop| stop.running);
+                    state.stop = Some(Stop { signal, running, round: state.rounds });
                     let others = state.threads.iter().filter(|thread| !Arc::ptr_eq(thread, task));
-                    others.for_each(|thread| thread.call_attention());
+                    others.for_each(|thread| {
+                        if let Some(trace) = thread.tracing.trace() {
+                            trace.note_group_change();
+                        }
+                        thread.call_attention();
+                    });
                 }
             }
             (SIG_DFL, default) => {
@@ -190,32 +260,36 @@ fn next(task: &Arc<Task>) -> Next {
     }
 }
 
-/// Sleeps until the process goes on or ends. The last thread to stop tells the parent.
+/// Sleeps until the process goes on or ends, or the task is traced. The last thread to stop tells the parent.
 fn stop(task: &Arc<Task>) {
     let process = task.process();
-    let mut state = process.state();
-    let mut told = None;
-    if let Some(stop) = &mut state.stop
-        && !task.counted_stopped.swap(true, Relaxed)
-    {
-        stop.running = stop.running.saturating_sub(1);
-        if stop.running == 0 {
-            told = Some(Change::Stopped(stop.signal));
-        }
-    }
-    if told.is_some() {
-        state.change = told;
-    }
-    drop(state);
+    let told = count_stopped(task, &mut process.state());
     if let Some(change) = told {
         send::tell_parent(process, change);
     }
     let goes_on = || {
         let state = process.state();
-        (state.stop.is_none() || state.is_over()).then_some(())
+        (state.stop.is_none() || state.is_over() || task.tracing.is_traced()).then_some(())
     };
     crate::sleep::until_killed_or(task, &process.stopped, goes_on, None).ok();
-    task.counted_stopped.store(false, Relaxed);
+    if process.state().stop.is_none() {
+        task.counted_stopped.store(false, Relaxed);
+    }
+}
+
+/// Counts `task` among the stopped threads of its process, whose `state` it is. What the parent is to be told if it is the
+/// last.
+pub(crate) fn count_stopped(task: &Task, state: &mut ProcessState) -> Option<Change> {
+    let stop = state.stop.as_mut()?;
+    if task.counted_stopped.swap(true, Relaxed) || stop.running == 0 {
+        return None;
+    }
+    stop.running -= 1;
+    let told = (stop.running == 0).then_some(Change::Stopped(stop.signal));
+    if told.is_some() {
+        state.change = told;
+    }
+    told
 }
 
 /// Puts a frame onto the stack and sets the registers for the handler. Any error means that the stack can't be written,

@@ -91,6 +91,11 @@ impl SignalQueue {
         self.queue.remove(at)
     }
 
+    /// The signals that wait with their facts, in the order in which they came.
+    pub fn shown(&self) -> impl Iterator<Item = &SignalInfo> {
+        self.queue.iter().map(|(info, _)| info)
+    }
+
     /// Forgets all waiting signals of `set`.
     pub fn discard(&mut self, set: SignalSet) {
         if !self.set.and(set).is_empty() {

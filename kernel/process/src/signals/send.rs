@@ -80,7 +80,13 @@ fn prepare(process: &Process, state: &mut ProcessState, signal: Signal) -> Conti
     if signal == Signal::CONT {
         discard(state, SignalSet::STOPS);
         if let Some(stop) = state.stop.take() {
-            state.threads.iter().for_each(|thread| thread.counted_stopped.store(false, Relaxed));
+            for thread in &state.threads {
+                thread.counted_stopped.store(false, Relaxed);
+                if let Some(trace) = thread.tracing.trace() {
+                    trace.note_group_change();
+                    thread.call_attention();
+                }
+            }
             process.stopped.wake_all();
             if stop.running == 0 {
                 state.change = Some(Change::Continued);
@@ -109,7 +115,14 @@ fn enqueue(
         Target::Process => state.threads[0].mask(),
     };
     if !blocked.contains(signal) && is_dropped(process, &state.actions.lock(), &info) {
-        return Ok(());
+        // A tracer sees what the program itself ignores.
+        let is_traced = match target {
+            Target::Thread(task) => task.tracing.is_traced(),
+            Target::Process => state.threads[0].tracing.is_traced(),
+        };
+        if !is_traced || signal == Signal::KILL {
+            return Ok(());
+        }
     }
     if signal == Signal::KILL {
         // Nothing can come between: the process ends now, stopped or not.
@@ -144,8 +157,10 @@ fn enqueue(
         }
         Target::Process => {
             if state.pending.push(info, place) {
-                let taker = state.threads.iter().find(|thread| !thread.mask().contains(signal));
-                if let Some(taker) = taker {
+                let takes = |thread: &&Arc<Task>| !thread.mask().contains(signal);
+                let is_free = |thread: &&Arc<Task>| !thread.tracing.is_traced() || !thread.tracing.is_stopped();
+                let mut takers = state.threads.iter().filter(takes);
+                if let Some(taker) = takers.clone().find(is_free).or_else(|| takers.next()) {
                     taker.call_attention();
                 }
             }
@@ -182,6 +197,9 @@ pub(crate) fn end_group(process: &Process, state: &mut ProcessState, end: End) {
         return;
     }
     state.exit.get_or_insert(end);
+    if matches!(end, End::Killed { signal: Signal::KILL, .. }) {
+        state.kills = state.kills.wrapping_add(1);
+    }
     state.threads.iter().for_each(|thread| thread.call_to_end());
     process.stopped.wake_all();
 }
@@ -238,6 +256,19 @@ pub(crate) fn tell_parent(child: &Arc<Process>, change: Change) {
         let _ = to_process(&parent, child_info(child, Signal::CHLD, change));
     }
     parent.news.wake_all();
+}
+
+/// What SIGCHLD says to the tracer of `task`.
+pub(crate) fn child_info_of(task: &Task, code: i32, status: i32) -> SignalInfo {
+    let usage = task.usage();
+    let detail = Detail::Child {
+        process: task.tid(),
+        user: task.credentials().uid,
+        status,
+        user_ticks: ticks(usage.user),
+        system_ticks: ticks(usage.system),
+    };
+    SignalInfo { signal: Signal::CHLD, code, detail }
 }
 
 /// What a parent's SIGCHLD (or other exit signal) says.

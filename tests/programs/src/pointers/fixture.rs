@@ -1,6 +1,7 @@
 //! What the calls are made on: files, sockets, timers, children in the state in which a call gets as far as the address.
 
 use super::Argument;
+use crate::tracing::tracee::{kill_and_reap, traced};
 use libc::*;
 use std::os::unix::fs::MetadataExt;
 use std::ptr::null_mut;
@@ -28,6 +29,7 @@ pub struct Fixture {
     caller: c_int,
     timer_file: c_int,
     process_file: c_int,
+    tracee: c_int,
     semaphores: c_int,
     messages: c_int,
     posix_queue: c_int,
@@ -87,6 +89,7 @@ impl Fixture {
                 caller: -1,
                 timer_file: timerfd_create(CLOCK_MONOTONIC, 0),
                 process_file: syscall(SYS_pidfd_open, getpid(), 0) as c_int,
+                tracee: traced(|| 0),
                 timer: timer as i64,
                 semaphores: semget(IPC_PRIVATE, 1, 0o600),
                 messages: msgget(IPC_PRIVATE, 0o600),
@@ -231,6 +234,7 @@ impl Fixture {
                 }
                 Argument::T => i64::from(self.timer_file),
                 Argument::Q => i64::from(self.process_file),
+                Argument::Tracee => i64::from(self.tracee),
                 Argument::Y => self.timer,
                 Argument::W => i64::from(self.semaphores),
                 Argument::B => {
@@ -277,5 +281,6 @@ impl Drop for Fixture {
             semctl(self.semaphores, 0, IPC_RMID);
             msgctl(self.messages, IPC_RMID, null_mut());
         }
+        let _ = kill_and_reap(self.tracee);
     }
 }

@@ -70,6 +70,8 @@ enum Argument {
     I,
     /// The number of a child that has ended and was not waited for.
     Z,
+    /// The number of a child that is stopped for this process, its tracer.
+    Tracee,
 }
 
 impl Argument {

@@ -1,0 +1,25 @@
+//! Tracing, ptrace(2): what a tracer is refused, what it is told, what it can change, and that nothing is left behind when
+//! tracer and tracee end in any order.
+
+mod ends;
+mod errors;
+mod stops;
+pub mod tracee;
+
+use crate::checks::Checks;
+
+/// Runs one part, or all. Whether all was right.
+pub fn run(part: &str) -> bool {
+    let mut checks = Checks::default();
+    let all = part == "all";
+    if all || part == "errors" {
+        errors::run(&mut checks);
+    }
+    if all || part == "stops" {
+        stops::run(&mut checks);
+    }
+    if all || part == "ends" {
+        ends::run(&mut checks);
+    }
+    checks.tell()
+}

@@ -61,8 +61,8 @@ pub use rest::{Activity, Freezing, WaitError};
 pub use timer::{Timer, TimerCall, sleep_until};
 pub use wait::WaitQueue;
 pub use wake::{
-    before_user_mode, current, current_as, exit_current, give_way, glance, interrupt, lend, need_resched, sched_yield,
-    schedule, set_allowed, set_group, set_nice, set_policy, start, with_current,
+    before_user_mode, current, current_as, exit_current, give_way, glance, goes_on, interrupt, lend, need_resched,
+    sched_yield, schedule, set_allowed, set_group, set_nice, set_policy, start, with_current,
 };
 
 use alloc::sync::Arc;

@@ -333,6 +333,14 @@ pub fn give_way() {
     }
 }
 
+/// [`give_way`] between the pieces of a call that may be long. Whether to go on: not if the task was told to end meanwhile, with
+/// `for_signals` also not if anything else would end its interruptible sleep.
+pub fn goes_on(for_signals: bool) -> bool {
+    give_way();
+    let is_called = |entity: &Entity| entity.is_exempt() || for_signals && entity.interrupt_pending();
+    !glance(|task| is_called(task.entity())).unwrap_or(false)
+}
+
 /// The last look before user mode: gives the CPU to the next task in turn, and a task whose group has no time left
 /// waits here for the next period. Called where [`need_resched`] says so; the caller holds no lock, also no sleeping
 /// one.

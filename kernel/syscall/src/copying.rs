@@ -56,7 +56,9 @@ fn between(
             }
             Err(errno) => break so_far(done, Err(errno)),
         }
-        sched::give_way();
+        if !sched::goes_on(false) {
+            break Ok(done);
+        }
     };
     if at.is_none() && done > 0 {
         // What was read and found no place is read again by the next call.

@@ -92,7 +92,9 @@ fn copy(
             (*own, *room) = (own.wrapping_add(count as u64), *room - count);
             (address, length) = (address.wrapping_add(count as u64), length - count);
             done += count;
-            sched::give_way();
+            if !sched::goes_on(false) {
+                return Ok(done);
+            }
         }
     }
     Ok(done)

@@ -84,13 +84,15 @@ pub fn sysinfo(call: &Call<'_>, out: UserPtr<SystemInfo>) -> Result<usize, Errno
     Ok(0)
 }
 
-/// `getrandom(2)`. The source never runs dry, so the flags change nothing.
+/// `getrandom(2)`. The source never runs dry, so the flags change nothing. A signal ends a long one early.
 pub fn getrandom(_call: &Call<'_>, out: UserPtr<u8>, length: usize, flags: u32) -> Result<usize, Errno> {
     const NONBLOCK: u32 = 1;
     const RANDOM: u32 = 2;
     const INSECURE: u32 = 4;
     /// The most of one call.
     const MOST: usize = 33_554_431;
+    /// After so many a signal is looked for.
+    const PAGE: usize = 4096;
     if flags & !(NONBLOCK | RANDOM | INSECURE) != 0 || flags & (RANDOM | INSECURE) == RANDOM | INSECURE {
         return Err(Errno::EINVAL);
     }
@@ -102,10 +104,9 @@ pub fn getrandom(_call: &Call<'_>, out: UserPtr<u8>, length: usize, flags: u32) 
         machine::random::fill(&mut bytes[..piece]);
         let copied = user_memory::write_partial(out.address().wrapping_add(done as u64), &bytes[..piece]);
         done += copied;
-        if copied < piece {
+        if copied < piece || done.is_multiple_of(PAGE) && !sched::goes_on(true) {
             break;
         }
-        sched::give_way();
     }
     if done == 0 && length != 0 { Err(Errno::EFAULT) } else { Ok(done) }
 }

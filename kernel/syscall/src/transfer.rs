@@ -127,7 +127,9 @@ fn read_pieces(file: &OpenFile, address: u64, length: usize, position: Position)
         if moved < piece || file.is_stream() {
             break;
         }
-        sched::give_way();
+        if !sched::goes_on(false) {
+            break;
+        }
     }
     Ok(done)
 }
@@ -165,7 +167,9 @@ fn write_pieces(file: &OpenFile, address: u64, length: usize, position: Position
         if moved < piece {
             break;
         }
-        sched::give_way();
+        if !sched::goes_on(false) {
+            break;
+        }
     }
     Ok(done)
 }

@@ -10,6 +10,12 @@ use std::time::Duration;
 /// Where a task is when it is killed: name, letter of `/proc/PID/stat`, what brings it there.
 type State = (&'static str, char, fn(&Shared));
 
+/// The name of a state in the middle of a call that takes long without a sleep.
+const COPIES: &str = "copies two gigabytes";
+
+/// The size of a file of zeros, as much as one call copies.
+const LONG: usize = 0x7fff_f000;
+
 const STATES: &[State] = &[
     ("writes to a full pipe", 'S', |shared| {
         loop {
@@ -80,6 +86,10 @@ const STATES: &[State] = &[
         // SAFETY: takes no address.
         unsafe { raise(SIGSTOP) };
     }),
+    (COPIES, 'R', |shared| {
+        // SAFETY: takes no address.
+        unsafe { sendfile(open(c"/dev/null".as_ptr(), O_WRONLY), shared.long, null_mut(), LONG) };
+    }),
     ("spins", 'R', |_| {
         loop {
             std::hint::spin_loop();
@@ -98,6 +108,8 @@ struct Shared {
     word: &'static AtomicU32,
     /// A word of a robust list.
     robust: &'static AtomicU32,
+    /// A long file, whose position moves when some of it has been copied.
+    long: c_int,
 }
 
 fn write_to(descriptor: c_int, count: usize) -> isize {
@@ -186,6 +198,12 @@ fn state(process: pid_t) -> Option<char> {
     text.rsplit_once(") ")?.1.chars().next()
 }
 
+/// How long a process has been in the kernel, in ticks.
+fn system_time(process: pid_t) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.split(' ').nth(12)?.parse().ok()
+}
+
 /// Looks until it holds; a test that fails shows by not ending.
 fn until(mut holds: impl FnMut() -> bool) {
     while !holds() {
@@ -224,6 +242,9 @@ pub fn run() -> bool {
                 fs::read_to_string(format!("/proc/{child}/task/{child}/children")).map_or(true, |text| !text.is_empty())
             });
         }
+        if *name == COPIES {
+            until(|| system_time(child).is_none_or(|ticks| ticks > 2));
+        }
         let mut status = 0;
         // SAFETY: takes no address but that of the status.
         unsafe {
@@ -251,6 +272,8 @@ fn prepare() -> Shared {
         lock(locked, F_SETLK);
         flock(locked, LOCK_EX);
         prctl(PR_SET_CHILD_SUBREAPER, 1);
+        let long = open(c"/tmp".as_ptr(), O_RDWR | O_TMPFILE, 0o600);
+        ftruncate(long, LONG as off_t);
         let words =
             mmap(null_mut(), 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0).cast::<AtomicU32>();
         Shared {
@@ -261,6 +284,7 @@ fn prepare() -> Shared {
             messages: msgget(IPC_PRIVATE, 0o600),
             word: &*words,
             robust: &*words.add(64),
+            long,
         }
     }
 }
@@ -288,6 +312,9 @@ fn left_behind(shared: &Shared) -> u32 {
     });
     const OWNER_DIED: u32 = 0x4000_0000;
     check("the robust word does not say that its owner died", shared.robust.load(SeqCst) == OWNER_DIED);
+    // SAFETY: takes no address.
+    let copied = unsafe { lseek(shared.long, 0, SEEK_CUR) };
+    check("a copy was not even begun, or went on to its end", (1..LONG as off_t).contains(&copied));
     // SAFETY: takes no address.
     let (raised, waiting) = unsafe { (semctl(shared.semaphores, 0, GETVAL), semctl(shared.semaphores, 1, GETNCNT)) };
     check("what was done to the semaphore was not undone", raised == 0);

@@ -129,7 +129,9 @@ impl Pipe {
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
             }
-            sched::give_way();
+            if !sched::goes_on(true) {
+                break;
+            }
         }
         Ok(done)
     }
@@ -167,7 +169,9 @@ impl Pipe {
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
             }
-            sched::give_way();
+            if !sched::goes_on(true) {
+                break;
+            }
         }
         Ok(done)
     }

@@ -254,7 +254,7 @@ const CALLS: &[(u64, &str, State)] = &[
     (216, "remap_file_pages", Absent("superseded by mmap")),
     (217, "getdents64", Done),
     (218, "set_tid_address", Done),
-    (219, "restart_syscall", Absent("interrupted calls are started again by themselves")),
+    (219, "restart_syscall", Done),
     (220, "semtimedop", Done),
     (221, "fadvise64", Done),
     (222, "timer_create", Done),

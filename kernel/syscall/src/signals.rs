@@ -74,6 +74,12 @@ pub fn rt_sigprocmask(
     Ok(0)
 }
 
+/// `restart_syscall(2)`, made by a program itself: there is nothing to go on with. A sleep that a stop has interrupted goes on by
+/// itself, until the moment that it was to last to. Always `EINTR`.
+pub fn restart_syscall(_call: &Call<'_>) -> Result<usize, Errno> {
+    Err(Errno::EINTR)
+}
+
 /// `rt_sigreturn(2)`: every register becomes what the frame says, the result's too.
 pub fn rt_sigreturn(call: &mut Call<'_>) -> Result<usize, Errno> {
     deliver::sigreturn(call.task, call.user);

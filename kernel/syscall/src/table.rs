@@ -250,6 +250,7 @@ system_calls! {
     213 => polling::epoll_create(size);
     217 => descriptors::getdents64(descriptor, buffer, size);
     218 => processes::set_tid_address(address);
+    219 => signals::restart_syscall();
     220 => semaphores::semtimedop(number, operations, count, timeout);
     221 => advice::fadvise64(descriptor, offset, length, advice);
     222 => timers::timer_create(clock, event, out);

@@ -120,6 +120,8 @@ fn sleepers(checks: &mut Checks) {
     checks.check("its stack", stack.lines().all(|row| row.starts_with("[<0>] ")) && stack.contains("pipe"));
     let own = fs::read_to_string("/proc/self/wchan").unwrap_or_default();
     checks.equal("who runs does not wait", own.as_str(), "0");
+    // SAFETY: takes nothing.
+    checks.equal("nothing to start again", result(unsafe { syscall(SYS_restart_syscall) }), Err(EINTR));
     let refused = child::status(|| {
         become_user(1000);
         let stack = fs::read_to_string(format!("/proc/{sleeper}/stack")).err().and_then(|error| error.raw_os_error());

@@ -196,6 +196,7 @@ pub const CALLS: &[(u64, &str, &[Kind])] = &[
     (213, "epoll_create", &[Small]),
     (217, "getdents64", &[File, Out, Size]),
     (218, "set_tid_address", &[Mapping]),
+    (219, "restart_syscall", &[]),
     (220, "semtimedop", &[Small, Of(Semaphores), Count, Of(Time)]),
     (221, "fadvise64", &[File, Offset, Size, Small]),
     (222, "timer_create", &[CLOCK_ID, Of(Event), Of(Int)]),

@@ -29,6 +29,7 @@ pub fn wake() {
 /// Starts agents for ever, in the mount view and root of `context`, which is init's.
 pub fn serve(population: &'static Population, context: &Arc<FsContext>) {
     loop {
+        sched::between_jobs();
         QUEUE.wait_until(|| WAITING.swap(false, SeqCst).then_some(()));
         while let Some(release) = population.framework().next_release() {
             if let Err(errno) = start(population, context, release) {

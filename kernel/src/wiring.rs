@@ -181,6 +181,10 @@ impl TaskControl for Confined {
         sched::admit_move(members.filter_map(task_of).map(Task::entity), cpus)
     }
 
+    fn stay(&self, members: &mut dyn Iterator<Item = &dyn Member>) {
+        sched::cancel_move(members.filter_map(task_of).map(Task::entity));
+    }
+
     fn may_shrink(&self, now: &CpuSet, wanted: &CpuSet) -> bool {
         sched::may_shrink(now, wanted)
     }

@@ -38,6 +38,7 @@ pub fn owner(caller: &Task, kind: OwnerKind, number: Pid) -> Result<Option<Owner
 /// What the thread does, for ever.
 pub(crate) fn run(population: &Population) -> ! {
     loop {
+        sched::between_jobs();
         deliver(population, &notice::next());
     }
 }

@@ -462,8 +462,8 @@ impl TimerWork {
     /// What the thread does, for ever.
     pub(crate) fn run(&self) -> ! {
         loop {
-            let process = self.queue.wait_until(|| self.struck.lock().pop_front());
-            if let Some(process) = process.upgrade() {
+            sched::between_jobs();
+            if let Some(process) = self.queue.wait_until(|| self.struck.lock().pop_front()).upgrade() {
                 process.timers.expire(&process);
             }
         }

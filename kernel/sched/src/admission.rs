@@ -39,7 +39,7 @@ impl Admission {
     /// The sum of what is reserved on `cpus`.
     fn reserved(&self, cpus: &CpuSet) -> u64 {
         let servers = self.0.iter().filter_map(Weak::upgrade);
-        let here = servers.filter(|server| server.home().is_some_and(|home| cpus.contains(home)));
+        let here = servers.filter(|server| server.home().is_some_and(|home| cpus.contains(stand_in(home))));
         here.map(|server| server.reservation().bandwidth()).sum()
     }
 
@@ -52,6 +52,12 @@ impl Admission {
         }
         self
     }
+}
+
+/// Where that counts which is reserved on `cpu`: if it is offline, on another CPU of its domain.
+fn stand_in(cpu: CpuId) -> CpuId {
+    let peers = cpu::get(cpu).map(Cpu::peers).unwrap_or_default();
+    if peers.contains(cpu) { cpu } else { peers.iter().next().unwrap_or(cpu) }
 }
 
 fn is_off(limit: RealTimeLimit) -> bool {
@@ -134,8 +140,15 @@ pub fn admit_move<'a>(tasks: impl Iterator<Item = &'a Entity>, cpus: &CpuSet) ->
     if !is_off(limit) && wanted > 0 && admission.reserved(&domain) + wanted > capacity(limit, &domain) {
         return Err(Errno::EBUSY);
     }
-    coming.iter().for_each(|server| server.set_home(target));
+    coming.iter().for_each(|server| server.set_out(target));
     Ok(())
+}
+
+/// The tasks that were [admitted](admit_move) stay where they are.
+pub fn cancel_move<'a>(tasks: impl Iterator<Item = &'a Entity>) {
+    if USED.load(Relaxed) {
+        tasks.filter_map(|task| task.lock().server.clone()).for_each(|server| server.settle());
+    }
 }
 
 /// Whether a cpuset that has the CPUs `now` for itself may have `wanted` instead: `false` if these can't give what is
@@ -149,8 +162,9 @@ pub fn may_shrink(now: &CpuSet, wanted: &CpuSet) -> bool {
 
 /// A task, whose state is locked, may use other CPUs than before: what it has reserved counts where it can run.
 pub(crate) fn follow(state: &RunState) {
-    if let Some(server) = &state.server
-        && server.home().is_some_and(|home| !state.allowed.contains(home))
+    let Some(server) = &state.server else { return };
+    server.settle();
+    if server.home().is_some_and(|home| !state.allowed.contains(home))
         && let Some(home) = cpu::usable(&state.allowed).iter().next()
     {
         server.set_home(home);

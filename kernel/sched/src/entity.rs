@@ -63,6 +63,8 @@ pub(crate) struct RunState {
     pub(crate) lent: Option<Priority>,
     /// Keeps it to its reservation; there is one just while `policy` is `Deadline`.
     pub(crate) server: Option<Arc<Server>>,
+    /// How the last server stood when another policy took its place.
+    pub(crate) left_standing: Option<(u64, i64)>,
     pub(crate) queued: bool,
     pub(crate) standing: Standing,
     /// Where it competes; none is the machine's own group.
@@ -112,6 +114,7 @@ impl Entity {
                     policy,
                     lent: None,
                     server: None,
+                    left_standing: None,
                     queued: false,
                     standing,
                     group: None,

@@ -44,7 +44,7 @@ mod timer;
 mod wait;
 mod wake;
 
-pub use admission::{admit_move, may_shrink, period_bounds, set_affinity, set_period_bounds};
+pub use admission::{admit_move, cancel_move, may_shrink, period_bounds, set_affinity, set_period_bounds};
 pub use clock::load_averages;
 pub use cpu::{CpuStatistics, account, initialize, on_reschedule, on_timer, run_this_cpu};
 pub use domain::set_domains;
@@ -61,8 +61,8 @@ pub use rest::{Activity, Freezing, WaitError};
 pub use timer::{Timer, TimerCall, sleep_until};
 pub use wait::WaitQueue;
 pub use wake::{
-    before_user_mode, current, current_as, exit_current, give_way, glance, goes_on, interrupt, lend, need_resched,
-    sched_yield, schedule, set_allowed, set_group, set_nice, set_policy, start, with_current,
+    before_user_mode, between_jobs, current, current_as, exit_current, give_way, glance, goes_on, interrupt, lend,
+    need_resched, sched_yield, schedule, set_allowed, set_group, set_nice, set_policy, start, with_current,
 };
 
 use alloc::sync::Arc;

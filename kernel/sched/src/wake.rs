@@ -231,9 +231,11 @@ pub fn set_policy(task: &TaskRef, policy: Policy) -> Result<(), Errno> {
         entity,
         || Some(task.clone()),
         |state| {
-            if let (Some(last), Some(server)) = (&state.server, &server) {
-                server.succeed(last);
+            let last = state.server.as_ref().map(|last| last.standing());
+            if let (Some(last), Some(server)) = (last.or(state.left_standing), &server) {
+                server.succeed(last, time::now());
             }
+            state.left_standing = last;
             state.policy = policy;
             entity.store_server(state, server)
         },
@@ -346,6 +348,13 @@ pub fn goes_on(for_signals: bool) -> bool {
 /// one.
 pub fn before_user_mode() {
     cpu::reschedule(Reason::LeavesKernel);
+}
+
+/// For a thread of the kernel between two pieces of work, where it holds nothing: what [`before_user_mode`] is for others.
+pub fn between_jobs() {
+    if need_resched() {
+        before_user_mode();
+    }
 }
 
 /// `sched_yield(2)`: lets every other runnable task of this CPU run first.

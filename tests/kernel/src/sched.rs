@@ -1,6 +1,7 @@
 //! The scheduler on real CPUs: wake-ups, pushing tasks off, fairness, timers, exact accounts, and that nothing leaks.
 
 mod locks;
+mod urgent;
 
 use crate::KernelTest;
 use alloc::{boxed::Box, sync::Arc, sync::Weak, vec::Vec};
@@ -14,7 +15,7 @@ use machine::{
     sync::{IrqLock, SpinLock, rank},
     time,
 };
-use sched::{Entity, Nice, Policy, Priority, Schedulable, Timer, TimerCall, WaitError, WaitQueue};
+use sched::{Entity, Nice, Policy, Schedulable, Timer, TimerCall, WaitError, WaitQueue};
 
 /// The suite.
 pub const TESTS: &[KernelTest] = &[
@@ -41,7 +42,21 @@ pub const TESTS: &[KernelTest] = &[
         1,
         locks::an_idle_cpu_runs_the_holder,
     ),
-    KernelTest::on("sched::the_greatest_priorities_have_the_cpus", 2, 1, the_greatest_priorities_have_the_cpus),
+    KernelTest::on("sched::the_greatest_priorities_have_the_cpus", 2, 1, urgent::the_greatest_priorities_have_the_cpus),
+    KernelTest::new(
+        "sched::a_kernel_thread_is_kept_to_its_reservation",
+        urgent::a_kernel_thread_is_kept_to_its_reservation,
+    ),
+    KernelTest::new(
+        "sched::leaving_a_reservation_gains_nothing",
+        urgent::leaving_a_reservation_for_a_moment_gains_nothing,
+    ),
+    KernelTest::on(
+        "sched::a_sleeper_keeps_its_reservation",
+        2,
+        1,
+        urgent::what_a_sleeper_reserved_counts_when_its_cpu_is_gone,
+    ),
     KernelTest::new("sched::ended_tasks_leave_nothing_behind", ended_tasks_leave_nothing_behind),
 ];
 
@@ -470,38 +485,6 @@ fn a_wait_ends_when_interrupted() {
     sched::interrupt(&sleeper.reference(), || ());
     sleeper.join();
     assert_eq!(ended.load(SeqCst), 1);
-}
-
-/// One task more than CPUs, all of real time: the one of the least priority waits, and if another's priority becomes less,
-/// that one.
-fn the_greatest_priorities_have_the_cpus() {
-    let stop = Arc::new(AtomicBool::new(false));
-    let fifo = |priority: usize| Policy::Fifo(Priority::new(priority as u32).expect("there are 99"));
-    // Where there are more, the test itself need not wait for what the limit leaves it.
-    let cpus = cpu::online().iter().take(3).fold(CpuSet::EMPTY, |cpus, cpu| cpus.or(&CpuSet::only(cpu)));
-    let tasks: Vec<_> = (0..=cpus.count())
-        .map(|index| {
-            let stop = stop.clone();
-            start_by(fifo(10 + index), cpus, 0, move || spin_until(&stop))
-        })
-        .collect();
-    let lags = |index: usize| {
-        // Who runs is charged at least at each tick; so many rounds go by until all CPUs have changed over.
-        (0..30).any(|_| {
-            let before: Vec<u64> = tasks.iter().map(|task| task.charged.load(Relaxed)).collect();
-            sleep(SECOND / 10);
-            let ran = |index: usize| tasks[index].charged.load(Relaxed) - before[index];
-            let others = (0..tasks.len()).filter(|&other| other != index).map(ran).min().unwrap_or(0);
-            ran(index) * 4 < others
-        })
-    };
-    let first = lags(0);
-    sched::set_policy(&tasks[1].reference(), fifo(1)).expect("it reserves nothing");
-    let second = lags(1);
-    stop.store(true, SeqCst);
-    tasks.iter().for_each(|task| task.join());
-    assert!(first, "the least priority ran as much as others");
-    assert!(second, "a task whose priority became the least ran on");
 }
 
 fn ended_tasks_leave_nothing_behind() {

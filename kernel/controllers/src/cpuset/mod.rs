@@ -54,6 +54,8 @@ pub trait TaskControl: Sync {
     fn set_cpus(&self, task: &dyn Member, cpus: &CpuSet);
     /// Whether tasks may come to these CPUs, all of them: `EBUSY` they have reserved time that there is not.
     fn admit(&self, tasks: &mut dyn Iterator<Item = &dyn Member>, cpus: &CpuSet) -> Result<(), Errno>;
+    /// The tasks that were admitted stay where they are: their containers do not let them go.
+    fn stay(&self, tasks: &mut dyn Iterator<Item = &dyn Member>);
     /// Whether a set that has the CPUs `now` for itself may have `wanted` instead: these can give what is reserved.
     fn may_shrink(&self, now: &CpuSet, wanted: &CpuSet) -> bool;
     /// Whether the task has asked for CPUs itself since.
@@ -229,6 +231,12 @@ impl Subsystem for Cpuset {
         match TASKS.get() {
             Some(tasks) => tasks.admit(&mut change.tasks().map(|(task, _)| task), &target.own().cpus()),
             None => Ok(()),
+        }
+    }
+
+    fn cancel_attach(change: &Move<'_, Self>) {
+        if let Some(tasks) = TASKS.get() {
+            tasks.stay(&mut change.tasks().map(|(task, _)| task));
         }
     }
 

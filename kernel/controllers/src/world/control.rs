@@ -39,6 +39,7 @@ impl TaskControl for Control {
         let reserves = Iterator::any(&mut tasks, |task| own(task).reserves.load(SeqCst));
         if reserves && cpus.count() == 1 { Err(Errno::EBUSY) } else { Ok(()) }
     }
+    fn stay(&self, _tasks: &mut dyn Iterator<Item = &dyn Member>) {}
     fn may_shrink(&self, now: &CpuSet, wanted: &CpuSet) -> bool {
         // As if more than one CPU were reserved wherever there are several.
         now.count() < 2 || wanted.count() != 1

@@ -74,6 +74,7 @@ impl Console {
     /// Carries received bytes to the terminals, for ever: the body of a kernel thread.
     pub fn carry(&self) -> ! {
         loop {
+            sched::between_jobs();
             let mut batch = [0; 64];
             let (port, count) = self.arrived.wait_until(|| self.take(&mut batch));
             if let Some(tty) = self.terminal(port) {

@@ -17,6 +17,9 @@ pub const WHOLE_CPU: u64 = 1 << 20;
 /// The least runtime, in nanoseconds: less would vanish in the unit of bandwidths.
 const LEAST_RUNTIME: u64 = 1 << 10;
 
+/// No CPU.
+const NOWHERE: u32 = u32::MAX;
+
 /// What a task has reserved: so much run time within so much of each period, in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reservation {
@@ -88,6 +91,8 @@ pub struct Server {
     overran: AtomicBool,
     /// The CPU where it runs or last ran: its bandwidth counts in that CPU's domain.
     home: AtomicU32,
+    /// The CPU to which it is being moved, in whose domain the bandwidth counts already; [`NOWHERE`] mostly.
+    bound_for: AtomicU32,
     /// Whether the bandwidth counts.
     counts: AtomicBool,
 }
@@ -101,14 +106,18 @@ impl Server {
             deadline: AtomicU64::new(now.saturating_add(reservation.deadline)),
             overran: AtomicBool::new(false),
             home: AtomicU32::new(home.raw()),
+            bound_for: AtomicU32::new(NOWHERE),
             counts: AtomicBool::new(true),
         }
     }
 
-    /// Goes on where the task's last one stood: other parameters hold from the next period on.
-    pub(crate) fn succeed(&self, last: &Self) {
-        self.left.store(last.left.load(Relaxed), Relaxed);
-        self.deadline.store(last.deadline.load(Relaxed), Relaxed);
+    /// Goes on where the task's last one stood, if the deadline of that is still to come: other parameters hold from the next
+    /// period on, and whoever leaves its reservation for a moment gains nothing.
+    pub(crate) fn succeed(&self, (deadline, left): (u64, i64), now: u64) {
+        if deadline > now {
+            self.left.store(left, Relaxed);
+            self.deadline.store(deadline, Relaxed);
+        }
     }
 
     /// What it is for.
@@ -128,7 +137,20 @@ impl Server {
 
     /// The CPU in whose domain its bandwidth counts; `None` when it counts nowhere any more.
     pub(crate) fn home(&self) -> Option<CpuId> {
-        self.counts.load(SeqCst).then(|| CpuId::new(self.home.load(SeqCst)))
+        self.counts.load(SeqCst).then(|| match self.bound_for.load(SeqCst) {
+            NOWHERE => CpuId::new(self.home.load(SeqCst)),
+            cpu => CpuId::new(cpu),
+        })
+    }
+
+    /// It is to be moved to `cpu`: until that is [settled](Self::settle) it counts there, wherever it runs.
+    pub(crate) fn set_out(&self, cpu: CpuId) {
+        self.bound_for.store(cpu.raw(), SeqCst);
+    }
+
+    /// It has been moved, or will not be.
+    pub(crate) fn settle(&self) {
+        self.bound_for.store(NOWHERE, SeqCst);
     }
 
     pub(crate) fn set_home(&self, cpu: CpuId) {
@@ -307,6 +329,29 @@ mod tests {
         assert!(server.is_exhausted());
         server.wake(20_000);
         assert_eq!(server.standing(), (28_000, 4_000));
+    }
+
+    #[test]
+    fn a_new_server_goes_on_where_the_last_one_stood_until_its_deadline() {
+        let last = server(4_000, 10_000, 10_000);
+        last.charge(3_000);
+        for (now, expected) in [(9_999, (10_000, 1_000)), (10_000, (30_000, 2_000))] {
+            let next = Server::new(Reservation::new(2_000, 20_000, 0).unwrap(), CpuId::new(0), now);
+            next.succeed(last.standing(), now);
+            assert_eq!(next.standing(), expected);
+        }
+    }
+
+    #[test]
+    fn a_reservation_counts_where_its_task_is_moved_to_until_that_has_come_to_an_end() {
+        let server = server(4_000, 10_000, 10_000);
+        server.set_out(CpuId::new(3));
+        server.set_home(CpuId::new(1));
+        assert_eq!(server.home(), Some(CpuId::new(3)));
+        server.settle();
+        assert_eq!(server.home(), Some(CpuId::new(1)));
+        server.release();
+        assert_eq!(server.home(), None);
     }
 
     #[test]

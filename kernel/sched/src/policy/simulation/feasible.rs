@@ -74,7 +74,7 @@ proptest! {
     // Fails on a version that lets a group count for more than its tasks can use, which keeps from its siblings what it
     // leaves.
     #[test]
-    fn groups_at_any_depth_have_what_their_few_tasks_can_have(
+    fn groups_have_what_their_few_tasks_can_have(
         cpus in select(&[1u32, 2, 3, 4, 8, 16][..]),
         groups in list(tree(), 1..=4),
     ) {
@@ -89,5 +89,29 @@ proptest! {
         // To 2 % of that, or of three quarters of a CPU if that is more: five seconds are few turns of the smallest.
         let is_fair = |(&got, &part): (&f64, &f64)| (got - part).abs() < 0.02 * part.max(0.75);
         prop_assert!(got.iter().zip(&parts).all(is_fair), "{whole:?} got {got:.3?} of {parts:.3?}");
+    }
+}
+
+#[test]
+fn what_a_group_may_not_use_its_siblings_have_at_each_level() {
+    let few: CpuSet = [0, 1].map(CpuId::new).into_iter().collect();
+    // On 8 CPUs, of which the first group inside may use two, and the second all or the same.
+    for (tasks, second_has_all, due) in
+        [(6, true, [2.0, 4.0, 2.0]), (2, true, [2.0, 4.0, 2.0]), (6, false, [1.0, 1.0, 6.0])]
+    {
+        let mut machine = Machine::new(8, 1);
+        let all = machine.all();
+        let (outer, other) = (machine.group(None, 3072), machine.group(None, 1024));
+        let inner = [(); 2].map(|()| machine.group(Some(&outer), 1024));
+        let mut spin = |group: &Arc<Group>, cpus: CpuSet, tasks: usize| -> Vec<usize> {
+            (0..tasks).map(|_| machine.spawn_in(Some(group), cpus, 0)).collect()
+        };
+        let second = if second_has_all { all } else { few };
+        let tasks = [spin(&inner[0], few, tasks), spin(&inner[1], second, 8), spin(&other, all, 8)];
+        machine.run(SECOND);
+        let got: Vec<f64> =
+            machine.measure(&tasks, 5 * SECOND).iter().map(|&ran| ran as f64 / (5 * SECOND) as f64).collect();
+        let is_fair = |(&got, &due): (&f64, &f64)| (got - due).abs() < 0.02 * due;
+        assert!(got.iter().zip(&due).all(is_fair), "got {got:.3?} of {due:?}");
     }
 }

@@ -61,7 +61,7 @@ pub fn write(address: u64, bytes: &[u8]) -> Result<(), Errno> {
 ///
 /// Errors: `EFAULT`.
 #[inline]
-pub fn read_words<const N: usize>(address: u64) -> Result<[u64; N], Errno> {
+pub fn read_array<const N: usize>(address: u64) -> Result<[u64; N], Errno> {
     if !is_within(address, N * 8) {
         return Err(Errno::EFAULT);
     }
@@ -72,16 +72,29 @@ pub fn read_words<const N: usize>(address: u64) -> Result<[u64; N], Errno> {
     if left == 0 { Ok(unsafe { words.assume_init() }) } else { Err(Errno::EFAULT) }
 }
 
+/// Copies words from user memory into `out`. On an error, part of `out` may have been written.
+///
+/// Errors: `EFAULT`.
+#[inline]
+pub fn read_words(address: u64, out: &mut [u64]) -> Result<(), Errno> {
+    if !is_within(address, out.len() * 8) {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: `out` is ours to write, and as many bytes at `address` are user addresses.
+    let left = unsafe { arch::user_memory::copy_in(out.as_mut_ptr().cast(), address, out.len() * 8) };
+    if left == 0 { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
 /// Copies `words` to user memory. On an error, part of it may have been written.
 ///
 /// Errors: `EFAULT`.
 #[inline]
-pub fn write_words<const N: usize>(address: u64, words: &[u64; N]) -> Result<(), Errno> {
-    if !is_within(address, N * 8) {
+pub fn write_words(address: u64, words: &[u64]) -> Result<(), Errno> {
+    if !is_within(address, words.len() * 8) {
         return Err(Errno::EFAULT);
     }
     // SAFETY: `words` is ours to read, and as many bytes at `address` are user addresses.
-    let left = unsafe { arch::user_memory::copy_out(address, words.as_ptr().cast(), N * 8) };
+    let left = unsafe { arch::user_memory::copy_out(address, words.as_ptr().cast(), words.len() * 8) };
     if left == 0 { Ok(()) } else { Err(Errno::EFAULT) }
 }
 

@@ -119,11 +119,6 @@ abi_struct! {
 }
 
 abi_struct! {
-    /// `struct pollfd`, `poll(2)`.
-    PollDescriptor { descriptor: i32, events: i16, ready: i16 }
-}
-
-abi_struct! {
     /// `struct epoll_event`, packed on x86-64.
     EpollEvent { events: u32, data: u64 }
 }

@@ -114,9 +114,6 @@ const TINY: usize = 16;
 const SMALL: usize = 32;
 const MEDIUM: usize = 160;
 
-/// Bytes of small items that are copied together.
-const TOGETHER: usize = 128;
-
 /// An address that user space claims to hold a `T`.
 pub struct UserPtr<T> {
     address: u64,
@@ -210,58 +207,6 @@ impl<T: Abi> UserPtr<T> {
         Self { address: self.address.wrapping_add((index * T::SIZE) as u64), kind: PhantomData }
     }
 
-    /// Copies `count` items in, one after the other, without memory of the heap. Error: `EFAULT`; then `each` may have
-    /// had some.
-    pub fn read_each(self, count: usize, each: impl FnMut(usize, T)) -> Result<(), Errno> {
-        const { assert!(T::SIZE <= TOGETHER) };
-        if T::SIZE <= SMALL && count <= SMALL / T::SIZE {
-            self.read_each_through([0; SMALL], count, each)
-        } else {
-            self.read_each_through([0; TOGETHER], count, each)
-        }
-    }
-
-    fn read_each_through<const N: usize>(
-        self,
-        mut bytes: [u8; N],
-        count: usize,
-        mut each: impl FnMut(usize, T),
-    ) -> Result<(), Errno> {
-        let most = N / T::SIZE;
-        for first in (0..count).step_by(most) {
-            let bytes = &mut bytes[..(count - first).min(most) * T::SIZE];
-            user_memory::read(self.item(first).address, bytes)?;
-            bytes.chunks_exact(T::SIZE).enumerate().for_each(|(at, item)| each(first + at, T::decode(item)));
-        }
-        Ok(())
-    }
-
-    /// Copies `count` items out, one after the other, without memory of the heap. Error: `EFAULT`; then some may have
-    /// been copied.
-    pub fn write_each(self, count: usize, each: impl FnMut(usize) -> T) -> Result<(), Errno> {
-        const { assert!(T::SIZE <= TOGETHER) };
-        if T::SIZE <= SMALL && count <= SMALL / T::SIZE {
-            self.write_each_through([0; SMALL], count, each)
-        } else {
-            self.write_each_through([0; TOGETHER], count, each)
-        }
-    }
-
-    fn write_each_through<const N: usize>(
-        self,
-        mut bytes: [u8; N],
-        count: usize,
-        mut each: impl FnMut(usize) -> T,
-    ) -> Result<(), Errno> {
-        let most = N / T::SIZE;
-        for first in (0..count).step_by(most) {
-            let bytes = &mut bytes[..(count - first).min(most) * T::SIZE];
-            bytes.chunks_exact_mut(T::SIZE).enumerate().for_each(|(at, item)| each(first + at).encode(item));
-            user_memory::write(self.item(first).address, bytes)?;
-        }
-        Ok(())
-    }
-
     /// Copies an array in. Errors: `EFAULT`; `ENOMEM`.
     pub fn read_array(self, count: usize) -> Result<Vec<T>, Errno> {
         let length = count.checked_mul(T::SIZE).ok_or(Errno::EFAULT)?;
@@ -299,26 +244,6 @@ mod tests {
         assert_eq!(bytes, [1, 0, 0, 0, 0xfe, 0xff, 0xff, 0xff, 3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(Holed::decode(&bytes), value);
         assert_eq!(Holed::SIZE, 16);
-    }
-
-    #[test]
-    fn items_are_copied_up_to_where_memory_ends() {
-        const PAGE: u64 = 4096;
-        memory::init();
-        let space = memory::AddressSpace::new(8 << 20).unwrap();
-        let request = memory::MapRequest { populate: true, ..memory::MapRequest::anonymous(2 * PAGE) };
-        let end = space.map(request, &memory::Limits::NONE).unwrap() + 2 * PAGE;
-        space.activate();
-        // More than are copied together.
-        let last = UserPtr::<u64>::at(end - 40 * 8);
-        assert_eq!(last.write_each(40, |at| at as u64 * 3), Ok(()));
-        let mut back = Vec::new();
-        assert_eq!(last.read_each(40, |at, item| back.push((at, item))), Ok(()));
-        assert_eq!(back, (0..40).map(|at| (at, at as u64 * 3)).collect::<Vec<_>>());
-        assert_eq!(last.read_each(41, |_, _| {}), Err(Errno::EFAULT));
-        assert_eq!(last.item(39).write_each(2, |_| 7), Err(Errno::EFAULT));
-        assert_eq!(UserPtr::<u64>::at(0).read_each(0, |_, _| {}), Ok(()));
-        machine::paging::deactivate();
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! | `copying` | bytes between files |
 //! | `descriptors`, `locks`, `owners` | descriptors, pipes, directories, file locks, signals from files |
 //! | `opening`, `paths`, `mounts`, `mount_files`, `file_systems` | names in the file system |
-//! | `polling` | waiting for files |
+//! | `selecting`, `polling` | waiting for files |
 //! | `sockets`, `socket_options`, `socket_messages` | local sockets |
 //! | `memory` | address spaces |
 //! | `shared_memory`, `semaphores`, `messages` | System V objects |
@@ -58,6 +58,7 @@ mod polling;
 mod posix_queues;
 mod processes;
 mod scheduling;
+mod selecting;
 mod semaphores;
 mod shared_memory;
 mod signals;

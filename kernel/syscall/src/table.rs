@@ -3,8 +3,8 @@
 use crate::{
     advice, arguments::Argument, call::Call, clock, clock_setting, copying, descriptors, extended, file_systems,
     futexes, identity, locks, memory, messages, migration, mount_files, mounts, names, namespaces, opening, others,
-    paths, policy, polling, posix_queues, processes, scheduling, semaphores, shared_memory, signals, socket_messages,
-    socket_options, sockets, system, threads, timers, tracing, transfer, unknown,
+    paths, policy, polling, posix_queues, processes, scheduling, selecting, semaphores, shared_memory, signals,
+    socket_messages, socket_options, sockets, system, threads, timers, tracing, transfer, unknown,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -69,7 +69,7 @@ system_calls! {
     4 => paths::stat(path, out);
     5 => paths::fstat(descriptor, out);
     6 => paths::lstat(path, out);
-    7 => polling::poll(descriptors, count, timeout);
+    7 => selecting::poll(descriptors, count, timeout);
     8 => descriptors::lseek(descriptor, offset, whence);
     9 => memory::mmap(address, length, protection, flags, descriptor, offset);
     10 => memory::mprotect(address, length, protection);
@@ -85,7 +85,7 @@ system_calls! {
     20 => transfer::writev(descriptor, vectors, count);
     21 => paths::access(path, mode);
     22 => descriptors::pipe(descriptors);
-    23 => polling::select(count, readable, writable, exceptional, timeout);
+    23 => selecting::select(count, readable, writable, exceptional, timeout);
     24 => scheduling::sched_yield();
     25 => memory::mremap(address, old_length, new_length, flags, new_address);
     26 => memory::msync(address, length, flags);
@@ -296,8 +296,8 @@ system_calls! {
     267 => names::readlinkat(directory, path, out, size);
     268 => paths::fchmodat(directory, path, mode);
     269 => paths::faccessat(directory, path, mode);
-    270 => polling::pselect6(count, readable, writable, exceptional, timeout, mask);
-    271 => polling::ppoll(descriptors, count, timeout, mask, size);
+    270 => selecting::pselect6(count, readable, writable, exceptional, timeout, mask);
+    271 => selecting::ppoll(descriptors, count, timeout, mask, size);
     272 => processes::unshare(flags);
     273 => threads::set_robust_list(head, length);
     274 => threads::get_robust_list(tid, head, length);

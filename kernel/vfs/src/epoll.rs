@@ -1,10 +1,12 @@
-//! `poll`, `select` and epoll.
+//! epoll.
 
 use crate::{
-    FileOps, FileTable, OpenFile, OpenFlags, PollEvents, PollTable,
+    FileOps, OpenFile, OpenFlags, PollEvents, PollTable,
     anonymous::AnonymousInode,
     by_user::{Share, UserCount},
-    interrupted, watch_limits,
+    interrupted,
+    several::{UNASKED, is_past},
+    watch_limits,
 };
 use alloc::{
     collections::{BTreeMap, VecDeque},
@@ -14,76 +16,7 @@ use alloc::{
 use base::{Credentials, Errno};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use machine::sync::{IrqLock, Mutex, SpinLock, rank};
-use sched::{Observer, Registration, WaitError, WaitQueue, Waiter};
-
-/// One descriptor in a `poll(2)`.
-#[derive(Clone, Copy, Debug)]
-pub struct PollRequest {
-    /// The descriptor; a negative one is skipped.
-    pub descriptor: i32,
-    /// What is asked for.
-    pub events: PollEvents,
-    /// What was found.
-    pub found: PollEvents,
-}
-
-/// Always reported, asked for or not.
-const UNASKED: PollEvents = PollEvents::ERROR.union(PollEvents::HANG_UP);
-
-/// Whether a deadline (boot time, ns) is past.
-fn is_past(deadline: Option<u64>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= machine::time::now())
-}
-
-/// Waits until something asked for is there or `deadline` (boot time, ns; `None` forever) is past; the number of
-/// requests with a result. `EINTR`.
-pub fn poll(table: &FileTable, requests: &mut [PollRequest], deadline: Option<u64>) -> Result<usize, Errno> {
-    let ready = look(table, requests);
-    if ready > 0 || is_past(deadline) {
-        return Ok(ready);
-    }
-    // The files are held from here on, so that the queues that are watched live as long as the watching.
-    let files: Vec<Option<Arc<OpenFile>>> = requests.iter().map(|request| table.get(request.descriptor).ok()).collect();
-    let waiter = Waiter::new();
-    let observer: Arc<dyn Observer> = waiter.clone();
-    let mut registrations = Vec::new();
-    let mut watch = true;
-    loop {
-        let mut ready = 0;
-        for (request, file) in requests.iter_mut().zip(&files) {
-            let mut table = if watch { PollTable::watch_for(&observer, &mut registrations) } else { PollTable::look() };
-            request.found = match file {
-                Some(file) => file.poll(&mut table) & (request.events | UNASKED),
-                None if request.descriptor >= 0 => PollEvents::INVALID,
-                None => PollEvents::empty(),
-            };
-            ready += usize::from(!request.found.is_empty());
-        }
-        watch = false;
-        if ready > 0 {
-            return Ok(ready);
-        }
-        match waiter.wait(deadline) {
-            Ok(()) => {}
-            Err(WaitError::TimedOut) => return Ok(look(table, requests)),
-            Err(WaitError::Interrupted) => return Err(Errno::EINTR),
-        }
-    }
-}
-
-/// What is ready now.
-fn look(table: &FileTable, requests: &mut [PollRequest]) -> usize {
-    let (mut ready, mut nobody) = (0, PollTable::look());
-    for request in requests {
-        request.found = match table.get(request.descriptor) {
-            Ok(file) => file.poll(&mut nobody) & (request.events | UNASKED),
-            Err(_) if request.descriptor >= 0 => PollEvents::INVALID,
-            Err(_) => PollEvents::empty(),
-        };
-        ready += usize::from(!request.found.is_empty());
-    }
-    ready
-}
+use sched::{Observer, Registration, WaitError, WaitQueue};
 
 /// What `epoll_ctl(2)` does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

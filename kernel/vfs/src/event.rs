@@ -65,6 +65,10 @@ impl FileOps for EventCounter {
         true
     }
 
+    fn glance(&self) -> Option<PollEvents> {
+        Some(self.poll(&mut PollTable::look()))
+    }
+
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         table.watch(&self.changed);
         let count = *self.count.lock();

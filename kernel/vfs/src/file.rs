@@ -110,6 +110,12 @@ pub trait FileOps: Any + Send + Sync {
         PollEvents::ALWAYS
     }
 
+    /// What [`poll`](Self::poll) would say, where a short look tells that takes no lock but spinning ones that rank after
+    /// the table of descriptors, and frees nothing. `None`: `poll` is to be asked.
+    fn glance(&self) -> Option<PollEvents> {
+        None
+    }
+
     /// Whether `poll` means anything here; epoll refuses the rest with `EPERM`.
     fn can_poll(&self) -> bool {
         self.is_stream()

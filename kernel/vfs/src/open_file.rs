@@ -327,6 +327,12 @@ impl OpenFile {
         self.operations.sync()
     }
 
+    /// What can be done now, if a short look tells, see [`FileOps::glance`].
+    #[inline]
+    pub(crate) fn glance(&self) -> Option<PollEvents> {
+        self.operations.glance()
+    }
+
     /// What can be done now, see [`FileOps::poll`].
     pub fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         self.operations.poll(table)

@@ -5,6 +5,7 @@
 
 mod moving;
 mod size;
+mod state;
 
 pub use moving::{put_back, whole_pages};
 pub use size::{UserPages, capacity, most_bytes, set_capacity, set_most_bytes, set_user_pages, user_pages};
@@ -12,109 +13,30 @@ pub use size::{UserPages, capacity, most_bytes, set_capacity, set_most_bytes, se
 use crate::{
     FileKind, FileOps, Inode, Metadata, OpenFile, OpenFlags, OpenRequest, Permissions, PollEvents, PollTable,
     anonymous::{self, Anonymous},
-    by_user::Share,
-    interrupted,
-    ring::Ring,
-    wait,
+    interrupted, wait,
 };
-use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
-use base::{
-    Credentials, Errno,
-    charge::{Amount, Refused, Resource, Severity},
-};
+use alloc::{sync::Arc, vec::Vec};
+use base::{Credentials, Errno};
 use linux_raw_sys::ioctl::FIONREAD;
-use machine::sync::{SpinLock, rank};
 use sched::WaitQueue;
+use state::{Shared, State};
 
 /// `PIPE_BUF`: writes of up to so many bytes are not torn.
 pub const ATOMIC: usize = 4096;
 
 /// A pipe, while it has ends or a name.
 pub struct Pipe {
-    state: SpinLock<State>,
+    state: Shared,
     readable: WaitQueue,
     writable: WaitQueue,
     opened: WaitQueue,
 }
 
-struct State {
-    ring: Ring,
-    /// What the ring's buffer costs, paid by who made it grow.
-    buffer: Option<Amount>,
-    /// Lengths of the packets in `ring`, if ends were opened with `O_DIRECT`; 0 is never one.
-    packets: VecDeque<usize>,
-    capacity: usize,
-    /// The capacity in pages, as its user has it; none while it has no ends.
-    pages: Option<Share>,
-    /// Room that is promised to what is on its way in, or may have to come back.
-    held: usize,
-    /// The first bytes are on their way elsewhere and may come back: nobody else reads meanwhile.
-    lent: bool,
-    readers: usize,
-    writers: usize,
-    /// How often it was opened for reading and for writing: a FIFO's opener waits for the other count to move.
-    reader_opens: u64,
-    writer_opens: u64,
-}
-
-impl State {
-    /// For so many bytes more. As on Linux, a packet takes the place of a page, however short it is.
-    fn room(&self) -> usize {
-        let is_full = self.packets.len() >= self.capacity / ATOMIC;
-        if is_full { 0 } else { self.capacity.saturating_sub(self.ring.len() + self.held) }
-    }
-
-    /// Makes the ring's buffer large enough for so many bytes more, besides those that room is held for; the running
-    /// task's containers pay for a new one. `ENOMEM` there is no memory, or they don't.
-    #[inline]
-    fn grow(&mut self, more: usize) -> Result<(), Errno> {
-        let needed = self.held + more;
-        match self.ring.growth(needed) {
-            Some(size) => self.enlarge(size as u64, needed),
-            None => Ok(()),
-        }
-    }
-
-    #[cold]
-    fn enlarge(&mut self, size: u64, needed: usize) -> Result<(), Errno> {
-        let payer = memory::payer::current();
-        let paid = payer.map(|payer| Amount::take(payer, Resource::KernelMemory, size, Severity::Barrier));
-        let paid = paid.transpose().map_err(|Refused| Errno::ENOMEM)?;
-        self.ring.reserve(needed)?;
-        self.buffer = paid;
-        Ok(())
-    }
-
-    /// Puts bytes into the ring. Errors: see [`State::grow`].
-    fn push(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        self.grow(bytes.len())?;
-        self.ring.push(bytes)
-    }
-
-    /// What a reader finds if it can't have bytes now: the end, or nothing yet (`None`).
-    fn end_for_readers(&self) -> Option<usize> {
-        (self.writers == 0 && !self.lent).then_some(0)
-    }
-}
-
 impl Pipe {
     /// A pipe without ends.
     pub fn new() -> Arc<Self> {
-        let state = State {
-            ring: Ring::new(),
-            buffer: None,
-            packets: VecDeque::new(),
-            capacity: 0,
-            pages: None,
-            held: 0,
-            lent: false,
-            readers: 0,
-            writers: 0,
-            reader_opens: 0,
-            writer_opens: 0,
-        };
         Arc::new(Self {
-            state: SpinLock::new(rank::BUFFER, state),
+            state: Shared::new(),
             readable: WaitQueue::new(),
             writable: WaitQueue::new(),
             opened: WaitQueue::new(),
@@ -123,10 +45,11 @@ impl Pipe {
 
     /// Takes what is there: `None` if nothing is but may come.
     fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
-        let mut state = self.state.lock();
+        let state = self.state.look();
         if state.ring.is_empty() || state.lent {
             return state.end_for_readers();
         }
+        let mut state = state.change();
         let was_narrow = state.room() < ATOMIC;
         let count = match state.packets.pop_front() {
             // What of a packet finds no room is lost.
@@ -147,7 +70,7 @@ impl Pipe {
 
     /// Puts in what there is room for: `None` if there is none (or not enough for a short write).
     fn try_write(&self, buffer: &[u8], whole: bool, packets: bool) -> Option<Result<usize, Errno>> {
-        let mut state = self.state.lock();
+        let state = self.state.look();
         if state.readers == 0 {
             return Some(Err(Errno::EPIPE));
         }
@@ -155,6 +78,7 @@ impl Pipe {
         if room == 0 || (whole && room < buffer.len()) {
             return None;
         }
+        let mut state = state.change();
         let longest = if packets { ATOMIC } else { room };
         let count = buffer.len().min(room).min(longest);
         let is_packet = packets || !state.packets.is_empty();
@@ -176,6 +100,8 @@ pub struct PipeEnd {
     pipe: Arc<Pipe>,
     reads: bool,
     writes: bool,
+    /// What of the pipe's readiness concerns who polls this end.
+    concern: PollEvents,
     /// The pipe's `writer_opens` at the opening: until it moves, no writer can have hung up.
     writers_before: u64,
 }
@@ -223,9 +149,13 @@ impl FileOps for PipeEnd {
 
     fn ioctl(&self, request: u32, argument: u64) -> Result<i64, Errno> {
         match request {
-            FIONREAD => anonymous::answer_length(self.pipe.state.lock().ring.len(), argument),
+            FIONREAD => anonymous::answer_length(self.pipe.state.look().ring.len(), argument),
             _ => Err(Errno::ENOTTY),
         }
+    }
+
+    fn glance(&self) -> Option<PollEvents> {
+        Some(self.readiness())
     }
 
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
@@ -248,31 +178,21 @@ impl PipeEnd {
 
     #[inline]
     fn readiness(&self) -> PollEvents {
-        let state = self.pipe.state.lock();
-        let mut events = PollEvents::empty();
-        if self.reads {
-            if !state.ring.is_empty() {
-                events |= PollEvents::READABLE;
-            }
-            if state.writers == 0 && state.writer_opens != self.writers_before {
-                events |= PollEvents::HANG_UP;
-            }
-        }
-        if self.writes {
-            if state.room() >= ATOMIC {
-                events |= PollEvents::WRITABLE;
-            }
-            if state.readers == 0 {
-                events |= PollEvents::ERROR;
-            }
-        }
-        events
+        let events = self.pipe.state.readiness() & self.concern;
+        if events.contains(PollEvents::HANG_UP) { self.with_true_end(events) } else { events }
+    }
+
+    /// Without writers it is only at its end if there has been one.
+    #[cold]
+    fn with_true_end(&self, events: PollEvents) -> PollEvents {
+        let has_had_one = self.pipe.state.look().writer_opens != self.writers_before;
+        if has_had_one { events } else { events - PollEvents::HANG_UP }
     }
 }
 
 impl Drop for PipeEnd {
     fn drop(&mut self) {
-        let mut state = self.pipe.state.lock();
+        let mut state = self.pipe.state.change();
         state.readers -= usize::from(self.reads);
         state.writers -= usize::from(self.writes);
         if state.readers == 0 && state.writers == 0 {
@@ -346,18 +266,18 @@ pub(crate) fn open_fifo(pipe: &Arc<Pipe>, request: &OpenRequest<'_>) -> Result<A
     let flags = request.flags;
     let (reads, writes) = (flags.reads(), flags.writes());
     let nonblocking = flags.contains(OpenFlags::NONBLOCK);
-    if writes && !reads && nonblocking && pipe.state.lock().readers == 0 {
+    if writes && !reads && nonblocking && pipe.state.look().readers == 0 {
         return Err(Errno::ENXIO);
     }
     let other = |state: &State| {
         if reads { (state.writers, state.writer_opens) } else { (state.readers, state.reader_opens) }
     };
-    let (_, before) = other(&pipe.state.lock());
+    let (_, before) = other(&pipe.state.look());
     let end = pipe.open_end((reads, writes), request.credentials)?;
     pipe.opened.wake_all();
     if reads != writes && !nonblocking {
         let there = || {
-            let (count, opens) = other(&pipe.state.lock());
+            let (count, opens) = other(&pipe.state.look());
             (count > 0 || opens != before).then_some(())
         };
         pipe.opened.wait_until_interruptible(there, None).map_err(interrupted)?;

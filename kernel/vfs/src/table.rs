@@ -4,7 +4,7 @@ use crate::{OpenFile, lock::LockOwner, open_limits::most_descriptors};
 use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use machine::sync::{SpinLock, rank};
+use machine::sync::{SpinGuard, SpinLock, rank};
 
 /// A descriptor number, never negative.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,13 +40,22 @@ enum Entry {
     },
 }
 
-struct Entries {
+pub(crate) struct Entries {
     list: Vec<Entry>,
     /// No entry below this one is free.
     lowest_free: usize,
 }
 
 impl Entries {
+    /// The file open under `descriptor`, if one is.
+    #[inline]
+    pub(crate) fn file(&self, descriptor: i32) -> Option<&OpenFile> {
+        match self.list.get(usize::try_from(descriptor).ok()?)? {
+            Entry::Open { file, .. } => Some(file),
+            _ => None,
+        }
+    }
+
     fn open(&self, descriptor: i32) -> Result<(&Arc<OpenFile>, bool), Errno> {
         let index = usize::try_from(descriptor).map_err(|_| Errno::EBADF)?;
         match self.list.get(index) {
@@ -147,6 +156,12 @@ impl FileTable {
     #[inline]
     pub fn get(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
         self.entries.lock().open(descriptor).map(|(file, _)| file.clone())
+    }
+
+    /// All that are open, locked.
+    #[inline]
+    pub(crate) fn entries(&self) -> SpinGuard<'_, Entries> {
+        self.entries.lock()
     }
 
     /// Reserves the lowest free number from `minimum` on. `EMFILE` if it would reach `limit` (RLIMIT_NOFILE),

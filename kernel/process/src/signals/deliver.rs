@@ -261,6 +261,7 @@ fn next(task: &Arc<Task>, mut decided: Option<SignalInfo>) -> Next {
 }
 
 /// Sleeps until the process goes on or ends, or the task is traced. The last thread to stop tells the parent.
+#[cold]
 fn stop(task: &Arc<Task>) {
     let process = task.process();
     let told = count_stopped(task, &mut process.state());
@@ -356,7 +357,7 @@ pub fn sigreturn(task: &Arc<Task>, context: &mut UserContext) {
 
 fn restore(task: &Arc<Task>, context: &mut UserContext) -> Result<(), Errno> {
     // The handler's return has taken the return address off the stack already.
-    let words = user_memory::read_words(context.registers.rsp)?;
+    let words = user_memory::read_array(context.registers.rsp)?;
     match frame::floating_point_address(&words) {
         0 => fpu::reset_current(),
         address => restore_state(address)?,
@@ -371,7 +372,7 @@ fn restore(task: &Arc<Task>, context: &mut UserContext) -> Result<(), Errno> {
 
 /// Takes the FPU state that lies at `address`. What it leaves out is as a new program has it, and all of it on an error.
 fn restore_state(address: u64) -> Result<(), Errno> {
-    let marks = user_memory::read_words(address.wrapping_add(frame::MARKS))?;
+    let marks = user_memory::read_array(address.wrapping_add(frame::MARKS))?;
     if let Some((size, parts)) = frame::marked_state(marks, fpu::state_size()) {
         let mut end = [0; frame::END_MARK.len()];
         user_memory::read(address.wrapping_add(size as u64), &mut end)?;

@@ -24,7 +24,7 @@ pub fn put_back(file: &OpenFile, bytes: &[u8]) -> Result<(), Errno> {
 impl Pipe {
     /// Holds room for up to `most` bytes: `None` there is none now; `EPIPE` nobody reads, `ENOMEM`.
     fn try_hold(&self, most: usize) -> Option<Result<usize, Errno>> {
-        let mut state = self.state.lock();
+        let mut state = self.state.change();
         if state.readers == 0 {
             return Some(Err(Errno::EPIPE));
         }
@@ -40,7 +40,7 @@ impl Pipe {
 
     /// Gives up `held` bytes of room and puts `bytes`, at most so many, there.
     fn fill(&self, held: usize, bytes: &[u8]) -> Result<(), Errno> {
-        let mut state = self.state.lock();
+        let mut state = self.state.change();
         state.held -= held;
         let result = state.push(bytes);
         if result.is_ok() && !bytes.is_empty() && !state.packets.is_empty() {
@@ -56,10 +56,11 @@ impl Pipe {
 
     /// Lends the first bytes out: `None` there are none now; 0 there will be none.
     fn try_lend(&self, buffer: &mut [u8]) -> Option<Result<usize, Errno>> {
-        let mut state = self.state.lock();
+        let state = self.state.look();
         if state.ring.is_empty() || state.lent {
             return state.end_for_readers().map(Ok);
         }
+        let mut state = state.change();
         let count = state.ring.pop(buffer);
         state.lent = true;
         state.held += count;
@@ -68,7 +69,7 @@ impl Pipe {
 
     /// Takes back what of the bytes that were lent was not `used`.
     fn take_back(&self, lent: &[u8], used: usize) -> Result<(), Errno> {
-        let mut state = self.state.lock();
+        let mut state = self.state.change();
         state.lent = false;
         state.held -= lent.len();
         let mut gone = used;
@@ -89,7 +90,7 @@ impl Pipe {
 
     /// Puts bytes back that were read and found no place. `ENOMEM` there is no memory for them.
     fn put_back(&self, bytes: &[u8]) -> Result<(), Errno> {
-        let mut state = self.state.lock();
+        let mut state = self.state.change();
         state.grow(bytes.len())?;
         state.ring.push_front(bytes)?;
         if !state.packets.is_empty() {
@@ -179,7 +180,7 @@ impl Pipe {
     /// Waits until there is something to read; false if there never will be. `EAGAIN` with `nonblock`, `EINTR`.
     pub(crate) fn await_bytes(&self, nonblock: bool) -> Result<bool, Errno> {
         wait(&self.readable, nonblock, || {
-            let state = self.state.lock();
+            let state = self.state.look();
             if state.ring.is_empty() || state.lent {
                 return state.end_for_readers().map(|_| Ok(false));
             }
@@ -189,7 +190,7 @@ impl Pipe {
 
     /// Copies bytes out, from the byte `skip` on, and leaves them in.
     pub(crate) fn peek(&self, buffer: &mut [u8], skip: usize) -> usize {
-        self.state.lock().ring.peek(skip, buffer)
+        self.state.look().ring.peek(skip, buffer)
     }
 
     /// Puts in as many of the bytes as there is room for, once there is some. Errors: see [`Pipe::feed`].

@@ -2,9 +2,9 @@
 //!
 //! A pipe counts for who made it; a FIFO for who opened it first, until its last end is closed.
 
-use super::{ATOMIC, Pipe, PipeEnd, State, pipe_of};
+use super::{ATOMIC, Pipe, PipeEnd, pipe_of, state::State};
 use crate::{
-    OpenFile,
+    OpenFile, PollEvents,
     by_user::{ByUser, Share, UserCount},
 };
 use alloc::sync::Arc;
@@ -102,7 +102,7 @@ impl Pipe {
         credentials: &Credentials,
     ) -> Result<PipeEnd, Errno> {
         let user = USERS.of(credentials.uid);
-        let mut state = self.state.lock();
+        let mut state = self.state.change();
         if state.pages.is_none() {
             state.begin(&user, credentials)?;
         }
@@ -110,13 +110,16 @@ impl Pipe {
         state.writers += usize::from(writes);
         state.reader_opens += u64::from(reads);
         state.writer_opens += u64::from(writes);
-        Ok(PipeEnd { pipe: self.clone(), reads, writes, writers_before: state.writer_opens })
+        let mut concern = PollEvents::empty();
+        concern.set(PollEvents::READABLE | PollEvents::HANG_UP, reads);
+        concern.set(PollEvents::WRITABLE | PollEvents::ERROR, writes);
+        Ok(PipeEnd { pipe: self.clone(), reads, writes, concern, writers_before: state.writer_opens })
     }
 }
 
 /// The capacity of a pipe's end, `F_GETPIPE_SZ`; `EBADF` for another file.
 pub fn capacity(file: &OpenFile) -> Result<usize, Errno> {
-    Ok(pipe_of(file)?.state.lock().capacity)
+    Ok(pipe_of(file)?.state.look().capacity)
 }
 
 /// Sets the capacity, `F_SETPIPE_SZ`: rounded up to a power of two of pages; the new value. `EBUSY` more is in it;
@@ -125,7 +128,7 @@ pub fn capacity(file: &OpenFile) -> Result<usize, Errno> {
 pub fn set_capacity(file: &OpenFile, bytes: u64, credentials: &Credentials) -> Result<usize, Errno> {
     let pipe = pipe_of(file)?;
     let capacity = rounded(bytes)?;
-    let mut state = pipe.state.lock();
+    let mut state = pipe.state.change();
     let grows = capacity > state.capacity as u64;
     if grows && capacity > u64::from(most_bytes()) && !credentials.has(Capabilities::SYS_RESOURCE) {
         return Err(Errno::EPERM);

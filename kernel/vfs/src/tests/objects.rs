@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    EpollChange, EpollEvent, FileTable, OpenRequest, PollEvents, PollRequest, PollTable, SeekFrom, epoll,
+    EpollChange, EpollEvent, FileTable, OpenRequest, PollEvents, PollRequests, PollTable, SeekFrom, epoll,
     epoll_control, epoll_wait, eventfd, pipe, poll,
     testing::{context, start_frames, with_caller},
 };
@@ -232,6 +232,50 @@ fn a_closed_file_leaves_its_epoll() {
     assert_eq!(ready_words(&set), []);
 }
 
+/// Descriptors of which each is asked whether it can be read, and what was found.
+struct Requests(Vec<(i32, PollEvents)>);
+
+impl Requests {
+    fn of<const N: usize>(descriptors: [i32; N]) -> Self {
+        Self(descriptors.map(|descriptor| (descriptor, PollEvents::empty())).to_vec())
+    }
+}
+
+impl PollRequests for Requests {
+    fn answer(&mut self, mut look: impl FnMut(i32, PollEvents) -> PollEvents) -> usize {
+        self.0.iter_mut().for_each(|(descriptor, found)| *found = look(*descriptor, PollEvents::IN));
+        self.0.iter().filter(|(_, found)| !found.is_empty()).count()
+    }
+}
+
+#[test]
+fn poll_looks_at_quick_and_slow_files_and_at_more_than_go_together() {
+    let root = Arc::new(Credentials::root());
+    let table = FileTable::new();
+    for number in 0..40 {
+        // Every third is looked at without the table.
+        let file = if number % 3 == 0 {
+            let set = epoll(&root).unwrap();
+            let event = eventfd(1, false, OpenFlags::empty(), &root).unwrap();
+            epoll_control(&set, 3, &event, EpollChange::Add(EpollEvent { events: IN, data: 1 })).unwrap();
+            table.insert(event, false, 100).unwrap();
+            set
+        } else {
+            eventfd(number % 2, false, OpenFlags::empty(), &root).unwrap()
+        };
+        table.insert(file, false, 100).unwrap();
+    }
+    let mut requests = Requests::of(core::array::from_fn::<_, 60, _>(|at| at as i32));
+    let ready = poll(&table, &mut requests, Some(0)).unwrap();
+    for (descriptor, found) in &requests.0 {
+        let expected = table.get(*descriptor).map_or(PollEvents::INVALID, |file| {
+            file.poll(&mut PollTable::look()) & (PollEvents::IN | PollEvents::ERROR | PollEvents::HANG_UP)
+        });
+        assert_eq!(*found, expected, "{descriptor}");
+    }
+    assert_eq!(ready, 14 + 14 + 13 + 6, "epoll files, their events, odd numbers, and what is not open");
+}
+
 #[test]
 fn poll_wakes_for_whichever_comes_first() {
     let root = Arc::new(Credentials::root());
@@ -240,14 +284,13 @@ fn poll_wakes_for_whichever_comes_first() {
     let quiet = eventfd(0, false, OpenFlags::empty(), &root).unwrap();
     table.insert(quiet, false, 10).unwrap();
     table.insert(reader, false, 10).unwrap();
-    let asked = |descriptor| PollRequest { descriptor, events: PollEvents::IN, found: PollEvents::empty() };
-    let mut requests = [asked(0), asked(1), asked(-1), asked(7)];
+    let mut requests = Requests::of([0, 1, 7]);
     assert_eq!(poll(&table, &mut requests, Some(0)), Ok(1));
-    assert_eq!(requests[3].found, PollEvents::INVALID);
-    let mut requests = [asked(0), asked(1)];
+    assert_eq!(requests.0[2], (7, PollEvents::INVALID));
+    let mut requests = Requests::of([0, 1]);
     thread::scope(|scope| {
         scope.spawn(move || writer.write(b"x").unwrap());
         assert!(poll(&table, &mut requests, None).unwrap() == 1);
     });
-    assert!(requests[1].found.contains(PollEvents::IN) && requests[0].found.is_empty());
+    assert!(requests.0[0].1.is_empty() && requests.0[1].1.contains(PollEvents::IN));
 }

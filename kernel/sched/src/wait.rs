@@ -16,6 +16,11 @@ use alloc::{
     collections::VecDeque,
     sync::{Arc, Weak},
 };
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Relaxed, SeqCst},
+    fence,
+};
 use machine::{
     sync::{IrqLock, rank},
     time,
@@ -28,6 +33,10 @@ use machine::{
 /// `WAIT_QUEUE`. The closure may take such locks too, but must not sleep.
 pub struct WaitQueue {
     inner: IrqLock<Inner>,
+    /// Somebody waits or observes. Changed under the lock, and read without it by who wakes: a fence stands between what
+    /// that one has made true and the look here, and another between the entry of who waits and its look at the condition,
+    /// so that one of the two sees the other.
+    is_watched: AtomicBool,
 }
 
 struct Inner {
@@ -77,7 +86,8 @@ impl Sleepers {
 impl WaitQueue {
     /// A queue where nobody waits.
     pub const fn new() -> Self {
-        Self { inner: IrqLock::new(rank::WAIT_QUEUE, Inner { sleepers: Sleepers::new(), observers: None }) }
+        let inner = Inner { sleepers: Sleepers::new(), observers: None };
+        Self { inner: IrqLock::new(rank::WAIT_QUEUE, inner), is_watched: AtomicBool::new(false) }
     }
 
     /// Sleeps until `condition` gives a value; signals don't end it.
@@ -139,22 +149,46 @@ impl WaitQueue {
         if inner.sleepers.find(task).is_none() {
             inner.sleepers.push(task.clone());
         }
+        self.is_watched.store(true, Relaxed);
+        drop(inner);
+        fence(SeqCst);
     }
 
     #[inline]
     fn leave(&self, task: &TaskRef) -> bool {
         let mut inner = self.inner.lock();
-        inner.sleepers.find(task).and_then(|index| inner.sleepers.remove(index)).is_some()
+        let was_there = inner.sleepers.find(task).and_then(|index| inner.sleepers.remove(index)).is_some();
+        self.note_who_is_left(&inner);
+        was_there
+    }
+
+    #[inline]
+    fn note_who_is_left(&self, inner: &Inner) {
+        if inner.sleepers.first.is_none() && inner.observers.is_none() {
+            self.is_watched.store(false, Relaxed);
+        }
+    }
+
+    #[inline]
+    fn may_be_watched(&self) -> bool {
+        fence(SeqCst);
+        self.is_watched.load(Relaxed)
     }
 
     /// Wakes the task that has waited longest, and tells all observers.
+    #[inline]
     pub fn wake_one(&self) {
-        self.wake(1);
+        if self.may_be_watched() {
+            self.wake(1);
+        }
     }
 
     /// Wakes all tasks that wait, and tells all observers.
+    #[inline]
     pub fn wake_all(&self) {
-        self.wake(usize::MAX);
+        if self.may_be_watched() {
+            self.wake(usize::MAX);
+        }
     }
 
     fn wake(&self, most: usize) {
@@ -173,6 +207,7 @@ impl WaitQueue {
             // The task itself has a reference until it has run; this is never the last one.
             inner.sleepers.remove(next);
         }
+        self.note_who_is_left(&inner);
         drop(inner);
         if let Some(observers) = observers {
             observers.notify();
@@ -182,8 +217,13 @@ impl WaitQueue {
     /// Has `observer` told at each wake-up until the registration is dropped.
     pub fn register(&self, observer: Arc<dyn Observer>) -> Registration {
         let new = Arc::new(Observers::new());
-        let observers = self.inner.lock().observers.get_or_insert(new).clone();
-        observers.register(observer)
+        let mut inner = self.inner.lock();
+        let observers = inner.observers.get_or_insert(new).clone();
+        self.is_watched.store(true, Relaxed);
+        drop(inner);
+        let registration = observers.register(observer);
+        fence(SeqCst);
+        registration
     }
 }
 

@@ -56,6 +56,22 @@ pub trait Payer: Send + Sync {
     fn charge(&self, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused>;
     /// Gives back what was charged before.
     fn uncharge(&self, resource: Resource, amount: u64);
+
+    /// Charges all of `price`, or nothing.
+    fn charge_all(&self, price: Price, severity: Severity) -> Result<(), Refused> {
+        for (index, &(resource, amount)) in price.iter().enumerate() {
+            if let Err(refused) = self.charge(resource, amount, severity) {
+                self.uncharge_all(&price[..index]);
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what was charged by [`charge_all`](Self::charge_all).
+    fn uncharge_all(&self, price: Price) {
+        price.iter().for_each(|&(resource, amount)| self.uncharge(resource, amount));
+    }
 }
 
 /// Amounts of resources that an object costs.
@@ -69,20 +85,16 @@ pub struct Charge {
 
 impl Charge {
     /// Has `payer` pay all of `price`, or nothing.
+    #[inline]
     pub fn take(payer: Arc<dyn Payer>, price: Price, severity: Severity) -> Result<Self, Refused> {
-        for (index, &(resource, amount)) in price.iter().enumerate() {
-            if let Err(refused) = payer.charge(resource, amount, severity) {
-                price[..index].iter().for_each(|&(resource, amount)| payer.uncharge(resource, amount));
-                return Err(refused);
-            }
-        }
+        payer.charge_all(price, severity)?;
         Ok(Self { payer, price })
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.price.iter().for_each(|&(resource, amount)| self.payer.uncharge(resource, amount));
+        self.payer.uncharge_all(self.price);
     }
 }
 

@@ -153,7 +153,15 @@ pub(crate) fn relieve(task: &Arc<Task>, in_fault: bool) -> bool {
 /// What a task does on its way to user mode for which the kernel's heap had to grow while memory was short: it stays until
 /// others have ended and there is room, or nobody is left who may be killed. Soon after a kill it looks again first: of
 /// the process that ended a CPU may hold the address space until it runs something else.
+#[inline]
 pub(crate) fn make_room(task: &Arc<Task>) {
+    if memory::frames::are_short() {
+        kill_for_room(task);
+    }
+}
+
+#[cold]
+fn kill_for_room(task: &Arc<Task>) {
     while memory::frames::are_short() {
         let recent = time::now().saturating_sub(LAST_KILL.load(Relaxed)) < LOOK_AGAIN;
         let killed = !recent

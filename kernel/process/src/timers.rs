@@ -269,10 +269,15 @@ impl ProcessTimers {
     }
 
     /// Sends what is due by CPU time; called by a task of the process before it goes back to user mode.
+    #[inline]
     pub(crate) fn check_processor_time(&self, task: &Arc<Task>) {
-        if !self.watches_processor_time.load(Relaxed) {
-            return;
+        if self.watches_processor_time.load(Relaxed) {
+            self.look_at_processor_time(task);
         }
+    }
+
+    #[cold]
+    fn look_at_processor_time(&self, task: &Arc<Task>) {
         let process = task.process();
         real_time::check(task);
         let usage = process.usage();

@@ -10,7 +10,7 @@ use crate::{
 };
 use alloc::sync::Arc;
 use base::{CpuSet, Errno};
-use machine::{time, topology};
+use machine::{sync::IrqGuard, time, topology};
 
 /// The CPU on which a task that belongs nowhere should go on.
 #[inline]
@@ -104,10 +104,15 @@ pub(crate) fn wake(task: &TaskRef) -> Woken {
 
 /// Marks the task as interrupted and wakes it if it sleeps interruptibly; from then on such sleeps end at once, until
 /// [`Entity::clear_interrupt`](crate::Entity::clear_interrupt). Signals do this. `have_look` makes the task look for work
-/// before it next goes to user mode. May be called from interrupts.
-pub fn interrupt(task: &TaskRef, have_look: impl FnOnce()) {
-    let entity = task.entity();
-    if entity.rest.interrupt(have_look, || entity.lock(), |state| go_on(task, state)) != Woken::Yes {
+/// before it next goes to user mode. `reference` gives the task, and is asked only if it sleeps. May be called from interrupts.
+#[inline]
+pub fn interrupt(entity: &Entity, reference: impl FnOnce() -> Option<TaskRef>, have_look: impl FnOnce()) {
+    let wake = |state: &mut IrqGuard<'_, RunState>| {
+        if let Some(task) = reference() {
+            go_on(&task, state);
+        }
+    };
+    if entity.rest.interrupt(have_look, || entity.lock(), wake) != Woken::Yes {
         // If it is in user mode on another CPU, this brings it out.
         let number = entity.cpu();
         if number != machine::cpu::current() && entity.activity() == Activity::Runnable {

@@ -482,7 +482,8 @@ fn a_wait_ends_when_interrupted() {
     };
     sleep(2_000_000);
     assert_eq!(ended.load(SeqCst), 0);
-    sched::interrupt(&sleeper.reference(), || ());
+    let task = sleeper.reference();
+    sched::interrupt(task.entity(), || Some(task.clone()), || ());
     sleeper.join();
     assert_eq!(ended.load(SeqCst), 1);
 }

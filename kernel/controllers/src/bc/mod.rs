@@ -159,16 +159,16 @@ impl Subsystem for Bc {
         place.upwards().for_each(|level| level.own().each_of_task(Counter::give_back));
     }
 
+    #[inline]
     fn charge(payer: Lineage<'_, Self>, resource: Resource, amount: u64, severity: Severity) -> Result<(), Refused> {
         if !payer.own().tree.may_refuse(Tree::bit(resource), severity) {
             payer.upwards().for_each(|level| level.own().counter(resource).add(amount));
             return Ok(());
         }
-        Self::take(payer, resource, amount, severity)?;
-        Self::keep(payer, resource, amount);
-        Ok(())
+        Self::charge_bounded(payer, resource, amount, severity)
     }
 
+    #[inline]
     fn uncharge(payer: Lineage<'_, Self>, resource: Resource, amount: u64) {
         payer.upwards().for_each(|level| level.own().counter(resource).give_back(amount));
     }
@@ -207,6 +207,19 @@ impl Bc {
             parent.upwards().for_each(|level| level.own().counter(Resource::Tasks).give_up(1));
             Errno::ENOMEM
         })
+    }
+
+    /// A charge that may be refused.
+    #[inline(never)]
+    fn charge_bounded(
+        payer: Lineage<'_, Self>,
+        resource: Resource,
+        amount: u64,
+        severity: Severity,
+    ) -> Result<(), Refused> {
+        Self::take(payer, resource, amount, severity)?;
+        Self::keep(payer, resource, amount);
+        Ok(())
     }
 
     /// The first step of a charge, at every level or none.

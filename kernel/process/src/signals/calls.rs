@@ -146,7 +146,7 @@ fn kill_one(sender: &Arc<Task>, target: &Arc<Process>, signal: Option<Signal>) -
     match signal {
         None => Ok(()),
         Some(_) if !Arc::ptr_eq(target, sender.process()) && is_kernel(target) => Ok(()),
-        Some(signal) => send::to_process(target, sender_info(sender, signal, code::USER)),
+        Some(signal) => send::from_task(sender, target, sender_info(sender, signal, code::USER)),
     }
 }
 

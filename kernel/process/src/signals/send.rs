@@ -12,7 +12,7 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use base::{
     Capabilities, Credentials, Errno, Pid,
-    charge::{self, Price, Refused, Severity},
+    charge::{self, Charge, Price, Refused, Severity},
 };
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -41,12 +41,17 @@ pub(crate) struct Continued(bool);
 /// come without their facts.
 /// Locks: takes the process's; call without one of its rank.
 pub fn to_process(process: &Arc<Process>, info: SignalInfo) -> Result<(), Errno> {
-    send(process, info, Target::Process)
+    send(process, info, Target::Process, None)
+}
+
+/// The same for `sender`, the running task.
+pub(crate) fn from_task(sender: &Task, process: &Arc<Process>, info: SignalInfo) -> Result<(), Errno> {
+    send(process, info, Target::Process, Some(sender))
 }
 
 /// Sends `info` to one thread. Errors and locks as [`to_process`].
 pub fn to_task(task: &Arc<Task>, info: SignalInfo) -> Result<(), Errno> {
-    send(task.process(), info, Target::Thread(task))
+    send(task.process(), info, Target::Thread(task), None)
 }
 
 /// Sends a signal of the kernel's own to all of a process group; nobody is refused.
@@ -58,11 +63,11 @@ pub fn to_group(population: &Population, group: Pid, signal: Signal) {
     }
 }
 
-fn send(process: &Arc<Process>, info: SignalInfo, target: Target<'_>) -> Result<(), Errno> {
+fn send(process: &Arc<Process>, info: SignalInfo, target: Target<'_>, sender: Option<&Task>) -> Result<(), Errno> {
     let limit = process.limit(Resource::PendingSignals);
     let mut state = process.state();
     let continued = prepare(process, &mut state, info.signal);
-    let result = enqueue(process, &mut state, info, target, limit);
+    let result = enqueue(process, &mut state, info, target, sender, limit);
     drop(state);
     process.signalled.wake_all();
     if continued.0 {
@@ -104,6 +109,7 @@ fn enqueue(
     state: &mut ProcessState,
     info: SignalInfo,
     target: Target<'_>,
+    sender: Option<&Task>,
     limit: u64,
 ) -> Result<(), Errno> {
     let signal = info.signal;
@@ -144,7 +150,12 @@ fn enqueue(
     if share.is_err() && signal.is_real_time() && info.code != code::USER && info.detail != Detail::None {
         return Err(Errno::EAGAIN);
     }
-    let paid = memory::payer::take(PRICE, Severity::Barrier);
+    // Who sends pays, which is the running task.
+    let payer = match sender {
+        Some(sender) => sender.population().framework().payer(sender),
+        None => memory::payer::current(),
+    };
+    let paid = payer.map(|payer| Charge::take(payer, PRICE, Severity::Barrier)).transpose();
     if paid.is_err() && info.code == code::QUEUE {
         return Err(Errno::EAGAIN);
     }

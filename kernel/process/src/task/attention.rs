@@ -7,10 +7,7 @@ use sched::Freezing;
 impl Task {
     /// Makes the task look for work before it next goes back to user mode, and ends an interruptible sleep.
     pub fn call_attention(&self) {
-        match self.schedulable() {
-            Some(task) => sched::interrupt(&task, || self.note_attention()),
-            None => self.note_attention(),
-        }
+        sched::interrupt(&self.entity, || self.schedulable(), || self.note_attention());
     }
 
     /// Has a task that is to end see that: frozen or not, it goes on for the last time. The sign of the end is set already.
@@ -32,6 +29,7 @@ impl Task {
     }
 
     /// The running task stays here until it is thawed, unless it is to end.
+    #[cold]
     pub(crate) fn stay_frozen(&self) {
         let Some(task) = self.schedulable() else { return };
         if crate::sleep::is_killed(self) {

@@ -176,7 +176,7 @@ fn describe(path: &Path, with_contents: bool, lines: &mut Vec<String>) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let moves = path.starts_with("/tmp/fuzz/box") && !(name.contains("limit") || name.contains("max"));
     // Counts of what everybody has.
-    let moves = moves || matches!(&*name, "file-nr" | "inode-nr");
+    let moves = moves || matches!(&*name, "file-nr" | "inode-nr" | "inode-state");
     // Another one for each reader.
     let moves = moves || path.starts_with("/proc/sys/kernel/random") && name == "uuid";
     if with_contents && metadata.is_file() && !moves && !name.contains("max_usage") {

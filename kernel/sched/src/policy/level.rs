@@ -54,6 +54,8 @@ pub(super) struct Level<T> {
     pub(super) served: u64,
     /// And nanoseconds of those, or of later ones, that groups in it were seen to have had.
     pub(super) passed: u64,
+    /// Nanoseconds that its own tasks have run since it was last looked at what it claims.
+    pub(super) tasks_served: u64,
     /// Virtual time that the group is owed (below 0) or owes on this CPU for what it got on all.
     pub(super) shift: i64,
 
@@ -191,6 +193,7 @@ impl<T> Level<T> {
             counted: 0,
             served: 0,
             passed: 0,
+            tasks_served: 0,
             shift: 0,
             closed: false,
             head: place,

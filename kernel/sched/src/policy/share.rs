@@ -77,10 +77,12 @@ impl<T> Queue<T> {
         let come = tasks.wrapping_sub(core::mem::replace(&mut level.counted, tasks));
         level.group.tell(load.wrapping_sub(core::mem::replace(&mut level.claimed, load)), come);
         level.group.advance_clock(served, level.group.claims.of_members());
-        let of_tasks = served.saturating_sub(level.passed);
-        level.passed = if load > 0 { level.passed - (served - of_tasks) } else { 0 };
         if load > 0 {
-            level.group.advance_tasks(of_tasks);
+            let of_tasks = served.saturating_sub(level.passed);
+            level.passed -= served - of_tasks;
+            level.tasks_served += of_tasks;
+        } else {
+            level.passed = 0;
         }
         if place == WHOLE {
             return;
@@ -144,6 +146,8 @@ impl<T> Queue<T> {
         if most != level.most && most.min(level.most) < GREATEST_LOAD {
             level.set_most(most);
         }
+        let served = core::mem::take(&mut level.tasks_served);
+        level.group.advance_tasks(served);
         if place != WHOLE {
             let parent = level.parent;
             let (level, above) = self.two(place, parent);

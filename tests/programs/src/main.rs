@@ -97,7 +97,7 @@ const HELP: &str = "usage: probe COMMAND
   signalfd          signals that are read from a file
   sockets           options and messages of local sockets
   terminals         requests and modes of terminals, on pseudo-terminals
-  tracing PART      ptrace: errors, stops, ends or all
+  tracing PART      ptrace: errors, stops, ends, stress or all
   openat2           opening within bounds, and old forms of calls on files
   splice            splice, tee, vmsplice, sendfile and copy_file_range
   xattr PATH        extended attributes of PATH

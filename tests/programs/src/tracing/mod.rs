@@ -4,6 +4,7 @@
 mod ends;
 mod errors;
 mod stops;
+mod stress;
 pub mod tracee;
 
 use crate::checks::Checks;
@@ -20,6 +21,9 @@ pub fn run(part: &str) -> bool {
     }
     if all || part == "ends" {
         ends::run(&mut checks);
+    }
+    if all || part == "stress" {
+        stress::run(&mut checks, 4);
     }
     checks.tell()
 }

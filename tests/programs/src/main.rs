@@ -97,7 +97,8 @@ const HELP: &str = "usage: probe COMMAND
   signalfd          signals that are read from a file
   sockets           options and messages of local sockets
   terminals         requests and modes of terminals, on pseudo-terminals
-  tracing PART      ptrace: errors, stops, ends, stress or all
+  tracing PART      ptrace: errors, stops, ends, threads, stress or all
+  traced DIR        tracees in the container DIR of a freezer
   openat2           opening within bounds, and old forms of calls on files
   splice            splice, tee, vmsplice, sendfile and copy_file_range
   xattr PATH        extended attributes of PATH
@@ -179,6 +180,7 @@ fn main() -> ExitCode {
         ["sockets"] => sockets::run(),
         ["terminals"] => terminals::run(),
         ["tracing", part] => tracing::run(part),
+        ["traced", container] => tracing::run_in(container),
         ["openat2"] => opening::run(),
         ["splice"] => splice::run(),
         ["xattr", path] => attributes::run(path),

@@ -48,7 +48,8 @@ pub(crate) fn find(
         let is_meant = target.includes(tracee.tid(), process.kinship().group())
             && only.is_none_or(|only| Arc::ptr_eq(only, process) && tracee.is_leader());
         let Some(trace) = tracee.tracing.trace().filter(|_| is_meant) else { continue };
-        if options.contains(WaitOptions::NO_THREAD) && !trace.is_by(waiter) {
+        let is_child = process.kinship().parent() == own;
+        if options.contains(WaitOptions::NO_THREAD) && !trace.is_by(waiter) && !is_child {
             continue;
         }
         found = News::Nothing;
@@ -67,11 +68,7 @@ pub(crate) fn find(
             if zombie.is_none() {
                 return News::End(waited, Ended::Thread(tree.remove_task(tracee.tid())));
             }
-            return if process.kinship().parent() == own {
-                News::Child(waited)
-            } else {
-                News::End(waited, Ended::Process(process.clone()))
-            };
+            return if is_child { News::Child(waited) } else { News::End(waited, Ended::Process(process.clone())) };
         }
         let mut state = trace.state();
         let Some(stop) = state.stop.as_mut().filter(|stop| stop.is_open() && stop.is_untold) else { continue };

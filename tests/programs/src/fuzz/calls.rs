@@ -109,7 +109,7 @@ pub const CALLS: &[(u64, &str, &[Kind])] = &[
     (98, "getrusage", &[Small, Out]),
     (99, "sysinfo", &[Out]),
     (100, "times", &[Out]),
-    (101, "ptrace", &[Small, Pid, Mapping, Mapping]),
+    (101, "ptrace", &[PTRACE, Pid, Small, Or(Words)]),
     (102, "getuid", &[]),
     (103, "syslog", &[Small, Out, Size]),
     (104, "getgid", &[]),

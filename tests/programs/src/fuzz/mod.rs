@@ -240,12 +240,17 @@ fn play(round: &mut Round, rings: &'static [Ring], processes: usize) -> Result<(
 /// Takes note of children that have ended, and of those that were left to this process.
 fn reap(children: &mut [(pid_t, u64, u32)]) {
     loop {
-        // SAFETY: no status is asked for.
-        let ended = unsafe { waitpid(-1, std::ptr::null_mut(), WNOHANG) };
-        if ended <= 0 {
+        let mut status = 0;
+        // SAFETY: the status lives until the call is over.
+        let told = unsafe { waitpid(-1, &raw mut status, WNOHANG) };
+        if told <= 0 {
             return;
         }
-        if let Some(child) = children.iter_mut().find(|(child, ..)| *child == ended) {
+        // Who has made this process its tracer stops for it, until it is found to do nothing.
+        if WIFSTOPPED(status) {
+            continue;
+        }
+        if let Some(child) = children.iter_mut().find(|(child, ..)| *child == told) {
             child.0 = 0;
         }
     }

@@ -177,5 +177,10 @@ pub const FUTEX: Kind =
 pub const CLOCK_ID: Kind = One(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 0xffff_fffa, 0xffff_fffe]);
 /// Memory policies and their flags.
 pub const POLICY: Kind = One(&[0, 1, 2, 3, 4, 5, 0x8001, 0x4002, 0x8003, 0xc001, 0x2002]);
+/// `ptrace(2)`: mostly what makes a tracee, stops it, and lets it go on.
+pub const PTRACE: Kind = One(&[
+    0, 16, 0x4206, 0x4206, 0x4206, 0x4207, 0x4207, 7, 7, 24, 24, 9, 9, 17, 8, 0x4208, 1, 2, 3, 4, 5, 6, 12, 13, 14, 15,
+    0x4200, 0x4201, 0x4202, 0x4203, 0x4204, 0x4205, 0x4209, 0x420a, 0x420b, 0x420e, 31, 33,
+]);
 /// The flags of the calls that end in `at`.
 pub const AT: Kind = Bits(&[0x100, 0x200, 0x400, 0x800, 0x1000, 0x2000, 0x4000]);

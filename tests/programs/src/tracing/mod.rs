@@ -1,10 +1,12 @@
 //! Tracing, ptrace(2): what a tracer is refused, what it is told, what it can change, and that nothing is left behind when
 //! tracer and tracee end in any order.
 
+mod containers;
 mod ends;
 mod errors;
 mod stops;
 mod stress;
+mod threads;
 pub mod tracee;
 
 use crate::checks::Checks;
@@ -22,8 +24,18 @@ pub fn run(part: &str) -> bool {
     if all || part == "ends" {
         ends::run(&mut checks);
     }
+    if all || part == "threads" {
+        threads::run(&mut checks);
+    }
     if all || part == "stress" {
         stress::run(&mut checks, 4);
     }
+    checks.tell()
+}
+
+/// What becomes of tracees in the container of a freezer.
+pub fn run_in(container: &str) -> bool {
+    let mut checks = Checks::default();
+    containers::run(&mut checks, container);
     checks.tell()
 }

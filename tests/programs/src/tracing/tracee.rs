@@ -150,11 +150,16 @@ pub fn shown(pid: c_int) -> (char, i32) {
 
 /// Waits until /proc shows this of a task.
 pub fn until(pid: c_int, is_right: impl Fn((char, i32)) -> bool) -> bool {
-    (0..600).any(|_| {
-        let right = is_right(shown(pid));
-        if !right {
+    patiently(|| is_right(shown(pid)))
+}
+
+/// Waits, for two minutes at most, until something is so.
+pub fn patiently(is_so: impl Fn() -> bool) -> bool {
+    (0..1200).any(|_| {
+        let is_right = is_so();
+        if !is_right {
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
-        right
+        is_right
     })
 }

@@ -12,8 +12,8 @@ pub enum AccessAs {
     RealUser,
 }
 
-/// Whether `asker` may look into `task`: it is of the same process, or all users and groups of it are the asker's and it is
-/// dumpable, or the asker has CAP_SYS_PTRACE.
+/// Whether `asker` may look into `task`: it is of the same process, or all users and groups of it are the asker's, it is
+/// dumpable and has no capability that the asker has not, or the asker has CAP_SYS_PTRACE.
 ///
 /// Rule: ptrace(2), "Ptrace access mode checking".
 pub fn may_inspect(asker: &Task, task: &Task, access: AccessAs) -> bool {
@@ -21,12 +21,13 @@ pub fn may_inspect(asker: &Task, task: &Task, access: AccessAs) -> bool {
         return true;
     }
     let (own, other) = (asker.credentials(), task.credentials());
-    let (uid, gid) = match access {
-        AccessAs::FileUser => (own.fsuid, own.fsgid),
-        AccessAs::RealUser => (own.uid, own.gid),
+    let (uid, gid, capabilities) = match access {
+        AccessAs::FileUser => (own.fsuid, own.fsgid, own.effective),
+        AccessAs::RealUser => (own.uid, own.gid, own.permitted),
     };
     let same_user = [other.uid, other.euid, other.suid].iter().all(|&other| other == uid);
     let same_group = [other.gid, other.egid, other.sgid].iter().all(|&other| other == gid);
     let is_dumpable = task.process().dumpable() == Dumpable::Yes;
-    same_user && same_group && is_dumpable || own.has(Capabilities::SYS_PTRACE)
+    let has_no_more = capabilities.contains(other.permitted);
+    same_user && same_group && is_dumpable && has_no_more || own.has(Capabilities::SYS_PTRACE)
 }

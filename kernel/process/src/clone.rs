@@ -259,7 +259,7 @@ pub fn clone(parent: &Arc<Task>, context: &mut UserContext, request: &CloneReque
         Some(slot) => Some((slot, process_file::open(&process, OpenFlags::empty(), &parent.credentials())?)),
         None => None,
     };
-    let mut start = Box::new(UserContext { registers: context.registers });
+    let mut start = Box::new(UserContext { registers: context.registers, call: context.call });
     start.registers.rax = 0;
     if request.stack != 0 {
         start.registers.rsp = request.stack;

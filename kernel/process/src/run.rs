@@ -56,14 +56,16 @@ pub(crate) fn begin() -> ! {
 
 /// Runs user mode until the task is to end. A signal that comes after the look at `needs_attention` interrupts this CPU,
 /// and [`UserContext::run`] then comes back without having run the program.
-fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
+fn user_loop(task: &Arc<Task>, context: Box<UserContext>) {
     let Some(calls) = SYSTEM_CALLS.get() else { panic!("process: a program runs before there are system calls") };
+    let mut shown = task.entity().context().show_user(context);
+    let context: &mut UserContext = &mut shown;
     let mut interrupted = None;
     let mut next_call = NextCall::empty();
-    let mut call = deliver::NO_CALL;
+    context.call = deliver::NO_CALL;
     loop {
         if task.needs_attention() || interrupted.is_some() {
-            let mut position = Position { context: &mut context, call: &mut call, interrupted: &mut interrupted };
+            let mut position = Position { context, interrupted: &mut interrupted };
             if deliver::before_user_mode(task, &mut position, &mut next_call) == Fate::Ends {
                 if task.tracing.is_traced() {
                     trace::stop::for_end(task, &mut position);
@@ -77,27 +79,27 @@ fn user_loop(task: &Arc<Task>, mut context: Box<UserContext>) {
             continue;
         }
         if task.sequence.is_marked() {
-            restartable::before_user_mode(task, &mut context);
+            restartable::before_user_mode(task, context);
             continue;
         }
         match context.run() {
             Exit::SystemCall => {
-                call = context.registers.rax;
+                context.call = context.registers.rax;
                 if next_call.is_empty() {
                     task.forget_deadline();
-                } else if !deliver::begin_call(task, &mut context, &mut call, &mut next_call) {
+                } else if !deliver::begin_call(task, context, &mut next_call) {
                     continue;
                 }
-                calls.dispatch(task, &mut context);
+                calls.dispatch(task, context);
                 if context.registers.rax as i64 == -i64::from(Errno::EINTR as i32) {
-                    interrupted = that_may_start_again(call);
+                    interrupted = that_may_start_again(context.call);
                 }
             }
             Exit::Fault(fault) => {
-                call = deliver::NO_CALL;
-                faults::handle(task, &mut context, fault);
+                context.call = deliver::NO_CALL;
+                faults::handle(task, context, fault);
             }
-            Exit::Interrupt => call = deliver::NO_CALL,
+            Exit::Interrupt => context.call = deliver::NO_CALL,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     task::Task,
 };
 use core::sync::atomic::Ordering::Relaxed;
+use machine::user::Registers;
 use sched::Activity;
 
 /// The state of a task as /proc tells it: its letter and its word.
@@ -51,6 +52,13 @@ impl Task {
             Activity::Uninterruptible => ('D', "disk sleep"),
             Activity::Dead => ('X', "dead"),
         }
+    }
+
+    /// The registers of its program where it came into the kernel, and by which call ([`crate::signals::deliver::NO_CALL`] for none). None
+    /// while a CPU runs it, unless it asks itself, and for a thread of the kernel.
+    pub fn shown_registers(&self) -> Option<(Registers, u64)> {
+        let asks_itself = crate::current().is_some_and(|current| core::ptr::eq(&*current, self));
+        self.entity().context().user(asks_itself).map(|user| (user.registers, user.call))
     }
 
     /// Its signals.

@@ -133,6 +133,7 @@ macro_rules! task_lines {
             Line::text("stat", status::stat),
             Line::text("statm", status::statm),
             Line::text("status", status::status),
+            Line::private("syscall", waiting::system_call),
             Line::text("wchan", waiting::channel),
             $($more),*
         ]

@@ -1,11 +1,11 @@
-//! Where in the kernel a task waits: `stack`, `wchan`.
+//! Where in the kernel a task waits: `stack`, `syscall`, `wchan`.
 
 use super::{check_inspection, task::TaskFiles, written};
 use alloc::string::String;
 use base::{Capabilities, Errno};
 use core::fmt::Write;
 use machine::symbols;
-use process::Task;
+use process::{Task, signals::deliver::NO_CALL};
 
 /// The most callers that are shown.
 const MOST: usize = 32;
@@ -34,6 +34,24 @@ pub(super) fn stack(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
             None => writeln!(out, "[<0>] {address:#x}"),
             Some(symbol) => writeln!(out, "[<0>] {}+{:#x}/{:#x}", symbol.name, symbol.offset, symbol.size),
         })
+    })
+}
+
+/// `syscall`: the call that the task is in, with its arguments and the program's stack and instruction pointers; -1 and these
+/// two outside of a call; or that it runs. `EPERM` for who may not look into it.
+pub(super) fn system_call(files: &TaskFiles, out: &mut String) -> Result<(), Errno> {
+    let task = files.task()?;
+    check_inspection(&task).map_err(|_| Errno::EPERM)?;
+    written(match task.shown_registers() {
+        None if task.is_kernel_thread() => writeln!(out, "0 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0"),
+        None if task.is_exiting() => writeln!(out, "-1 0x0 0x0"),
+        None => writeln!(out, "running"),
+        Some((r, NO_CALL)) => writeln!(out, "-1 {:#x} {:#x}", r.rsp, r.rip),
+        Some((r, call)) => writeln!(
+            out,
+            "{} {:#x} {:#x} {:#x} {:#x} {:#x} {:#x} {:#x} {:#x}",
+            call as i32, r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9, r.rsp, r.rip
+        ),
     })
 }
 

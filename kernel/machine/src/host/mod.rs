@@ -46,6 +46,7 @@ pub mod console {
 pub mod context {
     //! Kernel stacks: a value without a stack, so that tasks can be made in host tests.
     use crate::interrupts::InterruptsOff;
+    use crate::user::UserContext;
     use base::Errno;
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use std::sync::Arc;
@@ -64,6 +65,26 @@ pub mod context {
     /// There are no kernel stacks.
     pub fn stack_bytes() -> u64 {
         0
+    }
+
+    /// A program's registers.
+    pub struct ShownUser<'a> {
+        user: Box<UserContext>,
+        context: core::marker::PhantomData<&'a Context>,
+    }
+
+    impl core::ops::Deref for ShownUser<'_> {
+        type Target = UserContext;
+
+        fn deref(&self) -> &UserContext {
+            &self.user
+        }
+    }
+
+    impl core::ops::DerefMut for ShownUser<'_> {
+        fn deref_mut(&mut self) -> &mut UserContext {
+            &mut self.user
+        }
     }
 
     /// What is kept of a task that does not run.
@@ -87,6 +108,16 @@ pub mod context {
         /// Nothing runs on a host's contexts.
         pub fn is_running(&self) -> bool {
             false
+        }
+
+        /// Nothing shows the registers of a host's contexts.
+        pub fn show_user(&self, user: Box<UserContext>) -> ShownUser<'_> {
+            ShownUser { user, context: core::marker::PhantomData }
+        }
+
+        /// See [`Self::show_user`].
+        pub fn user(&self, _current: bool) -> Option<UserContext> {
+            None
         }
 
         /// A host's contexts have no stacks.
@@ -455,6 +486,8 @@ pub mod user {
     pub struct UserContext {
         /// The general registers.
         pub registers: Registers,
+        /// The system call that it came by.
+        pub call: u64,
     }
 
     impl UserContext {

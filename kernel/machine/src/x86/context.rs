@@ -9,11 +9,16 @@ pub use super::stack::STACK_SIZE;
 use super::stack::Stack;
 use super::{cpu, fpu};
 use crate::paging::USER_END;
+use crate::user::UserContext;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use base::Errno;
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use x86_64::VirtAddr;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{FsBase, KernelGsBase};
@@ -36,6 +41,8 @@ pub struct Context {
     running: AtomicBool,
     fs_base: AtomicU64,
     gs_base: AtomicU64,
+    /// The registers of the program that runs on it, from a [`ShownUser`]; null for none.
+    user: AtomicPtr<UserContext>,
 }
 
 // SAFETY: the stack pointer and the FPU area are read and written only in `switch`, by the CPU that took `running`
@@ -69,6 +76,7 @@ impl Context {
             running: AtomicBool::new(false),
             fs_base: AtomicU64::new(0),
             gs_base: AtomicU64::new(0),
+            user: AtomicPtr::new(core::ptr::null_mut()),
         })
     }
 
@@ -82,6 +90,7 @@ impl Context {
             running: AtomicBool::new(true),
             fs_base: AtomicU64::new(0),
             gs_base: AtomicU64::new(0),
+            user: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 
@@ -114,6 +123,35 @@ impl Context {
     /// Whether a CPU runs it, or is still saving it.
     pub fn is_running(&self) -> bool {
         self.running.load(Ordering::Acquire)
+    }
+
+    /// Keeps the registers of the program that is to run on this context, the current one, where [`Self::user`] finds them.
+    /// Panics if others are kept already.
+    pub fn show_user(&self, user: Box<UserContext>) -> ShownUser<'_> {
+        let user = Box::into_raw(user);
+        let old = self.user.swap(user, Ordering::Release);
+        assert!(old.is_null(), "the registers of two programs on one context");
+        ShownUser { user, context: self, _stays: PhantomData }
+    }
+
+    /// A copy of the registers with which its program last came into the kernel, as they are now. `current`: it is the
+    /// current task's own context. None while a CPU runs it otherwise, and without a program.
+    pub fn user(&self, current: bool) -> Option<UserContext> {
+        let off = interrupts::off();
+        // As in `callers`.
+        if !current && self.running.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        let user = self.user.load(Ordering::Acquire);
+        // SAFETY: a pointer that is not null is that of a `ShownUser`, which takes it back before it gives up what it points
+        // to, and which lies on this context's stack: as long as `running` is taken, or this is that stack, nobody else
+        // reads or writes there.
+        let copy = (!user.is_null()).then(|| unsafe { ptr::read_volatile(user) });
+        if !current {
+            self.running.store(false, Ordering::Release);
+        }
+        drop(off);
+        copy
     }
 
     /// Writes the return addresses on its stack to `out`, innermost first, as far as there is room. None while a CPU runs
@@ -151,6 +189,40 @@ impl Context {
         FsBase::write(VirtAddr::new_truncate(self.fs_base.load(Ordering::Relaxed)));
         // In kernel mode the program's GS base waits in the other register.
         KernelGsBase::write(VirtAddr::new_truncate(self.gs_base.load(Ordering::Relaxed)));
+    }
+}
+
+/// The registers of a program, which lie on the heap, for as long as it runs on a [`Context`]. Not to be given to another
+/// task.
+pub struct ShownUser<'a> {
+    /// From a box; nobody else's but for reading while this context does not run.
+    user: *mut UserContext,
+    context: &'a Context,
+    _stays: PhantomData<*const ()>,
+}
+
+impl Deref for ShownUser<'_> {
+    type Target = UserContext;
+
+    fn deref(&self) -> &UserContext {
+        // SAFETY: the pointer is a box's and valid until `drop`; nobody writes there but by `deref_mut`.
+        unsafe { &*self.user }
+    }
+}
+
+impl DerefMut for ShownUser<'_> {
+    fn deref_mut(&mut self) -> &mut UserContext {
+        // SAFETY: as above, and `self` is borrowed alone. `Context::user` reads only while this context does not run.
+        unsafe { &mut *self.user }
+    }
+}
+
+impl Drop for ShownUser<'_> {
+    fn drop(&mut self) {
+        self.context.user.store(ptr::null_mut(), Ordering::Release);
+        // SAFETY: the pointer came from a box in `show_user`, and nobody finds it any more: who reads has `running`, which is
+        // this context's now.
+        drop(unsafe { Box::from_raw(self.user) });
     }
 }
 

@@ -24,6 +24,8 @@ use x86_64::registers::rflags::RFlags;
 pub struct UserContext {
     /// The general registers, the instruction pointer and the flags.
     pub registers: Registers,
+    /// The number of the system call that it came by, or something else: for who uses this to say.
+    pub call: u64,
 }
 
 /// What the way back reports besides the registers; the C ABI returns it in two registers.

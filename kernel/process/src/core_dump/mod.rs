@@ -77,8 +77,8 @@ pub(crate) fn begin(task: &Task, state: &mut ProcessState) -> bool {
 }
 
 impl ThreadRecord {
-    /// What `task`, the current one, is doing. `call`: the system call that it came by, `NO_CALL` for none.
-    fn of(task: &Task, context: &UserContext, call: u64) -> Self {
+    /// What `task`, the current one, is doing.
+    fn of(task: &Task, context: &UserContext) -> Self {
         let size = fpu::state_size();
         let floating_point = memory::heap::try_vec(size).map(|mut bytes| {
             fpu::with_current(|state| bytes.extend_from_slice(state.bytes()));
@@ -88,7 +88,7 @@ impl ThreadRecord {
         Self {
             tid: task.tid().raw(),
             registers: context.registers,
-            call,
+            call: context.call,
             bases: (task.fs_base(), task.gs_base()),
             floating_point: floating_point.unwrap_or_default(),
             pending: task.signals.lock().pending.set(),
@@ -99,8 +99,8 @@ impl ThreadRecord {
 }
 
 /// Has `task`, the current one, leave what it was doing and wait until the dump is over.
-pub(crate) fn rest(task: &Task, context: &UserContext, call: u64) {
-    let record = ThreadRecord::of(task, context, call);
+pub(crate) fn rest(task: &Task, context: &UserContext) {
+    let record = ThreadRecord::of(task, context);
     let process = task.process();
     if let Some(dump) = &mut process.state().dump {
         dump.running -= 1;
@@ -114,9 +114,9 @@ pub(crate) fn rest(task: &Task, context: &UserContext, call: u64) {
 }
 
 /// Writes the core and decides how the process ends. `task` is the current one, which [`begin`] began with.
-pub(crate) fn write(task: &Arc<Task>, context: &UserContext, call: u64, info: &SignalInfo) {
+pub(crate) fn write(task: &Arc<Task>, context: &UserContext, info: &SignalInfo) {
     let process = task.process();
-    let own = ThreadRecord::of(task, context, call);
+    let own = ThreadRecord::of(task, context);
     let mask = task.mask();
     task.store_mask(SignalSet::from_bits(u64::MAX));
     let at_rest = || process.state().dump.as_ref().is_none_or(|dump| dump.running == 0).then_some(());

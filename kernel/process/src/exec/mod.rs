@@ -64,7 +64,7 @@ struct Found {
 /// Locks: none may be held.
 pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecRequest<'_>) -> Result<(), Errno> {
     check_user_limit(task)?;
-    let (call, number) = (context.registers.rax, task.tid());
+    let number = task.tid();
     let old = task.credentials();
     let files = task.context()?;
     let caller = Caller { context: &files, credentials: &old };
@@ -130,13 +130,13 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
     if hidden {
         ties::after_rights(task);
     }
-    *context = UserContext::default();
+    *context = UserContext { call: context.call, ..UserContext::default() };
     context.registers.rip = loaded.entry;
     context.registers.rsp = loaded.pointer;
     fpu::reset_current();
     task.entity().context().set_user_bases(0, 0, true);
     if task.tracing.is_traced() {
-        trace::stop::for_exec(task, context, call, number);
+        trace::stop::for_exec(task, context, number);
     }
     Ok(())
 }

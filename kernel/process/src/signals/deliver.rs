@@ -94,8 +94,8 @@ pub(crate) fn before_user_mode(task: &Arc<Task>, position: &mut Position<'_>, ne
         task.process().timers.check_processor_time(task);
         match next(task, decided.take()) {
             Next::End => return Fate::Ends,
-            Next::Rest => core_dump::rest(task, position.context, *position.call),
-            Next::Dump(info) => core_dump::write(task, position.context, *position.call, &info),
+            Next::Rest => core_dump::rest(task, position.context),
+            Next::Dump(info) => core_dump::write(task, position.context, &info),
             Next::Stop => stop(task),
             Next::Trap => trace::stop::for_group(task, position),
             Next::Ask(info) => decided = trace::stop::for_signal(task, position, info),
@@ -137,18 +137,13 @@ pub(crate) fn before_user_mode(task: &Arc<Task>, position: &mut Position<'_>, ne
 
 /// Does what [`NextCall`] says. Whether the call is made.
 #[cold]
-pub(crate) fn begin_call(
-    task: &Arc<Task>,
-    context: &mut UserContext,
-    call: &mut u64,
-    next_call: &mut NextCall,
-) -> bool {
+pub(crate) fn begin_call(task: &Arc<Task>, context: &mut UserContext, next_call: &mut NextCall) -> bool {
     if next_call.contains(NextCall::RESTARTS) {
         next_call.remove(NextCall::RESTARTS);
     } else {
         task.forget_deadline();
     }
-    !next_call.contains(NextCall::WATCHED) || trace::stop::at_entry(task, context, call)
+    !next_call.contains(NextCall::WATCHED) || trace::stop::at_entry(task, context)
 }
 
 /// Ends what [`super::calls::block_for_call`] began. A signal that is blocked again and came meanwhile stays pending.

@@ -31,9 +31,8 @@ pub(super) const AT_EXIT: u64 = linux_raw_sys::ptrace::PTRACE_EVENTMSG_SYSCALL_E
 
 /// Where a task is on its way between the program and the kernel.
 pub(crate) struct Position<'a> {
+    /// The registers, and the system call that it came by; all ones for none.
     pub(crate) context: &'a mut UserContext,
-    /// The system call that it came by; all ones for none.
-    pub(crate) call: &'a mut u64,
     /// The call that ended with `EINTR` and may be started again.
     pub(crate) interrupted: &'a mut InterruptedCall,
 }
@@ -98,7 +97,7 @@ impl Record {
         }
         Self {
             registers,
-            call: *position.call,
+            call: position.context.call,
             bases: (task.fs_base(), task.gs_base()),
             floating_point: floating_point.unwrap_or_default(),
             ..Self::default()
@@ -115,7 +114,7 @@ impl Record {
         }
         task.entity().context().set_user_bases(self.bases.0, self.bases.1, true);
         position.context.registers = self.registers;
-        *position.call = self.call;
+        position.context.call = self.call;
         let starts_again = says_restart(self.registers.rax) && self.call as i64 >= 0;
         *position.interrupted = starts_again.then_some(self.call);
         if starts_again {
@@ -282,10 +281,10 @@ fn event(task: &Arc<Task>, position: &mut Position<'_>, event: Event, message: u
     true
 }
 
-/// Stops within the call that `context` describes: `call` is its number. It has no result yet.
-fn event_in_call(task: &Arc<Task>, context: &mut UserContext, what: Event, message: u64, mut call: u64) -> bool {
+/// Stops within the call that `context` describes. It has no result yet.
+fn event_in_call(task: &Arc<Task>, context: &mut UserContext, what: Event, message: u64) -> bool {
     let mut interrupted = None;
-    let mut position = Position { context, call: &mut call, interrupted: &mut interrupted };
+    let mut position = Position { context, interrupted: &mut interrupted };
     let told = event(task, &mut position, what, message, None);
     if told {
         // The end of the call may be to be told.
@@ -307,18 +306,17 @@ pub(crate) fn event_of_clone(maker: &Task, is_vfork: bool, exit_signal: Option<S
 
 /// After the birth of `child`, and for a vfork after that has ended.
 pub(crate) fn for_birth(task: &Arc<Task>, context: &mut UserContext, what: Event, child: Pid) {
-    let call = context.registers.rax;
     context.registers.rax = NO_RESULT;
-    event_in_call(task, context, what, child.raw() as u64, call);
+    event_in_call(task, context, what, child.raw() as u64);
 }
 
 /// What a tracer sees as the result while a call has none: `-ENOSYS`.
 const NO_RESULT: u64 = -(Errno::ENOSYS as i64) as u64;
 
 /// After an exec, by a thread that had the number `before`.
-pub(crate) fn for_exec(task: &Arc<Task>, context: &mut UserContext, call: u64, before: Pid) {
+pub(crate) fn for_exec(task: &Arc<Task>, context: &mut UserContext, before: Pid) {
     let Some(trace) = task.tracing.trace() else { return };
-    if event_in_call(task, context, Event::Exec, before.raw() as u64, call) || trace.is_seized {
+    if event_in_call(task, context, Event::Exec, before.raw() as u64) || trace.is_seized {
         return;
     }
     let detail = Detail::Sender { process: task.pid(), user: task.credentials().uid };
@@ -352,7 +350,7 @@ fn for_call(task: &Arc<Task>, trace: &Trace, position: &mut Position<'_>, messag
 }
 
 /// At the beginning of a call that the task's tracer may want to know of. Whether the call is made.
-pub(crate) fn at_entry(task: &Arc<Task>, context: &mut UserContext, call: &mut u64) -> bool {
+pub(crate) fn at_entry(task: &Arc<Task>, context: &mut UserContext) -> bool {
     let Some(trace) = task.tracing.trace() else { return true };
     let mode = trace.state().mode;
     if mode == Mode::Step {
@@ -365,11 +363,11 @@ pub(crate) fn at_entry(task: &Arc<Task>, context: &mut UserContext, call: &mut u
         return true;
     }
     context.registers.rax = NO_RESULT;
-    for_call(task, &trace, &mut Position { context, call, interrupted: &mut None }, AT_ENTRY);
-    if task.is_to_end() || *call as i32 == -1 {
+    for_call(task, &trace, &mut Position { context, interrupted: &mut None }, AT_ENTRY);
+    if task.is_to_end() || context.call as i32 == -1 {
         return false;
     }
-    context.registers.rax = *call;
+    context.registers.rax = context.call;
     true
 }
 

@@ -79,7 +79,8 @@ pub(super) fn cut_with(tree: &mut TaskTree, tracee: &Arc<Task>, trace: &Trace, s
     drop(old);
 }
 
-/// `PTRACE_TRACEME`: the parent becomes the tracer. `EPERM` there is a tracer.
+/// `PTRACE_TRACEME`: the parent becomes the tracer. `EPERM` there is a tracer, or the parent has not the capabilities of the
+/// caller, nor CAP_SYS_PTRACE.
 pub fn trace_me(task: &Arc<Task>) -> Result<(), Errno> {
     let mut tree = task.population().tree();
     if task.tracing.is_traced() {
@@ -92,10 +93,14 @@ pub fn trace_me(task: &Arc<Task>) -> Result<(), Errno> {
     let tracer = maker.filter(is_of).filter(|maker| !maker.is_exiting());
     let tracer = tracer.or_else(|| parent.and_then(|parent| parent.threads().into_iter().next()));
     let Some(tracer) = tracer else { return Ok(()) };
+    let (own, parents) = (task.credentials(), tracer.credentials());
+    let is_privileged = parents.has(Capabilities::SYS_PTRACE);
+    if !is_privileged && !parents.permitted.contains(own.permitted) {
+        return Err(Errno::EPERM);
+    }
     // Set before the look: either this sees that the tracer ends, or its end sees that it traces.
     tracer.tracing.is_tracer.store(true, SeqCst);
     if !tracer.is_exiting() {
-        let is_privileged = tracer.credentials().has(Capabilities::SYS_PTRACE);
         tie(&mut tree, task, &tracer, Terms { is_seized: false, is_privileged, options: Options::default() });
     }
     Ok(())

@@ -12,6 +12,7 @@ pub fn run(checks: &mut Checks) {
     events(checks);
     steps(checks);
     groups(checks);
+    shown_calls(checks);
 }
 
 fn signals(checks: &mut Checks) {
@@ -245,4 +246,27 @@ fn groups(checks: &mut Checks) {
     checks.equal("detached", ptrace(DETACH, child, 0, 0), Ok(0));
     checks.equal("it is stopped as any", wait(child, WUNTRACED), stop(SIGSTOP, 0));
     checks.equal("killed", kill_and_reap(child), Ok(SIGKILL));
+}
+
+/// `/proc/PID/syscall`.
+fn shown_calls(checks: &mut Checks) {
+    let words = |pid: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let child = sleeper();
+    let _ = until(child, |shown| shown.0 == 'S');
+    let told = words(&child.to_string());
+    checks.equal("a call that sleeps", (told.len(), told[0].parse()), (9, Ok(SYS_pause)));
+    checks.check("comes from where it is", told[8].starts_with("0x") && told[8].len() > 6);
+    checks.equal("killed", kill_and_reap(child), Ok(SIGKILL));
+    let child = crate::tracing::tracee::fork(|| {
+        loop {
+            std::hint::spin_loop();
+        }
+    });
+    checks.equal("a child that computes", patiently(|| words(&child.to_string()) == ["running"]), true);
+    checks.equal("killed", kill_and_reap(child), Ok(SIGKILL));
+    let own = words("self");
+    checks.equal("the call that reads it", (own.len(), own[0].parse()), (9, Ok(SYS_read)));
 }

@@ -32,6 +32,7 @@ pub const USUAL_PACKAGES: &[&str] = &[
     "numactl",
     "schedtool",
     "stress-ng",
+    "strace",
     "time",
     "file",
     "less",

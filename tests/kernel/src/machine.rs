@@ -73,7 +73,7 @@ impl Program {
         drop(editor);
         tables.activate();
         let registers = Registers { rip: CODE, rsp: STACK_TOP, ..Registers::default() };
-        Self { context: UserContext { registers }, _tables: tables }
+        Self { context: UserContext { registers, ..UserContext::default() }, _tables: tables }
     }
 
     /// Runs it to the next exit that is no interrupt.

@@ -80,7 +80,7 @@ impl Drop for Active {
 /// Runs the code in the active space until it makes a system call, or a fault can't be resolved.
 fn run(space: &AddressSpace, rip: u64, value: u64, pages: u64) -> Result<u64, FaultError> {
     let registers = Registers { rip, rsi: value, rdi: DATA, rdx: pages, ..Registers::default() };
-    let mut context = UserContext { registers };
+    let mut context = UserContext { registers, ..UserContext::default() };
     let mut faults = 0;
     loop {
         match context.run() {

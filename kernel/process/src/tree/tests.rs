@@ -158,3 +158,15 @@ proptest! {
         prop_assert!(tree.children(pid(1)).is_empty());
     }
 }
+
+#[test]
+fn tracees_are_kept_beside_children_until_they_are_taken_out() {
+    let mut tree = tree(&[(2, 1), (3, 1)]);
+    tree.add_tracee(pid(2), 3);
+    tree.add_tracee(pid(2), 7);
+    assert_eq!((tree.tracees(pid(2)), tree.children(pid(2)).len()), (&[3, 7][..], 0));
+    tree.remove_tracee(pid(2), |&tracee| tracee == 3);
+    tree.remove_tracee(pid(1), |_| true);
+    assert_eq!(tree.tracees(pid(2)), [7]);
+    assert!(tree.tracees(pid(9)).is_empty(), "nobody");
+}

@@ -165,4 +165,25 @@ fn rights(checks: &mut Checks) {
     checks.equal("a user and its own", own(1), ended(0));
     checks.equal("what is not dumpable", own(0), ended(0));
     let _ = kill_and_reap(root);
+    let mut told = [0; 2];
+    // SAFETY: room for two descriptors.
+    unsafe { pipe(told.as_mut_ptr()) };
+    // A user's like the tracer, dumpable, but with root's capabilities in reserve.
+    let mighty = fork(|| {
+        // SAFETY: takes no address but that of a byte that is there.
+        unsafe {
+            prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+            setresgid(1000, 1000, 1000);
+            setresuid(1000, 1000, 1000);
+            prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+            write(told[1], c"x".as_ptr().cast(), 1);
+            pause();
+        }
+        0
+    });
+    let mut byte = 0_u8;
+    // SAFETY: room for one byte.
+    unsafe { (read(told[0], (&raw mut byte).cast(), 1), close(told[0]), close(told[1])) };
+    checks.equal("who could do more than the tracer", user(&|| ptrace(SEIZE, mighty, 0, 0) == Err(EPERM)), ended(0));
+    let _ = kill_and_reap(mighty);
 }

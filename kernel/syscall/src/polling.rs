@@ -6,6 +6,7 @@ use crate::{
     call::Call,
     clock::{self, nanoseconds},
     selecting::{deadline, milliseconds},
+    transfer::check_range,
 };
 use base::Errno;
 use vfs::{Clock, EpollChange, EpollEvent, FileEvents, Follow, OpenFlags, Start, TimerKind, TimerSetting};
@@ -93,19 +94,20 @@ fn epoll_wait_until(
     most: i32,
     deadline: Option<u64>,
 ) -> Result<usize, Errno> {
-    /// More than this is never told at once.
-    const AT_ONCE: usize = 256;
-    if most <= 0 {
+    /// As many as Linux can count the bytes of (`EP_MAX_EVENTS`).
+    const MOST: i32 = i32::MAX / size_of::<AbiEpollEvent>() as i32;
+    if !(1..=MOST).contains(&most) {
         return Err(Errno::EINVAL);
     }
+    check_range(out.address(), most as usize * size_of::<AbiEpollEvent>())?;
     let file = call.file(epoll)?;
-    let mut events = memory::heap::try_vec((most as usize).min(AT_ONCE))?;
-    events.resize((most as usize).min(AT_ONCE), EpollEvent::default());
-    let count = vfs::epoll_wait(&file, &mut events, deadline)?;
-    for (index, event) in events[..count].iter().enumerate() {
-        out.item(index).write(&AbiEpollEvent { events: event.events, data: event.data })?;
-    }
-    Ok(count)
+    let mut told = 0;
+    let mut tell = |event: EpollEvent| {
+        out.item(told).write(&AbiEpollEvent { events: event.events, data: event.data })?;
+        told += 1;
+        Ok(())
+    };
+    vfs::epoll_wait(&file, most as usize, &mut tell, deadline)
 }
 
 /// `epoll_wait(2)`.

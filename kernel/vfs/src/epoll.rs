@@ -16,6 +16,7 @@ use alloc::{
 use base::{Credentials, Errno};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use machine::sync::{IrqLock, Mutex, SpinLock, rank};
+use memory::heap;
 use sched::{Observer, Registration, WaitError, WaitQueue};
 
 /// What `epoll_ctl(2)` does.
@@ -71,6 +72,8 @@ struct Epoll {
     /// What the user who made it watches by all epoll files.
     watches: UserCount,
     ready: Arc<Ready>,
+    /// Held by who is being told, so that nothing is told twice.
+    turn: Mutex<()>,
 }
 
 /// The files that an epoll file watches.
@@ -106,6 +109,9 @@ impl Items {
 struct Ready {
     /// Has room for all items, so that a wake-up never allocates.
     list: IrqLock<VecDeque<Arc<Item>>>,
+    /// Who is in `epoll_wait`.
+    waiting: WaitQueue,
+    /// Who polls the epoll file itself.
     queue: WaitQueue,
 }
 
@@ -128,6 +134,12 @@ impl Ready {
         }
     }
 
+    /// Wakes all who may want to know of what was pushed.
+    fn wake(&self) {
+        self.waiting.wake_all();
+        self.queue.wake_all();
+    }
+
     fn pop(&self) -> Option<Arc<Item>> {
         let mut list = self.list.lock();
         let item = list.pop_front()?;
@@ -143,7 +155,7 @@ impl Observer for ItemObserver {
     fn notify(&self) {
         if let Some(item) = self.0.upgrade() {
             item.ready.push(&item);
-            item.ready.queue.wake_all();
+            item.ready.wake();
         }
     }
 }
@@ -200,7 +212,7 @@ impl Epoll {
     fn announce(&self, item: &Arc<Item>, found: PollEvents) {
         if !found.is_empty() {
             self.ready.push(item);
-            self.ready.queue.wake_all();
+            self.ready.wake();
         }
     }
 
@@ -233,12 +245,14 @@ impl Epoll {
         item.listed.store(false, Relaxed);
     }
 
-    /// Fills `events` from the ready items.
-    fn collect(&self, events: &mut [EpollEvent]) -> usize {
-        let mut filled = 0;
+    /// Hands ready items to `tell`, at most `most` and each once; says how many. What it refuses, and what it was not asked
+    /// for, stays ready. The error of `tell`, if that was the first; `ENOMEM`.
+    fn collect(&self, most: usize, tell: &mut dyn FnMut(EpollEvent) -> Result<(), Errno>) -> Result<usize, Errno> {
+        let _turn = self.turn.lock();
         let mut left = self.ready.list.lock().len();
-        let mut again = Vec::new();
-        while filled < events.len() && left > 0 {
+        let mut again = heap::try_vec(left.min(most))?;
+        let (mut told, mut result) = (0, Ok(()));
+        while told < most && left > 0 {
             left -= 1;
             // Off the list before the look: what happens after it puts the item back.
             let Some(item) = self.ready.pop() else { break };
@@ -250,32 +264,34 @@ impl Epoll {
             if found.is_empty() {
                 continue;
             }
-            events[filled] = EpollEvent { events: found.bits(), data: event.data };
-            filled += 1;
+            result = tell(EpollEvent { events: found.bits(), data: event.data });
+            if result.is_err() {
+                again.push(item);
+                break;
+            }
+            told += 1;
             if event.events & EpollEvent::ONE_SHOT != 0 {
                 item.event.lock().events &= BEHAVIOUR;
             } else if event.events & EpollEvent::EDGE == 0 {
                 again.push(item);
             }
         }
-        for item in &again {
-            self.ready.push(item);
+        again.iter().for_each(|item| self.ready.push(item));
+        if told == 0 {
+            result?;
         }
-        filled
+        if !self.ready.list.lock().is_empty() {
+            // Who found the list empty meanwhile is to look again.
+            self.ready.waiting.wake_all();
+        }
+        Ok(told)
     }
 
-    /// Whether any item really has something to tell; drops from the list those that have not.
+    /// Whether any item really has something to tell. All stay in the list, for others look at it too.
     fn has_ready(&self) -> bool {
-        let mut left = self.ready.list.lock().len();
-        while left > 0 {
-            left -= 1;
-            let Some(item) = self.ready.pop() else { break };
-            if item.look().is_some_and(|(_, found)| !found.is_empty()) {
-                self.ready.push(&item);
-                return true;
-            }
-        }
-        false
+        let item = |place: usize| self.ready.list.lock().get(place).cloned();
+        let mut items = (0..).map_while(item);
+        items.any(|item| item.look().is_some_and(|(_, found)| !found.is_empty()))
     }
 
     /// How many epoll files lie in each other from this one down; `ELOOP` if one of them is `other` or they are too many.
@@ -312,11 +328,16 @@ impl Drop for Epoll {
 
 /// `epoll_create1(2)`.
 pub fn epoll(credentials: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
-    let ready = Ready { list: IrqLock::new(rank::OBSERVER, VecDeque::new()), queue: WaitQueue::new() };
+    let ready = Ready {
+        list: IrqLock::new(rank::OBSERVER, VecDeque::new()),
+        waiting: WaitQueue::new(),
+        queue: WaitQueue::new(),
+    };
     let epoll = Epoll {
         items: SpinLock::new(rank::FILE_STATE, Items::default()),
         watches: watch_limits::EPOLL_USERS.of(credentials.uid),
         ready: Arc::new(ready),
+        turn: Mutex::new(rank::EPOLL_TURN, ()),
     };
     let inode = Arc::new(AnonymousInode::new("eventpoll", credentials));
     OpenFile::anonymous(inode, Arc::new(epoll), OpenFlags::READ_WRITE, credentials.clone())
@@ -362,19 +383,25 @@ pub fn epoll_control(
     }
 }
 
-/// `epoll_wait(2)`: fills `events` and says how many. `EINVAL` no epoll file or no room, `EINTR`.
-pub fn epoll_wait(epoll: &OpenFile, events: &mut [EpollEvent], deadline: Option<u64>) -> Result<usize, Errno> {
+/// `epoll_wait(2)`: hands up to `most` events to `tell` and says how many. `EINVAL` no epoll file or none asked for, `EINTR`,
+/// `ENOMEM`; the error of `tell`, if it refused the first one.
+pub fn epoll_wait(
+    epoll: &OpenFile,
+    most: usize,
+    tell: &mut dyn FnMut(EpollEvent) -> Result<(), Errno>,
+    deadline: Option<u64>,
+) -> Result<usize, Errno> {
     let epoll = epoll_of(epoll)?;
-    if events.is_empty() {
+    if most == 0 {
         return Err(Errno::EINVAL);
     }
     loop {
-        let count = epoll.collect(events);
+        let count = epoll.collect(most, tell)?;
         if count > 0 || is_past(deadline) {
             return Ok(count);
         }
         let listed = || (!epoll.ready.list.lock().is_empty()).then_some(());
-        match epoll.ready.queue.wait_until_interruptible(listed, deadline) {
+        match epoll.ready.waiting.wait_until_interruptible(listed, deadline) {
             Ok(()) | Err(WaitError::TimedOut) => {}
             Err(error) => return Err(interrupted(error)),
         }

@@ -134,6 +134,52 @@ fn sleepers(checks: &mut Checks) {
     unsafe { (close(ends[0]), close(ends[1])) };
 }
 
+/// Two wait at one epoll file for what stays ready: both are told. If one is not, this does not end.
+fn waiters_of_one(checks: &mut Checks) {
+    // SAFETY: an event that lives until the call is over.
+    let (set, counter) = unsafe {
+        let (set, counter) = (epoll_create1(0), eventfd(0, 0));
+        let mut event = epoll_event { events: EPOLLIN as u32, u64: 7 };
+        epoll_ctl(set, EPOLL_CTL_ADD, counter, &raw mut event);
+        (set, counter)
+    };
+    let wait = move || {
+        let mut event = epoll_event { events: 0, u64: 0 };
+        // SAFETY: room for one event.
+        let count = unsafe { epoll_wait(set, &raw mut event, 1, -1) };
+        count == 1 && event.u64 == 7
+    };
+    let mut word = 1_u64;
+    let told = (0..200).filter(|_| {
+        std::thread::scope(|scope| {
+            let waiters = [(); 2].map(|()| scope.spawn(wait));
+            // SAFETY: the word lives until the call is over.
+            unsafe { write(counter, (&raw const word).cast(), 8) };
+            waiters.map(|waiter| waiter.join().unwrap_or(false)) == [true; 2]
+        }) && {
+            // SAFETY: the same.
+            unsafe { read(counter, (&raw mut word).cast(), 8) == 8 }
+        }
+    });
+    checks.equal("rounds in which both were told", told.count(), 200);
+    let mut event = epoll_event { events: 0, u64: 0 };
+    let ask = |address: u64, most: c_int| {
+        // SAFETY: room for one event, or an address that is refused.
+        result(unsafe { syscall(SYS_epoll_wait, set, address, most, 0) })
+    };
+    let room = &raw mut event as u64;
+    checks.equal("none", ask(room, 0), Err(EINVAL));
+    checks.equal("more than can be counted", ask(room, c_int::MAX / 12 + 1), Err(EINVAL));
+    checks.equal("more than there is room for in user space", ask(u64::MAX / 2 - 100, 1), Err(EFAULT));
+    word = 1;
+    // SAFETY: the word lives until the call is over.
+    unsafe { write(counter, (&raw const word).cast(), 8) };
+    checks.equal("no room", ask(8, 1), Err(EFAULT));
+    checks.equal("what was refused is there", ask(room, 1), Ok(1));
+    // SAFETY: takes no address.
+    unsafe { (close(set), close(counter)) };
+}
+
 fn timers(checks: &mut Checks) {
     // SAFETY: zeros are an event; it and the number live until the calls are over.
     let timer = unsafe {
@@ -160,6 +206,7 @@ pub fn run() -> bool {
     checks.equal("signals by user", child::status(signals), 0);
     cleared(&mut checks);
     sleepers(&mut checks);
+    waiters_of_one(&mut checks);
     timers(&mut checks);
     checks.tell()
 }

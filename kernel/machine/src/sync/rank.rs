@@ -41,6 +41,8 @@ ranks! {
     // Sleeping locks.
     /// The steps of one exec or of ending all threads of a process.
     EXEC = 10;
+    /// What is told to one who waits at an epoll file, while others wait for their turn.
+    EPOLL_TURN = 15;
     /// A terminal's line and job-control state as its readers and writers see it (sleeping part).
     TERMINAL = 20;
     /// The offset of an open file.

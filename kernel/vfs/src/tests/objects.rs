@@ -135,9 +135,14 @@ fn an_event_file_counts() {
 
 /// The words of the events that an epoll file has now.
 fn ready_words(epoll: &OpenFile) -> Vec<u64> {
-    let mut events = [EpollEvent::default(); 8];
-    let count = epoll_wait(epoll, &mut events, Some(0)).unwrap();
-    events[..count].iter().map(|event| event.data).collect()
+    let mut words = Vec::new();
+    let mut tell = |event: EpollEvent| {
+        words.push(event.data);
+        Ok(())
+    };
+    let count = epoll_wait(epoll, 8, &mut tell, Some(0)).unwrap();
+    assert_eq!(count, words.len());
+    words
 }
 
 const IN: u32 = 1;
@@ -177,6 +182,56 @@ fn level_edge_and_one_shot_tell_as_often_as_they_should() {
     assert_eq!(epoll_control(&set, 3, &reader, EpollChange::Remove), Err(Errno::ENOENT));
     writer.write(b"c").unwrap();
     assert_eq!(ready_words(&set), [2]);
+}
+
+#[test]
+fn what_is_refused_or_not_asked_for_stays_ready() {
+    let root = Arc::new(Credentials::root());
+    let set = epoll(&root).unwrap();
+    let events: Vec<_> = (0..600).map(|_| eventfd(1, false, OpenFlags::NONBLOCK, &root).unwrap()).collect();
+    for (place, event) in events.iter().enumerate() {
+        let kind = [IN, IN | EDGE, IN | ONE_SHOT][place % 3];
+        let add = EpollChange::Add(EpollEvent { events: kind, data: place as u64 });
+        epoll_control(&set, place as i32, event, add).unwrap();
+    }
+    let mut told = Vec::new();
+    let mut wait = |most: usize, room: usize| {
+        let before = told.len();
+        let mut tell = |event: EpollEvent| {
+            if told.len() - before == room {
+                return Err(Errno::EFAULT);
+            }
+            told.push(event.data);
+            Ok(())
+        };
+        epoll_wait(&set, most, &mut tell, Some(0))
+    };
+    assert_eq!(wait(8, 0), Err(Errno::EFAULT));
+    assert_eq!(wait(100, 60), Ok(60));
+    assert_eq!(wait(300, 300), Ok(300));
+    assert_eq!(wait(1000, 1000), Ok(360), "the others, and those that stay ready");
+    assert_eq!(wait(0, 0), Err(Errno::EINVAL));
+    let of_kind = |kind: u64| told.iter().filter(|place| **place % 3 == kind).count();
+    assert_eq!([of_kind(0), of_kind(1), of_kind(2)], [320, 200, 200]);
+}
+
+#[test]
+fn an_epoll_file_in_another_is_told_of_once_for_each_edge() {
+    let root = Arc::new(Credentials::root());
+    let [outer, inner] = [(); 2].map(|()| epoll(&root).unwrap());
+    let event = eventfd(0, false, OpenFlags::NONBLOCK, &root).unwrap();
+    let add = |set: &OpenFile, target, events, data| {
+        epoll_control(set, 3, target, EpollChange::Add(EpollEvent { events, data })).unwrap();
+    };
+    add(&inner, &event, IN, 1);
+    add(&outer, &inner, IN | EDGE, 2);
+    assert_eq!(ready_words(&outer), []);
+    event.write(&1u64.to_ne_bytes()).unwrap();
+    assert_eq!([ready_words(&outer), ready_words(&outer)], [vec![2], vec![]]);
+    assert_eq!([ready_words(&inner), ready_words(&inner)], [vec![1], vec![1]]);
+    assert_eq!(ready_words(&outer), [], "that it is still ready is no edge");
+    event.write(&1u64.to_ne_bytes()).unwrap();
+    assert_eq!(ready_words(&outer), [2]);
 }
 
 /// The rules of `EPOLLEXCLUSIVE` in epoll_ctl(2).

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
-/// An error number as `errno(3)` names it; the values are those of Linux on x86-64.
+/// An error number as `errno(3)` names it; the values are those of Linux on x86-64. As long as a register: a result of a call,
+/// a count or an error, then comes back in two of them, not in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(i32)]
+#[repr(i64)]
 pub enum Errno {
     /// Operation not permitted.
     EPERM = 1,

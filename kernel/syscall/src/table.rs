@@ -380,7 +380,7 @@ impl SystemCalls for Table {
         if !matches!(number, 15) {
             user.registers.rax = match result {
                 Ok(value) => value as u64,
-                Err(errno) => -i64::from(errno.code()) as u64,
+                Err(errno) => -(errno as i64) as u64,
             };
         }
     }

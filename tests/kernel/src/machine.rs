@@ -32,6 +32,7 @@ pub const TESTS: &[KernelTest] = &[
     KernelTest::new("machine::fpu_state_goes_with_its_context", fpu_state_goes_with_its_context),
     KernelTest::new("machine::fpu_bytes_that_the_processor_would_refuse_are_refused", bad_fpu_bytes_are_refused),
     KernelTest::new("machine::whole_frames_are_cleared_and_copied_and_registers_stay", whole_frames_and_registers),
+    KernelTest::new("machine::bytes_are_moved_and_set_wherever_they_lie", bytes_are_moved_and_set),
     KernelTest::new("machine::kernel_stacks_come_back", kernel_stacks_come_back),
     KernelTest::new("machine::a_call_runs_on_each_cpu_once_with_interrupts_off", a_call_runs_on_each_cpu_once),
     KernelTest::new("machine::all_cpus_show_the_same_time", all_cpus_show_the_same_time),
@@ -360,6 +361,29 @@ fn bad_fpu_bytes_are_refused() {
         assert_eq!(with(519, 0x80), Some(Errno::EINVAL), "a part that is not on");
         assert_eq!(with(527, 0x80), Some(Errno::EINVAL), "the compact format");
         assert_eq!(with(540, 1), Some(Errno::EINVAL), "reserved bytes of the header");
+    }
+}
+
+/// The machine's own `memmove`, `memcpy` and `memset`: all lengths and distances around a word, in both directions.
+fn bytes_are_moved_and_set() {
+    const LONGEST: usize = 40;
+    let pattern: Vec<u8> = (0..100).map(|at| at * 7 + 1).collect();
+    for length in 0..LONGEST {
+        for from in [20, 21, 27, 32] {
+            for to in 0..60 {
+                let length = core::hint::black_box(length);
+                let mut bytes = pattern.clone();
+                bytes.copy_within(from..from + length, to);
+                let moved = |at: usize| pattern[if (to..to + length).contains(&at) { at - to + from } else { at }];
+                assert!((0..100).all(|at| bytes[at] == moved(at)), "{length} bytes from {from} to {to}");
+            }
+            let mut bytes = pattern.clone();
+            bytes[from..from + length].copy_from_slice(&pattern[..length]);
+            assert!(bytes[from..from + length] == pattern[..length], "{length} bytes to {from}");
+            bytes[from..from + length].fill(core::hint::black_box(0xa5));
+            let set = |at: usize| if (from..from + length).contains(&at) { 0xa5 } else { pattern[at] };
+            assert!((0..100).all(|at| bytes[at] == set(at)), "{length} bytes set at {from}");
+        }
     }
 }
 

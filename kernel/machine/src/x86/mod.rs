@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `boot`, `fw_cfg`, `acpi`, `topology` | from the boot loader to `main`, what the firmware says |
 //! | `physical`, `direct_map`, `kernel_map`, `stack` | memory, the kernel's half of the address space, stacks |
-//! | `frame`, `paging`, `user_memory` | frames, user page tables, copies from and to user memory |
+//! | `frame`, `paging`, `user_memory`, `bytes` | frames, user page tables, copies from and to user memory, and others |
 //! | `descriptors`, `traps`, `interrupts`, `smap` | entry from the processor and what is done then |
 //! | `cpu`, `identity`, `smp`, `local_apic`, `io_apic`, `ipi` | CPUs, starting them, interrupts between them |
 //! | `time`, `timer`, `calendar`, `random` | clocks and chance |
@@ -31,6 +31,7 @@ pub mod user;
 pub mod user_memory;
 
 mod acpi;
+mod bytes;
 mod calendar;
 mod descriptors;
 mod direct_map;

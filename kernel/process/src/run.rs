@@ -64,7 +64,7 @@ fn user_loop(task: &Arc<Task>, context: Box<UserContext>) {
     let mut next_call = NextCall::empty();
     context.call = deliver::NO_CALL;
     loop {
-        if task.needs_attention() || interrupted.is_some() {
+        if task.needs_attention() {
             let mut position = Position { context, interrupted: &mut interrupted };
             if deliver::before_user_mode(task, &mut position, &mut next_call) == Fate::Ends {
                 if task.tracing.is_traced() {
@@ -92,7 +92,7 @@ fn user_loop(task: &Arc<Task>, context: Box<UserContext>) {
                 }
                 calls.dispatch(task, context);
                 if context.registers.rax as i64 == -i64::from(Errno::EINTR as i32) {
-                    interrupted = that_may_start_again(context.call);
+                    interrupted = that_may_start_again(task, context.call);
                 }
             }
             Exit::Fault(fault) => {
@@ -104,9 +104,10 @@ fn user_loop(task: &Arc<Task>, context: Box<UserContext>) {
     }
 }
 
-/// A call that gave `EINTR`, if it may be started again.
+/// A call that gave `EINTR`, if it may be started again; that is looked at before user mode.
 #[cold]
-fn that_may_start_again(call: u64) -> InterruptedCall {
+fn that_may_start_again(task: &Task, call: u64) -> InterruptedCall {
+    task.note_attention();
     // sigreturn puts back a result of long ago, which may be EINTR too.
     (call != u64::from(number::__NR_rt_sigreturn)).then_some(call)
 }

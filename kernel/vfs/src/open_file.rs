@@ -225,9 +225,15 @@ impl OpenFile {
         Ok(count)
     }
 
+    #[inline(always)]
     fn after_write(&self) -> Result<(), Errno> {
         self.tell(FileEvents::MODIFY);
-        if self.kind == FileKind::Regular { self.location.drop_set_id(&self.credentials) } else { Ok(()) }
+        if self.kind == FileKind::Regular { self.drop_set_id() } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn drop_set_id(&self) -> Result<(), Errno> {
+        self.location.drop_set_id(&self.credentials)
     }
 
     /// `lseek(2)`. `ESPIPE` for a stream, `EINVAL` for a negative result.

@@ -203,7 +203,14 @@ pub fn current() -> CpuId {
 /// Whether this CPU is marked as one that is to choose its task anew.
 #[inline]
 pub fn is_wanted() -> bool {
-    here().wanted.load(Ordering::SeqCst)
+    const WANTED: usize = core::mem::offset_of!(CpuLocal, wanted);
+    let wanted: u8;
+    // SAFETY: as in `here`; a load of the processor's is what an atomic one is, and in one instruction it is this CPU's
+    // block. Not `readonly`: others set the mark, and each look is to be made.
+    unsafe {
+        asm!("mov {}, gs:[{offset}]", out(reg_byte) wanted, offset = const WANTED, options(nostack, preserves_flags))
+    };
+    wanted != 0
 }
 
 /// Marks `cpu` as one that is to choose its task anew; says whether it was marked. Nothing for a number that no CPU has.

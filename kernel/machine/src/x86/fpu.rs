@@ -291,6 +291,7 @@ pub fn load_current(state: &FpuState) {
 }
 
 /// Gives the current task the registers of a new program.
+#[inline]
 pub fn reset_current() {
     load_current(&layout().initial);
 }
@@ -299,6 +300,7 @@ pub fn reset_current() {
 /// is must be right already: the software's bytes and, with XSAVE, zeros for the header.
 ///
 /// Errors: `EFAULT`, also for an address that is not on 64 bytes; part may have been written.
+#[inline]
 pub fn save_to_user(address: u64) -> Result<(), Errno> {
     if !is_within(address, layout().size) {
         return Err(Errno::EFAULT);
@@ -313,6 +315,7 @@ pub fn save_to_user(address: u64) -> Result<(), Errno> {
 /// new program has them. On an error all are as a new program has them.
 ///
 /// Errors: `EFAULT`, also for what the processor refuses: contents, and an address that is not on 64 bytes.
+#[inline]
 pub fn load_from_user(address: u64, parts: u64) -> Result<(), Errno> {
     let own = layout().parts;
     if parts & own != own {

@@ -94,7 +94,7 @@ pub fn alternate_stack(task: &Task, new: Option<AlternateStack>, pointer: u64) -
 }
 
 fn sender_info(sender: &Task, signal: Signal, code: i32) -> SignalInfo {
-    let detail = Detail::Sender { process: sender.pid(), user: sender.credentials().uid };
+    let detail = Detail::Sender { process: sender.pid(), user: sender.with_belongings(|own| own.credentials.uid) };
     SignalInfo { signal, code, detail }
 }
 

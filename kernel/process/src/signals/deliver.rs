@@ -92,7 +92,7 @@ pub(crate) fn before_user_mode(task: &Arc<Task>, position: &mut Position<'_>, ne
         }
         oom::make_room(task);
         task.process().timers.check_processor_time(task);
-        match next(task, decided.take()) {
+        match next(task, &mut decided) {
             Next::End => return Fate::Ends,
             Next::Rest => core_dump::rest(task, position.context),
             Next::Dump(info) => core_dump::write(task, position.context, &info),
@@ -168,7 +168,7 @@ fn rewind_if(again: bool, call: u64, context: &mut UserContext) -> bool {
 
 /// What there is to do. `decided` is a signal that the task's tracer lets through.
 #[inline(never)]
-fn next(task: &Arc<Task>, mut decided: Option<SignalInfo>) -> Next {
+fn next(task: &Arc<Task>, decided: &mut Option<SignalInfo>) -> Next {
     let process = task.process();
     let is_traced = task.tracing.is_traced();
     let mut state = process.state();
@@ -207,9 +207,10 @@ fn next(task: &Arc<Task>, mut decided: Option<SignalInfo>) -> Next {
         let signal = info.signal;
         let mut actions = state.actions.lock();
         let action = actions.get(signal);
-        match (action.handler, signal.default_action()) {
-            (SIG_IGN, _) | (SIG_DFL, Default::Ignore | Default::Continue) => {}
-            (SIG_DFL, Default::Stop) => {
+        let default = (action.handler == SIG_DFL).then(|| signal.default_action());
+        match (action.handler, default) {
+            (SIG_IGN, _) | (_, Some(Default::Ignore | Default::Continue)) => {}
+            (_, Some(Default::Stop)) => {
                 drop(actions);
                 if signal != Signal::STOP {
                     // The tree ranks before the process: look without the lock, then look again for the end.
@@ -234,7 +235,7 @@ fn next(task: &Arc<Task>, mut decided: Option<SignalInfo>) -> Next {
                     });
                 }
             }
-            (SIG_DFL, default) => {
+            (_, Some(default)) => {
                 if process.is_init() && !info.is_from_kernel() {
                     continue;
                 }
@@ -357,11 +358,10 @@ fn restore(task: &Arc<Task>, context: &mut UserContext) -> Result<(), Errno> {
         0 => fpu::reset_current(),
         address => restore_state(address)?,
     }
-    let restored = frame::parse(&words, &context.registers);
-    context.registers = restored.registers;
+    let (mask, stack) = frame::restore(&words, &mut context.registers);
     // A stack that can't be set again stays as it is, as on Linux.
-    let _ = task.signals.lock().stack.replace(restored.stack, restored.registers.rsp);
-    super::calls::set_mask(task, restored.mask);
+    let _ = task.signals.lock().stack.replace(stack, context.registers.rsp);
+    super::calls::set_mask(task, mask);
     Ok(())
 }
 

@@ -163,52 +163,35 @@ pub fn enter_handler(registers: &mut Registers, signal: u8, handler: u64, frame:
     registers.rflags &= !CLEARED_FLAGS;
 }
 
-/// What sigreturn finds in a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Restored {
-    /// The registers to go on with.
-    pub registers: Registers,
-    /// What was blocked.
-    pub mask: SignalSet,
-    /// The alternate stack.
-    pub stack: AlternateStack,
-}
-
 /// Where the FPU state of a `ucontext_t` lies; 0 is none.
 pub const fn floating_point_address(words: &[u64; CONTEXT_WORDS]) -> u64 {
     words[28]
 }
 
-/// Reads a `ucontext_t`, which lies at the stack pointer of the sigreturn call. Flags are taken from the frame as far as a
-/// program may set them, the rest from `current`.
-pub fn parse(words: &[u64; CONTEXT_WORDS], current: &Registers) -> Restored {
-    let word = |index: usize| words[index];
-    let rflags = word(22) & RESTORED_FLAGS | current.rflags & !RESTORED_FLAGS;
-    let registers = Registers {
-        r8: word(5),
-        r9: word(6),
-        r10: word(7),
-        r11: word(8),
-        r12: word(9),
-        r13: word(10),
-        r14: word(11),
-        r15: word(12),
-        rdi: word(13),
-        rsi: word(14),
-        rbp: word(15),
-        rbx: word(16),
-        rdx: word(17),
-        rax: word(18),
-        rcx: word(19),
-        rsp: word(20),
-        rip: word(21),
-        rflags,
-    };
-    Restored {
-        registers,
-        mask: SignalSet::from_bits(word(37)).without(SignalSet::UNSTOPPABLE),
-        stack: AlternateStack { base: word(2), flags: word(3) as u32, size: word(4) },
-    }
+/// Takes the registers from a `ucontext_t`, which lies at the stack pointer of the sigreturn call. Of the flags only those
+/// that a program may set are taken. Besides: what was blocked, and the alternate stack.
+pub fn restore(words: &[u64; CONTEXT_WORDS], registers: &mut Registers) -> (SignalSet, AlternateStack) {
+    let r = registers;
+    r.r8 = words[5];
+    r.r9 = words[6];
+    r.r10 = words[7];
+    r.r11 = words[8];
+    r.r12 = words[9];
+    r.r13 = words[10];
+    r.r14 = words[11];
+    r.r15 = words[12];
+    r.rdi = words[13];
+    r.rsi = words[14];
+    r.rbp = words[15];
+    r.rbx = words[16];
+    r.rdx = words[17];
+    r.rax = words[18];
+    r.rcx = words[19];
+    r.rsp = words[20];
+    r.rip = words[21];
+    r.rflags = words[22] & RESTORED_FLAGS | r.rflags & !RESTORED_FLAGS;
+    let mask = SignalSet::from_bits(words[37]).without(SignalSet::UNSTOPPABLE);
+    (mask, AlternateStack { base: words[2], flags: words[3] as u32, size: words[4] })
 }
 
 /// How long the FPU state in a frame is, and which components may be in it, from the first of its [marks](MARKS);
@@ -269,10 +252,11 @@ mod tests {
             let before = registers(seed);
             let frame = request(&before, None);
             let context = frame.words[1..].try_into().unwrap();
-            let restored = parse(context, &before);
-            prop_assert_eq!(restored.registers, before);
-            prop_assert_eq!(restored.mask, SignalSet::from_bits(0x55));
-            prop_assert_eq!(restored.stack, AlternateStack { base: 0x1000, flags: 0, size: 0x2000 });
+            let mut restored = Registers { rflags: before.rflags, ..registers(!seed) };
+            let (mask, stack) = restore(context, &mut restored);
+            prop_assert_eq!(restored, before);
+            prop_assert_eq!(mask, SignalSet::from_bits(0x55));
+            prop_assert_eq!(stack, AlternateStack { base: 0x1000, flags: 0, size: 0x2000 });
             prop_assert_eq!(floating_point_address(context), frame.floating_point_address);
         }
     }
@@ -311,7 +295,9 @@ mod tests {
         let before = registers(1);
         let mut frame = request(&before, None);
         frame.words[1 + 22] = u64::MAX;
-        let flags = parse(frame.words[1..].try_into().unwrap(), &before).registers.rflags;
+        let mut restored = before;
+        restore(frame.words[1..].try_into().unwrap(), &mut restored);
+        let flags = restored.rflags;
         assert_eq!(flags & 0x3000, 0, "I/O privilege level");
         assert_eq!(flags & 0x200, 0x200, "interrupts stay on");
     }

@@ -6,9 +6,9 @@ use core::fmt;
 /// The largest signal number; 32 to 64 are the real-time signals.
 pub const LARGEST: u8 = 64;
 
-/// The number of one signal, 1 to 64.
+/// The number of one signal, 1 to 64. As long as what lies beside it in a [`SignalInfo`](super::SignalInfo).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Signal(u8);
+pub struct Signal(u32);
 
 macro_rules! signals {
     ($($(#[$doc:meta])* $name:ident = $number:expr;)*) => {
@@ -102,14 +102,14 @@ impl Signal {
     /// The signal with this number; `EINVAL` unless it is 1 to 64.
     pub fn new(number: i32) -> Result<Self, Errno> {
         match u8::try_from(number) {
-            Ok(number @ 1..=LARGEST) => Ok(Self(number)),
+            Ok(number @ 1..=LARGEST) => Ok(Self(number.into())),
             _ => Err(Errno::EINVAL),
         }
     }
 
     /// The number.
     pub const fn number(self) -> u8 {
-        self.0
+        self.0 as u8
     }
 
     /// The number as an index from 0.
@@ -233,7 +233,7 @@ impl SignalSet {
     pub fn first(self) -> Option<Signal> {
         let synchronous = self.and(Self::SYNCHRONOUS);
         let bits = if synchronous.is_empty() { self.0 } else { synchronous.0 };
-        (bits != 0).then(|| Signal(bits.trailing_zeros() as u8 + 1))
+        (bits != 0).then(|| Signal(bits.trailing_zeros() + 1))
     }
 }
 

@@ -2,20 +2,42 @@
 
 use super::{Signal, SignalInfo, SignalSet};
 use crate::accounts::SignalShare;
-use alloc::collections::VecDeque;
-use base::charge::{Charge, Refused};
+use alloc::{collections::VecDeque, sync::Arc};
+use base::charge::{Payer, Price, Refused, Resource, Severity};
 
 /// What a queued signal takes up: what was paid for it, and its place among those of its user.
 #[derive(Default)]
 pub struct Place {
-    _charge: Option<Charge>,
+    payer: Option<Arc<dyn Payer>>,
     _share: Option<SignalShare>,
 }
 
+/// What a queued signal costs: about so many bytes.
+const PRICE: Price = &[(Resource::Signals, 1), (Resource::KernelMemory, 256)];
+const _: () = assert!(size_of::<SignalInfo>() + size_of::<Place>() + super::info::SIZE <= 256);
+
 impl Place {
-    /// What was taken for a signal.
-    pub fn new(charge: Option<Charge>, share: Option<SignalShare>) -> Self {
-        Self { _charge: charge, _share: share }
+    /// Has `payer` pay for a signal, if there is one.
+    pub fn paid(payer: Option<Arc<dyn Payer>>) -> Result<Self, Refused> {
+        if let Some(payer) = &payer {
+            payer.charge_all(PRICE, Severity::Barrier)?;
+        }
+        Ok(Self { payer, _share: None })
+    }
+
+    /// The same with its place among those of a user.
+    #[must_use]
+    pub fn with_share(mut self, share: Option<SignalShare>) -> Self {
+        self._share = share;
+        self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(payer) = &self.payer {
+            payer.uncharge_all(PRICE);
+        }
     }
 }
 
@@ -69,13 +91,18 @@ impl SignalQueue {
     }
 
     /// Takes the next signal that is not in `blocked`.
+    #[inline]
     pub fn take(&mut self, blocked: SignalSet) -> Option<SignalInfo> {
         let signal = self.set.without(blocked).first()?;
+        Some(self.take_one(signal))
+    }
+
+    fn take_one(&mut self, signal: Signal) -> SignalInfo {
         let info = self.take_facts(signal).unwrap_or_else(|| SignalInfo::bare(signal));
         if !signal.is_real_time() || !self.queue.iter().any(|(other, _)| other.signal == signal) {
             self.set.remove(signal);
         }
-        Some(info)
+        info
     }
 
     /// Takes the first that is queued of `signal`.

@@ -10,15 +10,8 @@ use crate::{
     task::{Belongings, Task},
 };
 use alloc::{sync::Arc, vec::Vec};
-use base::{
-    Capabilities, Credentials, Errno, Pid,
-    charge::{self, Charge, Price, Refused, Severity},
-};
+use base::{Capabilities, Credentials, Errno, Pid, charge::Refused};
 use core::sync::atomic::Ordering::Relaxed;
-
-/// What a queued signal costs: about so many bytes.
-const PRICE: Price = &[(charge::Resource::Signals, 1), (charge::Resource::KernelMemory, 256)];
-const _: () = assert!(size_of::<SignalInfo>() + size_of::<Place>() + super::info::SIZE <= 256);
 
 /// Who is to get a signal.
 #[derive(Clone, Copy)]
@@ -64,7 +57,7 @@ pub fn to_group(population: &Population, group: Pid, signal: Signal) {
 }
 
 fn send(process: &Arc<Process>, info: SignalInfo, target: Target<'_>, sender: Option<&Task>) -> Result<(), Errno> {
-    let limit = process.limit(Resource::PendingSignals);
+    let limit = if is_limited(&info) { process.limit(Resource::PendingSignals) } else { u64::MAX };
     let mut state = process.state();
     let continued = prepare(process, &mut state, info.signal);
     let result = enqueue(process, &mut state, info, target, sender, limit);
@@ -146,7 +139,7 @@ fn enqueue(
         Target::Process => &state.threads[0],
         Target::Thread(task) => task,
     };
-    let share = share(owner, &info, limit);
+    let share = share(owner, limit);
     if share.is_err() && signal.is_real_time() && info.code != code::USER && info.detail != Detail::None {
         return Err(Errno::EAGAIN);
     }
@@ -155,11 +148,11 @@ fn enqueue(
         Some(sender) => sender.population().framework().payer(sender),
         None => memory::payer::current(),
     };
-    let paid = payer.map(|payer| Charge::take(payer, PRICE, Severity::Barrier)).transpose();
+    let paid = Place::paid(payer);
     if paid.is_err() && info.code == code::QUEUE {
         return Err(Errno::EAGAIN);
     }
-    let place = share.and_then(|share| Ok(Place::new(paid?, share)));
+    let place = share.and_then(|share| Ok(paid?.with_share(share)));
     match target {
         Target::Thread(task) => {
             if task.signals.lock().pending.push(info, place) && !task.mask().contains(signal) {
@@ -180,12 +173,14 @@ fn enqueue(
     Ok(())
 }
 
-/// A place among the signals of the user whose task it is for; refused if there are `limit` already. Standard signals of the
-/// kernel and of `kill(2)` are never too many.
-fn share(owner: &Task, info: &SignalInfo, limit: u64) -> Result<Option<SignalShare>, Refused> {
-    let always = !info.signal.is_real_time() && info.code >= 0;
-    let most = if always { u64::MAX } else { limit };
-    let share = |own: &mut Belongings| own.share.as_ref().map(|share| share.signal(most).ok_or(Refused));
+/// Whether there can be too many of this signal. Of standard signals of the kernel and of `kill(2)` there never are.
+fn is_limited(info: &SignalInfo) -> bool {
+    info.signal.is_real_time() || info.code < 0
+}
+
+/// A place among the signals of the user whose task it is for; refused if there are `limit` already.
+fn share(owner: &Task, limit: u64) -> Result<Option<SignalShare>, Refused> {
+    let share = |own: &mut Belongings| own.share.as_ref().map(|share| share.signal(limit).ok_or(Refused));
     owner.with_belongings(share).transpose()
 }
 

@@ -30,7 +30,6 @@ pub fn class(call: u64, second: u64, fourth: u64) -> Restart {
         | number::__NR_pselect6
         | number::__NR_nanosleep
         | number::__NR_clock_nanosleep
-        | number::__NR_restart_syscall
         | number::__NR_msgrcv
         | number::__NR_msgsnd => Restart::WithoutHandler,
         number::__NR_epoll_wait
@@ -40,6 +39,7 @@ pub fn class(call: u64, second: u64, fourth: u64) -> Restart {
         | number::__NR_semop
         | number::__NR_semtimedop
         | number::__NR_io_getevents
+        | number::__NR_restart_syscall
         | number::__NR_close => Restart::Never,
         number::__NR_futex if fourth != 0 && is_futex_wait(second) => Restart::WithoutHandler,
         number::__NR_futex if is_futex_lock(second) => Restart::Always,

@@ -110,6 +110,7 @@ impl TaskControl for Control {
     fn admit(&self, _tasks: &mut dyn Iterator<Item = &dyn Member>, _cpus: &CpuSet) -> Result<(), Errno> {
         Ok(())
     }
+    fn stay(&self, _tasks: &mut dyn Iterator<Item = &dyn Member>) {}
     fn may_shrink(&self, _now: &CpuSet, _wanted: &CpuSet) -> bool {
         true
     }

@@ -2,18 +2,18 @@
 //!
 //! | part | what |
 //! |---|---|
-//! | [`Trace`] | the tie between the two, from attach to detach; each tracee has one |
-//! | [`stop`] | the tracee's side: it stops, on its own stack, and goes on as it is told |
-//! | [`requests`] | the tracer's side |
-//! | [`ties`] | who traces whom: attach, inheritance at fork, the end of either |
-//! | [`news`] | what `wait4(2)` finds |
-//! | [`record`], [`options`] | registers and options, plain data |
+//! | `Trace` | the tie between the two, from attach to detach; each tracee has one |
+//! | `stop` | the tracee's side: it stops, on its own stack, and goes on as it is told |
+//! | `requests` | the tracer's side |
+//! | `ties` | who traces whom: attach, inheritance at fork, the end of either |
+//! | `news` | what `wait4(2)` finds |
+//! | `record`, `options` | registers and options, plain data |
 //!
 //! A tracee leaves a copy of its registers where it stops, and takes it back when it goes on: whoever looks needs neither
 //! its stack nor its word, and SIGKILL can take it away at any moment. A stop is a sleep that only its tracer and what ends
 //! the task end; it can be frozen there like any sleeper.
 //!
-//! Locks: ties change under the tree's; a tracee stops with its process's lock and that of its [`Trace`] held, in this
+//! Locks: ties change under the tree's; a tracee stops with its process's lock and that of its `Trace` held, in this
 //! order, after a look at whether it is to end.
 
 pub(crate) mod news;

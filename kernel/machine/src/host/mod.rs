@@ -280,6 +280,7 @@ pub mod fpu {
     }
 
     /// Saves the state of the current task in user memory: zeroes.
+    #[cfg(not(loom))]
     pub fn save_to_user(address: u64) -> Result<(), Errno> {
         crate::user_memory::zero(address, state_size())
     }

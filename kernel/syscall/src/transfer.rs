@@ -67,10 +67,11 @@ impl Position {
         }
     }
 
+    /// After [`OpenFile::admit_write`].
     #[inline(always)]
     pub(crate) fn write(self, file: &OpenFile, buffer: &[u8]) -> Result<usize, Errno> {
         match self {
-            Self::Current => file.write(buffer),
+            Self::Current => file.write_admitted(buffer),
             Self::At(offset) => file.write_at(buffer, offset),
             Self::CurrentWith(flags) => file.write_with(buffer, None, flags),
             Self::AtWith(offset, flags) => file.write_with(buffer, Some(offset), flags),

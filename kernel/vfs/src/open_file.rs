@@ -178,6 +178,12 @@ impl OpenFile {
         if !self.writes {
             return Err(Errno::EBADF);
         }
+        self.write_admitted(buffer)
+    }
+
+    /// [`OpenFile::write`] for whom [`OpenFile::admit_write`] has let in.
+    #[inline(always)]
+    pub fn write_admitted(&self, buffer: &[u8]) -> Result<usize, Errno> {
         if !self.unpositioned {
             return self.write_with(buffer, None, OpenFlags::empty());
         }

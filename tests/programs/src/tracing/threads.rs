@@ -17,7 +17,13 @@ fn message(pid: c_int) -> c_int {
 }
 
 fn births(checks: &mut Checks) {
-    let child = traced(|| std::thread::spawn(|| 5).join().unwrap_or(1));
+    let child = traced(|| {
+        let code = std::thread::spawn(|| 5).join().unwrap_or(1);
+        // Until the thread has been waited for: it would be told with what the process ends with, on Linux too.
+        // SAFETY: takes no address.
+        unsafe { raise(SIGSTOP) };
+        code
+    });
     let _ = ptrace(SETOPTIONS, child, 0, CLONE | EXIT);
     let _ = ptrace(CONT, child, 0, 0);
     checks.equal("a thread", wait(child, 0), stop(SIGTRAP, 3));
@@ -28,7 +34,9 @@ fn births(checks: &mut Checks) {
     checks.equal("is about to end", wait(thread, __WALL), stop(SIGTRAP, 6));
     let _ = ptrace(CONT, thread, 0, 0);
     checks.equal("its end is told", wait(thread, __WALL), ended(0));
+    checks.equal("the other one stops then", wait(child, 0), stop(SIGSTOP, 0));
     checks.equal("once", wait(thread, __WALL | WNOHANG), Err(ECHILD));
+    let _ = ptrace(CONT, child, 0, 0);
     checks.equal("then the process", wait(child, 0), stop(SIGTRAP, 6));
     let _ = ptrace(CONT, child, 0, 0);
     checks.equal("ends", wait(child, 0), ended(5));

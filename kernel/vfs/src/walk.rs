@@ -246,9 +246,19 @@ impl<'a> Walk<'a> {
 
     /// Steps onto `inode`, found in the directory where the walk stands, and onto what is mounted there. If it is a
     /// symbolic link that is to be followed, the walk instead goes on along the link (true: call `advance` again).
-    pub fn enter(&mut self, inode: Arc<dyn Inode>, follow: bool) -> Result<bool, Errno> {
+    pub fn enter(&mut self, mut inode: Arc<dyn Inode>, follow: bool) -> Result<bool, Errno> {
         match inode.kind() {
             FileKind::Symlink if follow => {
+                // What is mounted on a link is there instead of it.
+                if let Some(child) = self.at.mount.as_ref().and_then(|mount| mount.child_at(&*inode)) {
+                    let top = child.top().cross_mounts();
+                    self.check_crossing(&top)?;
+                    if top.inode.kind() != FileKind::Symlink {
+                        self.at = top;
+                        return Ok(false);
+                    }
+                    inode = top.inode;
+                }
                 self.links += 1;
                 let forbidden =
                     self.resolve.contains(Resolve::NO_LINKS) || self.at.mount_flags().contains(MountFlags::NO_LINKS);

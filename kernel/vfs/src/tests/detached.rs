@@ -4,7 +4,9 @@ use super::{
     mounts::{mount, with_mounts},
     *,
 };
-use crate::{ConfigurationStep as Step, Follow, MountChange, MountFlags, Propagation, SystemFlags, Unmount};
+use crate::{
+    ConfigurationStep as Step, Follow, MountChange, MountFlags, Propagation, SystemFlags, Unmount, testing::read,
+};
 
 type Place<'a> = (Start<'a>, &'a [u8], Follow);
 
@@ -181,5 +183,25 @@ fn a_file_system_is_configured_then_made_then_mounted_then_changed() {
             SystemFlags::SYNCHRONOUS
         );
         caller.unmount(b"/b", Unmount::empty()).unwrap();
+    });
+}
+
+#[test]
+fn what_is_mounted_on_a_link_is_there_instead_of_it() {
+    with_mounts(|caller| {
+        write(caller, "/file", b"text");
+        symlink(caller, "loop", "/loop");
+        symlink(caller, "file", "/link");
+        let over = |from: &[u8], from_follow| {
+            let tree = caller.clone_tree(HERE, from, from_follow, false).unwrap();
+            caller.move_tree(itself(&tree), (HERE, b"/loop", Follow::No)).unwrap();
+        };
+        over(b"/file", Follow::Yes);
+        assert_eq!(read(caller, "/loop").unwrap(), b"text");
+        caller.unmount(b"/loop", Unmount::empty()).unwrap();
+        assert_eq!(read(caller, "/loop").unwrap_err(), Errno::ELOOP);
+        over(b"/link", Follow::No);
+        assert_eq!(read(caller, "/loop").unwrap(), b"text", "a link on a link is followed");
+        caller.unmount(b"/loop", Unmount::NO_FOLLOW).unwrap();
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::{command_line::CommandLine, releases, wiring::CONSOLE};
 use alloc::{borrow::ToOwned, boxed::Box, string::String, sync::Arc, vec::Vec};
-use base::{Credentials, Errno, Gid, Uid};
+use base::{Credentials, Errno};
 use filesystems::terminal::Console;
 use machine::{boot, log};
 use process::{
@@ -10,9 +10,7 @@ use process::{
     spawn::{self, Program},
 };
 use vfs::{
-    Caller, FileTable, FsContext, MountFlags, Namespace, NodeKind, OpenFlags, Permissions, Registry, Start,
-    SystemFlags,
-    ramfs::{Limits, RamFs},
+    Caller, FileTable, FsContext, MountFlags, Namespace, NodeKind, OpenFlags, Permissions, Registry, Start, SystemFlags,
 };
 
 /// What is tried, in this order, when the command line names no program and there is no `/init`.
@@ -40,8 +38,7 @@ fn try_start(population: &'static Population) -> Result<(), Errno> {
     registry.add_type(filesystems::proc::file_system_type());
     registry.add_type(filesystems::sys::file_system_type());
     filesystems::container::types(population.framework()).into_iter().for_each(|kind| registry.add_type(kind));
-    let root = RamFs::create("rootfs", Limits::NONE, Permissions::new(0o755), Uid::ROOT, Gid::ROOT)?;
-    let context = FsContext::new(Namespace::new(Arc::new(registry), root));
+    let context = FsContext::new(Namespace::new(Arc::new(registry), filesystems::tmpfs::root()?));
     unpack(&context);
     let credentials = Arc::new(Credentials::root());
     let caller = Caller { context: &context, credentials: &credentials };

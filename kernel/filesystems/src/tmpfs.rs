@@ -3,7 +3,7 @@
 //! Options (`tmpfs(5)`): `size=N` bytes with K, M, G, T, P or E, or `%` of all memory (default 50 %), `nr_blocks=N` pages,
 //! `nr_inodes=N` (default one for each page of all memory in two), `mode=OCTAL` (default 1777), `uid=N`, `gid=N`,
 //! `mpol=POLICY` for the memory of its files, `huge=never` (there is nothing else), `inode64` (numbers always are). A limit of 0
-//! is none.
+//! is none. The root file system is one too, of the type's name `rootfs`.
 
 use alloc::sync::Arc;
 use base::{Credentials, Errno, Gid, NodeSet, Uid, number};
@@ -17,6 +17,9 @@ use vfs::{
 
 /// `TMPFS_MAGIC`.
 pub const MAGIC: u64 = 0x0102_1994;
+
+/// Of the root directory of a mount whose options name none.
+const USUAL_PERMISSIONS: Permissions = Permissions::new(0o1777);
 
 /// The file system type.
 pub struct TmpfsType;
@@ -84,7 +87,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The limits without options.
-fn usual_limits() -> Limits {
+pub fn usual_limits() -> Limits {
     let half = memory::frames::total().total / 2;
     Limits { pages: half, inodes: half }
 }
@@ -134,16 +137,26 @@ impl FileSystemType for TmpfsType {
         let usual = usual_limits();
         let limits =
             Limits { pages: options.pages.unwrap_or(usual.pages), inodes: options.inodes.unwrap_or(usual.inodes) };
-        let permissions = options.permissions.unwrap_or(Permissions::new(0o1777));
+        let permissions = options.permissions.unwrap_or(USUAL_PERMISSIONS);
         let uid = options.uid.unwrap_or(request.credentials.fsuid);
         let gid = options.gid.unwrap_or(request.credentials.fsgid);
         let tree = RamFs::create("tmpfs", limits, permissions, uid, gid)?;
         tree.set_policy(options.policy.flatten());
-        Ok(Arc::new(Tmpfs { tree, permissions, uid, gid }))
+        Ok(Arc::new(Tmpfs { kind: "tmpfs", tree, permissions, uid, gid }))
     }
 }
 
+/// The file system that is the root before anything is mounted: a tmpfs with the usual limits, so that what programs store
+/// there leaves half of memory (Linux's Documentation/filesystems/ramfs-rootfs-initramfs.rst). `ENOMEM`.
+pub fn root() -> Result<Arc<dyn FileSystem>, Errno> {
+    let tree = RamFs::create("rootfs", usual_limits(), Permissions::new(0o755), Uid::ROOT, Gid::ROOT)?;
+    let permissions = USUAL_PERMISSIONS;
+    Ok(Arc::new(Tmpfs { kind: "rootfs", tree, permissions, uid: Uid::ROOT, gid: Gid::ROOT }))
+}
+
 struct Tmpfs {
+    /// The type's name in `/proc/mounts`.
+    kind: &'static str,
     tree: Arc<RamFs>,
     /// As they were at first; those of the root directory may have changed.
     permissions: Permissions,
@@ -153,7 +166,7 @@ struct Tmpfs {
 
 impl FileSystem for Tmpfs {
     fn kind(&self) -> &str {
-        "tmpfs"
+        self.kind
     }
 
     fn root(&self) -> Arc<dyn Inode> {
@@ -177,7 +190,7 @@ impl FileSystem for Tmpfs {
         if limits.inodes != usual.inodes {
             write!(out, ",nr_inodes={}", shown(limits.inodes))?;
         }
-        if self.permissions.bits() != 0o1777 {
+        if self.permissions != USUAL_PERMISSIONS {
             write!(out, ",mode={:03o}", self.permissions.bits())?;
         }
         if self.uid != Uid::ROOT {

@@ -8,12 +8,12 @@ mod memory;
 pub use exit::{ExitDriver, MISC_MAJOR};
 pub use memory::{MEMORY_MAJOR, MemoryDevices};
 
+use crate::tmpfs;
 use alloc::sync::Arc;
 use base::{Credentials, Errno, Gid, Uid};
 use core::fmt;
 use vfs::{
-    DeviceNumber, FileSystem, FileSystemType, Inode, MountRequest, NewNode, NodeKind, Permissions, StatFs,
-    ramfs::{Limits, RamFs},
+    DeviceNumber, FileSystem, FileSystemType, Inode, MountRequest, NewNode, NodeKind, Permissions, StatFs, ramfs::RamFs,
 };
 
 /// Names of device files, with their numbers and modes.
@@ -69,7 +69,7 @@ pub struct DevType {
 impl DevType {
     /// The tree with the device files of this machine; `exists` says which numbers are there. `ENOMEM`, `ENOSPC`.
     pub fn new(exists: impl Fn(DeviceNumber) -> bool) -> Result<Self, Errno> {
-        let tree = RamFs::create("devtmpfs", Limits::NONE, Permissions::new(0o755), Uid::ROOT, Gid::ROOT)?;
+        let tree = RamFs::create("devtmpfs", tmpfs::usual_limits(), Permissions::new(0o755), Uid::ROOT, Gid::ROOT)?;
         populate(&tree.root(), exists)?;
         Ok(Self { tree })
     }

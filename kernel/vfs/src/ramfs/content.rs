@@ -3,9 +3,10 @@
 use super::{
     Shared,
     copies::{ALL_COPIES, Copies},
+    pages::{Pages, Source},
 };
 use crate::{OpenFlags, Sealing, Seals, SeekFrom, limits};
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
 use base::Errno;
 use core::{
     cmp::Ordering,
@@ -42,22 +43,6 @@ pub(super) struct Content {
     pub(super) mappings: AtomicUsize,
 }
 
-struct Pages {
-    /// What lies beneath pages that nobody has written; bytes behind it are zero.
-    borrowed: &'static [u8],
-    /// Pages of its own.
-    own: BTreeMap<u64, SharedPage>,
-    /// Copies of borrowed pages that can be dropped.
-    copies: Option<Arc<Copies>>,
-}
-
-/// Where the bytes of a page are.
-enum Source {
-    Own(Frame),
-    Borrowed(&'static [u8]),
-    Hole,
-}
-
 /// Who asks for a page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
@@ -70,20 +55,6 @@ enum Asked {
 impl Asked {
     fn refusal(self) -> Errno {
         if self == Self::ByCall { Errno::ENOMEM } else { Errno::ENOSPC }
-    }
-}
-
-impl Pages {
-    #[inline]
-    fn source(&self, index: u64) -> Source {
-        if let Some(page) = self.own.get(&index) {
-            return Source::Own(page.frame.clone());
-        }
-        let start = index.checked_mul(FRAME_SIZE as u64).and_then(|start| usize::try_from(start).ok());
-        match start.and_then(|start| self.borrowed.get(start..)) {
-            None | Some([]) => Source::Hole,
-            Some(rest) => Source::Borrowed(&rest[..rest.len().min(FRAME_SIZE)]),
-        }
     }
 }
 
@@ -101,11 +72,13 @@ impl Content {
             // One range is never too many.
             let _ = policies.set(0..u64::MAX, policy);
         }
+        let pages = Pages::new(borrowed);
+        shared.add_pages(pages.count());
         Self {
             shared,
             size: AtomicU64::new(borrowed.len() as u64),
             writing: Mutex::new(rank::INODE, ()),
-            pages: SpinLock::new(rank::PAGE_CACHE, Pages { borrowed, own: BTreeMap::new(), copies: None }),
+            pages: SpinLock::new(rank::PAGE_CACHE, pages),
             sealing: Sealing::new(seals),
             policies,
             mappings: AtomicUsize::new(0),
@@ -119,7 +92,8 @@ impl Content {
         if self.size() != 0 {
             return Err(Errno::EINVAL);
         }
-        pages.borrowed = borrowed;
+        pages.fill(borrowed);
+        self.shared.add_pages(pages.count());
         self.size.store(borrowed.len() as u64, Release);
         Ok(())
     }
@@ -128,9 +102,9 @@ impl Content {
         self.size.load(Acquire)
     }
 
-    /// Pages of its own.
+    /// Pages that are no holes.
     pub fn page_count(&self) -> u64 {
-        self.pages.lock().own.len() as u64
+        self.pages.lock().count()
     }
 
     /// Reads from `position` on; 0 at and behind the end.
@@ -220,7 +194,13 @@ impl Content {
         if let Source::Own(frame) = source {
             return Ok(frame);
         }
-        self.shared.take_page(asked == Asked::ByFault)?;
+        // Borrowed pages have been counted with the file.
+        let counted = u64::from(matches!(source, Source::Hole));
+        if counted == 1 {
+            self.shared.take_page(asked == Asked::ByFault)?;
+        } else if asked == Asked::ByCall {
+            Shared::check_memory()?;
+        }
         let allowed = placement::files(self.policies.get(index).as_ref(), index);
         let made = match source {
             // What the initramfs gave is there without anybody's doing.
@@ -236,23 +216,23 @@ impl Content {
                 false => charge::allocate_zeroed(&allowed, ChargeKind::Shared),
             }),
         };
-        let page = made.inspect_err(|_| self.shared.give_pages(1))?;
+        let page = made.inspect_err(|_| self.shared.give_pages(counted))?;
         let mut pages = self.pages.lock();
-        // A page fault may have been faster: its page is the file's then.
-        if let Some(there) = pages.own.get(&index) {
-            let there = there.frame.clone();
-            drop(pages);
-            self.shared.give_pages(1);
-            return Ok(there);
-        }
+        let now = pages.source(index);
         // What has been cut off meanwhile must not come back; calls have the lock for writing.
-        if asked == Asked::ByFault && index >= self.size().div_ceil(FRAME_SIZE as u64) {
+        let behind = asked == Asked::ByFault && index >= self.size().div_ceil(FRAME_SIZE as u64);
+        if behind || !source.is_still(&now) {
             drop(pages);
-            self.shared.give_pages(1);
-            return Err(Errno::EFAULT);
+            self.shared.give_pages(counted);
+            return match now {
+                _ if behind => Err(Errno::EFAULT),
+                // A page fault may have been faster: its page is the file's then.
+                Source::Own(frame) => Ok(frame),
+                _ => self.own_page(index, overwritten, asked),
+            };
         }
         let frame = page.frame.clone();
-        pages.own.insert(index, page);
+        pages.insert(index, page);
         let copies = pages.copies.clone();
         drop(pages);
         if let Some(copies) = copies {
@@ -287,7 +267,7 @@ impl Content {
     pub fn exchange_page(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         let mut pages = self.pages.lock();
         let copies = pages.copies.clone();
-        let old = pages.own.get_mut(&index).map(|page| page.exchange(make));
+        let old = pages.get_mut(index).map(|page| page.exchange(make));
         drop(pages);
         match (old, copies) {
             (Some(old), _) => old.is_some(),
@@ -342,22 +322,17 @@ impl Content {
             // First the size, so that nobody reads what goes.
             self.size.store(size, Release);
             let mut pages = self.pages.lock();
-            let kept = pages.borrowed.len().min(usize::try_from(size).unwrap_or(usize::MAX));
-            pages.borrowed = &pages.borrowed[..kept];
-            let gone = pages.own.split_off(&size.div_ceil(FRAME_SIZE as u64));
-            let (last, offset, _) = piece(size, 0);
-            if offset > 0
-                && let Some(page) = pages.own.get(&last)
-            {
-                page.frame.zero(offset, FRAME_SIZE - offset);
-            }
+            let before = pages.count();
+            let gone = pages.cut(size);
+            let given = before - pages.count();
             let copies = pages.copies.clone();
             drop(pages);
+            drop(gone);
             // The copy of the last page has the bytes that were cut off.
             if let Some(copies) = copies {
                 copies.cut(size / FRAME_SIZE as u64);
             }
-            self.shared.give_pages(gone.len() as u64);
+            self.shared.give_pages(given);
         }
         self.size.store(size, Release);
         Ok(cut)
@@ -428,7 +403,7 @@ impl Content {
         }
         self.zero_part(range.start..whole.start * page)?;
         self.zero_part(whole.end * page..range.end)?;
-        let borrowed = (self.pages.lock().borrowed.len() as u64).div_ceil(page);
+        let borrowed = self.pages.lock().borrowed();
         for index in whole.start..whole.end.min(borrowed) {
             self.own_page(index, false, Asked::ByCall)?;
         }
@@ -459,16 +434,17 @@ impl Content {
             // Some at a time: they are freed without the lock, and a list of all might find no memory.
             let mut gone = [const { None }; CLEARED_AT_ONCE];
             let mut pages = self.pages.lock();
-            let borrowed = (pages.borrowed.len() as u64).div_ceil(FRAME_SIZE as u64);
+            let borrowed = pages.borrowed();
             let mut looked = 0;
             for slot in &mut gone {
-                let Some((&index, page)) = pages.own.range(from..range.end).next() else { break };
+                let Some(index) = pages.next(from).filter(|&index| index < range.end) else { break };
                 (from, looked) = (index + 1, looked + 1);
                 // Who wants the frame takes it under this lock, so a count of one stays one.
-                if index < borrowed || page.frame.reference_count() > 1 {
-                    page.frame.zero(0, FRAME_SIZE);
-                } else {
-                    *slot = pages.own.remove(&index);
+                match pages.get_mut(index) {
+                    Some(page) if index < borrowed || page.frame.reference_count() > 1 => {
+                        page.frame.zero(0, FRAME_SIZE)
+                    }
+                    _ => *slot = pages.remove(index),
                 }
             }
             drop(pages);
@@ -490,15 +466,15 @@ impl Content {
         let size = self.size();
         let from = u64::try_from(from).ok().filter(|&from| from < size).ok_or(Errno::ENXIO)?;
         let pages = self.pages.lock();
-        let borrowed = (pages.borrowed.len() as u64).div_ceil(FRAME_SIZE as u64);
+        let borrowed = pages.borrowed();
         let mut index = from / FRAME_SIZE as u64;
         if data {
-            if index >= borrowed && !pages.own.contains_key(&index) {
-                index = *pages.own.range(index..).next().ok_or(Errno::ENXIO)?.0;
+            if index >= borrowed {
+                index = pages.next(index).ok_or(Errno::ENXIO)?;
             }
         } else {
             index = index.max(borrowed);
-            while pages.own.contains_key(&index) {
+            while pages.next(index) == Some(index) {
                 index += 1;
             }
         }
@@ -516,7 +492,7 @@ impl Content {
 impl Drop for Content {
     fn drop(&mut self) {
         let pages = self.pages.get_mut();
-        self.shared.give_pages(pages.own.len() as u64);
+        self.shared.give_pages(pages.count());
         if let Some(copies) = pages.copies.take() {
             ALL_COPIES.forget(&copies);
         }

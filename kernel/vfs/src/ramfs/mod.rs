@@ -5,6 +5,7 @@ mod content;
 mod copies;
 mod inode;
 mod listing;
+mod pages;
 mod rename;
 
 pub use copies::{ALL_COPIES, AllCopies};
@@ -85,6 +86,11 @@ impl Shared {
             Self::check_memory()?;
         }
         Self::take(&self.pages, &self.most_pages)
+    }
+
+    /// Counts pages that are there already, over the limit too.
+    fn add_pages(&self, count: u64) {
+        self.pages.fetch_add(count, Relaxed);
     }
 
     fn give_pages(&self, count: u64) {

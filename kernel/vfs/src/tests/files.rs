@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::{
-    Allocation, Follow, FsContext, Namespace, NewNode, Registry, SeekFrom,
+    Allocation, FileSystem, Follow, FsContext, Namespace, NewNode, Registry, SeekFrom,
     ramfs::{self, Limits, RamFs},
     testing::{read, start_frames, with_caller},
 };
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use proptest::prelude::*;
-use std::vec;
+use std::{collections::BTreeSet, vec};
 
 #[test]
 fn a_listing_that_is_read_in_pieces_misses_nothing_that_stays() {
@@ -158,6 +158,14 @@ fn a_file_has_no_pages_behind_its_end_whoever_faults() {
     });
 }
 
+/// Runs `test` as the superuser in a fresh tree with limits.
+fn with_limited(limits: Limits, test: impl FnOnce(Caller<'_>, &RamFs)) {
+    start_frames();
+    let fs = RamFs::create("tmpfs", limits, mode(0o755), Uid::ROOT, Gid::ROOT).unwrap();
+    let context = FsContext::new(Namespace::new(Arc::new(Registry::new()), fs.clone()));
+    test(Caller { context: &context, credentials: &Arc::new(Credentials::root()) }, &fs);
+}
+
 #[derive(Clone, Debug)]
 enum FileStep {
     Write(u64, usize, u8),
@@ -183,13 +191,33 @@ fn any_file_step() -> impl Strategy<Value = FileStep> {
 proptest! {
     #[test]
     fn a_file_is_a_row_of_bytes(borrowed in 0..10_000usize, steps in proptest::collection::vec(any_file_step(), 1..30)) {
-        with_caller(|caller| {
+        with_limited(Limits { pages: 1000, inodes: 9 }, |caller, fs| {
             let mut model: Vec<u8> = (0..borrowed).map(|at| at as u8).collect();
-            let root = ramfs::RamInode::of(&caller.context.root().inode).unwrap();
             let node = NewNode { kind: NodeKind::Regular, permissions: mode(0o644), uid: Uid::ROOT, gid: Gid::ROOT };
+            let root = ramfs::RamInode::of(&fs.root()).unwrap();
             root.create_file(b"f", &node, model.clone().leak()).unwrap();
             let file = open(caller, "/f", OpenFlags::READ_WRITE).unwrap();
+            let pages = |start: u64, length: u64| start / 4096..(start + length).div_ceil(4096);
+            // Which pages are no holes, and how many of them, from the first on, never become holes.
+            let mut present: BTreeSet<u64> = pages(0, borrowed as u64).collect();
+            let mut given = present.len() as u64;
             for step in steps {
+                match &step {
+                    FileStep::Write(_, 0, _) | FileStep::Read(..) => {}
+                    FileStep::Write(at, length, _) => present.extend(pages(*at, *length as u64)),
+                    FileStep::Truncate(size) if (*size as usize) < model.len() => {
+                        present.retain(|&index| index < size.div_ceil(4096));
+                        given = given.min(size.div_ceil(4096));
+                    }
+                    FileStep::Truncate(_) => {}
+                    FileStep::Reserve(at, length, _) => present.extend(pages(*at, *length)),
+                    FileStep::Punch(at, length) => {
+                        let whole = at.div_ceil(4096)..(at + length) / 4096;
+                        present.retain(|&index| index < given || !whole.contains(&index));
+                    }
+                    FileStep::Page(index) if *index < model.len().div_ceil(4096) as u64 => drop(present.insert(*index)),
+                    FileStep::Page(_) => {}
+                }
                 match step {
                     FileStep::Write(at, length, fill) => {
                         assert_eq!(file.write_at(&vec![fill; length], at), Ok(length));
@@ -233,10 +261,35 @@ proptest! {
                         }
                     }
                 }
-                assert_eq!(file.inode().metadata().size, model.len() as u64);
+                let now = file.inode().metadata();
+                assert_eq!((now.size, now.blocks), (model.len() as u64, 8 * present.len() as u64));
+                assert_eq!(1000 - fs.statistics_as(1).free_blocks, present.len() as u64);
             }
+            caller.unlink(HERE, b"/f").unwrap();
+            drop(file);
+            assert_eq!(fs.statistics_as(1).free_blocks, 1000);
         });
     }
+}
+
+/// What the initramfs gave counts as the file system's, and is no reason to refuse a program its pages when that is full.
+#[test]
+fn a_full_file_system_still_has_the_pages_of_what_the_initramfs_gave() {
+    with_limited(Limits { pages: 2, inodes: 9 }, |caller, fs| {
+        let node = NewNode { kind: NodeKind::Regular, permissions: mode(0o755), uid: Uid::ROOT, gid: Gid::ROOT };
+        let root = ramfs::RamInode::of(&fs.root()).unwrap();
+        root.create_file(b"program", &node, &[7; 3 * 4096 - 5]).unwrap();
+        assert_eq!(fs.statistics_as(1).free_blocks, 0);
+        assert_eq!(
+            open(caller, "/f", OpenFlags::CREATE | OpenFlags::READ_WRITE).unwrap().write(b"x"),
+            Err(Errno::ENOSPC)
+        );
+        let program = open(caller, "/program", OpenFlags::READ_WRITE).unwrap();
+        for usage in [memory::PageUse::Private, memory::PageUse::SharedWrite] {
+            program.inode().page(2, usage).unwrap();
+        }
+        assert_eq!(program.write_at(b"x", 0), Ok(1));
+    });
 }
 
 #[test]

@@ -1,0 +1,107 @@
+//! The pages of a file in memory: its own, over bytes borrowed from the initramfs.
+
+use super::copies::Copies;
+use alloc::{collections::BTreeMap, sync::Arc};
+use machine::frame::{FRAME_SIZE, Frame};
+use memory::payer::SharedPage;
+
+/// The pages of a file. Borrowed ones count as the file's like its own: an own page over a borrowed one is no page more.
+pub(super) struct Pages {
+    /// What lies beneath pages that nobody has written; bytes behind it are zero.
+    borrowed: &'static [u8],
+    /// Pages of its own.
+    own: BTreeMap<u64, SharedPage>,
+    /// How many of its own lie over borrowed bytes.
+    covering: u64,
+    /// Copies of borrowed pages that can be dropped.
+    pub copies: Option<Arc<Copies>>,
+}
+
+/// Where the bytes of a page are.
+pub(super) enum Source {
+    Own(Frame),
+    Borrowed(&'static [u8]),
+    Hole,
+}
+
+impl Source {
+    /// Whether a page made from this one's bytes can still stand for what is there `now`.
+    pub fn is_still(&self, now: &Self) -> bool {
+        match (self, now) {
+            (Self::Borrowed(bytes), Self::Borrowed(now)) => bytes.len() == now.len(),
+            (Self::Hole, Self::Hole) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Pages {
+    pub fn new(borrowed: &'static [u8]) -> Self {
+        Self { borrowed, own: BTreeMap::new(), covering: 0, copies: None }
+    }
+
+    #[inline]
+    pub fn source(&self, index: u64) -> Source {
+        if let Some(page) = self.own.get(&index) {
+            return Source::Own(page.frame.clone());
+        }
+        let start = index.checked_mul(FRAME_SIZE as u64).and_then(|start| usize::try_from(start).ok());
+        match start.and_then(|start| self.borrowed.get(start..)) {
+            None | Some([]) => Source::Hole,
+            Some(rest) => Source::Borrowed(&rest[..rest.len().min(FRAME_SIZE)]),
+        }
+    }
+
+    /// How many pages have borrowed bytes: those with the first indices.
+    pub fn borrowed(&self) -> u64 {
+        (self.borrowed.len() as u64).div_ceil(FRAME_SIZE as u64)
+    }
+
+    /// How many pages there are that are no holes.
+    pub fn count(&self) -> u64 {
+        self.borrowed() + self.own.len() as u64 - self.covering
+    }
+
+    /// Gives a file without pages its borrowed bytes.
+    pub fn fill(&mut self, borrowed: &'static [u8]) {
+        self.borrowed = borrowed;
+    }
+
+    /// Puts in a page where the file has none of its own.
+    pub fn insert(&mut self, index: u64, page: SharedPage) {
+        self.covering += u64::from(index < self.borrowed());
+        self.own.insert(index, page);
+    }
+
+    /// A page of its own.
+    pub fn get_mut(&mut self, index: u64) -> Option<&mut SharedPage> {
+        self.own.get_mut(&index)
+    }
+
+    /// Takes out a page of its own that covers no borrowed bytes.
+    pub fn remove(&mut self, index: u64) -> Option<SharedPage> {
+        if index < self.borrowed() { None } else { self.own.remove(&index) }
+    }
+
+    /// The index of the first page of its own from `from` on.
+    pub fn next(&self, from: u64) -> Option<u64> {
+        self.own.range(from..).next().map(|(&index, _)| index)
+    }
+
+    /// Cuts off what lies behind the first `size` bytes, and makes the rest of the last page zeros. Gives the pages that go,
+    /// to be freed without the lock.
+    pub fn cut(&mut self, size: u64) -> impl Sized + use<> {
+        let borrowed = self.borrowed();
+        let kept = self.borrowed.len().min(usize::try_from(size).unwrap_or(usize::MAX));
+        self.borrowed = &self.borrowed[..kept];
+        let gone = self.own.split_off(&size.div_ceil(FRAME_SIZE as u64));
+        self.covering -= gone.range(..borrowed).count() as u64;
+        let (last, offset) = (size / FRAME_SIZE as u64, (size % FRAME_SIZE as u64) as usize);
+        if offset > 0
+            && let Some(page) = self.own.get(&last)
+        {
+            page.frame.zero(offset, FRAME_SIZE - offset);
+        }
+        gone
+    }
+}

@@ -26,6 +26,7 @@ pub trait Observer: Send + Sync {
 
 /// The observers of a queue.
 pub(crate) struct Observers {
+    /// With their numbers, which rise.
     list: IrqLock<Vec<(u64, Arc<dyn Observer>)>>,
 }
 
@@ -37,20 +38,27 @@ impl Observers {
     }
 
     pub(crate) fn register(self: &Arc<Self>, observer: Arc<dyn Observer>) -> Registration {
+        let mut list = self.list.lock();
         let number = NUMBERS.fetch_add(1, Relaxed);
-        self.list.lock().push((number, observer));
+        list.push((number, observer));
         Registration { list: Arc::downgrade(self), number }
     }
 
+    /// Tells each observer that is there from now until its turn comes, once.
     pub(crate) fn notify(&self) {
-        // Called without the lock: an observer may wake other queues.
-        let mut index = 0;
+        // Who comes later looks by itself.
+        let (mut from, end) = (0, NUMBERS.load(Relaxed));
         loop {
-            let next = self.list.lock().get(index).map(|(_, observer)| observer.clone());
-            let Some(observer) = next else { return };
+            let list = self.list.lock();
+            // Places move when others leave, who may have been told just now; numbers stay.
+            let next = list.get(list.partition_point(|(number, _)| *number < from));
+            let Some((number, observer)) = next.filter(|(number, _)| *number < end) else { return };
+            let observer = observer.clone();
+            from = number + 1;
+            drop(list);
+            // Without the lock: an observer may wake other queues.
             observer.notify();
             drop_reference(observer);
-            index += 1;
         }
     }
 }
@@ -74,8 +82,8 @@ impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(list) = self.list.upgrade() {
             let mut entries = list.list.lock();
-            let found = entries.iter().position(|(number, _)| *number == self.number);
-            let removed = found.map(|index| entries.swap_remove(index));
+            let found = entries.binary_search_by_key(&self.number, |(number, _)| *number);
+            let removed = found.ok().map(|index| entries.remove(index));
             drop(entries);
             drop(removed);
         }
@@ -110,5 +118,37 @@ impl Observer for Waiter {
         if let Some(task) = &self.task {
             wake::wake(task);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::WaitQueue;
+    use std::sync::Mutex;
+
+    /// Leaves the queue as soon as it is told, as a poll that has found something does, and counts how often it is.
+    #[derive(Default)]
+    struct Leaver {
+        told: AtomicU64,
+        registration: Mutex<Option<Registration>>,
+    }
+
+    impl Observer for Leaver {
+        fn notify(&self) {
+            self.told.fetch_add(1, Relaxed);
+            self.registration.lock().unwrap().take();
+        }
+    }
+
+    #[test]
+    fn who_leaves_when_told_keeps_nobody_from_being_told() {
+        let queue = WaitQueue::new();
+        let observers: Vec<Arc<Leaver>> = (0..5).map(|_| Arc::default()).collect();
+        for observer in &observers {
+            *observer.registration.lock().unwrap() = Some(queue.register(observer.clone()));
+        }
+        queue.wake_one();
+        assert!(observers.iter().all(|observer| observer.told.load(Relaxed) == 1));
     }
 }

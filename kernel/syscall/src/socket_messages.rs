@@ -14,7 +14,7 @@ use base::{Capabilities, Credentials, Errno, Gid, Pid, Uid};
 use machine::user_memory;
 use vfs::{
     OpenFile, OpenFlags,
-    socket::{Message, Receive, Received, Sender, SocketType, in_flight},
+    socket::{Address, Message, Receive, Received, Sender, SocketType, in_flight},
 };
 
 /// Control data longer than this is `ENOBUFS`.
@@ -29,6 +29,8 @@ const CONTROL_HEAD: usize = 16;
 const CREDENTIALS_SIZE: usize = 12;
 /// The most messages of one call.
 const MESSAGES_MOST: u32 = 1024;
+/// The size of `struct sockaddr_storage`, the longest name of any family.
+const STORAGE: u32 = 128;
 /// The user and group of a sender that is not known.
 const NOBODY: u32 = 65_534;
 
@@ -126,6 +128,28 @@ fn send_message(call: &Call<'_>, file: &OpenFile, message: Message<'_>, flags: u
     if quiet { result } else { call.broken_pipe(result) }
 }
 
+/// `EINVAL` a name of less than no bytes.
+fn check_name_length(head: &MessageHeader) -> Result<(), Errno> {
+    if head.name != 0 && (head.name_length as i32) < 0 { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// To whom a message goes: to the peer without a name, and from a connection of packets whatever name is given. A stream
+/// refuses any, so it is not looked at. `EINVAL`, `EFAULT`.
+fn receiver(file: &OpenFile, address: UserPtr<u8>, length: u32) -> Result<Option<Address>, Errno> {
+    if address.is_null() || length == 0 {
+        return Ok(None);
+    }
+    let kind = of(file)?.kind();
+    if kind == SocketType::Datagram {
+        return fetch_address(address, length).map(Some);
+    }
+    if length > STORAGE {
+        return Err(Errno::EINVAL);
+    }
+    address.read_array(length as usize)?;
+    Ok((kind == SocketType::Stream).then_some(Address::Unnamed))
+}
+
 /// `sendto(2)`.
 pub fn sendto(
     call: &Call<'_>,
@@ -137,7 +161,7 @@ pub fn sendto(
     address_length: u32,
 ) -> Result<usize, Errno> {
     let file = call.socket_file(descriptor)?;
-    let to = if address.is_null() { None } else { Some(fetch_address(address, address_length)?) };
+    let to = receiver(&file, address, address_length)?;
     if length > MESSAGE_MOST && of(&file)?.kind() != SocketType::Stream {
         return Err(Errno::EMSGSIZE);
     }
@@ -152,7 +176,8 @@ pub fn sendmsg(call: &Call<'_>, descriptor: i32, message: UserPtr<MessageHeader>
 
 fn send_header(call: &Call<'_>, file: &OpenFile, message: UserPtr<MessageHeader>, flags: u32) -> Result<usize, Errno> {
     let head = message.read()?;
-    let to = if head.name == 0 { None } else { Some(fetch_address(UserPtr::at(head.name), head.name_length)?) };
+    check_name_length(&head)?;
+    let to = receiver(file, UserPtr::at(head.name), head.name_length.min(STORAGE))?;
     let mut ranges = message_vectors(UserPtr::<IoVector>::at(head.vectors), head.vector_count)?;
     if of(file)?.kind() == SocketType::Stream {
         let mut left = MESSAGE_MOST;
@@ -237,7 +262,7 @@ pub fn recvfrom(
 ) -> Result<usize, Errno> {
     let file = call.socket_file(descriptor)?;
     let (told, received) = receive_into(&file, &[(buffer.address(), length)], flags)?;
-    match received.from {
+    match of(&file)?.sender_name(&received) {
         Some(from) => tell_address(&from, address, address_length)?,
         None if address.is_null() => {}
         // The sender has no name: nothing is copied, and the length says so.
@@ -261,17 +286,18 @@ fn receive_header(
     flags: u32,
 ) -> Result<usize, Errno> {
     let mut head = message.read()?;
+    check_name_length(&head)?;
     let ranges = message_vectors(UserPtr::<IoVector>::at(head.vectors), head.vector_count)?;
     let (told, received) = receive_into(file, &ranges, flags)?;
-    let mut answer = 0;
+    let mut answer = flags & flags::CLOSE_ON_EXEC;
     if received.full_length > received.length {
         answer |= flags::TRUNCATED;
     }
     if head.name != 0 {
         let length = UserPtr::<u32>::at(message.address().wrapping_add(8));
-        match &received.from {
+        match of(file)?.sender_name(&received) {
             Some(from) => {
-                tell_address(from, UserPtr::at(head.name), length)?;
+                tell_address(&from, UserPtr::at(head.name), length)?;
                 head.name_length = length.read()?;
             }
             None => head.name_length = 0,

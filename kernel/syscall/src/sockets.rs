@@ -12,12 +12,21 @@ const AF_UNIX: u32 = 1;
 /// The size of `struct sockaddr_un`.
 const NAME_MOST: usize = 110;
 
-fn kind_and_flags(kind: u32) -> Result<(SocketType, OpenFlags), Errno> {
+/// What `socket` and `socketpair` ask for. `EINVAL` flags, or a number that is no type; `EAFNOSUPPORT`, `EPROTONOSUPPORT`,
+/// `ESOCKTNOSUPPORT`, in this order.
+fn kind_and_flags(family: u32, kind: u32, protocol: u32) -> Result<(SocketType, OpenFlags), Errno> {
+    /// Families and types are below these.
+    const FAMILIES: u32 = 46;
+    const TYPES: u32 = 11;
     let allowed = OpenFlags::CLOSE_ON_EXEC | OpenFlags::NONBLOCK;
     let open = OpenFlags::from_bits_retain(kind & !0xf);
     if !allowed.contains(open) {
         return Err(Errno::EINVAL);
     }
+    if family < FAMILIES && kind & 0xf >= TYPES {
+        return Err(Errno::EINVAL);
+    }
+    check_family(family, protocol)?;
     let kind = match kind & 0xf {
         1 => SocketType::Stream,
         // As in Linux, a raw local socket is a datagram socket.
@@ -55,8 +64,7 @@ pub(crate) fn of(file: &OpenFile) -> Result<&Socket, Errno> {
 
 /// `socket(2)`.
 pub fn socket(call: &Call<'_>, family: u32, kind: u32, protocol: u32) -> Result<usize, Errno> {
-    let (kind, flags) = kind_and_flags(kind)?;
-    check_family(family, protocol)?;
+    let (kind, flags) = kind_and_flags(family, kind, protocol)?;
     let file = socket::socket(kind, flags - OpenFlags::CLOSE_ON_EXEC, &call.task.credentials())?;
     call.insert(file, flags.contains(OpenFlags::CLOSE_ON_EXEC))
 }
@@ -69,8 +77,7 @@ pub fn socketpair(
     protocol: u32,
     descriptors: UserPtr<[i32; 2]>,
 ) -> Result<usize, Errno> {
-    let (kind, flags) = kind_and_flags(kind)?;
-    check_family(family, protocol)?;
+    let (kind, flags) = kind_and_flags(family, kind, protocol)?;
     let ends = socket::pair(kind, flags - OpenFlags::CLOSE_ON_EXEC, &call.task.credentials(), call.peer())?;
     publish_pair(call, descriptors, ends, flags.contains(OpenFlags::CLOSE_ON_EXEC))
 }

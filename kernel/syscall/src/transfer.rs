@@ -347,9 +347,12 @@ pub(crate) fn gather(ranges: &[(u64, usize)]) -> Result<(Vec<u8>, bool), Errno> 
     Ok((bytes, done < total))
 }
 
-/// The ranges of a message's vectors, for sockets.
+/// The ranges of a message's vectors, for sockets. `EMSGSIZE` more than a message may have; the errors of vectors.
 pub(crate) fn message_vectors(list: UserPtr<IoVector>, count: u64) -> Result<Vec<(u64, usize)>, Errno> {
-    vectors(list, usize::try_from(count).map_err(|_| Errno::EMSGSIZE)?)
+    if count > VECTORS as u64 {
+        return Err(Errno::EMSGSIZE);
+    }
+    vectors(list, count as usize)
 }
 
 /// The ranges of `vmsplice`, each within user space.

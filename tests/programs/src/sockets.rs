@@ -2,7 +2,7 @@
 
 use crate::{
     checks::{Checks, result},
-    child,
+    child, socket_names,
 };
 use libc::*;
 use std::{
@@ -10,7 +10,7 @@ use std::{
     ptr::{from_ref, null_mut},
 };
 
-fn pair(kind: c_int) -> [RawFd; 2] {
+pub(crate) fn pair(kind: c_int) -> [RawFd; 2] {
     let mut ends = [-1; 2];
     // SAFETY: two numbers have place there.
     unsafe { socketpair(AF_UNIX, kind, 0, ends.as_mut_ptr()) };
@@ -34,12 +34,12 @@ fn number(socket: RawFd, option: c_int) -> Result<i32, i32> {
     get(socket, option)
 }
 
-fn put(socket: RawFd, text: &str, flags: c_int) -> Result<i64, i32> {
+pub(crate) fn put(socket: RawFd, text: &str, flags: c_int) -> Result<i64, i32> {
     // SAFETY: the text lives until the call is over.
     result(unsafe { send(socket, text.as_ptr().cast(), text.len(), flags) } as i64)
 }
 
-fn take(socket: RawFd, room: usize, flags: c_int) -> Result<String, i32> {
+pub(crate) fn take(socket: RawFd, room: usize, flags: c_int) -> Result<String, i32> {
     let mut buffer = [0_u8; 64];
     // SAFETY: the buffer has that room.
     let count = result(unsafe { recv(socket, buffer.as_mut_ptr().cast(), room.min(64), flags) } as i64)?;
@@ -188,7 +188,8 @@ fn beside(socket: RawFd, room: u32) -> (c_int, Vec<i32>) {
     }
     let words = control.iter().flat_map(|word| [*word as i32, (*word >> 32) as i32]);
     let length: usize = head.msg_controllen as _;
-    (head.msg_flags, words.take(length / 4).collect())
+    // That flag comes back, with those that say what became of the message.
+    (head.msg_flags ^ MSG_CMSG_CLOEXEC, words.take(length / 4).collect())
 }
 
 fn credentials(checks: &mut Checks) {
@@ -419,5 +420,6 @@ pub fn run() -> bool {
     in_flight(&mut checks);
     many(&mut checks);
     names(&mut checks);
+    socket_names::run(&mut checks);
     checks.tell()
 }

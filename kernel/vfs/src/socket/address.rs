@@ -1,6 +1,6 @@
 //! Names of sockets: paths and abstract names, and who is bound to them.
 
-use super::Core;
+use super::{Core, SocketType};
 use crate::{Caller, Follow, NodeKind, Permissions, Start, permission};
 use alloc::{
     collections::BTreeMap,
@@ -12,9 +12,10 @@ use base::Errno;
 use machine::sync::{SpinLock, rank};
 
 /// The name of a local socket.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Address {
     /// None.
+    #[default]
     Unnamed,
     /// A path.
     Path(Vec<u8>),
@@ -31,8 +32,10 @@ impl Default for BoundSocket {
     }
 }
 
-/// The abstract names of a kernel.
-pub(crate) struct AbstractNames(SpinLock<BTreeMap<Vec<u8>, Weak<Core>>>);
+/// The abstract names of a kernel; each type of socket has its own.
+pub(crate) struct AbstractNames(SpinLock<NamesByType>);
+
+type NamesByType = BTreeMap<(SocketType, Vec<u8>), Weak<Core>>;
 
 impl Default for AbstractNames {
     fn default() -> Self {
@@ -54,10 +57,11 @@ pub(super) fn bind(core: &Arc<Core>, caller: &Caller<'_>, address: &Address) -> 
         Address::Abstract(name) => {
             let mut names = caller.context.namespace().registry().abstract_names().0.lock();
             names.retain(|_, core| core.strong_count() > 0);
-            if names.contains_key(name) {
+            let key = (core.kind, name.clone());
+            if names.contains_key(&key) {
                 return Err(Errno::EADDRINUSE);
             }
-            names.insert(name.clone(), Arc::downgrade(core));
+            names.insert(key, Arc::downgrade(core));
             Ok(())
         }
     }
@@ -79,21 +83,21 @@ pub(super) fn bind_automatically(core: &Arc<Core>, caller: &Caller<'_>) -> Resul
     Err(Errno::ENOSPC)
 }
 
-/// The socket with this name. `ECONNREFUSED` nobody has it (any more); for a path also `ENOENT`, `EACCES` without write
-/// permission and the other errors of a walk.
-pub(super) fn find(caller: &Caller<'_>, address: &Address) -> Result<Arc<Core>, Errno> {
-    let found = match address {
-        Address::Unnamed => return Err(Errno::EINVAL),
+/// The socket of this type with this name. `ECONNREFUSED` nobody has it (any more); for a path also `EPROTOTYPE` it is
+/// another type's, `ENOENT`, `EACCES` without write permission and the other errors of a walk.
+pub(super) fn find(caller: &Caller<'_>, address: &Address, kind: SocketType) -> Result<Arc<Core>, Errno> {
+    match address {
+        Address::Unnamed => Err(Errno::EINVAL),
         Address::Path(path) => {
             let location = caller.resolve(Start::WorkingDirectory, path, Follow::Yes)?;
             permission::check_inode(&*location.inode, caller.credentials, permission::WRITE)?;
             let bound = location.inode.bound_socket().ok_or(Errno::ECONNREFUSED)?;
-            bound.0.lock().upgrade()
+            let core = bound.0.lock().upgrade().ok_or(Errno::ECONNREFUSED)?;
+            if core.kind == kind { Ok(core) } else { Err(Errno::EPROTOTYPE) }
         }
         Address::Abstract(name) => {
             let names = caller.context.namespace().registry().abstract_names().0.lock();
-            names.get(name).and_then(Weak::upgrade)
+            names.get(&(kind, name.clone())).and_then(Weak::upgrade).ok_or(Errno::ECONNREFUSED)
         }
-    };
-    found.ok_or(Errno::ECONNREFUSED)
+    }
 }

@@ -153,7 +153,7 @@ impl Core {
     /// Its inbox, and those of the connections that wait for `accept`.
     fn each_inbox(&self, mut each: impl FnMut(&Arc<Inbox>)) {
         each(&self.inbox);
-        if let Link::Listening { queue, .. } = &self.state.lock().link {
+        if let Link::Listening { queue, .. } = &*self.link.lock() {
             for waiting in queue {
                 each(&waiting.core.inbox);
             }

@@ -27,6 +27,8 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct State {
+    /// The name of the socket, which its peers are told.
+    name: Address,
     bytes: Ring,
     /// The packets in `bytes`; of a stream only those bytes that files came with, see `Packet::length`.
     packets: VecDeque<Packet>,
@@ -102,6 +104,16 @@ impl Inbox {
             ended: state.ended,
             reset: state.reset,
         }
+    }
+
+    /// The name of the socket.
+    pub fn name(&self) -> Address {
+        self.state.lock().name.clone()
+    }
+
+    /// Names the socket.
+    pub fn set_name(&self, name: Address) {
+        self.state.lock().name = name;
     }
 
     /// How many bytes wait.
@@ -223,6 +235,7 @@ impl Inbox {
             }
             let end = buffer.len().min(received.length + packet.length);
             let count = bytes.pop(&mut buffer[received.length..end]);
+            received.found = true;
             if received.length == 0 {
                 (received.from, received.sender) = (packet.from.clone(), packet.sender);
             }
@@ -294,6 +307,7 @@ impl Inbox {
         let wanted = buffer.len().min(most - skip);
         let length = bytes.peek(start + skip, &mut buffer[..wanted]);
         Some(Ok(Received {
+            found: true,
             length,
             full_length: if stream { length } else { most - skip },
             files: packet.files.clone(),

@@ -44,13 +44,13 @@ pub fn each_row(each: &mut dyn FnMut(&SocketRow) -> Result<(), Errno>) -> Result
 
 fn row(core: &Arc<Core>) -> SocketRow {
     let inode = core.inode.load(Relaxed);
-    let state = core.state.lock();
-    let is_connected = matches!(state.link, Link::Connected(_) | Link::Aimed(_));
+    let link = core.link.lock();
+    let is_connected = matches!(*link, Link::Connected(_) | Link::Aimed(_));
     SocketRow {
         number: core.number,
         // Without the one that this look holds.
         references: Arc::strong_count(core) - 1,
-        listens: matches!(state.link, Link::Listening { .. }),
+        listens: matches!(*link, Link::Listening { .. }),
         kind: core.kind as u32,
         state: match (is_connected, inode) {
             (false, _) => 1,
@@ -58,6 +58,6 @@ fn row(core: &Arc<Core>) -> SocketRow {
             (true, _) => 3,
         },
         inode,
-        name: state.name.clone(),
+        name: core.inbox.name(),
     }
 }

@@ -45,15 +45,10 @@ pub(crate) struct Core {
     credentials: Arc<Credentials>,
     inbox: Arc<Inbox>,
     options: Options,
-    state: SpinLock<State>,
+    link: SpinLock<Link>,
     /// Woken when a connection arrives, and when one was accepted.
     connections: WaitQueue,
     seat: flight::Seat,
-}
-
-struct State {
-    name: Address,
-    link: Link,
 }
 
 enum Link {
@@ -71,7 +66,6 @@ enum Link {
 #[derive(Clone)]
 struct Connection {
     inbox: Arc<Inbox>,
-    name: Address,
     peer: Option<Peer>,
 }
 
@@ -81,17 +75,7 @@ pub struct Socket {
 }
 
 impl Core {
-    fn new(kind: SocketType, credentials: &Arc<Credentials>, name: Address, link: Link) -> Arc<Self> {
-        Self::with_inbox(kind, credentials, name, link, Inbox::new())
-    }
-
-    fn with_inbox(
-        kind: SocketType,
-        credentials: &Arc<Credentials>,
-        name: Address,
-        link: Link,
-        inbox: Arc<Inbox>,
-    ) -> Arc<Self> {
+    fn new(kind: SocketType, credentials: &Arc<Credentials>, link: Link, inbox: Arc<Inbox>) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let core = Arc::new(Self {
             number: NEXT.fetch_add(1, Relaxed),
@@ -100,7 +84,7 @@ impl Core {
             credentials: credentials.clone(),
             inbox,
             options: Options::default(),
-            state: SpinLock::new(rank::FILE_STATE, State { name, link }),
+            link: SpinLock::new(rank::FILE_STATE, link),
             connections: WaitQueue::new(),
             seat: flight::Seat::none(),
         });
@@ -114,35 +98,30 @@ impl Core {
 
     /// The connection, or where datagrams go.
     fn connection(&self) -> Option<Connection> {
-        match &self.state.lock().link {
+        match &*self.link.lock() {
             Link::Connected(connection) | Link::Aimed(connection) => Some(connection.clone()),
             _ => None,
         }
     }
 
     fn name(&self) -> Address {
-        self.state.lock().name.clone()
+        self.inbox.name()
     }
 
     /// Queues a new connection from `client`: `None` the backlog is full; `ECONNREFUSED` not listening.
-    fn try_connect(
-        &self,
-        client: &Core,
-        client_name: &Address,
-        client_peer: Peer,
-    ) -> Option<Result<Connection, Errno>> {
-        let mut state = self.state.lock();
-        let name = state.name.clone();
-        let Link::Listening { me, backlog, queue } = &mut state.link else {
+    fn try_connect(&self, client: &Core, client_peer: Peer) -> Option<Result<Connection, Errno>> {
+        let mut link = self.link.lock();
+        let Link::Listening { me, backlog, queue } = &mut *link else {
             return Some(Err(Errno::ECONNREFUSED));
         };
         if queue.len() > *backlog {
             return None;
         }
         let inbox = Inbox::new();
-        let to_client = Connection { inbox: client.inbox.clone(), name: client_name.clone(), peer: Some(client_peer) };
-        let server = Core::with_inbox(self.kind, &self.credentials, name.clone(), Link::Connected(to_client), inbox);
-        let connection = Connection { inbox: server.inbox.clone(), name, peer: Some(me.clone()) };
+        inbox.set_name(self.name());
+        let to_client = Connection { inbox: client.inbox.clone(), peer: Some(client_peer) };
+        let server = Core::new(self.kind, &self.credentials, Link::Connected(to_client), inbox);
+        let connection = Connection { inbox: server.inbox.clone(), peer: Some(me.clone()) };
         queue.push_back(Socket { core: server });
         Some(Ok(connection))
     }
@@ -188,7 +167,7 @@ fn open(socket: Socket, flags: OpenFlags, admission: Admission) -> Arc<OpenFile>
 /// `socket(2)`. `flags` may hold `NONBLOCK`.
 pub fn socket(kind: SocketType, flags: OpenFlags, who: &Arc<Credentials>) -> Result<Arc<OpenFile>, Errno> {
     let admission = open_limits::admit(who)?;
-    let core = Core::new(kind, who, Address::Unnamed, Link::None);
+    let core = Core::new(kind, who, Link::None, Inbox::new());
     Ok(open(Socket { core }, flags, admission))
 }
 
@@ -202,10 +181,8 @@ pub fn pair(
     let admissions = [open_limits::admit(who)?, open_limits::admit(who)?];
     let inboxes = [Inbox::new(), Inbox::new()];
     let end = |own: usize, admission| {
-        let connection =
-            Connection { inbox: inboxes[1 - own].clone(), name: Address::Unnamed, peer: Some(peer.clone()) };
-        let link = Link::Connected(connection);
-        let core = Core::with_inbox(kind, who, Address::Unnamed, link, inboxes[own].clone());
+        let link = Link::Connected(Connection { inbox: inboxes[1 - own].clone(), peer: Some(peer.clone()) });
+        let core = Core::new(kind, who, link, inboxes[own].clone());
         open(Socket { core }, flags, admission)
     };
     let [first, second] = admissions;
@@ -223,14 +200,14 @@ impl Socket {
             return Err(Errno::EINVAL);
         }
         address::bind(&self.core, caller, address)?;
-        self.core.state.lock().name = address.clone();
+        self.core.inbox.set_name(address.clone());
         Ok(())
     }
 
     fn have_name(&self, caller: &Caller<'_>) -> Result<(), Errno> {
         if self.core.name() == Address::Unnamed {
             let name = address::bind_automatically(&self.core, caller)?;
-            self.core.state.lock().name = name;
+            self.core.inbox.set_name(name);
         }
         Ok(())
     }
@@ -241,12 +218,12 @@ impl Socket {
             return Err(Errno::EOPNOTSUPP);
         }
         let longest = backlog.min(LONGEST_BACKLOG) as usize;
-        let mut state = self.core.state.lock();
-        let named = state.name != Address::Unnamed;
-        match &mut state.link {
+        let named = self.core.name() != Address::Unnamed;
+        let mut link = self.core.link.lock();
+        match &mut *link {
             Link::Listening { backlog, .. } => *backlog = longest,
             Link::None if named => {
-                state.link = Link::Listening { me, backlog: longest, queue: VecDeque::new() };
+                *link = Link::Listening { me, backlog: longest, queue: VecDeque::new() };
             }
             _ => return Err(Errno::EINVAL),
         }
@@ -260,7 +237,7 @@ impl Socket {
             return Err(Errno::EOPNOTSUPP);
         }
         let admission = open_limits::admit(&self.core.credentials)?;
-        let attempt = || match &mut self.core.state.lock().link {
+        let attempt = || match &mut *self.core.link.lock() {
             Link::Listening { queue, .. } => queue.pop_front().map(Ok),
             _ => Some(Err(Errno::EINVAL)),
         };
@@ -274,38 +251,34 @@ impl Socket {
     /// `connect(2)`. `ECONNREFUSED` nobody listens, `EAGAIN` the backlog is full and the socket does not block, `EISCONN`,
     /// `EPROTOTYPE` another type of socket, `EINVAL` listening itself, `EINTR`, and the errors of a walk.
     pub fn connect(&self, caller: &Caller<'_>, address: &Address, nonblock: bool, me: Peer) -> Result<(), Errno> {
-        let target = address::find(caller, address)?;
-        if target.kind != self.core.kind {
-            return Err(Errno::EPROTOTYPE);
-        }
+        let target = address::find(caller, address, self.core.kind)?;
         if self.passes_credentials() {
             self.have_name(caller)?;
         }
         if self.core.kind == SocketType::Datagram {
             self.check_may_send(&target)?;
-            let connection = Connection { inbox: target.inbox.clone(), name: address.clone(), peer: None };
-            let old = core::mem::replace(&mut self.core.state.lock().link, Link::Aimed(connection));
+            let connection = Connection { inbox: target.inbox.clone(), peer: None };
+            let old = core::mem::replace(&mut *self.core.link.lock(), Link::Aimed(connection));
             drop(old);
             return Ok(());
         }
-        match self.core.state.lock().link {
+        match *self.core.link.lock() {
             Link::None => {}
             Link::Listening { .. } => return Err(Errno::EINVAL),
             Link::Aimed(_) | Link::Connected(_) => return Err(Errno::EISCONN),
         }
-        let name = self.core.name();
-        let attempt = || target.try_connect(&self.core, &name, me.clone());
+        let attempt = || target.try_connect(&self.core, me.clone());
         let deadline = self.core.options.send_deadline();
         let connection = wait_until(&target.connections, nonblock, deadline, attempt)?;
         target.connections.wake_all();
-        let mut state = self.core.state.lock();
-        if !matches!(state.link, Link::None) {
+        let mut link = self.core.link.lock();
+        if !matches!(*link, Link::None) {
             // Another thread was faster; what was queued finds its peer gone.
-            drop(state);
+            drop(link);
             connection.inbox.end(true);
             return Err(Errno::EISCONN);
         }
-        state.link = Link::Connected(connection);
+        *link = Link::Connected(connection);
         Ok(())
     }
 
@@ -314,7 +287,7 @@ impl Socket {
         if self.core.kind != SocketType::Datagram {
             return Err(Errno::EINVAL);
         }
-        let old = core::mem::replace(&mut self.core.state.lock().link, Link::None);
+        let old = core::mem::replace(&mut *self.core.link.lock(), Link::None);
         drop(old);
         Ok(())
     }
@@ -346,7 +319,17 @@ impl Socket {
 
     /// `getpeername(2)`. `ENOTCONN`.
     pub fn peer_name(&self) -> Result<Address, Errno> {
-        Ok(self.core.connection().ok_or(Errno::ENOTCONN)?.name)
+        Ok(self.core.connection().ok_or(Errno::ENOTCONN)?.inbox.name())
+    }
+
+    /// The name of who sent what was received, if it has one: a datagram's sender, or the peer.
+    pub fn sender_name(&self, received: &Received) -> Option<Address> {
+        let name = match self.core.kind {
+            SocketType::Datagram => received.from.clone()?,
+            _ if received.found => self.core.connection()?.inbox.name(),
+            _ => return None,
+        };
+        (name != Address::Unnamed).then_some(name)
     }
 
     /// `SO_PEERCRED`; `None` when not connected.
@@ -361,7 +344,7 @@ impl Socket {
 
     /// `SO_ACCEPTCONN`: whether it listens.
     pub fn is_listening(&self) -> bool {
-        matches!(self.core.state.lock().link, Link::Listening { .. })
+        matches!(*self.core.link.lock(), Link::Listening { .. })
     }
 }
 
@@ -401,7 +384,7 @@ impl FileOps for Socket {
         let mut events = PollEvents::empty();
         if self.is_listening() {
             table.watch(&core.connections);
-            if let Link::Listening { queue, .. } = &core.state.lock().link {
+            if let Link::Listening { queue, .. } = &*core.link.lock() {
                 events.set(PollEvents::READABLE, !queue.is_empty());
             }
             return events;
@@ -433,7 +416,7 @@ impl FileOps for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let link = core::mem::replace(&mut self.core.state.lock().link, Link::None);
+        let link = core::mem::replace(&mut *self.core.link.lock(), Link::None);
         let unread = self.core.inbox.deafen();
         list::note_closed();
         match link {

@@ -26,10 +26,7 @@ impl Socket {
             }
             Some(address) => {
                 self.check_packet(&message)?;
-                let target = address::find(caller, address)?;
-                if target.kind != SocketType::Datagram {
-                    return Err(Errno::EPROTOTYPE);
-                }
+                let target = address::find(caller, address, SocketType::Datagram)?;
                 self.check_may_send(&target)?;
                 self.put(&target.inbox, message, user, nonblock)
             }

@@ -7,7 +7,7 @@ use base::{Credentials, Gid, Pid, Uid};
 use machine::sync::Hook;
 
 /// The type of a socket, as `socket(2)` takes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SocketType {
     /// `SOCK_STREAM`.
     Stream = 1,
@@ -70,13 +70,15 @@ pub struct Message<'a> {
 /// A message as `recvmsg` gets it, besides its bytes.
 #[derive(Default)]
 pub struct Received {
+    /// There was something, and be it an empty packet: it is not the end.
+    pub found: bool,
     /// Bytes put into the buffer.
     pub length: usize,
     /// The message's full length: more than `length` if the buffer was too short (`MSG_TRUNC`).
     pub full_length: usize,
     /// Files passed along (`SCM_RIGHTS`).
     pub files: Vec<Arc<OpenFile>>,
-    /// The sender's name, for datagrams.
+    /// The name of a datagram's sender, see [`Socket::sender_name`](super::Socket::sender_name).
     pub from: Option<Address>,
     /// Who sent it, if that is known.
     pub sender: Option<Sender>,

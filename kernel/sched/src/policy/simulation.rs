@@ -68,7 +68,9 @@ proptest! {
         let tasks: Vec<usize> = nices.iter().map(|&nice| machine.spawn(machine.all(), nice)).collect();
         machine.run(300 * SECOND);
         let error = machine.worst_error(&tasks, u64::from(cpus));
-        prop_assert!(error < 0.02, "off by {error}");
+        // Tasks have no such account as groups have of what they get on all CPUs: the few heavy ones are on CPUs that have
+        // more than others on average.
+        prop_assert!(error < 0.05, "off by {error}");
     }
 
     // `run` asserts that nobody runs outside its set.

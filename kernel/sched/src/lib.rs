@@ -17,7 +17,7 @@
 //!
 //! Kernel mode is not preempted: a task gives its CPU away where it blocks, in [`give_way`], and on its way back to
 //! user mode when [`need_resched`] says so. Below it are `machine` and `base`; it knows no process and no file.
-// Locks of loom can't stand in statics: under loom there is only what `tests/rest.rs` takes.
+// Locks of loom can't stand in statics: under loom there is only what the files in `tests` take.
 #![cfg(not(loom))]
 #![no_std]
 #![forbid(unsafe_code)]
@@ -43,6 +43,7 @@ mod rest;
 mod timer;
 mod wait;
 mod wake;
+mod watched;
 
 pub use admission::{admit_move, cancel_move, may_shrink, period_bounds, set_affinity, set_period_bounds};
 pub use clock::load_averages;

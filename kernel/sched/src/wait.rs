@@ -11,15 +11,11 @@ use crate::{
     observer::Observers,
     rest::{Kind, Round, WaitError, Woken},
     wake,
+    watched::Watched,
 };
 use alloc::{
     collections::VecDeque,
     sync::{Arc, Weak},
-};
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering::{Relaxed, SeqCst},
-    fence,
 };
 use machine::{
     sync::{IrqLock, rank},
@@ -33,10 +29,8 @@ use machine::{
 /// `WAIT_QUEUE`. The closure may take such locks too, but must not sleep.
 pub struct WaitQueue {
     inner: IrqLock<Inner>,
-    /// Somebody waits or observes. Changed under the lock, and read without it by who wakes: a fence stands between what
-    /// that one has made true and the look here, and another between the entry of who waits and its look at the condition,
-    /// so that one of the two sees the other.
-    is_watched: AtomicBool,
+    /// Somebody waits or observes. Changed under the lock.
+    watched: Watched,
 }
 
 struct Inner {
@@ -87,7 +81,7 @@ impl WaitQueue {
     /// A queue where nobody waits.
     pub const fn new() -> Self {
         let inner = Inner { sleepers: Sleepers::new(), observers: None };
-        Self { inner: IrqLock::new(rank::WAIT_QUEUE, inner), is_watched: AtomicBool::new(false) }
+        Self { inner: IrqLock::new(rank::WAIT_QUEUE, inner), watched: Watched::new() }
     }
 
     /// Sleeps until `condition` gives a value; signals don't end it.
@@ -149,9 +143,9 @@ impl WaitQueue {
         if inner.sleepers.find(task).is_none() {
             inner.sleepers.push(task.clone());
         }
-        self.is_watched.store(true, Relaxed);
+        self.watched.set();
         drop(inner);
-        fence(SeqCst);
+        self.watched.before_look();
     }
 
     #[inline]
@@ -165,20 +159,14 @@ impl WaitQueue {
     #[inline]
     fn note_who_is_left(&self, inner: &Inner) {
         if inner.sleepers.first.is_none() && inner.observers.is_none() {
-            self.is_watched.store(false, Relaxed);
+            self.watched.clear();
         }
-    }
-
-    #[inline]
-    fn may_be_watched(&self) -> bool {
-        fence(SeqCst);
-        self.is_watched.load(Relaxed)
     }
 
     /// Wakes the task that has waited longest, and tells all observers.
     #[inline]
     pub fn wake_one(&self) {
-        if self.may_be_watched() {
+        if self.watched.may_be() {
             self.wake(1);
         }
     }
@@ -186,7 +174,7 @@ impl WaitQueue {
     /// Wakes all tasks that wait, and tells all observers.
     #[inline]
     pub fn wake_all(&self) {
-        if self.may_be_watched() {
+        if self.watched.may_be() {
             self.wake(usize::MAX);
         }
     }
@@ -219,10 +207,10 @@ impl WaitQueue {
         let new = Arc::new(Observers::new());
         let mut inner = self.inner.lock();
         let observers = inner.observers.get_or_insert(new).clone();
-        self.is_watched.store(true, Relaxed);
+        self.watched.set();
         drop(inner);
         let registration = observers.register(observer);
-        fence(SeqCst);
+        self.watched.before_look();
         registration
     }
 }

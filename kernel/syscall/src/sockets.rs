@@ -180,13 +180,14 @@ pub fn accept(call: &Call<'_>, descriptor: i32, address: UserPtr<u8>, length: Us
 
 /// `shutdown(2)`.
 pub fn shutdown(call: &Call<'_>, descriptor: i32, how: u32) -> Result<usize, Errno> {
+    let file = call.socket_file(descriptor)?;
     let how = match how {
         0 => Shutdown::Read,
         1 => Shutdown::Write,
         2 => Shutdown::Both,
         _ => return Err(Errno::EINVAL),
     };
-    of(&*call.socket_file(descriptor)?)?.shutdown(how)?;
+    of(&file)?.shutdown(how);
     Ok(0)
 }
 

@@ -14,7 +14,10 @@ use base::Errno;
 use linux_raw_sys::general::{RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC};
 use machine::{paging::USER_END, user_memory};
 use memory::heap;
-use vfs::{OpenFile, OpenFlags};
+use vfs::{
+    OpenFile, OpenFlags,
+    socket::{Socket, SocketType},
+};
 
 /// The most bytes that one call transfers, as in Linux.
 pub(crate) const MOST: usize = 0x7fff_f000;
@@ -232,7 +235,7 @@ impl Call<'_> {
     #[inline(always)]
     fn write_one(&self, file: &OpenFile, address: u64, length: usize, at: Position) -> Result<usize, Errno> {
         check_range(address, length)?;
-        self.broken_pipe(self.task.transfers().count_write(write_range(file, address, length, at)))
+        self.broken_write(file, self.task.transfers().count_write(write_range(file, address, length, at)))
     }
 
     /// Counts also what is refused, as Linux does with vectors.
@@ -282,28 +285,39 @@ impl Call<'_> {
         count: usize,
         at: Position,
     ) -> Result<usize, Errno> {
-        let result = self.write_ranges(descriptor, list, count, at);
-        self.broken_pipe(self.task.transfers().count_write(result))
+        let file = self.file(descriptor);
+        let result = file.as_ref().map_err(|&error| error).and_then(|file| self.write_ranges(file, list, count, at));
+        let result = self.task.transfers().count_write(result);
+        file.map_or(result, |file| self.broken_write(&file, result))
     }
 
     fn write_ranges(
         &self,
-        descriptor: i32,
+        file: &OpenFile,
         list: UserPtr<IoVector>,
         count: usize,
         at: Position,
     ) -> Result<usize, Errno> {
-        let file = self.file(descriptor)?;
         file.admit_write(0)?;
         let ranges = vectors(list, count)?;
         let total: usize = ranges.iter().map(|(_, length)| length).sum();
         file.admit_write(total)?;
-        if total <= cuts::piece_of(&file, total)? && ranges.len() > 1 {
+        if total <= cuts::piece_of(file, total)? && ranges.len() > 1 {
             // Together, as one write: pipes promise that no other writer comes between.
             let (bytes, cut) = gather(&ranges)?;
-            return if cut { cuts::write(&file, &bytes, at) } else { at.write(&file, &bytes) };
+            return if cut { cuts::write(file, &bytes, at) } else { at.write(file, &bytes) };
         }
-        over_vectors(&ranges, at, |address, length, at| write_range(&file, address, length, at))
+        over_vectors(&ranges, at, |address, length, at| write_range(file, address, length, at))
+    }
+
+    /// `EPIPE` comes with `SIGPIPE`, but not from a socket of packets.
+    #[inline]
+    fn broken_write(&self, file: &OpenFile, result: Result<usize, Errno>) -> Result<usize, Errno> {
+        let is_pipe = |socket: &Socket| socket.kind() == SocketType::Stream;
+        if result == Err(Errno::EPIPE) && file.operations::<Socket>().is_none_or(is_pipe) {
+            self.task.raise_broken_pipe();
+        }
+        result
     }
 
     /// `EPIPE` comes with `SIGPIPE`.

@@ -50,6 +50,7 @@ mod settings;
 mod shares;
 mod signal_files;
 mod soak;
+mod socket_ends;
 mod socket_names;
 mod sockets;
 mod spend;

@@ -2,7 +2,7 @@
 
 use crate::{
     checks::{Checks, result},
-    child, socket_names,
+    child, socket_ends, socket_names,
 };
 use libc::*;
 use std::{
@@ -421,5 +421,6 @@ pub fn run() -> bool {
     many(&mut checks);
     names(&mut checks);
     socket_names::run(&mut checks);
+    socket_ends::run(&mut checks);
     checks.tell()
 }

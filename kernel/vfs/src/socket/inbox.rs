@@ -34,6 +34,8 @@ struct State {
     packets: VecDeque<Packet>,
     /// Nobody will receive any more.
     deaf: bool,
+    /// The socket is closed.
+    closed: bool,
     /// Nobody will send any more.
     ended: bool,
     /// The peer went away and left unread what was sent to it.
@@ -83,6 +85,18 @@ pub(super) struct Readiness {
     pub reset: bool,
 }
 
+impl State {
+    /// Why nothing can be sent: `ECONNREFUSED` the socket is closed, `EPIPE` it receives no more or was told the end.
+    fn shut(&self) -> Option<Errno> {
+        if self.closed { Some(Errno::ECONNREFUSED) } else { (self.deaf || self.ended).then_some(Errno::EPIPE) }
+    }
+
+    /// Whether an error comes before what is there: of packets it does.
+    fn errs_first(&self, stream: bool) -> bool {
+        self.reset && !stream
+    }
+}
+
 impl Inbox {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -104,6 +118,11 @@ impl Inbox {
             ended: state.ended,
             reset: state.reset,
         }
+    }
+
+    /// Nobody will receive any more.
+    pub fn is_deaf(&self) -> bool {
+        self.state.lock().deaf
     }
 
     /// The name of the socket.
@@ -133,7 +152,7 @@ impl Inbox {
     }
 
     /// Puts bytes in, up to `capacity` in all: of a stream what there is room for, of a packet all. `None` no room now;
-    /// `EPIPE` nobody receives, `ENOMEM`. Takes the attached files if anything was put in.
+    /// `ECONNREFUSED` closed, `EPIPE` nobody receives, `ENOMEM`. Takes the attached files if anything was put in.
     pub fn try_put(
         &self,
         bytes: &[u8],
@@ -162,8 +181,8 @@ impl Inbox {
         attached: &mut Attached<'_>,
     ) -> Option<Result<usize, Errno>> {
         let mut state = self.state.lock();
-        if state.deaf || state.ended {
-            return Some(Err(Errno::EPIPE));
+        if let Some(error) = state.shut() {
+            return Some(Err(error));
         }
         let room = capacity.saturating_sub(state.bytes.len());
         let fits = if stream { room > 0 } else { room >= bytes.len() };
@@ -220,7 +239,7 @@ impl Inbox {
         mut flight: Option<&mut Flight>,
     ) -> Option<Result<Taking, Errno>> {
         let mut state = self.state.lock();
-        if state.packets.is_empty() {
+        if state.packets.is_empty() || state.errs_first(stream) {
             return Self::nothing(&mut state);
         }
         let asks_sender = self.asks_sender.load(Relaxed);
@@ -257,12 +276,12 @@ impl Inbox {
         Some(Ok(Taking::More))
     }
 
-    /// Whether a sender to a stream that may have `capacity` bytes wait could put something in; `None` not now. `EPIPE`
-    /// nobody receives.
+    /// Whether a sender to a stream that may have `capacity` bytes wait could put something in; `None` not now.
+    /// `ECONNREFUSED`, `EPIPE`.
     pub fn has_room(&self, capacity: usize) -> Option<Result<(), Errno>> {
         let state = self.state.lock();
-        if state.deaf || state.ended {
-            return Some(Err(Errno::EPIPE));
+        if let Some(error) = state.shut() {
+            return Some(Err(error));
         }
         (state.bytes.len() < capacity && state.packets.len() < MOST_PACKETS).then_some(Ok(()))
     }
@@ -291,6 +310,9 @@ impl Inbox {
     /// none but they may come.
     pub fn try_peek(&self, buffer: &mut [u8], stream: bool, skip: usize) -> Option<Result<Received, Errno>> {
         let mut state = self.state.lock();
+        if state.errs_first(stream) {
+            return Self::nothing(&mut state).map(|end| end.map(|_| Received::default()));
+        }
         let (mut start, mut skip) = (0, skip);
         let State { bytes, packets, .. } = &mut *state;
         let found = packets.iter().find(|packet| {
@@ -316,11 +338,11 @@ impl Inbox {
         }))
     }
 
-    /// Nobody will receive: who sends gets `EPIPE`. Says whether anything was in it. What came with files stays until the
+    /// The socket is closed, and nobody will receive. Says whether anything was in it. What came with files stays until the
     /// inbox is [emptied](Self::empty).
     pub fn deafen(&self) -> bool {
         let mut state = self.state.lock();
-        state.deaf = true;
+        (state.deaf, state.closed) = (true, true);
         let left = !state.packets.is_empty();
         state.bytes.clear();
         state.packets.retain(|packet| !packet.files.is_empty());
@@ -331,11 +353,21 @@ impl Inbox {
 
     /// Takes out all packets; their files are closed when they are dropped, with no lock held.
     pub fn empty(&self, flight: &mut Flight) -> VecDeque<Packet> {
-        let packets = core::mem::take(&mut self.state.lock().packets);
+        let mut state = self.state.lock();
+        state.bytes.clear();
+        let packets = core::mem::take(&mut state.packets);
+        drop(state);
         for packet in packets.iter().filter(|packet| !packet.files.is_empty()) {
             flight.forget(&packet.files, packet.user);
         }
         packets
+    }
+
+    /// Loses all that is in it, for an owner that goes on.
+    pub fn purge(&self) {
+        let packets = self.empty(&mut FLIGHT.lock());
+        drop(packets);
+        self.writable.wake_all();
     }
 
     /// Gives each file in it.
@@ -375,7 +407,8 @@ impl Inbox {
         self.wake();
     }
 
-    fn wake(&self) {
+    /// Has all look again who wait to receive or to send.
+    pub fn wake(&self) {
         self.readable.wake_all();
         self.writable.wake_all();
     }

@@ -26,7 +26,7 @@ use crate::{
 };
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use base::{Credentials, Errno};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use inbox::Inbox;
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
 use machine::sync::{SpinLock, rank};
@@ -45,6 +45,8 @@ pub(crate) struct Core {
     credentials: Arc<Credentials>,
     inbox: Arc<Inbox>,
     options: Options,
+    /// It sends no more.
+    muted: AtomicBool,
     link: SpinLock<Link>,
     /// Woken when a connection arrives, and when one was accepted.
     connections: WaitQueue,
@@ -84,6 +86,7 @@ impl Core {
             credentials: credentials.clone(),
             inbox,
             options: Options::default(),
+            muted: AtomicBool::new(false),
             link: SpinLock::new(rank::FILE_STATE, link),
             connections: WaitQueue::new(),
             seat: flight::Seat::none(),
@@ -108,15 +111,25 @@ impl Core {
         self.inbox.name()
     }
 
-    /// Queues a new connection from `client`: `None` the backlog is full; `ECONNREFUSED` not listening.
+    /// Whether a connection would be taken: `None` the backlog is full; `ECONNREFUSED` not listening, or not any more.
+    fn admits(&self, link: &Link) -> Option<Result<(), Errno>> {
+        match link {
+            Link::Listening { backlog, queue, .. } if !self.inbox.is_deaf() => {
+                (queue.len() <= *backlog).then_some(Ok(()))
+            }
+            _ => Some(Err(Errno::ECONNREFUSED)),
+        }
+    }
+
+    /// Queues a new connection from `client`, as [`Self::admits`] says.
     fn try_connect(&self, client: &Core, client_peer: Peer) -> Option<Result<Connection, Errno>> {
         let mut link = self.link.lock();
-        let Link::Listening { me, backlog, queue } = &mut *link else {
+        if let Err(error) = self.admits(&link)? {
+            return Some(Err(error));
+        }
+        let Link::Listening { me, queue, .. } = &mut *link else {
             return Some(Err(Errno::ECONNREFUSED));
         };
-        if queue.len() > *backlog {
-            return None;
-        }
         let inbox = Inbox::new();
         inbox.set_name(self.name());
         let to_client = Connection { inbox: client.inbox.clone(), peer: Some(client_peer) };
@@ -230,15 +243,18 @@ impl Socket {
         Ok(())
     }
 
-    /// `accept4(2)`: the new connection, open with `new_flags` (`NONBLOCK`). `EINVAL` not listening, `EOPNOTSUPP` a
-    /// datagram socket, `EAGAIN`, `EINTR`.
+    /// `accept4(2)`: the new connection, open with `new_flags` (`NONBLOCK`). `EINVAL` not listening, or
+    /// not any more, `EOPNOTSUPP` a datagram socket, `EAGAIN`, `EINTR`.
     pub fn accept(&self, nonblocking: bool, new_flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
         if self.core.kind == SocketType::Datagram {
             return Err(Errno::EOPNOTSUPP);
         }
         let admission = open_limits::admit(&self.core.credentials)?;
         let attempt = || match &mut *self.core.link.lock() {
-            Link::Listening { queue, .. } => queue.pop_front().map(Ok),
+            Link::Listening { queue, .. } => {
+                let over = !nonblocking && self.core.inbox.is_deaf();
+                queue.pop_front().map(Ok).or(over.then_some(Err(Errno::EINVAL)))
+            }
             _ => Some(Err(Errno::EINVAL)),
         };
         let deadline = self.core.options.receive_deadline();
@@ -251,23 +267,27 @@ impl Socket {
     /// `connect(2)`. `ECONNREFUSED` nobody listens, `EAGAIN` the backlog is full and the socket does not block, `EISCONN`,
     /// `EPROTOTYPE` another type of socket, `EINVAL` listening itself, `EINTR`, and the errors of a walk.
     pub fn connect(&self, caller: &Caller<'_>, address: &Address, nonblock: bool, me: Peer) -> Result<(), Errno> {
-        let target = address::find(caller, address, self.core.kind)?;
         if self.passes_credentials() {
             self.have_name(caller)?;
         }
+        let target = address::find(caller, address, self.core.kind)?;
         if self.core.kind == SocketType::Datagram {
             self.check_may_send(&target)?;
             let connection = Connection { inbox: target.inbox.clone(), peer: None };
-            let old = core::mem::replace(&mut *self.core.link.lock(), Link::Aimed(connection));
-            drop(old);
+            self.aim(Link::Aimed(connection));
             return Ok(());
         }
-        match *self.core.link.lock() {
-            Link::None => {}
-            Link::Listening { .. } => return Err(Errno::EINVAL),
-            Link::Aimed(_) | Link::Connected(_) => return Err(Errno::EISCONN),
-        }
-        let attempt = || target.try_connect(&self.core, me.clone());
+        let attempt = || {
+            if let Err(error) = target.admits(&target.link.lock())? {
+                return Some(Err(error));
+            }
+            match *self.core.link.lock() {
+                Link::None => {}
+                Link::Listening { .. } => return Some(Err(Errno::EINVAL)),
+                Link::Aimed(_) | Link::Connected(_) => return Some(Err(Errno::EISCONN)),
+            }
+            target.try_connect(&self.core, me.clone())
+        };
         let deadline = self.core.options.send_deadline();
         let connection = wait_until(&target.connections, nonblock, deadline, attempt)?;
         target.connections.wake_all();
@@ -287,9 +307,18 @@ impl Socket {
         if self.core.kind != SocketType::Datagram {
             return Err(Errno::EINVAL);
         }
-        let old = core::mem::replace(&mut *self.core.link.lock(), Link::None);
-        drop(old);
+        self.aim(Link::None);
         Ok(())
+    }
+
+    /// Gives a datagram socket another peer, or none; what the one before had sent is lost.
+    fn aim(&self, link: Link) {
+        let old = core::mem::replace(&mut *self.core.link.lock(), link);
+        if let (Link::Aimed(old) | Link::Connected(old), new) = (old, self.core.connection())
+            && new.is_none_or(|new| !Arc::ptr_eq(&new.inbox, &old.inbox))
+        {
+            self.core.inbox.purge();
+        }
     }
 
     /// `EPERM` the target hears another socket only.
@@ -300,16 +329,23 @@ impl Socket {
         }
     }
 
-    /// `shutdown(2)`. `ENOTCONN`.
-    pub fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
-        let connection = self.core.connection().ok_or(Errno::ENOTCONN)?;
+    /// `shutdown(2)`. The peer on a connection learns of it. What has no peer is shut too: a listening socket that receives
+    /// no more takes no connections.
+    pub fn shutdown(&self, how: Shutdown) {
+        let core = &*self.core;
         if how != Shutdown::Write {
-            self.core.inbox.stop_receiving();
+            core.inbox.stop_receiving();
+            core.connections.wake_all();
         }
         if how != Shutdown::Read {
-            connection.inbox.end(false);
+            core.muted.store(true, Relaxed);
+            core.inbox.wake();
+            match core.connection() {
+                Some(connection) if core.kind == SocketType::Datagram => connection.inbox.writable.wake_all(),
+                Some(connection) => connection.inbox.end(false),
+                None => {}
+            }
         }
-        Ok(())
     }
 
     /// `getsockname(2)`.
@@ -350,6 +386,9 @@ impl Socket {
 
 impl FileOps for Socket {
     fn read(&self, buffer: &mut [u8], _position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         let how = Receive { nonblock: flags.contains(OpenFlags::NONBLOCK), ..Receive::default() };
         Ok(self.receive(buffer, how)?.length)
     }
@@ -382,34 +421,35 @@ impl FileOps for Socket {
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         let core = &*self.core;
         let mut events = PollEvents::empty();
-        if self.is_listening() {
-            table.watch(&core.connections);
-            if let Link::Listening { queue, .. } = &*core.link.lock() {
-                events.set(PollEvents::READABLE, !queue.is_empty());
-            }
-            return events;
-        }
         table.watch(&core.inbox.readable);
-        let connection = core.connection();
-        let outgoing = connection.as_ref().map(|connection| {
-            table.watch(&connection.inbox.writable);
-            connection.inbox.readiness(core.options.capacity())
-        });
         let incoming = core.inbox.readiness(core.options.capacity());
         let ended = incoming.ended || incoming.deaf;
         events.set(PollEvents::READABLE, incoming.something || ended);
         events.set(PollEvents::READ_HANG_UP, ended);
         events.set(PollEvents::ERROR, incoming.reset);
-        match outgoing {
-            Some(outgoing) => {
-                // A send that would fail at once does not sleep either.
-                let cut = outgoing.deaf || outgoing.ended;
-                events.set(PollEvents::WRITABLE, outgoing.room || cut);
-                events.set(PollEvents::HANG_UP, cut && ended);
+        let muted = core.muted.load(Relaxed);
+        if self.is_listening() {
+            table.watch(&core.connections);
+            if let Link::Listening { queue, .. } = &*core.link.lock()
+                && !queue.is_empty()
+            {
+                events |= PollEvents::READABLE;
             }
-            None if core.kind == SocketType::Datagram => events |= PollEvents::WRITABLE,
-            None => events |= PollEvents::WRITABLE | PollEvents::HANG_UP,
+            events.set(PollEvents::HANG_UP, muted && ended);
+            return events;
         }
+        let connection = core.connection();
+        let outgoing = connection.as_ref().map(|connection| {
+            table.watch(&connection.inbox.writable);
+            connection.inbox.readiness(core.options.capacity())
+        });
+        let connects = core.kind != SocketType::Datagram;
+        let cut = outgoing.is_some_and(|outgoing| outgoing.deaf || outgoing.ended);
+        // A send that would fail at once does not sleep either.
+        let sends = cut || outgoing.is_none_or(|outgoing| outgoing.room);
+        events.set(PollEvents::WRITABLE | PollEvents::WRITE_BAND, sends);
+        let over = ended && (muted || connects && cut);
+        events.set(PollEvents::HANG_UP, over || connects && outgoing.is_none());
         events
     }
 }

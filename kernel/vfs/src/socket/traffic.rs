@@ -1,16 +1,17 @@
 //! Sending and receiving.
 
 use super::{
-    Message, Receive, Received, SENDER, Socket, SocketType, address,
+    Link, Message, Receive, Received, SENDER, Socket, SocketType, address,
     inbox::{Attached, Inbox, Taking},
 };
 use crate::{Caller, OpenFlags, wait_until};
+use alloc::sync::Arc;
 use base::{Errno, Uid};
 use core::sync::atomic::Ordering::Relaxed;
 
 impl Socket {
-    /// `sendmsg(2)`. `EPIPE` (the caller sends SIGPIPE), `ENOTCONN`, `ECONNREFUSED` the datagram's receiver
-    /// is gone, `EMSGSIZE` a packet longer than can ever wait, `EISCONN` a name on a connection, `EPERM` the receiver is
+    /// `sendmsg(2)`. `EPIPE` (the caller sends SIGPIPE) this end sends or the other receives no more, `ENOTCONN`,
+    /// `ECONNREFUSED` the datagram's receiver is gone and not the peer any more, `EMSGSIZE` a packet longer than can ever wait, `EISCONN` a name on a connection, `EPERM` the receiver is
     /// connected to another socket, `EAGAIN` also after the timeout, `EINTR`; `EFAULT` a packet that is cut, or a stream's
     /// bytes that are before the first piece is whole. As on Linux a stream's bytes are copied piece by piece.
     pub fn send(&self, caller: &Caller<'_>, message: Message<'_>, nonblock: bool) -> Result<usize, Errno> {
@@ -35,7 +36,23 @@ impl Socket {
 
     pub(super) fn send_connected(&self, message: Message<'_>, user: Uid, nonblock: bool) -> Result<usize, Errno> {
         let connection = self.core.connection().ok_or(Errno::ENOTCONN)?;
-        self.put(&connection.inbox, message, user, nonblock)
+        let result = self.put(&connection.inbox, message, user, nonblock);
+        if result == Err(Errno::ECONNREFUSED) {
+            self.lose_peer(&connection.inbox);
+        }
+        result
+    }
+
+    /// The peer of a datagram socket is closed: there is none any more, and what it had sent is lost.
+    fn lose_peer(&self, inbox: &Arc<Inbox>) {
+        let mut link = self.core.link.lock();
+        if !matches!(&*link, Link::Aimed(peer) | Link::Connected(peer) if Arc::ptr_eq(&peer.inbox, inbox)) {
+            return;
+        }
+        let old = core::mem::replace(&mut *link, Link::None);
+        drop(link);
+        drop(old);
+        self.core.inbox.purge();
     }
 
     /// `EMSGSIZE` a packet longer than can ever wait, `EFAULT` a datagram that can't be read to its end.
@@ -63,6 +80,12 @@ impl Socket {
         if !stream {
             self.check_packet(&message)?;
         }
+        if self.core.muted.load(Relaxed) {
+            return Err(Errno::EPIPE);
+        }
+        let datagram = self.core.kind == SocketType::Datagram;
+        // Only who sends datagrams learns the difference.
+        let told = |error| if error == Errno::ECONNREFUSED && !datagram { Errno::EPIPE } else { error };
         let capacity = self.core.options.capacity();
         let Message { mut bytes, cut, files, sender, .. } = message;
         if cut {
@@ -70,14 +93,13 @@ impl Socket {
             if bytes.is_empty() {
                 // Room is looked for before the bytes.
                 let deadline = self.core.options.send_deadline();
-                wait_until(&inbox.writable, nonblock, deadline, || inbox.has_room(capacity))?;
+                wait_until(&inbox.writable, nonblock, deadline, || inbox.has_room(capacity)).map_err(told)?;
                 return Err(Errno::EFAULT);
             }
         }
         if stream && bytes.is_empty() {
-            return Ok(0);
+            return inbox.has_room(capacity).unwrap_or(Ok(())).map(|()| 0).map_err(told);
         }
-        let datagram = self.core.kind == SocketType::Datagram;
         let from = if datagram { Some(self.core.name()) } else { None };
         let asked = self.passes_credentials() || inbox.asks_sender.load(Relaxed);
         let running = || if asked { SENDER.get().and_then(|sender| sender()) } else { None };
@@ -86,15 +108,17 @@ impl Socket {
         let mut done = 0;
         loop {
             let rest = &bytes[done..];
-            let attempt = || inbox.try_put(rest, stream, capacity, &mut attached);
+            let attempt = || {
+                let muted = self.core.muted.load(Relaxed);
+                if muted { Some(Err(Errno::EPIPE)) } else { inbox.try_put(rest, stream, capacity, &mut attached) }
+            };
             match wait_until(&inbox.writable, nonblock, deadline, attempt) {
                 Ok(count) => {
                     done += count;
                     inbox.readable.wake_all();
                 }
                 Err(_) if done > 0 => return Ok(done),
-                Err(Errno::EPIPE) if datagram => return Err(Errno::ECONNREFUSED),
-                Err(error) => return Err(error),
+                Err(error) => return Err(told(error)),
             }
             if done == bytes.len() {
                 return Ok(done);
@@ -110,14 +134,17 @@ impl Socket {
             return Err(if core.is_stream() { Errno::EINVAL } else { Errno::ENOTCONN });
         }
         let stream = core.is_stream();
-        if stream && buffer.is_empty() {
-            return Ok(Received::default());
-        }
+        // A datagram socket has no end: one that was shut gives nothing, and says so only to who waits.
+        let check_end = |received: &Received| {
+            let hurries = core.kind == SocketType::Datagram && how.nonblock && !received.found;
+            if hurries { Err(Errno::EAGAIN) } else { Ok(()) }
+        };
         let deadline = core.options.receive_deadline();
         if how.peek {
             let start = core.options.peek_start();
             let attempt = || core.inbox.try_peek(buffer, stream, start);
             let received = wait_until(&core.inbox.readable, how.nonblock, deadline, attempt)?;
+            check_end(&received)?;
             core.options.peeked(received.length);
             return Ok(received);
         }
@@ -134,6 +161,7 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
+        check_end(&received)?;
         core.options.taken(if stream { received.length } else { received.full_length });
         Ok(received)
     }

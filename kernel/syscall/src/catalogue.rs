@@ -194,7 +194,7 @@ const CALLS: &[(u64, &str, State)] = &[
         ),
     ),
     (158, "arch_prctl", Partial("the bases of FS and GS; no CPUID faulting, no shadow stacks")),
-    (159, "adjtimex", Partial("reading and ADJ_SETOFFSET; the rate is fixed")),
+    (159, "adjtimex", Partial("reading, ADJ_OFFSET_SS_READ and ADJ_SETOFFSET; the rate is fixed")),
     (160, "setrlimit", Done),
     (161, "chroot", Done),
     (162, "sync", Done),

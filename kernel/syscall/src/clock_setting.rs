@@ -79,14 +79,21 @@ abi_struct! {
 /// A clock that nothing outside steers is in no state to be trusted.
 const TIME_ERROR: usize = 5;
 
-/// `adjtimex(2)`: tells of the clock, and moves it by `ADJ_SETOFFSET`. Its rate is fixed. `EFAULT`; `EPERM` to change it
-/// without CAP_SYS_TIME; `EINVAL` another change, or no such time.
+/// `adjtimex(2)`: tells of the clock, and moves it by `ADJ_SETOFFSET`. Its rate is fixed, so nothing is ever left of a slow
+/// change, which `ADJ_OFFSET_SS_READ` asks for. `EFAULT`; `EPERM` to change it without CAP_SYS_TIME; `EINVAL` another
+/// change, or no such time.
 pub fn adjtimex(call: &Call<'_>, buffer: UserPtr<Timex>) -> Result<usize, Errno> {
     const SET_OFFSET: u32 = 0x100;
     const MICROSECONDS: u32 = 0x1000;
     const NANOSECONDS: u32 = 0x2000;
+    const SLOWLY: u32 = 0x8000;
+    const SINGLE_SHOT: u32 = 1;
+    const OFFSET_READ: u32 = SLOWLY | NANOSECONDS | SINGLE_SHOT;
     let wish = buffer.read()?;
-    if wish.modes != 0 {
+    if wish.modes & SLOWLY != 0 && wish.modes & SINGLE_SHOT == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if wish.modes != 0 && wish.modes & OFFSET_READ != OFFSET_READ {
         check_right(call)?;
         if wish.modes & !(MICROSECONDS | NANOSECONDS) != SET_OFFSET {
             return Err(Errno::EINVAL);

@@ -72,6 +72,9 @@ fn errors(checks: &mut Checks) {
     checks.equal("a zone", day(now, 15 * 60 + 1), Err(EINVAL));
     let (told, state) = adjust(0, 0, 0);
     checks.equal("adjtimex", (told, state.tick, state.status & STA_UNSYNC), (Ok(5), 10_000, STA_UNSYNC));
+    let (told, state) = adjust(ADJ_OFFSET_SS_READ, 7, 7);
+    checks.equal("nothing is left to adjust", (told, state.offset, state.tick), (Ok(5), 0, 10_000));
+    checks.equal("half a question", adjust(ADJ_OFFSET_SS_READ & !1, 0, 0).0, Err(EINVAL));
     checks.equal("a fraction too large", adjust(ADJ_SETOFFSET, 0, 1_000_000).0, Err(EINVAL));
     checks.equal("a negative one", adjust(ADJ_SETOFFSET | ADJ_NANO, 0, -1).0, Err(EINVAL));
     let mut buffer = state;
@@ -95,7 +98,9 @@ fn errors(checks: &mut Checks) {
         // SAFETY: takes no address.
         unsafe { setresuid(1000, 1000, 1000) };
         let refused = [set_to(CLOCK_REALTIME, fine), day(now, 0), adjust(ADJ_SETOFFSET, 1, 0).0];
-        i32::from(refused != [Err(EPERM); 3] || adjust(0, 0, 0).0 != Ok(5))
+        let slow = adjust(ADJ_OFFSET_SINGLESHOT, 0, 0).0 != Err(EPERM);
+        let told = [0, ADJ_OFFSET_SS_READ].map(|modes| adjust(modes, 0, 0).0);
+        i32::from(refused != [Err(EPERM); 3] || slow || told != [Ok(5); 2])
     });
     checks.equal("without the right", found, 0);
 }

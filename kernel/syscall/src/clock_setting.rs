@@ -79,28 +79,30 @@ abi_struct! {
 /// A clock that nothing outside steers is in no state to be trusted.
 const TIME_ERROR: usize = 5;
 
-/// `adjtimex(2)`: tells of the clock, and moves it by `ADJ_SETOFFSET`. Its rate is fixed, so nothing is ever left of a slow
-/// change, which `ADJ_OFFSET_SS_READ` asks for. `EFAULT`; `EPERM` to change it without CAP_SYS_TIME; `EINVAL` another
-/// change, or no such time.
+/// `adjtimex(2)`: tells of the clock, and moves it by `ADJ_SETOFFSET`. Its rate is fixed, so there is no slow change
+/// (`ADJ_OFFSET_SINGLESHOT`) but one of nothing, and never is anything left of one (`ADJ_OFFSET_SS_READ`). `EFAULT`;
+/// `EPERM` to change it without CAP_SYS_TIME; `EINVAL` another change, or no such time.
 pub fn adjtimex(call: &Call<'_>, buffer: UserPtr<Timex>) -> Result<usize, Errno> {
-    const SET_OFFSET: u32 = 0x100;
     const MICROSECONDS: u32 = 0x1000;
     const NANOSECONDS: u32 = 0x2000;
-    const SLOWLY: u32 = 0x8000;
-    const SINGLE_SHOT: u32 = 1;
-    const OFFSET_READ: u32 = SLOWLY | NANOSECONDS | SINGLE_SHOT;
+    const SET_OFFSET: u32 = 0x100;
+    const SINGLE_SHOT: u32 = 0x8001;
+    const SINGLE_SHOT_READ: u32 = 0xa001;
     let wish = buffer.read()?;
-    if wish.modes & SLOWLY != 0 && wish.modes & SINGLE_SHOT == 0 {
-        return Err(Errno::EINVAL);
-    }
-    if wish.modes != 0 && wish.modes & OFFSET_READ != OFFSET_READ {
-        check_right(call)?;
-        if wish.modes & !(MICROSECONDS | NANOSECONDS) != SET_OFFSET {
-            return Err(Errno::EINVAL);
+    match wish.modes {
+        0 | SINGLE_SHOT_READ => {}
+        modes => {
+            check_right(call)?;
+            match modes & !(MICROSECONDS | NANOSECONDS) {
+                SET_OFFSET => {
+                    let unit = if modes & NANOSECONDS != 0 { 1 } else { 1000 };
+                    let time = moved(time::realtime(), wish.time.seconds, wish.time.microseconds, unit);
+                    set(call, time.ok_or(Errno::EINVAL)?)?;
+                }
+                SINGLE_SHOT if wish.offset == 0 => {}
+                _ => return Err(Errno::EINVAL),
+            }
         }
-        let unit = if wish.modes & NANOSECONDS != 0 { 1 } else { 1000 };
-        let time = moved(time::realtime(), wish.time.seconds, wish.time.microseconds, unit);
-        set(call, time.ok_or(Errno::EINVAL)?)?;
     }
     buffer.write(&state(wish.modes))?;
     Ok(TIME_ERROR)

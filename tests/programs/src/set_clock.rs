@@ -74,6 +74,7 @@ fn errors(checks: &mut Checks) {
     checks.equal("adjtimex", (told, state.tick, state.status & STA_UNSYNC), (Ok(5), 10_000, STA_UNSYNC));
     let (told, state) = adjust(ADJ_OFFSET_SS_READ, 7, 7);
     checks.equal("nothing is left to adjust", (told, state.offset, state.tick), (Ok(5), 0, 10_000));
+    checks.equal("a slow change of nothing", adjust(ADJ_OFFSET_SINGLESHOT, 0, 0).0, Ok(5));
     checks.equal("half a question", adjust(ADJ_OFFSET_SS_READ & !1, 0, 0).0, Err(EINVAL));
     checks.equal("a fraction too large", adjust(ADJ_SETOFFSET, 0, 1_000_000).0, Err(EINVAL));
     checks.equal("a negative one", adjust(ADJ_SETOFFSET | ADJ_NANO, 0, -1).0, Err(EINVAL));

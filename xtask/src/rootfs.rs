@@ -33,6 +33,7 @@ pub const USUAL_PACKAGES: &[&str] = &[
     "schedtool",
     "stress-ng",
     "strace",
+    "rt-tests",
     "time",
     "file",
     "less",

@@ -60,7 +60,7 @@ pub fn command(task: &Task, command: u32, cpu: Option<u32>) -> Result<u32, Errno
         return Ok(process.barriers.load(SeqCst));
     }
     if command == Command::GLOBAL || command == Command::GLOBAL_EXPEDITED {
-        everywhere(&machine::cpu::online());
+        interrupt(&machine::cpu::online());
         return Ok(0);
     }
     if process.barriers.load(SeqCst) & command.bits() << 1 == 0 {
@@ -79,11 +79,11 @@ pub fn command(task: &Task, command: u32, cpu: Option<u32>) -> Result<u32, Errno
         let there = |thread: &Task| cpu.is_none_or(|cpu| thread.entity().cpu().raw() == cpu);
         process.threads().iter().filter(|thread| there(thread)).for_each(|thread| thread.sequence.mark());
     }
-    everywhere(&cpus);
+    interrupt(&cpus);
     Ok(0)
 }
 
-/// Interrupts these CPUs and waits until each was.
-fn everywhere(cpus: &CpuSet) {
+/// Interrupts these CPUs and waits until each was: what was stored before is seen there by what runs from then on.
+pub(crate) fn interrupt(cpus: &CpuSet) {
     ipi::call(cpus, &|| fence(SeqCst));
 }

@@ -6,6 +6,7 @@
 
 use crate::{
     Completion, bases,
+    filters::calls,
     ipc::semaphores::UndoList,
     limits::Resource,
     process::{Process, ProcessStart, shared_actions},
@@ -355,6 +356,7 @@ fn inherit(parent: &Task, flags: CloneFlags) -> Result<Belongings, Errno> {
         credentials: own.credentials.clone(),
         secure_bits: own.secure_bits,
         no_new_privileges: own.no_new_privileges,
+        is_executing: false,
         // Who could still fork is let off; the child that comes of it is not.
         has_too_many: core::mem::take(&mut own.has_too_many),
         persona: own.persona,
@@ -429,6 +431,11 @@ pub(crate) fn register(child: &Arc<Task>, maker: Option<Maker<'_>>) {
     }
     if state.is_over() || state.stop.is_some() || state.executing.is_some() {
         child.note_attention();
+    }
+    if let Some(maker) = &maker
+        && maker.task.filters.are_on()
+    {
+        calls::inherit(child, maker.task);
     }
     state.threads.push(child.clone());
     match (is_first, &maker) {

@@ -48,6 +48,9 @@ pub(crate) fn leave(task: &Arc<Task>) {
         list.leave(task.pid());
     }
     drop((files, context));
+    if task.filters.are_on() {
+        task.filters.release();
+    }
     let last = take_out_of_process(task);
     if last {
         process.timers.stop();

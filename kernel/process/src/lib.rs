@@ -6,6 +6,7 @@
 //! | [`Process`] | a thread group: what its threads share, and what its parent learns |
 //! | [`Population`] | all tasks: numbers, relations, futex queues, the container framework |
 //! | [`trace`] | tracing, ptrace(2) |
+//! | [`filters`] | filters of system calls, seccomp(2) |
 //! | [`tree::Tree`], [`identity`], [`signals`], [`exec::image`], [`futex`] … | the rules, plain data without tasks, tested on the host |
 //!
 //! A task's kernel stack runs [`run`]'s loop: user mode, the reason for coming back, what there is to do before going
@@ -37,6 +38,7 @@ pub mod exit;
 pub mod faults;
 mod file_limits;
 pub mod file_signals;
+pub mod filters;
 pub mod futex;
 pub mod futex_calls;
 pub mod identity;

@@ -4,6 +4,7 @@ use crate::{
     core_dump::Dumpable,
     credentials,
     exec::image::USER_END,
+    filters::calls,
     identity::SecureBits,
     process::Program,
     signals::Signal,
@@ -90,6 +91,11 @@ pub fn prctl(task: &Task, operation: u32, arguments: [u64; 4]) -> Result<u64, Er
         number::PR_GET_NO_NEW_PRIVS if first == 0 && rest_is_zero => {
             return Ok(task.with_belongings(|own| own.no_new_privileges).into());
         }
+        number::PR_SET_SECCOMP => {
+            let task = task.reference().ok_or(Errno::EINVAL)?;
+            calls::set_mode(&task, first, second)?;
+        }
+        number::PR_GET_SECCOMP => return Ok(task.filter_mode() as u64),
         number::PR_SET_CHILD_SUBREAPER => process.kinship().subreaper.store(first != 0, Relaxed),
         number::PR_GET_CHILD_SUBREAPER => {
             let is_set = i32::from(process.kinship().subreaper.load(Relaxed));

@@ -2,7 +2,10 @@
 
 use crate::{
     exit, faults, restartable,
-    signals::deliver::{self, Fate, InterruptedCall, NextCall, Position},
+    signals::{
+        deliver::{self, Fate, Interrupted, InterruptedCall, NextCall, Position},
+        restart,
+    },
     spawn,
     task::{Start, Task, current},
     trace,
@@ -87,12 +90,12 @@ fn user_loop(task: &Arc<Task>, context: Box<UserContext>) {
                 context.call = context.registers.rax;
                 if next_call.is_empty() {
                     task.forget_deadline();
-                } else if !deliver::begin_call(task, context, &mut next_call) {
+                } else if !deliver::begin_call(task, context, &mut next_call, &mut interrupted) {
                     continue;
                 }
                 calls.dispatch(task, context);
                 if context.registers.rax as i64 == -i64::from(Errno::EINTR as i32) {
-                    interrupted = that_may_start_again(task, context.call);
+                    interrupted = that_may_start_again(task, context);
                 }
             }
             Exit::Fault(fault) => {
@@ -106,8 +109,10 @@ fn user_loop(task: &Arc<Task>, context: Box<UserContext>) {
 
 /// A call that gave `EINTR`, if it may be started again; that is looked at before user mode.
 #[cold]
-fn that_may_start_again(task: &Task, call: u64) -> InterruptedCall {
+fn that_may_start_again(task: &Task, context: &UserContext) -> InterruptedCall {
     task.note_attention();
+    let call = context.call;
+    let class = restart::class(call, context.registers.rsi, context.registers.r10);
     // sigreturn puts back a result of long ago, which may be EINTR too.
-    (call != u64::from(number::__NR_rt_sigreturn)).then_some(call)
+    (call != u64::from(number::__NR_rt_sigreturn)).then_some(Interrupted { call, class })
 }

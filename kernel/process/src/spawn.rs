@@ -116,6 +116,7 @@ fn spawn(population: &'static Population, plan: Plan) -> Result<Arc<Task>, Errno
             credentials: Arc::new(credentials),
             secure_bits: Default::default(),
             no_new_privileges: false,
+            is_executing: false,
             has_too_many: false,
             persona: Default::default(),
             share: Some(share),

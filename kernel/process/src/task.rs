@@ -2,6 +2,7 @@
 
 mod address_space;
 mod attention;
+mod ending;
 mod floors;
 mod name;
 
@@ -11,6 +12,7 @@ pub use name::{NAME_MAX, Name};
 use crate::{
     Completion,
     accounts::TaskShare,
+    filters::chain::Filters,
     identity::SecureBits,
     ipc::semaphores::UndoList,
     persona::Persona,
@@ -20,7 +22,7 @@ use crate::{
     restartable::Sequence,
     signals::{AlternateStack, FaultFacts, SavedMask, Signal, SignalInfo, SignalQueue, SignalSet, calls, send},
     spawn::Program,
-    status::{End, Usage},
+    status::Usage,
     timers::RealTimeUse,
     trace::Tracing,
     transfers::Transfers,
@@ -67,6 +69,8 @@ pub(crate) struct Belongings {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) secure_bits: SecureBits,
     pub(crate) no_new_privileges: bool,
+    /// It executes a program, and what that gains is decided already.
+    pub(crate) is_executing: bool,
     /// Its user has become one that has more tasks than `RLIMIT_NPROC` (PF_NPROC_EXCEEDED).
     pub(crate) has_too_many: bool,
     pub(crate) persona: Persona,
@@ -104,7 +108,7 @@ pub struct Task {
     pub(crate) saved_mask: SavedMask,
     /// There may be something to do before the task goes back to user mode.
     attention: AtomicBool,
-    /// The task itself ends, though its process may live on: 1 + exit code, 0 if it does not.
+    /// The task itself ends, though its process may live on: see `ending`.
     leaving: AtomicU32,
     /// Counted as stopped in its process's stop.
     pub(crate) counted_stopped: AtomicBool,
@@ -124,6 +128,8 @@ pub struct Task {
     vfork: SpinLock<Option<Arc<Completion>>>,
     /// Who traces it, and whom it traces.
     pub(crate) tracing: Tracing,
+    /// What it may call.
+    pub(crate) filters: Filters,
     minor_faults: AtomicU64,
     major_faults: AtomicU64,
     transfers: Transfers,
@@ -192,6 +198,7 @@ impl Task {
             parent_death_signal: AtomicU32::new(0),
             vfork: SpinLock::new(rank::TASK, parts.vfork),
             tracing: Tracing::default(),
+            filters: Filters::default(),
             minor_faults: AtomicU64::new(0),
             major_faults: AtomicU64::new(0),
             transfers: Transfers::default(),
@@ -368,31 +375,6 @@ impl Task {
 
     pub(crate) fn store_mask(&self, mask: SignalSet) {
         self.mask.store(mask.without(SignalSet::UNSTOPPABLE).bits(), SeqCst);
-    }
-
-    /// How the task is to end by its own wish, if it has one.
-    pub(crate) fn leaving(&self) -> Option<End> {
-        match self.leaving.load(Relaxed) {
-            0 => None,
-            code => Some(End::Exited((code - 1) as u8)),
-        }
-    }
-
-    pub(crate) fn leave(&self, code: u8) {
-        self.leaving.store(u32::from(code) + 1, Relaxed);
-        self.note_attention();
-    }
-
-    /// Whether it is on its way out or a zombie.
-    pub fn is_exiting(&self) -> bool {
-        self.exiting.load(Relaxed)
-    }
-
-    pub(crate) fn mark_exiting(&self) {
-        self.exiting.store(true, SeqCst);
-        if let Some(task) = self.schedulable() {
-            sched::exempt(&task);
-        }
     }
 
     /// The deadline of a call that waits `nanoseconds` from now; of a call that is started again after an interruption,

@@ -190,7 +190,7 @@ const CALLS: &[(u64, &str, State)] = &[
         157,
         "prctl",
         Partial(
-            "names, death signals, subreaper, no_new_privs, capabilities that are kept, timer slack, large pages, the address that is cleared at the end, what /proc/PID/auxv shows, cores, speculation (which goes on), the time stamp counter, PR_SET_MM of arguments, environment and vector; not the rest",
+            "names, death signals, subreaper, no_new_privs, capabilities that are kept, timer slack, large pages, the address that is cleared at the end, what /proc/PID/auxv shows, cores, speculation (which goes on), the time stamp counter, filters of calls, PR_SET_MM of arguments, environment and vector; not the rest",
         ),
     ),
     (158, "arch_prctl", Partial("the bases of FS and GS; no CPUID faulting, no shadow stacks")),
@@ -352,7 +352,7 @@ const CALLS: &[(u64, &str, State)] = &[
     (314, "sched_setattr", Partial("no utilisation clamps")),
     (315, "sched_getattr", Done),
     (316, "renameat2", Done),
-    (317, "seccomp", Absent("no filters of system calls")),
+    (317, "seccomp", Done),
     (318, "getrandom", Partial("GRND_RANDOM reads the same source")),
     (319, "memfd_create", Partial("no MFD_HUGETLB")),
     (320, "kexec_file_load", Absent("no other kernel can be started")),

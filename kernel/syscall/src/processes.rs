@@ -14,7 +14,7 @@ use process::{
     Limit, Resource,
     clone::{self, CloneFlags, CloneRequest},
     exec::{self, ExecRequest},
-    exit, prctl, process_file, session,
+    exit, filters, prctl, process_file, session,
     status::{self, WaitOptions, WaitTarget},
     usage_calls::{self, UsageOf},
     wait,
@@ -384,6 +384,11 @@ pub fn arch_prctl(call: &Call<'_>, option: u32, address: u64) -> Result<usize, E
 /// rest.
 pub fn prctl(call: &Call<'_>, option: u32, second: u64, third: u64, fourth: u64, fifth: u64) -> Result<usize, Errno> {
     prctl::prctl(call.task, option, [second, third, fourth, fifth]).map(|value| value as usize)
+}
+
+/// `seccomp(2)`.
+pub fn seccomp(call: &Call<'_>, operation: u32, flags: u32, arguments: u64) -> Result<usize, Errno> {
+    filters::seccomp(call.task, operation, flags, arguments)
 }
 
 const _: () = assert!(CloneArguments::SIZE == 88);

@@ -337,6 +337,7 @@ system_calls! {
     314 => scheduling::sched_setattr(tid, attributes, flags);
     315 => scheduling::sched_getattr(tid, out, size, flags);
     316 => names::renameat2(old_directory, old, new_directory, new, flags);
+    317 => processes::seccomp(operation, flags, arguments);
     318 => system::getrandom(out, length, flags);
     319 => memory::memfd_create(name, flags);
     322 => processes::execveat(directory, path, arguments, environment, flags);

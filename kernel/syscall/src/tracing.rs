@@ -6,6 +6,8 @@ use base::{Errno, Pid};
 use linux_raw_sys::ptrace as request;
 use machine::user_memory;
 use process::{
+    Task,
+    filters::{check_sees_filters, facts},
     signals::SignalSet,
     trace::{
         Mode, Options, Tracee, record,
@@ -20,9 +22,11 @@ const REGISTERS_SIZE: usize = 8 * record::WORDS;
 const GENERAL: u64 = 1;
 const FLOATING_POINT: u64 = 2;
 const EXTENDED: u64 = 0x202;
-/// `AUDIT_ARCH_X86_64`.
-const ARCHITECTURE: u32 = 0xc000_003e;
-/// Bytes of `struct ptrace_syscall_info` that there are at the beginning of a call, at its end, and else.
+/// Bytes of `struct sock_filter` and of `struct seccomp_metadata`.
+const INSTRUCTION_SIZE: usize = 8;
+const METADATA_SIZE: usize = 16;
+/// Bytes of `struct ptrace_syscall_info` that there are when a filter asks, at the beginning of a call, at its end, and else.
+const FILTER_SIZE: usize = 84;
 const ENTRY_SIZE: usize = 80;
 const EXIT_SIZE: usize = 33;
 const NO_CALL_SIZE: usize = 24;
@@ -41,23 +45,24 @@ pub fn ptrace(call: &Call<'_>, wanted: u64, tid: i32, address: u64, data: u64) -
                 return Err(Errno::EIO);
             }
             let options = seizes.then(|| Options::from_argument(data).ok_or(Errno::EIO)).transpose()?;
+            options.map_or(Ok(()), |options| options.check(task))?;
             ties::attach(task, &other, options)?;
         }
         request::PTRACE_KILL => requests::kill(task, tid)?,
         request::PTRACE_INTERRUPT => requests::interrupt(task, tid)?,
-        _ => return of_stopped(&requests::stopped(task, tid)?, wanted, address, data),
+        _ => return of_stopped(task, &requests::stopped(task, tid)?, wanted, address, data),
     }
     Ok(0)
 }
 
-fn of_stopped(tracee: &Tracee, wanted: u32, address: u64, data: u64) -> Result<usize, Errno> {
+fn of_stopped(tracer: &Task, tracee: &Tracee, wanted: u32, address: u64, data: u64) -> Result<usize, Errno> {
     match wanted {
         request::PTRACE_CONT => tracee.resume(Mode::Continue, data)?,
         request::PTRACE_SYSCALL => tracee.resume(Mode::Calls, data)?,
         request::PTRACE_SINGLESTEP => tracee.resume(Mode::Step, data)?,
         request::PTRACE_DETACH => tracee.detach(data)?,
         request::PTRACE_LISTEN => tracee.listen()?,
-        request::PTRACE_SETOPTIONS | request::PTRACE_OLDSETOPTIONS => tracee.set_options(data)?,
+        request::PTRACE_SETOPTIONS | request::PTRACE_OLDSETOPTIONS => tracee.set_options(tracer, data)?,
         request::PTRACE_GETEVENTMSG => UserPtr::at(data).write(&tracee.message())?,
         request::PTRACE_PEEKTEXT | request::PTRACE_PEEKDATA => {
             let mut word = [0; 8];
@@ -87,6 +92,8 @@ fn of_stopped(tracee: &Tracee, wanted: u32, address: u64, data: u64) -> Result<u
             tracee.set_mask(SignalSet::from_bits(UserPtr::<u64>::at(data).read()?));
         }
         request::PTRACE_GETSIGMASK | request::PTRACE_SETSIGMASK => return Err(Errno::EINVAL),
+        request::PTRACE_SECCOMP_GET_FILTER => return filter(tracer, tracee, address, data),
+        request::PTRACE_SECCOMP_GET_METADATA => return filter_flags(tracer, tracee, address, data),
         request::PTRACE_GET_SYSCALL_INFO => return call_info(tracee, address, data),
         _ => return Err(Errno::EIO),
     }
@@ -195,12 +202,38 @@ fn pending(tracee: &Tracee, arguments: u64, to: u64) -> Result<usize, Errno> {
     Ok(done)
 }
 
+/// `PTRACE_SECCOMP_GET_FILTER`: how many instructions a filter has, which are written if there is an address.
+fn filter(tracer: &Task, tracee: &Tracee, index: u64, to: u64) -> Result<usize, Errno> {
+    let (instructions, _) = tracee.filter(tracer, index)?;
+    if to != 0 {
+        user_memory::write(to, &instructions)?;
+    }
+    Ok(instructions.len() / INSTRUCTION_SIZE)
+}
+
+/// `PTRACE_SECCOMP_GET_METADATA`: the flags of the filter whose number is read there; how many bytes were written. `EACCES`
+/// first; `EINVAL` there is no room for the number.
+fn filter_flags(tracer: &Task, tracee: &Tracee, room: u64, place: u64) -> Result<usize, Errno> {
+    check_sees_filters(tracer)?;
+    let size = room.min(METADATA_SIZE as u64) as usize;
+    if size < 8 {
+        return Err(Errno::EINVAL);
+    }
+    let index = UserPtr::<u64>::at(place).read()?;
+    let (_, flags) = tracee.filter(tracer, index)?;
+    let mut bytes = [0; METADATA_SIZE];
+    bytes[..8].copy_from_slice(&index.to_le_bytes());
+    bytes[8..].copy_from_slice(&flags.to_le_bytes());
+    user_memory::write(place, &bytes[..size])?;
+    Ok(size)
+}
+
 /// `PTRACE_GET_SYSCALL_INFO`: how many bytes there are, of which so many are written as there is room for.
 fn call_info(tracee: &Tracee, room: u64, to: u64) -> Result<usize, Errno> {
     let (stop, instruction, stack) = tracee.call_stop()?;
-    let mut bytes = [0; ENTRY_SIZE];
+    let mut bytes = [0; FILTER_SIZE];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    put(4, &ARCHITECTURE.to_le_bytes());
+    put(4, &facts::ARCHITECTURE.to_le_bytes());
     put(8, &instruction.to_le_bytes());
     put(16, &stack.to_le_bytes());
     let (kind, size) = match stop {
@@ -214,6 +247,12 @@ fn call_info(tracee: &Tracee, room: u64, to: u64) -> Result<usize, Errno> {
             put(24, &result.to_le_bytes());
             put(32, &[u8::from((-4095..0).contains(&result))]);
             (request::PTRACE_SYSCALL_INFO_EXIT, EXIT_SIZE)
+        }
+        CallStop::Filter(number, arguments, given) => {
+            put(24, &number.to_le_bytes());
+            arguments.iter().enumerate().for_each(|(index, word)| put(32 + 8 * index, &word.to_le_bytes()));
+            put(80, &given.to_le_bytes());
+            (request::PTRACE_SYSCALL_INFO_SECCOMP, FILTER_SIZE)
         }
     };
     bytes[0] = kind as u8;

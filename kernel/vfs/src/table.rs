@@ -213,13 +213,29 @@ impl FileTable {
     /// Makes `new` another name of `old`'s file (`dup2`, `dup3`), closing what was open there. `EBADF`; `EBUSY` if
     /// `new` is reserved by a call that is under way.
     pub fn duplicate_to(&self, old: i32, new: i32, close_on_exec: bool, limit: u64) -> Result<Descriptor, Errno> {
+        self.put(new, close_on_exec, limit, |entries| entries.open(old).map(|(file, _)| file.clone()))
+    }
+
+    /// Opens `file` under the number `new`, closing what was open there. `EBADF` it would reach `limit`; `EBUSY` as for
+    /// [`FileTable::duplicate_to`]; `ENOMEM`.
+    pub fn place(&self, file: Arc<OpenFile>, new: i32, close_on_exec: bool, limit: u64) -> Result<Descriptor, Errno> {
+        self.put(new, close_on_exec, limit, |_| Ok(file))
+    }
+
+    fn put(
+        &self,
+        new: i32,
+        close_on_exec: bool,
+        limit: u64,
+        file: impl FnOnce(&mut Entries) -> Result<Arc<OpenFile>, Errno>,
+    ) -> Result<Descriptor, Errno> {
         let descriptor = Descriptor::new(new)?;
         let index = descriptor.index();
         if index as u64 >= limit.min(most_descriptors()) {
             return Err(Errno::EBADF);
         }
         let mut entries = self.entries.lock();
-        let file = entries.open(old)?.0.clone();
+        let file = file(&mut entries)?;
         entries.grow(index)?;
         if matches!(entries.list[index], Entry::Reserved) {
             return Err(Errno::EBUSY);

@@ -28,6 +28,11 @@ impl Checks {
         }
     }
 
+    /// Whether all were right so far.
+    pub fn all_right(&self) -> bool {
+        self.wrong == 0
+    }
+
     /// Says how many there were; whether all were right.
     pub fn tell(self) -> bool {
         println!("{} checks, {} wrong", self.tried, self.wrong);

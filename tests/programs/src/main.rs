@@ -16,6 +16,7 @@ mod cores;
 mod cuts;
 mod faults;
 mod file_sizes;
+mod filters;
 mod frames;
 mod fuzz;
 mod hog;
@@ -100,6 +101,9 @@ const HELP: &str = "usage: probe COMMAND
   sockets           options and messages of local sockets
   terminals         requests and modes of terminals, on pseudo-terminals
   tracing PART      ptrace: errors, stops, ends, threads, stress or all
+  filters PART      seccomp: errors, effects, heirs, threads, tracers, answers, signals or all
+  filtered ERRNO    whether a call of it fails with this
+  filters-in DIR    calls that wait for an answer in the container DIR of a freezer
   traced DIR        tracees in the container DIR of a freezer
   openat2           opening within bounds, and old forms of calls on files
   splice            splice, tee, vmsplice, sendfile and copy_file_range
@@ -120,7 +124,7 @@ const HELP: &str = "usage: probe COMMAND
   tables COUNT      makes so many page tables; says on which nodes
   forks COUNT       starts COUNT sleeping children; says how many there were and why no more
   spend WHAT MOST   takes files, pipes, terminals, signals, private, locked or shared
-                    memory, or segments, until it is refused
+                    memory, segments, or filters, until it is refused
   shares SECONDS HOW...
                     busy children on CPU 0; says what percentage of it each got. HOW is a
                     nice value, batch, idle, fifo:PRIORITY, rr:PRIORITY, or, in milliseconds and on
@@ -182,6 +186,9 @@ fn main() -> ExitCode {
         ["sockets"] => sockets::run(),
         ["terminals"] => terminals::run(),
         ["tracing", part] => tracing::run(part),
+        ["filters", part] => filters::run(part),
+        ["filtered", errno] => errno.parse().is_ok_and(filters::judge_exec),
+        ["filters-in", container] => filters::run_in(container),
         ["traced", container] => tracing::run_in(container),
         ["openat2"] => opening::run(),
         ["splice"] => splice::run(),

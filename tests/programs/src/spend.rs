@@ -16,6 +16,7 @@ pub fn run(what: &str, most: usize) -> bool {
         "locked" => locked,
         "shared" => shared,
         "segments" => segment,
+        "filters" => filter,
         _ => return false,
     };
     if what == "signals" {
@@ -49,6 +50,12 @@ pub fn run(what: &str, most: usize) -> bool {
 /// Opens a file, for ever.
 fn file(_: usize) -> io::Result<()> {
     std::fs::File::open("/dev/null").map(std::mem::forget)
+}
+
+/// Installs a filter that takes eight pages.
+fn filter(_: usize) -> io::Result<()> {
+    let allow = [(0x06, 0, 0, 0x7fff_0000); 4000];
+    crate::filters::install(&allow, 0).map(|_| ()).map_err(io::Error::from_raw_os_error)
 }
 
 /// Makes a pipe and fills it.

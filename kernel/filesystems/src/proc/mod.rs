@@ -8,6 +8,7 @@ mod bytes;
 mod config;
 mod core_dump;
 mod files;
+mod filters;
 mod ipc_limits;
 mod kernel_memory;
 mod links;

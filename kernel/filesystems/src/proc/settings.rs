@@ -1,6 +1,6 @@
 //! /proc/sys: settings of the kernel.
 
-use super::{System, core_dump, files, files::number_in, ipc_limits, overcommit, population, random, written};
+use super::{System, core_dump, files, files::number_in, filters, ipc_limits, overcommit, population, random, written};
 use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Capabilities, Errno, number};
@@ -59,6 +59,7 @@ static KERNEL: Directory<System> = Directory {
             store_real_time_period,
         ),
         Line::setting("sched_rt_runtime_us", real_time_runtime, store_real_time_runtime),
+        Line::directory("seccomp", &filters::SECCOMP),
         ipc_limits::SEM,
         ipc_limits::SHMALL,
         ipc_limits::SHMMAX,
@@ -156,7 +157,7 @@ fn name(out: &mut String, name: &[u8]) -> Result<(), Errno> {
     written(writeln!(out, "{}", String::from_utf8_lossy(name)))
 }
 
-fn check(capability: Capabilities) -> Result<(), Errno> {
+pub(super) fn check(capability: Capabilities) -> Result<(), Errno> {
     let allowed = process::current().is_some_and(|task| task.credentials().has(capability));
     if allowed { Ok(()) } else { Err(Errno::EPERM) }
 }

@@ -181,7 +181,8 @@ fn rights(task: &Arc<Task>, out: &mut String) -> core::fmt::Result {
         ("CapAmb", who.ambient),
     ];
     rows.iter().try_for_each(|(name, set)| writeln!(out, "{name}:\t{:016x}", set.bits()))?;
-    writeln!(out, "NoNewPrivs:\t{}\nSeccomp:\t0", u8::from(task.has_no_new_privileges()))
+    writeln!(out, "NoNewPrivs:\t{}", u8::from(task.has_no_new_privileges()))?;
+    writeln!(out, "Seccomp:\t{}\nSeccomp_filters:\t{}", task.filter_mode() as u8, task.filter_count())
 }
 
 fn places(task: &Arc<Task>, out: &mut String) -> core::fmt::Result {

@@ -77,8 +77,11 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
     let file = caller.open_program(request.start, request.path, request.follow)?;
     let found = find(&caller, file, &request, arguments)?;
     stack::check_size(found.arguments.iter().chain(&request.environment), stack_limit)?;
-    let (bits, no_new_privileges, mut persona) =
-        task.with_belongings(|own| (own.secure_bits, own.no_new_privileges, own.persona));
+    let (bits, no_new_privileges, mut persona) = task.with_belongings(|own| {
+        own.is_executing = true;
+        (own.secure_bits, own.no_new_privileges, own.persona)
+    });
+    let decided = Decided(task);
     let ids = set_ids(&found.file);
     let gains_nothing = no_new_privileges || ties::forbids_rights(task);
     let (credentials, secure) = identity::execute(&old, bits, gains_nothing, ids);
@@ -110,13 +113,14 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
     futex_calls::leave_locks(task);
     become_only_thread(task)?;
     // From here on nothing fails.
+    core::mem::forget(decided);
     let space = NumberedSpace { space: loaded.space, number: task.population().next_space_number() };
     space.space.activate();
     let previous = task.replace_space(Some(space));
     task.finish_vfork();
     drop(previous);
     table.close_on_exec();
-    task.with_belongings(|own| (own.files, own.persona) = (Some(table), persona));
+    task.with_belongings(|own| (own.files, own.persona, own.is_executing) = (Some(table), persona, false));
     let program = Program {
         file: found.file,
         execution: found.execution,
@@ -139,6 +143,16 @@ pub fn execute(task: &Arc<Task>, context: &mut UserContext, mut request: ExecReq
         trace::stop::for_exec(task, context, number);
     }
     Ok(())
+}
+
+/// What a program gains is decided, until its execution fails: whoever changes what it was decided by waits for that.
+struct Decided<'a>(&'a Task);
+
+impl Drop for Decided<'_> {
+    fn drop(&mut self) {
+        self.0.with_belongings(|own| own.is_executing = false);
+        self.0.process().news.wake_all();
+    }
 }
 
 /// `EAGAIN` the task has become one of a user that had too many tasks then and still has (execve(2)).

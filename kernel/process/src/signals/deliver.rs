@@ -3,10 +3,13 @@
 use super::{
     Action, ActionFlags, Default, SIG_DFL, SIG_IGN, Signal, SignalInfo, SignalSet,
     frame::{self, FrameRequest},
-    restart, send,
+    restart::Restart,
+    send,
 };
 use crate::{
-    core_dump, oom,
+    core_dump,
+    filters::entry,
+    oom,
     process::{ProcessState, Stop},
     restartable,
     status::{Change, End},
@@ -17,11 +20,7 @@ use alloc::sync::Arc;
 use base::Errno;
 use bitflags::bitflags;
 use core::sync::atomic::Ordering::Relaxed;
-use machine::{
-    fpu,
-    user::{Registers, UserContext},
-    user_memory,
-};
+use machine::{fpu, user::UserContext, user_memory};
 
 /// The length of the `syscall` instruction.
 const CALL_INSTRUCTION: u64 = 2;
@@ -35,8 +34,17 @@ pub enum Fate {
     Ends,
 }
 
-/// A system call that ended with `EINTR` and might be started again: its number.
-pub type InterruptedCall = Option<u64>;
+/// A system call that ended with `EINTR` and might be started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Interrupted {
+    /// Its number.
+    pub call: u64,
+    /// How it takes that.
+    pub class: Restart,
+}
+
+/// Such a call, if there is one.
+pub type InterruptedCall = Option<Interrupted>;
 
 /// Where a task is on its way between the program and the kernel.
 pub(crate) use crate::trace::stop::Position;
@@ -52,6 +60,8 @@ bitflags! {
         const RESTARTS = 1;
         /// A tracer may want to know of it.
         const WATCHED = 2;
+        /// Filters decide about it.
+        const FILTERED = 4;
     }
 }
 
@@ -104,8 +114,7 @@ pub(crate) fn before_user_mode(task: &Arc<Task>, position: &mut Position<'_>, ne
                 next_call.remove(NextCall::RESTARTS);
                 if let Some(call) = position.interrupted.take() {
                     let restarts = action.flags.contains(ActionFlags::RESTART);
-                    let class = class(call, &position.context.registers);
-                    rewind_if(class.again(Some(restarts)), call, position.context);
+                    rewind_if(call.class.again(Some(restarts)), call.call, position.context);
                 }
                 let was_stepped = task.tracing.end_step(&mut position.context.registers);
                 if enter(task, position.context, &info, &action).is_err() {
@@ -122,8 +131,7 @@ pub(crate) fn before_user_mode(task: &Arc<Task>, position: &mut Position<'_>, ne
         }
     }
     if let Some(call) = position.interrupted.take() {
-        let again = class(call, &position.context.registers).again(None);
-        next_call.set(NextCall::RESTARTS, rewind_if(again, call, position.context));
+        next_call.set(NextCall::RESTARTS, rewind_if(call.class.again(None), call.call, position.context));
     }
     restore_mask(task);
     if task.tracing.is_traced() {
@@ -132,18 +140,27 @@ pub(crate) fn before_user_mode(task: &Arc<Task>, position: &mut Position<'_>, ne
         next_call.remove(NextCall::WATCHED);
         task.tracing.end_step(&mut position.context.registers);
     }
+    if task.filters.are_on() {
+        next_call.insert(NextCall::FILTERED);
+    }
     Fate::GoesOn
 }
 
-/// Does what [`NextCall`] says. Whether the call is made.
+/// Does what [`NextCall`] says. Whether the call is made; `interrupted` says if it is not because a signal came.
 #[cold]
-pub(crate) fn begin_call(task: &Arc<Task>, context: &mut UserContext, next_call: &mut NextCall) -> bool {
+pub(crate) fn begin_call(
+    task: &Arc<Task>,
+    context: &mut UserContext,
+    next_call: &mut NextCall,
+    interrupted: &mut InterruptedCall,
+) -> bool {
     if next_call.contains(NextCall::RESTARTS) {
         next_call.remove(NextCall::RESTARTS);
     } else {
         task.forget_deadline();
     }
-    !next_call.contains(NextCall::WATCHED) || trace::stop::at_entry(task, context)
+    (!next_call.contains(NextCall::WATCHED) || trace::stop::at_entry(task, context))
+        && (!next_call.contains(NextCall::FILTERED) || entry::at_entry(task, context, interrupted))
 }
 
 /// Ends what [`super::calls::block_for_call`] began. A signal that is blocked again and came meanwhile stays pending.
@@ -152,10 +169,6 @@ fn restore_mask(task: &Arc<Task>) {
         task.saved_mask.forget();
         super::calls::set_mask(task, mask);
     }
-}
-
-fn class(call: u64, registers: &Registers) -> restart::Restart {
-    restart::class(call, registers.rsi, registers.r10)
 }
 
 fn rewind_if(again: bool, call: u64, context: &mut UserContext) -> bool {

@@ -35,6 +35,7 @@ pub mod code {
     pub const FPE_FLTINV: i32 = 7;
     pub const TRAP_BRKPT: i32 = 1;
     pub const TRAP_TRACE: i32 = 2;
+    pub const SYS_SECCOMP: i32 = 1;
 }
 
 /// Where a signal came from and what it says.
@@ -86,6 +87,17 @@ pub enum Detail {
     Fault {
         /// `si_addr`.
         address: u64,
+    },
+    /// A system call that a filter forbids.
+    Call {
+        /// `si_call_addr`: the instruction behind it.
+        address: u64,
+        /// `si_syscall`.
+        number: i32,
+        /// `si_arch`.
+        architecture: u32,
+        /// `si_errno`: what the filter gave along.
+        error: i32,
     },
     /// What has happened to an open file.
     File {
@@ -151,6 +163,12 @@ impl SignalInfo {
             Detail::File { band, descriptor } => {
                 put(16, &band.to_le_bytes());
                 put(24, &descriptor.to_le_bytes());
+            }
+            Detail::Call { address, number, architecture, error } => {
+                put(4, &error.to_le_bytes());
+                put(16, &address.to_le_bytes());
+                put(24, &number.to_le_bytes());
+                put(28, &architecture.to_le_bytes());
             }
             Detail::Raw(rest) => put(16, &rest[..]),
         }

@@ -3,6 +3,7 @@
 //! Blocking calls end with `EINTR` in the kernel; what the program sees depends on the call and on the handler. The
 //! classes are those of `signal(7)`, "Interruption of system calls".
 
+use crate::filters::listener;
 use linux_raw_sys::general as number;
 
 /// How a call takes an interruption.
@@ -18,7 +19,7 @@ pub enum Restart {
     Always,
 }
 
-/// The class of a system call. For `futex`, `second` is its operation and `fourth` its timeout.
+/// The class of a system call. For `futex`, `second` is its operation and `fourth` its timeout; for `ioctl`, its request.
 pub fn class(call: u64, second: u64, fourth: u64) -> Restart {
     let Ok(call) = u32::try_from(call) else { return Restart::Never };
     match call {
@@ -41,6 +42,7 @@ pub fn class(call: u64, second: u64, fourth: u64) -> Restart {
         | number::__NR_io_getevents
         | number::__NR_restart_syscall
         | number::__NR_close => Restart::Never,
+        number::__NR_ioctl if second as u32 == listener::RECEIVE => Restart::Never,
         number::__NR_futex if fourth != 0 && is_futex_wait(second) => Restart::WithoutHandler,
         number::__NR_futex if is_futex_lock(second) => Restart::Always,
         _ => Restart::ByHandler,

@@ -72,6 +72,7 @@ fn record(info: &SignalInfo) -> [u8; SIZE] {
         code::USER | code::KERNEL.. => &[PROCESS, USER],
         _ if info.signal == super::Signal::CHLD => &[PROCESS, USER, (24, 4, 40), (32, 8, 56), (40, 8, 64)],
         _ if info.signal == super::Signal::IO => &[(16, 4, 28), (24, 4, 20)],
+        _ if info.signal == super::Signal::SYS => &[(24, 4, 84), (16, 8, 88), (28, 4, 96)],
         _ if SignalSet::SYNCHRONOUS.contains(info.signal) => &[(16, 8, 72)],
         _ => &[PROCESS, USER],
     };

@@ -1,5 +1,6 @@
 //! What a tracer asks for besides system calls and signals: options, events, and how a stop is told to `wait4(2)`.
 
+use crate::{filters::calls, task::Task};
 use base::Errno;
 use bitflags::bitflags;
 use linux_raw_sys::ptrace as number;
@@ -22,10 +23,12 @@ bitflags! {
         const VFORK_DONE = number::PTRACE_O_TRACEVFORKDONE;
         /// Stop before the end.
         const EXIT = number::PTRACE_O_TRACEEXIT;
-        /// Stop at calls that a filter names; there are no filters that do.
+        /// Stop at calls that a filter names.
         const FILTER = number::PTRACE_O_TRACESECCOMP;
         /// The tracer's end is the tracee's.
         const EXIT_KILL = number::PTRACE_O_EXITKILL;
+        /// The tracee's filters say nothing.
+        const SUSPEND_FILTERS = number::PTRACE_O_SUSPEND_SECCOMP;
     }
 }
 
@@ -33,6 +36,14 @@ impl Options {
     /// The options of a call's argument; `None` for others than these.
     pub fn from_argument(value: u64) -> Option<Self> {
         u32::try_from(value).ok().and_then(Self::from_bits)
+    }
+
+    /// `EPERM`: `tracer` may not take filters away, being without CAP_SYS_ADMIN or filtered itself.
+    pub fn check(self, tracer: &Task) -> Result<(), Errno> {
+        if self.contains(Self::SUSPEND_FILTERS) {
+            calls::check_sees_filters(tracer).map_err(|_| Errno::EPERM)?;
+        }
+        Ok(())
     }
 }
 
@@ -45,6 +56,7 @@ pub(crate) enum Event {
     Exec = number::PTRACE_EVENT_EXEC as isize,
     VforkDone = number::PTRACE_EVENT_VFORK_DONE as isize,
     Exit = number::PTRACE_EVENT_EXIT as isize,
+    Filter = number::PTRACE_EVENT_SECCOMP as isize,
     Stop = number::PTRACE_EVENT_STOP as isize,
 }
 
@@ -85,7 +97,7 @@ mod tests {
     #[test]
     fn options_and_signals_that_there_are_not_are_refused() {
         assert_eq!(Options::from_argument(0x7f), Some(Options::from_bits_truncate(0x7f)));
-        assert_eq!(Options::from_argument(1 << 21), None, "the suspension of filters");
+        assert_eq!(Options::from_argument(1 << 22), None);
         assert_eq!(Options::from_argument(1 << 40), None);
         assert_eq!(given_signal(0), Ok(None));
         assert_eq!(given_signal(65), Err(Errno::EIO));

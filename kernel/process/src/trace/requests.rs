@@ -7,6 +7,7 @@ use super::{
     ties,
 };
 use crate::{
+    filters::calls,
     signals::{Signal, SignalInfo, SignalSet, info, send},
     task::Task,
 };
@@ -35,6 +36,8 @@ pub enum CallStop {
     Entry(u64, [u64; 6]),
     /// A call has ended: its result.
     Exit(i64),
+    /// A filter asks about a call: its number and arguments, and what the filter gave along.
+    Filter(u64, [u64; 6], u32),
 }
 
 /// A tracee of the current task.
@@ -140,9 +143,10 @@ impl Tracee {
         Ok(())
     }
 
-    /// `PTRACE_SETOPTIONS`. `EINVAL` an option that there is not; `ESRCH`.
-    pub fn set_options(&self, data: u64) -> Result<(), Errno> {
+    /// `PTRACE_SETOPTIONS`, for `tracer`. `EINVAL` an option that there is not; `EPERM` one that it may not set; `ESRCH`.
+    pub fn set_options(&self, tracer: &Task, data: u64) -> Result<(), Errno> {
         let options = Options::from_argument(data).ok_or(Errno::EINVAL)?;
+        options.check(tracer)?;
         self.trace.state().options = options;
         Ok(())
     }
@@ -188,17 +192,26 @@ impl Tracee {
         queue.shown().skip(from).take(most).map(SignalInfo::to_bytes).collect()
     }
 
+    /// `PTRACE_SECCOMP_GET_FILTER` and `PTRACE_SECCOMP_GET_METADATA`, for `tracer`: a filter's instructions as they lie in memory, and
+    /// its flags. `EACCES` it may not see filters; `EINVAL` there are none; `ENOENT` not so many.
+    pub fn filter(&self, tracer: &Task, index: u64) -> Result<(Vec<u8>, u64), Errno> {
+        calls::shown(tracer, &self.task, index)
+    }
+
     /// `PTRACE_GET_SYSCALL_INFO`, with the instruction and stack pointers. `ESRCH`.
     pub fn call_stop(&self) -> Result<(CallStop, u64, u64), Errno> {
         let message = self.message();
         self.with_stop(|stop| {
             let r = &stop.record.registers;
-            let is_call = stop.info.as_ref().is_some_and(|info| info.code == super::stop::CALL_GOOD as i32);
+            let code = stop.info.as_ref().map(|info| info.code as u32);
+            let is_call = code == Some(super::stop::CALL_GOOD);
+            let arguments = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
             let what = match message {
-                super::stop::AT_ENTRY if is_call => {
-                    CallStop::Entry(stop.record.call, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
-                }
+                super::stop::AT_ENTRY if is_call => CallStop::Entry(stop.record.call, arguments),
                 super::stop::AT_EXIT if is_call => CallStop::Exit(r.rax as i64),
+                data if code == Some(Event::Filter.code(Signal::TRAP.number())) => {
+                    CallStop::Filter(stop.record.call, arguments, data as u32)
+                }
                 _ => CallStop::None,
             };
             Ok((what, r.rip, r.rsp))

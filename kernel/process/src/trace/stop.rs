@@ -11,8 +11,8 @@ use crate::{
     process::ProcessState,
     signals::{
         Detail, Signal, SignalInfo, code,
-        deliver::InterruptedCall,
-        restart::{self, Restart},
+        deliver::{Interrupted, InterruptedCall},
+        restart::Restart,
         send,
     },
     status::{Change, End},
@@ -79,9 +79,14 @@ fn shown_result(class: Restart) -> i64 {
     }
 }
 
-/// Whether a result says that the call is started again.
-fn says_restart(result: u64) -> bool {
-    [RESTART_BY_HANDLER, RESTART_ALWAYS, RESTART_WITHOUT_HANDLER].contains(&(result as i64))
+/// How a call with this result is started again; `None` for all others.
+fn restart_of(result: u64) -> Option<Restart> {
+    match result as i64 {
+        RESTART_BY_HANDLER => Some(Restart::ByHandler),
+        RESTART_ALWAYS => Some(Restart::Always),
+        RESTART_WITHOUT_HANDLER => Some(Restart::WithoutHandler),
+        _ => None,
+    }
 }
 
 impl Record {
@@ -93,7 +98,7 @@ impl Record {
         });
         let mut registers = position.context.registers;
         if let Some(call) = *position.interrupted {
-            registers.rax = shown_result(restart::class(call, registers.rsi, registers.r10)) as u64;
+            registers.rax = shown_result(call.class) as u64;
         }
         Self {
             registers,
@@ -115,9 +120,9 @@ impl Record {
         task.entity().context().set_user_bases(self.bases.0, self.bases.1, true);
         position.context.registers = self.registers;
         position.context.call = self.call;
-        let starts_again = says_restart(self.registers.rax) && self.call as i64 >= 0;
-        *position.interrupted = starts_again.then_some(self.call);
-        if starts_again {
+        let class = restart_of(self.registers.rax).filter(|_| self.call as i64 >= 0);
+        *position.interrupted = class.map(|class| Interrupted { call: self.call, class });
+        if class.is_some() {
             position.context.registers.rax = -i64::from(Errno::EINTR as i32) as u64;
         }
     }
@@ -293,6 +298,23 @@ fn event_in_call(task: &Arc<Task>, context: &mut UserContext, what: Event, messa
     told
 }
 
+/// Whether the task's tracer wants no filters (`PTRACE_O_SUSPEND_SECCOMP`).
+pub(crate) fn suspends_filters(task: &Task) -> bool {
+    task.tracing.trace().is_some_and(|trace| trace.state().options.contains(Options::SUSPEND_FILTERS))
+}
+
+/// Asks the tracer about a call that a filter names, if there is one that wants to know. Whether the call is to be judged
+/// again, as it then is; else its result is in `rax`: `-ENOSYS` if nobody was asked.
+pub(crate) fn for_filter(task: &Arc<Task>, context: &mut UserContext, data: u16) -> bool {
+    context.registers.rax = NO_RESULT;
+    let goes_on =
+        event_in_call(task, context, Event::Filter, data.into()) && !task.is_to_end() && context.call as i32 >= 0;
+    if goes_on {
+        context.registers.rax = context.call;
+    }
+    goes_on
+}
+
 /// The event that a tracer of `maker` hears of a clone, if it hears of one.
 pub(crate) fn event_of_clone(maker: &Task, is_vfork: bool, exit_signal: Option<Signal>) -> Option<Event> {
     let options = maker.tracing.trace()?.state().options;
@@ -404,8 +426,8 @@ mod tests {
     fn an_interrupted_call_shows_how_it_is_started_again() {
         assert_eq!(shown_result(Restart::Never), -4);
         for class in [Restart::ByHandler, Restart::Always, Restart::WithoutHandler] {
-            assert!(says_restart(shown_result(class) as u64));
+            assert_eq!(restart_of(shown_result(class) as u64), Some(class));
         }
-        assert!(!says_restart(-4i64 as u64) && !says_restart(-515i64 as u64));
+        assert_eq!([restart_of(-4i64 as u64), restart_of(-515i64 as u64)], [None, None]);
     }
 }

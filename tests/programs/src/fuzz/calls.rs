@@ -284,7 +284,7 @@ pub const CALLS: &[(u64, &str, &[Kind])] = &[
     (314, "sched_setattr", &[Pid, Of(Schedule), Small]),
     (315, "sched_getattr", &[Pid, Out, Size, Small]),
     (316, "renameat2", &[From, Path, From, Path, Small]),
-    (317, "seccomp", &[Small, Small, Of(Words)]),
+    (317, "seccomp", &[SECCOMP, SECCOMP_FLAGS, Of(Filter)]),
     (318, "getrandom", &[Out, Size, Small]),
     (319, "memfd_create", &[Name, Small]),
     (322, "execveat", &[From, Path, Texts, Texts, AT]),

@@ -109,6 +109,8 @@ pub enum Structure {
     Int,
     /// A number of 64 bits, which may be an offset or an address.
     Long,
+    /// `struct sock_fprog`.
+    Filter,
     /// Small numbers: whatever else there is.
     Words,
 }

@@ -180,7 +180,11 @@ pub const POLICY: Kind = One(&[0, 1, 2, 3, 4, 5, 0x8001, 0x4002, 0x8003, 0xc001,
 /// `ptrace(2)`: mostly what makes a tracee, stops it, and lets it go on.
 pub const PTRACE: Kind = One(&[
     0, 16, 0x4206, 0x4206, 0x4206, 0x4207, 0x4207, 7, 7, 24, 24, 9, 9, 17, 8, 0x4208, 1, 2, 3, 4, 5, 6, 12, 13, 14, 15,
-    0x4200, 0x4201, 0x4202, 0x4203, 0x4204, 0x4205, 0x4209, 0x420a, 0x420b, 0x420e, 31, 33,
+    0x4200, 0x4201, 0x4202, 0x4203, 0x4204, 0x4205, 0x4209, 0x420a, 0x420b, 0x420c, 0x420d, 0x420e, 31, 31, 32, 33,
 ]);
+/// `seccomp(2)`: mostly a filter.
+pub const SECCOMP: Kind = One(&[1, 1, 1, 1, 2, 3, 0]);
+/// The flags of a filter.
+pub const SECCOMP_FLAGS: Kind = Bits(&[1, 2, 4, 8, 8, 16, 32]);
 /// The flags of the calls that end in `at`.
 pub const AT: Kind = Bits(&[0x100, 0x200, 0x400, 0x800, 0x1000, 0x2000, 0x4000]);

@@ -148,6 +148,17 @@ pub fn fill(structure: Structure, words: &mut [u64; WORDS], inner: u64, place: &
         }
         Structure::Int => words[..2].fill_with(|| choices.one_of(&[0, 1, 2, 16, 110, 128, u64::MAX, pair(3, 3)])),
         Structure::Long => words[..2].fill_with(|| choices.one_of(&[0, 1, 4096, 100, u64::MAX, 1 << 63, inner])),
+        Structure::Filter => {
+            // About one call: what is said of it leaves the process something to do, but for some.
+            let verdict =
+                choices.one_of(&[0x7fff, 0x7fff, 5, 5, 5, 3, 0x7fc0, 0x7fc0, 0x7ff0, 0x7ffc, 0x8000, 0]) << 16;
+            let last = choices.one_of(&[0x06, 0x06, 0x16, 0x00]) | pair(0, 0x7fff_0000);
+            let load = choices.one_of(&[0x20, 0x20, 0x80, 0x60]) | pair(0, choices.one_of(&[0, 0, 4, 16, 60, 64, 3]));
+            let about = 0x0100_0015 | pair(0, choices.below(450));
+            memory::put(inner + 256, &[load, about, 0x06 | pair(0, verdict | choices.below(140)), last]);
+            words[0] = choices.one_of(&[4, 4, 4, 4, 3, 0, 4097]);
+            words[1] = choices.one_of(&[inner + 256, inner + 256, inner + 256, 0, inner + 257]);
+        }
         Structure::Words => {
             words[..16]
                 .fill_with(|| choices.one_of(&[0, 1, 2, 5, 64, 0o600, 1000, inner, u64::MAX, 0x101_0101_0101_0101]));

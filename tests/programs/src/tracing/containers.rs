@@ -6,14 +6,14 @@ use libc::*;
 use std::fs;
 
 /// The container, which has nobody in it before and after.
-struct Place<'a>(&'a str);
+pub struct Place<'a>(pub &'a str);
 
 impl Place<'_> {
-    fn take_in(&self, pid: c_int) {
+    pub fn take_in(&self, pid: c_int) {
         let _ = fs::write(format!("{}/tasks", self.0), pid.to_string());
     }
 
-    fn set(&self, state: &str) {
+    pub fn set(&self, state: &str) {
         let _ = fs::write(format!("{}/freezer.state", self.0), state);
     }
 
@@ -22,11 +22,11 @@ impl Place<'_> {
         patiently(|| fs::read_to_string(format!("{}/{file}", self.0)).is_ok_and(|now| now.trim() == text))
     }
 
-    fn is_frozen(&self) -> bool {
+    pub fn is_frozen(&self) -> bool {
         self.becomes("freezer.state", "FROZEN")
     }
 
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.becomes("tasks", "")
     }
 }

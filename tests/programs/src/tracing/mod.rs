@@ -1,7 +1,7 @@
 //! Tracing, ptrace(2): what a tracer is refused, what it is told, what it can change, and that nothing is left behind when
 //! tracer and tracee end in any order.
 
-mod containers;
+pub mod containers;
 mod ends;
 mod errors;
 mod stops;

@@ -60,6 +60,8 @@ fn of_stopped(tracer: &Task, tracee: &Tracee, wanted: u32, address: u64, data: u
         request::PTRACE_CONT => tracee.resume(Mode::Continue, data)?,
         request::PTRACE_SYSCALL => tracee.resume(Mode::Calls, data)?,
         request::PTRACE_SINGLESTEP => tracee.resume(Mode::Step, data)?,
+        request::PTRACE_SYSEMU => tracee.resume(Mode::Emulate, data)?,
+        request::PTRACE_SYSEMU_SINGLESTEP => tracee.resume(Mode::EmulateStep, data)?,
         request::PTRACE_DETACH => tracee.detach(data)?,
         request::PTRACE_LISTEN => tracee.listen()?,
         request::PTRACE_SETOPTIONS | request::PTRACE_OLDSETOPTIONS => tracee.set_options(tracer, data)?,

@@ -25,6 +25,22 @@ pub enum Mode {
     Calls,
     /// `PTRACE_SINGLESTEP`: for one instruction.
     Step,
+    /// `PTRACE_SYSEMU`: until a system call begins, which is then not made.
+    Emulate,
+    /// `PTRACE_SYSEMU_SINGLESTEP`: that, or for one instruction.
+    EmulateStep,
+}
+
+impl Mode {
+    /// Whether it goes on for one instruction at most.
+    pub(super) fn steps(self) -> bool {
+        matches!(self, Self::Step | Self::EmulateStep)
+    }
+
+    /// Whether system calls are the tracer's to do.
+    pub(super) fn emulates(self) -> bool {
+        matches!(self, Self::Emulate | Self::EmulateStep)
+    }
 }
 
 /// What a tracee has stopped for, as far as system calls are concerned (`PTRACE_GET_SYSCALL_INFO`).
@@ -106,7 +122,7 @@ impl Tracee {
         stop.answer = Some(Answer { signal });
         state.at_exit = match mode {
             _ if !stop.is_in_call => AtExit::Nothing,
-            Mode::Continue => AtExit::Nothing,
+            Mode::Continue | Mode::Emulate | Mode::EmulateStep => AtExit::Nothing,
             Mode::Calls => AtExit::Call,
             Mode::Step => AtExit::Step,
         };

@@ -192,7 +192,7 @@ fn stay(task: &Arc<Task>, position: &mut Position<'_>, reason: Reason) -> Option
     let stop = stop?;
     stop.record.apply(task, position);
     let answer = stop.answer?;
-    if mode == Mode::Step && !is_over && position.context.registers.rflags & TRAP_FLAG == 0 {
+    if mode.steps() && !is_over && position.context.registers.rflags & TRAP_FLAG == 0 {
         position.context.registers.rflags |= TRAP_FLAG;
         task.tracing.is_stepped.store(true, Relaxed);
     }
@@ -381,12 +381,12 @@ pub(crate) fn at_entry(task: &Arc<Task>, context: &mut UserContext) -> bool {
     if mode != Mode::Continue {
         task.note_attention();
     }
-    if mode != Mode::Calls {
+    if mode != Mode::Calls && !mode.emulates() {
         return true;
     }
     context.registers.rax = NO_RESULT;
     for_call(task, &trace, &mut Position { context, interrupted: &mut None }, AT_ENTRY);
-    if task.is_to_end() || context.call as i32 == -1 {
+    if mode.emulates() || task.is_to_end() || context.call as i32 == -1 {
         return false;
     }
     context.registers.rax = context.call;

@@ -2,6 +2,7 @@
 //! tracer and tracee end in any order.
 
 pub mod containers;
+mod emulation;
 mod ends;
 mod errors;
 mod stops;
@@ -20,6 +21,9 @@ pub fn run(part: &str) -> bool {
     }
     if all || part == "stops" {
         stops::run(&mut checks);
+    }
+    if all || part == "emulation" {
+        emulation::run(&mut checks);
     }
     if all || part == "ends" {
         ends::run(&mut checks);

@@ -20,6 +20,7 @@ mod arch;
 mod firmware;
 
 pub mod boot;
+pub mod breakpoints;
 pub mod cpu;
 // loom's locks can't stand in statics, and no model needs frames.
 #[cfg(not(loom))]

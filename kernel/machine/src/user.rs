@@ -45,6 +45,6 @@ pub struct Fault {
     pub vector: u8,
     /// The error code that the processor pushed, 0 if none.
     pub error_code: u32,
-    /// The faulting address (CR2) of a page fault, else 0.
+    /// The faulting address (CR2) of a page fault; of a debug exception what it is about (DR6); else 0.
     pub address: u64,
 }

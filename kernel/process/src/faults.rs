@@ -4,6 +4,7 @@ use crate::{
     oom, restartable,
     signals::{FaultFacts, Signal, SignalInfo, code, send},
     task::{Task, current},
+    trace::breakpoints,
 };
 use alloc::sync::Arc;
 use base::Errno;
@@ -44,8 +45,10 @@ pub(crate) fn handle(task: &Arc<Task>, context: &mut UserContext, fault: Fault) 
             None => return,
         },
         GENERAL_PROTECTION if restartable::may_have_counter(task) => return,
-        // The tracer that stepped it is gone.
-        DEBUG if !task.tracing.is_traced() && task.tracing.end_step(&mut context.registers) => return,
+        DEBUG => match breakpoints::fault(task, context, fault.address) {
+            Some(info) => info,
+            None => return,
+        },
         vector => {
             let (signal, code, address) = classify(vector, context.registers.rip);
             match code {
@@ -54,8 +57,9 @@ pub(crate) fn handle(task: &Arc<Task>, context: &mut UserContext, fault: Fault) 
             }
         }
     };
+    let address = if fault.vector == PAGE_FAULT { fault.address } else { 0 };
     task.signals.lock().fault =
-        FaultFacts { error_code: fault.error_code.into(), vector: fault.vector.into(), address: fault.address };
+        FaultFacts { error_code: fault.error_code.into(), vector: fault.vector.into(), address };
     send::force(task, info);
 }
 
@@ -63,7 +67,6 @@ pub(crate) fn handle(task: &Arc<Task>, context: &mut UserContext, fault: Fault) 
 fn classify(vector: u8, rip: u64) -> (Signal, Option<i32>, u64) {
     match vector {
         DIVIDE => (Signal::FPE, Some(code::FPE_INTDIV), rip),
-        DEBUG => (Signal::TRAP, Some(code::TRAP_TRACE), rip),
         BREAKPOINT => (Signal::TRAP, None, 0),
         INVALID_OPCODE => (Signal::ILL, Some(code::ILL_ILLOPN), rip),
         OVERFLOW | BOUND => (Signal::SEGV, None, 0),

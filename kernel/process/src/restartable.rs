@@ -7,18 +7,20 @@
 //! right. A thread whose area or sequence makes no sense gets SIGSEGV.
 //!
 //! By the same mark a thread that may not read the time stamp counter (`PR_SET_TSC` of prctl(2)) takes that right from the
-//! CPU that it comes to. The CPU gets it back when a thread that has it misses it: see `may_have_counter`.
+//! CPU that it comes to. The CPU gets it back when a thread that has it misses it: see `may_have_counter`. So does a thread that
+//! has breakpoints (`trace::breakpoints`) give them to the CPU.
 
 use crate::{
     signals::{Signal, SignalInfo, send},
     task::Task,
+    trace::breakpoints,
 };
 use alloc::sync::Arc;
 use base::Errno;
 use core::{
     ops::Range,
     sync::atomic::{
-        AtomicBool, AtomicU32, AtomicU64,
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
         Ordering::{Relaxed, SeqCst},
     },
 };
@@ -41,6 +43,10 @@ const NO_CPU: u32 = u32::MAX;
 /// Where the address of the sequence under way lies in the area, and the flags.
 const UNDER_WAY: u64 = 8;
 const FLAGS: u64 = 16;
+/// The thread may not read the time stamp counter.
+const NO_COUNTER: u8 = 1;
+/// It has breakpoints, or had some until now.
+const BREAKPOINTS: u8 = 2;
 
 /// The area of one thread. Changed by the thread itself only, but for the mark.
 #[derive(Default)]
@@ -48,9 +54,9 @@ pub(crate) struct Sequence {
     area: AtomicU64,
     length: AtomicU32,
     signature: AtomicU32,
-    /// Whether the thread may not read the time stamp counter.
-    forbids_counter: AtomicBool,
-    /// There is an area, or the counter is forbidden: switches mark.
+    /// What else a CPU has to learn of the thread: [`NO_COUNTER`], [`BREAKPOINTS`].
+    special: AtomicU8,
+    /// There is an area, or something special: switches mark.
     is_watched: AtomicBool,
     /// The area may be out of date, and a sequence torn; the CPU may let the thread read the counter.
     marked: AtomicBool,
@@ -89,7 +95,7 @@ impl Sequence {
     }
 
     fn watch(&self) {
-        let is_watched = self.area.load(Relaxed) != 0 || self.forbids_counter();
+        let is_watched = self.area.load(Relaxed) != 0 || self.special.load(Relaxed) != 0;
         self.is_watched.store(is_watched, Relaxed);
         self.marked.store(is_watched, SeqCst);
     }
@@ -97,12 +103,25 @@ impl Sequence {
     /// Whether the thread may not read the time stamp counter.
     #[inline]
     pub(crate) fn forbids_counter(&self) -> bool {
-        self.forbids_counter.load(Relaxed)
+        self.special.load(Relaxed) & NO_COUNTER != 0
     }
 
     /// Forbids the thread to read the time stamp counter, or allows it, from when it next goes to user mode.
     pub(crate) fn forbid_counter(&self, forbids: bool) {
-        self.forbids_counter.store(forbids, Relaxed);
+        self.note(NO_COUNTER, forbids);
+    }
+
+    /// The thread's breakpoints have changed, or there are none any longer. For the thread, and for a tracer while it is stopped.
+    pub(crate) fn note_breakpoints(&self, may_have: bool) {
+        self.note(BREAKPOINTS, may_have);
+    }
+
+    fn note(&self, special: u8, is_so: bool) {
+        if is_so {
+            self.special.fetch_or(special, Relaxed);
+        } else {
+            self.special.fetch_and(!special, Relaxed);
+        }
         self.watch();
     }
 }
@@ -152,8 +171,12 @@ pub fn register(task: &Task, area: u64, length: u32, flags: u32, signature: u32)
 pub(crate) fn before_user_mode(task: &Arc<Task>, context: &mut UserContext) {
     // First, so that a switch from here on is seen the next time.
     task.sequence.marked.store(false, SeqCst);
-    if task.sequence.forbids_counter() {
+    let special = task.sequence.special.load(Relaxed);
+    if special & NO_COUNTER != 0 {
         machine::context::forbid_counter();
+    }
+    if special & BREAKPOINTS != 0 && !breakpoints::load(task) {
+        task.sequence.note_breakpoints(false);
     }
     let area = task.sequence.area.load(Relaxed);
     if area == 0 {

@@ -75,10 +75,9 @@ fn of_stopped(tracer: &Task, tracee: &Tracee, wanted: u32, address: u64, data: u
             tracee.space()?.write_forced(address, &data.to_le_bytes()).map_err(|_| Errno::EIO)?;
         }
         request::PTRACE_PEEKUSR => {
-            let word = tracee.with_record(|record| record.user_word(address))?;
-            UserPtr::at(data).write(&word)?;
+            UserPtr::at(data).write(&tracee.user_word(address)?)?;
         }
-        request::PTRACE_POKEUSR => tracee.with_record(|record| record.set_user_word(address, data))?,
+        request::PTRACE_POKEUSR => tracee.set_user_word(address, data)?,
         request::PTRACE_GETREGS => registers(tracee, data, REGISTERS_SIZE)?,
         request::PTRACE_SETREGS => set_registers(tracee, data, REGISTERS_SIZE)?,
         request::PTRACE_GETFPREGS => floating_point(tracee, data, record::LEGACY_SIZE)?,

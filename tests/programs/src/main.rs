@@ -100,7 +100,7 @@ const HELP: &str = "usage: probe COMMAND
   signalfd          signals that are read from a file
   sockets           options and messages of local sockets
   terminals         requests and modes of terminals, on pseudo-terminals
-  tracing PART      ptrace: errors, stops, emulation, ends, threads, stress or all
+  tracing PART      ptrace: errors, stops, emulation, watch, ends, threads, stress or all
   filters PART      seccomp: errors, effects, heirs, threads, tracers, answers, signals or all
   filtered ERRNO    whether a call of it fails with this
   filters-in DIR    calls that wait for an answer in the container DIR of a freezer

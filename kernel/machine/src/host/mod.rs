@@ -3,6 +3,7 @@
 //! It makes the crates above compile and run under `cargo test`; it moves no hardware. What makes no sense on a
 //! host (user mode, a stack switch, power) panics with its name.
 
+pub mod breakpoints;
 #[cfg(not(loom))]
 pub mod frame;
 pub mod host;

@@ -35,6 +35,8 @@ pub(crate) struct CpuLocal {
     pub(super) apic_id: Cell<u32>,
     /// Set by every interrupt, cleared when user mode is about to be entered: see `UserContext::run`.
     pub(super) interrupted: Cell<bool>,
+    /// Its debug registers stop programs: see `breakpoints`.
+    pub(super) has_breakpoints: Cell<bool>,
     /// The scheduler's mark: see [`set_wanted`].
     wanted: AtomicBool,
     /// How many interrupts it has served, by [`interrupts::Kind`].
@@ -72,6 +74,7 @@ impl CpuLocal {
             id: Cell::new(0),
             apic_id: Cell::new(0),
             interrupted: Cell::new(false),
+            has_breakpoints: Cell::new(false),
             wanted: AtomicBool::new(false),
             served: [const { AtomicU64::new(0) }; interrupts::KINDS],
             user_cycles: Cell::new(0),

@@ -40,10 +40,11 @@ pub(super) enum EmergencyStack {
     DoubleFault = 0,
     NonMaskable = 1,
     MachineCheck = 2,
+    Debug = 3,
 }
 
 /// How many there are.
-pub(super) const EMERGENCY_STACKS: usize = 3;
+pub(super) const EMERGENCY_STACKS: usize = 4;
 /// Bytes of one emergency stack: enough for a panic with its backtrace.
 pub(super) const EMERGENCY_STACK_SIZE: usize = 16 * 1024;
 
@@ -64,6 +65,8 @@ impl Gate {
     fn new(vector: u8) -> Self {
         let offset = traps::stub(vector);
         let stack = match vector {
+            // A program can have it come at the first instruction of an entry, by `mov ss` just before.
+            1 => Some(EmergencyStack::Debug),
             2 => Some(EmergencyStack::NonMaskable),
             8 => Some(EmergencyStack::DoubleFault),
             18 => Some(EmergencyStack::MachineCheck),

@@ -12,6 +12,7 @@
 //! | `console`, `log`, `panic`, `power` | serial ports, the log, and the ways to end |
 
 pub mod boot;
+pub mod breakpoints;
 pub mod console;
 pub mod context;
 pub mod cpu;

@@ -4,8 +4,9 @@
 //! from kernel mode is served in [`kernel_trap`] and returns to where it came from. What comes from user mode
 //! stores the registers and *returns from* `user::enter`: see there.
 
+use super::cpu::KERNEL_STACK;
 use super::interrupts::{self, vector};
-use super::{panic, smap, user, user_memory};
+use super::{breakpoints, panic, smap, user, user_memory};
 use core::arch::global_asm;
 
 /// What the entry code pushes for a trap in kernel mode, lowest address first. The callee-saved registers are
@@ -51,7 +52,9 @@ global_asm!(
     ".endif",
     ".byte 0x68", // push of a 32-bit constant: the number
     ".long number",
-    ".if number == 2",
+    ".if number == 1",
+    "jmp debug_entry",
+    ".elseif number == 2",
     "jmp paranoid_entry",
     ".elseif number == 8",
     "jmp paranoid_entry",
@@ -95,6 +98,25 @@ global_asm!(
     "pop rax",
     "add rsp, 16",
     "iretq",
+    // A debug exception is of this kind in kernel mode only. From user mode the seven words go to the stack where
+    // exceptions of programs are expected.
+    "debug_entry:",
+    "test byte ptr [rsp + 24], 3",
+    "jz paranoid_entry",
+    "swapgs",
+    "push rax",
+    "mov rax, rsp",
+    "mov rsp, gs:[{kernel_stack}]",
+    "push qword ptr [rax + 56]",
+    "push qword ptr [rax + 48]",
+    "push qword ptr [rax + 40]",
+    "push qword ptr [rax + 32]",
+    "push qword ptr [rax + 24]",
+    "push qword ptr [rax + 16]",
+    "push qword ptr [rax + 8]",
+    "mov rax, [rax]",
+    "swapgs",
+    "jmp {from_user}",
     // Traps that may come anywhere, also between the first instruction of an entry and its `swapgs`: they have
     // a stack of their own, and look whether GS is the kernel's.
     "paranoid_entry:",
@@ -142,6 +164,7 @@ global_asm!(
     "add rsp, 16",
     "iretq",
     from_user = sym user::trap_from_user,
+    kernel_stack = const KERNEL_STACK,
     kernel_trap = sym kernel_trap,
     paranoid_trap = sym paranoid_trap,
 );
@@ -230,7 +253,13 @@ fn copy_fault(frame: &mut KernelFrame, address: u64) -> bool {
 
 /// Serves what came on an emergency stack.
 extern "C" fn paranoid_trap(frame: &mut KernelFrame) {
+    const DEBUG: u64 = 1;
     const NON_MASKABLE: u64 = 2;
+    if frame.vector == DEBUG {
+        // The kernel touched for a program what that is watched for, or a program tried to have the kernel stopped.
+        breakpoints::take_status();
+        return;
+    }
     if frame.vector == NON_MASKABLE {
         panic::halt_if_stopping();
         crate::log!("interrupts: a non-maskable interrupt at {:#x}; going on", frame.rip);

@@ -10,7 +10,7 @@
 
 use super::cpu::{self, KERNEL_STACK, USER_STACK};
 use super::descriptors::{KERNEL_CODE, USER_BASE, USER_CODE, USER_DATA};
-use super::{interrupts, smap, time};
+use super::{breakpoints, interrupts, smap, time};
 use crate::paging::USER_END;
 use crate::user::{Exit, Fault, Registers};
 use core::arch::naked_asm;
@@ -90,7 +90,11 @@ impl UserContext {
                 Exit::Interrupt
             }
             number => {
-                let address = if number == 14 { x86_64::registers::control::Cr2::read_raw() } else { 0 };
+                let address = match number {
+                    14 => x86_64::registers::control::Cr2::read_raw(),
+                    1 => breakpoints::take_status(),
+                    _ => 0,
+                };
                 Exit::Fault(Fault { vector: number as u8, error_code: back.error_code as u32, address })
             }
         };

@@ -283,6 +283,7 @@ fn reset(task: &Arc<Task>, name: &[u8], program: Program, credentials: Credentia
     task.set_clear_child_tid(0);
     task.has_left_futexes.store(false, Relaxed);
     task.sequence.forget();
+    trace::breakpoints::forget(task);
     process.barriers.store(0, Relaxed);
     let start = name.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     task.set_name(Name::new(&name[start..]));

@@ -7,7 +7,8 @@
 //! | `requests` | the tracer's side |
 //! | `ties` | who traces whom: attach, inheritance at fork, the end of either |
 //! | `news` | what `wait4(2)` finds |
-//! | `record`, `options` | registers and options, plain data |
+//! | `breakpoints` | debug registers |
+//! | `record`, `debug_registers`, `options` | registers and options, plain data |
 //!
 //! A tracee leaves a copy of its registers where it stops, and takes it back when it goes on: whoever looks needs neither
 //! its stack nor its word, and SIGKILL can take it away at any moment. A stop is a sleep that only its tracer and what ends
@@ -16,6 +17,8 @@
 //! Locks: ties change under the tree's; a tracee stops with its process's lock and that of its `Trace` held, in this
 //! order, after a look at whether it is to end.
 
+pub(crate) mod breakpoints;
+mod debug_registers;
 pub(crate) mod news;
 pub(crate) mod options;
 pub mod record;
@@ -31,12 +34,16 @@ use crate::{
     status::End,
     task::Task,
 };
-use alloc::sync::{Arc, Weak};
+use alloc::{
+    boxed::Box,
+    sync::{Arc, Weak},
+};
 use base::Pid;
 use core::sync::atomic::{
     AtomicBool,
     Ordering::{Relaxed, SeqCst},
 };
+use debug_registers::DebugRegisters;
 use machine::{
     sync::{SpinGuard, SpinLock, rank},
     user::Registers,
@@ -52,6 +59,7 @@ pub(crate) struct Tracing {
     is_tracer: AtomicBool,
     /// Its trap flag was set for its tracer's sake.
     is_stepped: AtomicBool,
+    debug_registers: SpinLock<Option<Box<DebugRegisters>>>,
     trace: SpinLock<Option<Arc<Trace>>>,
 }
 
@@ -61,6 +69,7 @@ impl Default for Tracing {
             is_traced: AtomicBool::new(false),
             is_tracer: AtomicBool::new(false),
             is_stepped: AtomicBool::new(false),
+            debug_registers: SpinLock::new(rank::TASK, None),
             trace: SpinLock::new(rank::LEAF, None),
         }
     }

@@ -1,9 +1,9 @@
 //! What a tracer asks for: to look at a stopped tracee, to change it, to let it go on.
 
 use super::{
-    Answer, AtExit, Options, Stop, Trace,
+    Answer, AtExit, Options, Stop, Trace, breakpoints,
     options::{Event, given_signal},
-    record::Record,
+    record::{self, Record},
     ties,
 };
 use crate::{
@@ -111,6 +111,21 @@ impl Tracee {
     /// Looks at or changes its registers. `ESRCH` it is not stopped any more; else what `look` says.
     pub fn with_record<R>(&self, look: impl FnOnce(&mut Record) -> Result<R, Errno>) -> Result<R, Errno> {
         self.with_stop(|stop| look(&mut stop.record))
+    }
+
+    /// The word at `offset` of `struct user`. `EIO` it lies outside, or at no multiple of 8; `ESRCH`.
+    pub fn user_word(&self, offset: u64) -> Result<u64, Errno> {
+        let word = self.with_record(|record| record.user_word(offset))?;
+        Ok(record::debug_register(offset).map_or(word, |index| breakpoints::register(&self.task, index)))
+    }
+
+    /// Sets it. `EIO` also if it can't be set; `EINVAL` of a debug register; `ESRCH`.
+    pub fn set_user_word(&self, offset: u64, value: u64) -> Result<(), Errno> {
+        match record::debug_register(offset) {
+            // It is stopped, and who ends it meanwhile does not mind.
+            Some(index) => breakpoints::set_register(&self.task, index, value),
+            None => self.with_record(|record| record.set_user_word(offset, value)),
+        }
     }
 
     /// Lets it go on, with a signal unless `data` is 0. `EIO` no such signal; `ESRCH`.

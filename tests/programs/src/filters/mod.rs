@@ -16,9 +16,12 @@ use crate::checks::Checks;
 pub use filter::install;
 pub use heirs::judge_exec;
 
+/// The name of a part, and what it does.
+type Part = (&'static str, fn(&mut Checks));
+
 /// Runs one part, or all. Whether all was right.
 pub fn run(part: &str) -> bool {
-    let parts: [(&str, fn(&mut Checks)); 7] = [
+    let parts: [Part; 7] = [
         ("errors", errors::run),
         ("effects", effects::run),
         ("heirs", heirs::run),

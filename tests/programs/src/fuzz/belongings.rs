@@ -35,6 +35,8 @@ const STATUS: &[&str] = &[
     "CapBnd",
     "CapAmb",
     "NoNewPrivs",
+    "Seccomp",
+    "Seccomp_filters",
     "Cpus_allowed",
     "Mems_allowed",
 ];

@@ -9,6 +9,7 @@ mod stops;
 mod stress;
 mod threads;
 pub mod tracee;
+mod watch;
 
 use crate::checks::Checks;
 
@@ -24,6 +25,9 @@ pub fn run(part: &str) -> bool {
     }
     if all || part == "emulation" {
         emulation::run(&mut checks);
+    }
+    if all || part == "watch" {
+        watch::run(&mut checks);
     }
     if all || part == "ends" {
         ends::run(&mut checks);

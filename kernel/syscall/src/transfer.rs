@@ -395,8 +395,8 @@ pub fn write(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize
 pub fn pread(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize, at: i64) -> Result<usize, Errno> {
     let at = Position::from_raw(at)?;
     let file = call.file(descriptor)?;
-    file.admit_read()?;
     file.admit_position()?;
+    file.admit_read()?;
     call.read_one(&file, buffer.address(), count.min(MOST), at)
 }
 
@@ -404,9 +404,9 @@ pub fn pread(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize
 pub fn pwrite(call: &Call<'_>, descriptor: i32, buffer: UserPtr<u8>, count: usize, at: i64) -> Result<usize, Errno> {
     let at = Position::from_raw(at)?;
     let file = call.file(descriptor)?;
+    file.admit_position()?;
     let count = count.min(MOST);
     file.admit_write(count)?;
-    file.admit_position()?;
     call.write_one(&file, buffer.address(), count, at)
 }
 

@@ -219,7 +219,7 @@ pub fn timerfd(clock: Clock, flags: OpenFlags, credentials: &Arc<Credentials>) -
         expired: WaitQueue::new(),
     });
     let inode = Arc::new(AnonymousInode::new("timerfd", credentials));
-    let flags = flags & OpenFlags::NONBLOCK;
+    let flags = OpenFlags::READ_WRITE | flags & OpenFlags::NONBLOCK;
     OpenFile::anonymous(inode, file, flags, credentials.clone())
 }
 

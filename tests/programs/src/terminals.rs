@@ -111,6 +111,7 @@ fn pair() -> [RawFd; 2] {
 
 fn lines(checks: &mut Checks) {
     let [master, terminal] = pair();
+    checks.equal("nothing is there at once", (take(terminal, 0), take(master, 0)), (Ok(vec![]), Ok(vec![])));
     checks.equal("typed", put(master, b"one\ntwo\nth"), Ok(10));
     checks.equal("the echo", text(master), Ok("one\r\ntwo\r\nth".into()));
     checks.equal("all lines count", number(terminal, FIONREAD as c_int), Ok(8));
@@ -412,6 +413,7 @@ fn refusals(checks: &mut Checks) {
         (Ok(0), Err(EIO)),
     );
     shut(&[master]);
+    checks.equal("nothing is too much", put(terminal, b""), Err(EIO));
     checks.equal("the master is gone", (take(terminal, 1), put(terminal, b"x")), (Ok(vec![]), Err(EIO)));
     checks.equal("its name too", open_path(&path, O_RDWR | O_NOCTTY), Err(ENOENT));
     shut(&[terminal]);

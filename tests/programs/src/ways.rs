@@ -43,6 +43,19 @@ fn flags(checks: &mut Checks) {
     // SAFETY: room for two descriptors.
     unsafe { pipe(ends.as_mut_ptr()) };
     checks.equal("a pipe has no places", (take(ends[0], 0, 0), put(ends[1], b"x", 0, 0)), (Err(ESPIPE), Err(ESPIPE)));
+    let mut byte = 0_u8;
+    let byte: *mut c_void = (&raw mut byte).cast();
+    // SAFETY: the byte lives until the calls are over.
+    let wrong = unsafe { [result(pread(ends[1], byte, 1, 0) as i64), result(pwrite(ends[0], byte, 1, 0) as i64)] };
+    checks.equal("which is said before the wrong end", wrong, [Err(ESPIPE); 2]);
+    // SAFETY: as above.
+    unsafe {
+        let timer = timerfd_create(CLOCK_MONOTONIC, 0);
+        let told =
+            (fcntl(timer, F_GETFL), result(write(timer, byte, 1) as i64), result(pread(timer, byte, 1, 0) as i64));
+        checks.equal("a timer is open for both, and is not written", told, (O_RDWR, Err(EINVAL), Err(ESPIPE)));
+        close(timer);
+    }
     checks.equal("nothing to read now", take(ends[0], -1, NOWAIT), Err(EAGAIN));
     checks.equal("something", (put(ends[1], b"x", -1, NOWAIT), take(ends[0], -1, NOWAIT)), (Ok(1), Ok(b"x".to_vec())));
     // SAFETY: takes no address.

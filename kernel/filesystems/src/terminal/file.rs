@@ -57,6 +57,9 @@ impl FileOps for TtyFile {
         if process::current().is_some() {
             self.with_task(terminal::check_read)?;
         }
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         self.tty.read(self.opening, buffer, flags)
     }
 

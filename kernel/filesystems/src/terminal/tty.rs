@@ -334,6 +334,9 @@ impl Tty {
     pub fn write(&self, opening: Opening, buffer: &[u8], flags: OpenFlags) -> Result<usize, Errno> {
         let mut done = 0;
         let end = |done: usize, errno: Errno| if done > 0 { Ok(done) } else { Err(errno) };
+        if buffer.is_empty() && self.is_cut(opening) {
+            return Err(Errno::EIO);
+        }
         while done < buffer.len() {
             if self.is_cut(opening) {
                 return end(done, Errno::EIO);

@@ -18,6 +18,7 @@ mod ids;
 pub mod list;
 mod names;
 pub mod number;
+pub mod radix;
 mod sets;
 
 pub use credentials::{Capabilities, Credentials};

@@ -3,10 +3,10 @@
 use crate::commitment::Commitment;
 use crate::payer::SharedPage;
 use crate::{ChargeKind, SharedPolicies, charge, placement};
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
+use base::radix::RadixTree;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::frame::{FRAME_SIZE, Frame};
@@ -95,7 +95,7 @@ pub trait PageSource: Send + Sync {
 /// The pages of shared anonymous memory: zero until somebody writes, there as long as somebody maps them.
 pub struct SharedPages {
     identity: u64,
-    pages: SpinLock<BTreeMap<u64, SharedPage>>,
+    pages: SpinLock<RadixTree<SharedPage>>,
     policies: SharedPolicies,
     _commitment: Commitment,
 }
@@ -107,7 +107,7 @@ impl SharedPages {
     /// No pages yet. `commitment`: what is promised of them.
     pub fn new(commitment: Commitment) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(FIRST_SHARED_IDENTITY);
-        let pages = SpinLock::new(rank::PAGE_TABLE, BTreeMap::new());
+        let pages = SpinLock::new(rank::PAGE_TABLE, RadixTree::default());
         Self { identity: NEXT.fetch_add(1, Relaxed), pages, policies: SharedPolicies::new(), _commitment: commitment }
     }
 }
@@ -121,39 +121,47 @@ impl SharedPages {
 
 impl PageSource for SharedPages {
     fn page(&self, index: u64, _usage: PageUse) -> Result<Frame, Errno> {
-        if let Some(page) = self.pages.lock().get(&index) {
+        if let Some(page) = self.pages.lock().get(index) {
             return Ok(page.frame.clone());
         }
         let policy = self.policies.get(index);
         let make = || charge::allocate_zeroed(&placement::current(policy.as_ref(), index), ChargeKind::Shared);
         let page = SharedPage::new(Errno::ENOSPC, make)?;
+        let frame = page.frame.clone();
+        let mut pages = self.pages.lock();
         // Another space may have been faster; then its page is the one.
-        Ok(self.pages.lock().entry(index).or_insert(page).frame.clone())
+        if let Some(there) = pages.get(index) {
+            let there = there.frame.clone();
+            drop(pages);
+            return Ok(there);
+        }
+        pages.insert(index, page);
+        Ok(frame)
     }
 
     fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         let mut pages = self.pages.lock();
-        let old = pages.get_mut(&index).and_then(|page| page.exchange(make));
+        let old = pages.get_mut(index).and_then(|page| page.exchange(make));
         drop(pages);
         old.is_some()
     }
 
     fn has_page(&self, index: u64) -> bool {
-        self.pages.lock().contains_key(&index)
+        self.pages.lock().get(index).is_some()
     }
 
     fn punch(&self, pages: Range<u64>) -> Result<(), Errno> {
         let mut from = pages.start;
         loop {
             let mut there = self.pages.lock();
-            let Some((&index, page)) = there.range(from..pages.end).next() else { return Ok(()) };
+            let Some((index, page)) = there.first_from(from).filter(|next| next.0 < pages.end) else { return Ok(()) };
             from = index + 1;
             // A page that somebody has mapped stays.
             let mapped = page.frame.reference_count() > 1;
             if mapped {
                 page.frame.zero(0, FRAME_SIZE);
             }
-            let gone = if mapped { None } else { there.remove(&index) };
+            let gone = if mapped { None } else { there.remove(index) };
             drop(there);
             drop(gone);
         }

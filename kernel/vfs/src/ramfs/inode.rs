@@ -7,8 +7,8 @@ use super::{
     listing::{Directory, Listing},
 };
 use crate::{
-    Allocation, BoundSocket, DeviceNumber, DirectoryEntry, FileKind, FileOps, Inode, MappedPages, Metadata,
-    MetadataChange, Mount, NewNode, NodeKind, OpenFlags, OpenRequest, Ownership, RenameFlags, Sealing, Seals, SeekFrom,
+    Allocation, BoundSocket, DeviceNumber, DirectoryEntry, FileKind, FileOps, Inode, Metadata, MetadataChange, Mount,
+    NewNode, NodeKind, OpenRequest, Ownership, RenameFlags, Sealing, Seals,
     lock::FileLocks,
     pipe::{self, Pipe},
 };
@@ -144,7 +144,7 @@ impl RamInode {
         }
     }
 
-    fn content(&self) -> Result<&Content, Errno> {
+    pub(super) fn content(&self) -> Result<&Content, Errno> {
         match &self.body {
             Body::File(content) => Ok(content),
             _ => Err(Errno::EINVAL),
@@ -462,36 +462,6 @@ impl Inode for RamInode {
             Body::Socket(socket) => Some(socket),
             _ => None,
         }
-    }
-}
-
-impl FileOps for RamInode {
-    fn read(&self, buffer: &mut [u8], position: &mut u64, _flags: OpenFlags) -> Result<usize, Errno> {
-        let count = self.content()?.read(buffer, *position);
-        *position += count as u64;
-        Ok(count)
-    }
-
-    fn write(&self, buffer: &[u8], position: &mut u64, flags: OpenFlags) -> Result<usize, Errno> {
-        let count = self.content()?.write(buffer, position, flags)?;
-        self.touch_content();
-        Ok(count)
-    }
-
-    fn size(&self) -> u64 {
-        self.content().map_or(0, Content::size)
-    }
-
-    fn seek_sparse(&self, target: SeekFrom) -> Result<u64, Errno> {
-        self.content()?.seek(target)
-    }
-
-    fn mapped(&self) -> Result<MappedPages, Errno> {
-        Ok(MappedPages::OfInode)
-    }
-
-    fn sync(&self) -> Result<(), Errno> {
-        Ok(())
     }
 }
 

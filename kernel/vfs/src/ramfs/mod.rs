@@ -3,6 +3,7 @@
 mod attributes;
 mod content;
 mod copies;
+mod file;
 mod inode;
 mod listing;
 mod pages;

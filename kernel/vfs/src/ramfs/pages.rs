@@ -1,7 +1,8 @@
 //! The pages of a file in memory: its own, over bytes borrowed from the initramfs.
 
 use super::copies::Copies;
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::sync::Arc;
+use base::radix::RadixTree;
 use machine::frame::{FRAME_SIZE, Frame};
 use memory::payer::SharedPage;
 
@@ -10,7 +11,7 @@ pub(super) struct Pages {
     /// What lies beneath pages that nobody has written; bytes behind it are zero.
     borrowed: &'static [u8],
     /// Pages of its own.
-    own: BTreeMap<u64, SharedPage>,
+    own: RadixTree<SharedPage>,
     /// How many of its own lie over borrowed bytes.
     covering: u64,
     /// Copies of borrowed pages that can be dropped.
@@ -37,12 +38,12 @@ impl Source {
 
 impl Pages {
     pub fn new(borrowed: &'static [u8]) -> Self {
-        Self { borrowed, own: BTreeMap::new(), covering: 0, copies: None }
+        Self { borrowed, own: RadixTree::default(), covering: 0, copies: None }
     }
 
     #[inline]
     pub fn source(&self, index: u64) -> Source {
-        if let Some(page) = self.own.get(&index) {
+        if let Some(page) = self.own.get(index) {
             return Source::Own(page.frame.clone());
         }
         let start = index.checked_mul(FRAME_SIZE as u64).and_then(|start| usize::try_from(start).ok());
@@ -75,17 +76,17 @@ impl Pages {
 
     /// A page of its own.
     pub fn get_mut(&mut self, index: u64) -> Option<&mut SharedPage> {
-        self.own.get_mut(&index)
+        self.own.get_mut(index)
     }
 
     /// Takes out a page of its own that covers no borrowed bytes.
     pub fn remove(&mut self, index: u64) -> Option<SharedPage> {
-        if index < self.borrowed() { None } else { self.own.remove(&index) }
+        if index < self.borrowed() { None } else { self.own.remove(index) }
     }
 
     /// The index of the first page of its own from `from` on.
     pub fn next(&self, from: u64) -> Option<u64> {
-        self.own.range(from..).next().map(|(&index, _)| index)
+        self.own.first_from(from).map(|(index, _)| index)
     }
 
     /// Cuts off what lies behind the first `size` bytes, and makes the rest of the last page zeros. Gives the pages that go,
@@ -94,11 +95,15 @@ impl Pages {
         let borrowed = self.borrowed();
         let kept = self.borrowed.len().min(usize::try_from(size).unwrap_or(usize::MAX));
         self.borrowed = &self.borrowed[..kept];
-        let gone = self.own.split_off(&size.div_ceil(FRAME_SIZE as u64));
-        self.covering -= gone.range(..borrowed).count() as u64;
+        let gone = self.own.split_off(size.div_ceil(FRAME_SIZE as u64));
+        let mut at = 0;
+        while let Some((index, _)) = gone.first_from(at).filter(|&(index, _)| index < borrowed) {
+            self.covering -= 1;
+            at = index + 1;
+        }
         let (last, offset) = (size / FRAME_SIZE as u64, (size % FRAME_SIZE as u64) as usize);
         if offset > 0
-            && let Some(page) = self.own.get(&last)
+            && let Some(page) = self.own.get(last)
         {
             page.frame.zero(offset, FRAME_SIZE - offset);
         }

@@ -45,6 +45,11 @@ pub trait PageSource: Send + Sync {
     /// `ENOSPC` no room for it, or not paid for (SIGBUS).
     fn page(&self, index: u64, usage: PageUse) -> Result<Frame, Errno>;
 
+    /// Gives those of the pages from this index on that are in memory, and that [`page`](Self::page) would give for `usage`
+    /// at once: nothing is made, read or charged. Called like `page`, with no frames yet; never for
+    /// [`PageUse::SharedWrite`].
+    fn pages_there(&self, _first: u64, _usage: PageUse, _frames: &mut [Option<Frame>]) {}
+
     /// Puts another frame in place of the page with this index: `make` is shown the one that is there, and how many
     /// references to it the source itself has, and gives the other one. It is asked while nobody can get a new reference
     /// from the source. `false`: it gave none, or the source can't.

@@ -285,6 +285,9 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EFAULT)
     }
 
+    /// Gives those of the pages from this index on that are in memory; see [`memory::PageSource::pages_there`].
+    fn pages_there(&self, _first: u64, _usage: PageUse, _frames: &mut [Option<Frame>]) {}
+
     /// Puts another frame in place of a page; see [`memory::PageSource::exchange`].
     fn exchange_page(&self, _index: u64, _make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         false

@@ -73,6 +73,10 @@ impl PageSource for FilePages {
         self.file.inode().page(index, usage)
     }
 
+    fn pages_there(&self, first: u64, usage: PageUse, frames: &mut [Option<Frame>]) {
+        self.file.inode().pages_there(first, usage, frames);
+    }
+
     fn exchange(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         self.file.inode().exchange_page(index, make)
     }

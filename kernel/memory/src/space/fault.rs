@@ -1,5 +1,6 @@
 //! Page faults: demand-zero pages, pages of files, copies on write, and stacks that grow.
 
+use super::around::comes_along;
 use super::payment::Pages;
 use super::{Access, AddressSpace, FaultError, Limits, STACK_GUARD, Tables};
 use crate::area::{Area, AreaFlags, Backing, PAGE, Protection, Sharing};
@@ -128,6 +129,9 @@ impl AddressSpace {
             (Sharing::Shared, Access::Write) => PageUse::SharedWrite,
             (Sharing::Shared, _) => PageUse::Shared,
         };
+        if comes_along(area) {
+            return self.bring_around(area, page, &**source, usage);
+        }
         let frame = source.page(area.page_index(page), usage).map_err(source_error)?;
         match (area.sharing, access) {
             (Sharing::Private, Access::Write) => {

@@ -10,6 +10,7 @@
 
 mod advice;
 mod ahead;
+mod around;
 mod brk;
 mod copies;
 mod cut;

@@ -15,6 +15,7 @@ use std::{thread_local, vec, vec::Vec};
 
 mod against_a_model;
 mod ahead;
+mod around;
 mod cut;
 mod dump;
 mod forced;

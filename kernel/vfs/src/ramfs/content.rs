@@ -3,7 +3,7 @@
 use super::{
     Shared,
     copies::{ALL_COPIES, Copies},
-    pages::{Pages, Source},
+    pages::{Pages, Source, copy_padded, frame_of},
 };
 use crate::{OpenFlags, Sealing, Seals, SeekFrom, limits};
 use alloc::{sync::Arc, vec::Vec};
@@ -294,8 +294,7 @@ impl Content {
                     return Ok(frame);
                 }
                 Source::Borrowed(bytes) => {
-                    let whole: Option<&'static [u8; FRAME_SIZE]> = bytes.try_into().ok();
-                    if let Some(frame) = whole.and_then(Frame::of_static) {
+                    if let Some(frame) = frame_of(bytes) {
                         return Ok(frame);
                     }
                 }
@@ -303,6 +302,13 @@ impl Content {
             }
         }
         self.own_page(index, false, Asked::ByFault)
+    }
+
+    /// Gives the pages that are there; see [`memory::PageSource::pages_there`].
+    pub fn pages_there(&self, first: u64, usage: PageUse, frames: &mut [Option<Frame>]) {
+        let left = self.size().div_ceil(FRAME_SIZE as u64).saturating_sub(first);
+        let count = frames.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.pages.lock().there(first, usage, &mut frames[..count]);
     }
 
     /// Sets the size; what is cut off is gone, what is added is zero. Says whether any was cut off. `EFBIG`, `EPERM` a seal.
@@ -499,11 +505,4 @@ impl Drop for Content {
         // Relaxed: nobody else can see the value any more.
         self.size.store(0, Relaxed);
     }
-}
-
-/// Copies `bytes` and pads with zeros.
-fn copy_padded(bytes: &[u8], out: &mut [u8]) {
-    let count = bytes.len().min(out.len());
-    out[..count].copy_from_slice(&bytes[..count]);
-    out[count..].fill(0);
 }

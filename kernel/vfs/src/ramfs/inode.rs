@@ -433,6 +433,10 @@ impl Inode for RamInode {
         Some(&self.content().ok()?.policies)
     }
 
+    fn pages_there(&self, first: u64, usage: PageUse, frames: &mut [Option<Frame>]) {
+        self.content().into_iter().for_each(|content| content.pages_there(first, usage, frames));
+    }
+
     fn exchange_page(&self, index: u64, make: &mut dyn FnMut(&Frame, u32) -> Option<Frame>) -> bool {
         self.content().is_ok_and(|content| content.exchange_page(index, make))
     }

@@ -2,9 +2,10 @@
 
 use super::copies::Copies;
 use alloc::sync::Arc;
-use base::radix::RadixTree;
+use base::radix::{self, RadixTree};
+use core::cell::LazyCell;
 use machine::frame::{FRAME_SIZE, Frame};
-use memory::payer::SharedPage;
+use memory::{PageUse, charge, payer::SharedPage};
 
 /// The pages of a file. Borrowed ones count as the file's like its own: an own page over a borrowed one is no page more.
 pub(super) struct Pages {
@@ -43,14 +44,17 @@ impl Pages {
 
     #[inline]
     pub fn source(&self, index: u64) -> Source {
-        if let Some(page) = self.own.get(index) {
-            return Source::Own(page.frame.clone());
+        match self.own.get(index) {
+            Some(page) => Source::Own(page.frame.clone()),
+            None => self.borrowed_at(index).map_or(Source::Hole, Source::Borrowed),
         }
-        let start = index.checked_mul(FRAME_SIZE as u64).and_then(|start| usize::try_from(start).ok());
-        match start.and_then(|start| self.borrowed.get(start..)) {
-            None | Some([]) => Source::Hole,
-            Some(rest) => Source::Borrowed(&rest[..rest.len().min(FRAME_SIZE)]),
-        }
+    }
+
+    /// What the page with this index has of the borrowed bytes, if any.
+    fn borrowed_at(&self, index: u64) -> Option<&'static [u8]> {
+        let start = usize::try_from(index.checked_mul(FRAME_SIZE as u64)?).ok()?;
+        let rest = self.borrowed.get(start..)?;
+        (!rest.is_empty()).then(|| &rest[..rest.len().min(FRAME_SIZE)])
     }
 
     /// How many pages have borrowed bytes: those with the first indices.
@@ -109,4 +113,38 @@ impl Pages {
         }
         gone
     }
+
+    /// Gives the pages that can be mapped as they are; see [`memory::PageSource::pages_there`].
+    pub fn there(&self, first: u64, usage: PageUse, frames: &mut [Option<Frame>]) {
+        // Asked for only where there is a page that may be a copy.
+        let copies = LazyCell::new(charge::copies_files);
+        let mut own = self.own.leaf(first);
+        for (index, frame) in (first..).zip(frames) {
+            let slot = index as usize % radix::LEAF;
+            if slot == 0 {
+                own = self.own.leaf(index);
+            }
+            *frame = match own.and_then(|own| own[slot].as_ref()) {
+                Some(page) => Some(page.frame.clone()),
+                // Who shares a page with others must have one of the file's own.
+                None if usage != PageUse::Private => None,
+                None => self.borrowed_at(index).and_then(|bytes| match *copies {
+                    true => self.copies.as_ref()?.get(index),
+                    false => frame_of(bytes),
+                }),
+            };
+        }
+    }
+}
+
+/// The frame that borrowed bytes fill, if they do.
+pub(super) fn frame_of(bytes: &'static [u8]) -> Option<Frame> {
+    Frame::of_static(bytes.try_into().ok()?)
+}
+
+/// Copies `bytes` and pads with zeros.
+pub(super) fn copy_padded(bytes: &[u8], out: &mut [u8]) {
+    let count = bytes.len().min(out.len());
+    out[..count].copy_from_slice(&bytes[..count]);
+    out[count..].fill(0);
 }

@@ -48,6 +48,12 @@ impl PageCharger for Charger {
     }
 }
 
+/// Has pages charged from now on.
+fn charge() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| CHARGER.install(&Charger));
+}
+
 /// How many copies of any file can be dropped, up to `most`; they are gone then.
 fn dropped(most: usize) -> usize {
     ALL_COPIES.drop_unused(&|_| true, most)
@@ -55,7 +61,7 @@ fn dropped(most: usize) -> usize {
 
 #[test]
 fn copies_are_dropped_and_read_again_and_never_hide_what_was_written() {
-    CHARGER.install(&Charger);
+    charge();
     with_caller(|caller| {
         let bytes: &'static [u8] = std::vec![7; 3 * 4096 + 100].leak();
         let root = RamInode::of(&caller.context.root().inode).unwrap();
@@ -89,5 +95,47 @@ fn copies_are_dropped_and_read_again_and_never_hide_what_was_written() {
         assert_eq!(read(caller, "/file").unwrap(), changed);
         PAYS.set(false);
         drop(file);
+    });
+}
+
+#[test]
+fn pages_are_there_for_mappings_as_far_as_nothing_need_be_made() {
+    charge();
+    with_caller(|caller| {
+        let bytes: &'static [u8] = std::vec![7; 3 * 4096 + 100].leak();
+        let root = RamInode::of(&caller.context.root().inode).unwrap();
+        let node = NewNode { kind: NodeKind::Regular, permissions: mode(0o644), uid: Uid::ROOT, gid: Gid::ROOT };
+        let file = root.create_file(b"there", &node, bytes).unwrap();
+        let there = |first: u64, usage: memory::PageUse| {
+            let mut frames = [const { None }; 8];
+            file.pages_there(first, usage, &mut frames);
+            let numbers = frames.iter().flatten().map(|frame| frame.number()).collect::<std::vec::Vec<_>>();
+            let found = (first..).zip(frames).filter_map(|(index, frame)| frame.map(|_| index));
+            (found.collect::<std::vec::Vec<_>>(), numbers)
+        };
+        use memory::PageUse::{Private, Shared};
+        PAYS.set(true);
+        assert_eq!(there(0, Private).0, []);
+        let copy = file.page(1, Private).unwrap();
+        assert_eq!((there(0, Private), there(0, Shared).0), ((std::vec![1], std::vec![copy.number()]), std::vec![]));
+        assert_eq!(there(2, Private).0, []);
+        drop(copy);
+
+        // The file's own are there for all, whether they hide borrowed bytes or lie behind them.
+        let own = [2, 3].map(|index| file.page(index, Shared).unwrap().number());
+        file.truncate(20 * 4096).unwrap();
+        let last = file.page(9, Shared).unwrap().number();
+        assert_eq!(there(0, Shared), (std::vec![2, 3], own.to_vec()));
+        assert_eq!((there(0, Private).0, there(3, Private).0), (std::vec![1, 2, 3], std::vec![3, 9]));
+        assert_eq!(
+            (there(9, Shared).1, there(17, Shared).0, there(100, Private).0),
+            (std::vec![last], std::vec![], std::vec![])
+        );
+        // Behind the end there is nothing, and nothing comes back.
+        file.truncate(2 * 4096 + 1).unwrap();
+        assert_eq!(there(0, Private).0, [1, 2]);
+        file.truncate(20 * 4096).unwrap();
+        assert_eq!((there(0, Private).0, there(8, Private).0), (std::vec![1, 2], std::vec![]));
+        PAYS.set(false);
     });
 }

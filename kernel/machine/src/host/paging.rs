@@ -3,7 +3,7 @@
 
 use crate::frame::FrameNumber;
 use crate::paging::PageTables;
-use base::CpuSet;
+use base::{CpuId, CpuSet};
 use core::cell::Cell;
 use core::ops::Range;
 
@@ -19,7 +19,7 @@ pub fn current() -> *const PageTables {
 }
 
 /// Puts a pointer to tables in the thread's slot and gives the one that was there.
-pub fn exchange_current(tables: *const PageTables) -> *const PageTables {
+pub fn exchange_current(_this: CpuId, tables: *const PageTables) -> *const PageTables {
     CURRENT.replace(tables)
 }
 

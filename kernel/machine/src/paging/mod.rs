@@ -225,7 +225,7 @@ impl PageTables {
         // entries own. The reference put in the slot below keeps the tables while the register names them: it is
         // taken out only after the register was loaded anew.
         unsafe { arch::paging::load_root(self.root.frame()) };
-        leave(arch::paging::exchange_current(Arc::into_raw(self.clone())), cpu);
+        leave(arch::paging::exchange_current(cpu, Arc::into_raw(self.clone())), cpu);
         drop(off);
     }
 
@@ -277,7 +277,8 @@ pub fn deactivate() {
     let off = interrupts::off();
     // SAFETY: the kernel's own tables live for ever.
     unsafe { arch::paging::load_kernel_root() };
-    leave(arch::paging::exchange_current(core::ptr::null()), cpu::current());
+    let cpu = cpu::current();
+    leave(arch::paging::exchange_current(cpu, core::ptr::null()), cpu);
     drop(off);
 }
 

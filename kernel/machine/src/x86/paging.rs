@@ -3,7 +3,7 @@
 use crate::frame::{FRAME_SIZE, FrameNumber, direct_map};
 use crate::paging::PageTables;
 use crate::{arch, cpu};
-use base::{CpuSet, MAX_CPUS};
+use base::{CpuId, CpuSet, MAX_CPUS};
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
@@ -23,10 +23,10 @@ pub fn current() -> *const PageTables {
     CURRENT[cpu::current().index()].0.load(Relaxed)
 }
 
-/// Puts a pointer to tables in this CPU's slot and gives the one that was there.
+/// Puts a pointer to tables in the slot of `this` CPU and gives the one that was there.
 #[inline]
-pub fn exchange_current(tables: *const PageTables) -> *const PageTables {
-    let slot = &CURRENT[cpu::current().index()].0;
+pub fn exchange_current(this: CpuId, tables: *const PageTables) -> *const PageTables {
+    let slot = &CURRENT[this.index()].0;
     let old = slot.load(Relaxed);
     slot.store(tables.cast_mut(), Relaxed);
     old

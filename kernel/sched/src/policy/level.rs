@@ -141,6 +141,11 @@ pub(super) struct Entry<T> {
 }
 
 impl<T> Entry<T> {
+    /// The smallest is next. One number, which is compared in half the steps of two.
+    fn rank(&self) -> u128 {
+        u128::from(self.virtual_time) << 64 | u128::from(self.sequence)
+    }
+
     pub(super) fn is_group(&self, place: usize) -> bool {
         matches!(self.member, Member::Group(group) if group == place)
     }
@@ -321,7 +326,7 @@ impl<T> Level<T> {
 // The heap gives its greatest entry first: that with the smallest virtual time, then the smallest number.
 impl<T> Ord for Entry<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        (other.virtual_time, other.sequence).cmp(&(self.virtual_time, self.sequence))
+        other.rank().cmp(&self.rank())
     }
 }
 

@@ -110,7 +110,7 @@ impl Frame {
 
     fn mask(self) -> u64 {
         // SAFETY: as above.
-        unsafe { self.0.add(37).read() }
+        unsafe { self.0.add(MASK).read() }
     }
 
     /// Changes a word of the FPU state.
@@ -324,6 +324,42 @@ fn suspended(checks: &mut Checks) {
     checks.equal("the mask after a frame that could not be written", found, 7);
 }
 
+/// What [`marking_handler`] puts into its frame.
+const MARKED: u64 = 0x1357_9bdf_0246_8ace;
+/// Where `r15` is in a `ucontext_t`, in words; and `uc_sigmask`.
+const R15: usize = 12;
+const MASK: usize = 37;
+
+extern "C" fn marking_handler(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
+    let frame = Frame(context.cast());
+    // SAFETY: the kernel has written a context there.
+    unsafe {
+        frame.0.add(R15).write(MARKED);
+        frame.0.add(MASK).write(frame.mask() | 1 << (SIGUSR2 - 1));
+    }
+    frame.put_state(PAGE);
+}
+
+extern "C" fn marked_handler(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
+    let frame = Frame(context.cast());
+    // SAFETY: as above; then the process ends.
+    unsafe {
+        let is_marked = frame.0.add(R15).read() == MARKED && frame.mask() & 1 << (SIGUSR2 - 1) != 0;
+        _exit(if is_marked { 7 } else { 8 });
+    }
+}
+
+/// A frame whose FPU state can't be read: the fault finds what was blocked and the registers taken back already.
+fn half_a_return(checks: &mut Checks) {
+    let found = child::status(|| {
+        catch(SIGUSR1, marking_handler, 0);
+        catch(SIGSEGV, marked_handler, 0);
+        raise(&pattern(1));
+        1
+    });
+    checks.equal("what a frame without a state gives back", found, 7);
+}
+
 /// Processes that take signals and turns, each with registers of its own.
 fn together(checks: &mut Checks) {
     let children: Vec<_> = (0..4)
@@ -353,6 +389,7 @@ pub fn run() -> bool {
     stacks(&mut checks);
     returns_to_nowhere(&mut checks);
     suspended(&mut checks);
+    half_a_return(&mut checks);
     together(&mut checks);
     checks.tell()
 }

@@ -367,14 +367,15 @@ pub fn sigreturn(task: &Arc<Task>, context: &mut UserContext) {
 fn restore(task: &Arc<Task>, context: &mut UserContext) -> Result<(), Errno> {
     // The handler's return has taken the return address off the stack already.
     let words = user_memory::read_array(context.registers.rsp)?;
+    // As on Linux, what was blocked and the registers are back even if the rest can't be read.
+    let (mask, stack) = frame::restore(&words, &mut context.registers);
+    super::calls::set_mask(task, mask);
     match frame::floating_point_address(&words) {
         0 => fpu::reset_current(),
         address => restore_state(address)?,
     }
-    let (mask, stack) = frame::restore(&words, &mut context.registers);
     // A stack that can't be set again stays as it is, as on Linux.
     let _ = task.signals.lock().stack.replace(stack, context.registers.rsp);
-    super::calls::set_mask(task, mask);
     Ok(())
 }
 

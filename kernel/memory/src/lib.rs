@@ -41,9 +41,9 @@ pub use placement::{Placement, PlacementSource};
 pub use policy::{MemoryPolicy, NodeRule, PolicyMode, SharedPolicies, effective as effective_nodes};
 pub use source::{PageSource, PageUse, SharedPages, SourceDescription};
 pub use space::{
-    Access, AddressSpace, Advice, AheadMode, BindRequest, FaultError, LOWEST, Limits, Location, LockAll, MapRequest,
-    Movable, Moved, Place, RangePages, RangeWeights, Resident, SHARE_UNITS, ahead_mode, cut, most_areas, policy_range,
-    set_ahead_mode, set_most_areas,
+    Access, AddressSpace, Advice, AheadMode, BindRequest, Companion, FaultError, LOWEST, Limits, Location, LockAll,
+    MapRequest, Movable, Moved, Place, RangePages, RangeWeights, Resident, SHARE_UNITS, ahead_mode, cut, most_areas,
+    policy_range, set_ahead_mode, set_most_areas,
 };
 
 /// Starts the frame allocator on all frames that boot left free, and moves the heap onto it. Called once, on the

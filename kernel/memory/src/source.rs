@@ -85,6 +85,14 @@ pub trait PageSource: Send + Sync {
         None
     }
 
+    /// Whether a mapping of it keeps the length that it was made with: `mremap(2)` makes it no longer, nor a second one.
+    fn keeps_length(&self) -> bool {
+        false
+    }
+
+    /// The mapping of its first page lies at this address now. Called with the address space locked; must not sleep.
+    fn moved(&self, _to: u64) {}
+
     /// How its pages are counted.
     fn kind(&self) -> PageKind {
         PageKind::File

@@ -26,6 +26,7 @@ extern crate std;
 
 mod access;
 pub mod accounts;
+pub mod aio;
 pub mod barriers;
 mod bases;
 pub mod clocks;

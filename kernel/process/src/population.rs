@@ -2,6 +2,7 @@
 
 use crate::{
     accounts::Accounts,
+    aio::Aio,
     futex::FutexQueues,
     ipc::{Budget, messages::MessageQueues, semaphores::Semaphores},
     names::Names,
@@ -49,6 +50,8 @@ pub struct Population {
     pub messages: MessageQueues,
     /// The POSIX message queues.
     pub posix_queues: PosixQueues,
+    /// Asynchronous input and output.
+    pub aio: Aio,
     names: Names,
     /// Processes whose timers have expired.
     pub(crate) timer_work: TimerWork,
@@ -74,6 +77,7 @@ impl Population {
             semaphores: Semaphores::new(budget.clone()),
             messages: MessageQueues::new(budget),
             posix_queues: PosixQueues::new(),
+            aio: Aio::new(),
             names: Names::new(),
             timer_work: TimerWork::new(),
             most_tasks: AtomicU64::new(most_tasks),

@@ -2,7 +2,7 @@
 
 use crate::{limits::Resource, policy, task::Task};
 use alloc::{sync::Arc, vec::Vec};
-use base::{Capabilities, CpuSet, Errno, Pid, Uid};
+use base::{Capabilities, CpuSet, Credentials, Errno, Pid, Uid};
 use sched::Nice;
 
 /// Whose nice value `getpriority(2)` and `setpriority(2)` mean; none is the caller, its group, its user.
@@ -51,6 +51,12 @@ impl IoPriority {
     /// As user mode packs it.
     pub fn raw(self) -> u16 {
         self.0
+    }
+
+    /// Whether `who` may have it. `EPERM`.
+    pub fn check(self, who: &Credentials) -> Result<(), Errno> {
+        let may_have_any = || who.has(Capabilities::SYS_ADMIN) || who.has(Capabilities::SYS_NICE);
+        if self.class() != Self::REAL_TIME || may_have_any() { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     fn class(self) -> u16 {
@@ -184,9 +190,7 @@ impl Task {
     pub fn set_io_priority_of(&self, target: PriorityTarget, priority: IoPriority) -> Result<(), Errno> {
         let own = self.credentials();
         let privileged = own.has(Capabilities::SYS_NICE);
-        if priority.class() == IoPriority::REAL_TIME && !privileged && !own.has(Capabilities::SYS_ADMIN) {
-            return Err(Errno::EPERM);
-        }
+        priority.check(&own)?;
         let targets = self.priority_targets(target);
         if targets.is_empty() {
             return Err(Errno::ESRCH);

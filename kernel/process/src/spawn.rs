@@ -171,6 +171,7 @@ pub fn kernel_thread(
 pub fn init(population: &'static Population, program: Program) -> Result<Arc<Task>, Errno> {
     let task = user_task(population, program, Some(Pid::new(1)), Pid::new(0), None)?;
     kernel_thread(population, "timers", || population.timer_work.run())?;
+    kernel_thread(population, "aio", || population.aio.polls.run())?;
     kernel_thread(population, "file_signals", || crate::file_signals::run(population))?;
     Ok(task)
 }

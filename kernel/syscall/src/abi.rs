@@ -101,6 +101,14 @@ abi_struct! {
 }
 
 abi_struct! {
+    /// `struct iocb`: a request of `io_submit(2)`.
+    ControlBlock {
+        data: u64, key: u32, transfer_flags: u32, operation: u16, priority: u16, descriptor: i32, buffer: u64,
+        length: u64, offset: i64, reserved: u64, flags: u32, event_file: i32,
+    }
+}
+
+abi_struct! {
     /// `struct msghdr`, `recvmsg(2)`.
     MessageHeader {
         name: u64, name_length: u32, hole: u32, vectors: u64, vector_count: u64, control: u64, control_length: u64,

@@ -4,7 +4,8 @@ use crate::{
     abi::IoVector,
     arguments::UserPtr,
     call::Call,
-    transfer::{MOST, checked_vectors, so_far},
+    transfer::{MOST, so_far},
+    vectors::checked_vectors,
 };
 use base::Errno;
 use machine::user_memory;

@@ -27,6 +27,7 @@ extern crate std;
 
 mod abi;
 mod advice;
+mod aio;
 mod arguments;
 mod call;
 #[cfg(test)]
@@ -72,6 +73,7 @@ mod timers;
 mod tracing;
 mod transfer;
 mod unknown;
+mod vectors;
 
 pub use table::Table;
 #[cfg(test)]

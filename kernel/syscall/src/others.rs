@@ -1,6 +1,6 @@
 //! Calls that reach into other processes: their memory, their files, what they share with whom.
 
-use crate::{abi::IoVector, arguments::UserPtr, call::Call, memory::advice_of, transfer::vectors};
+use crate::{abi::IoVector, arguments::UserPtr, call::Call, memory::advice_of, vectors::vectors};
 use alloc::sync::Arc;
 use base::{Capabilities, Errno, Pid};
 use linux_raw_sys::general::{MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED};

@@ -7,7 +7,8 @@ use crate::{
     clock,
     socket_options::SOL_SOCKET,
     sockets::{fetch_address, of, tell_address},
-    transfer::{MESSAGE_MOST, check_range, gather, message_vectors, scatter},
+    transfer::{MESSAGE_MOST, check_range},
+    vectors::{gather, message_vectors, scatter},
 };
 use alloc::{sync::Arc, vec::Vec};
 use base::{Capabilities, Credentials, Errno, Gid, Pid, Uid};

@@ -1,7 +1,7 @@
 //! The table: number, function, arguments. Dispatch and the names for people come from it.
 
 use crate::{
-    advice, arguments::Argument, call::Call, clock, clock_setting, copying, descriptors, extended, file_systems,
+    advice, aio, arguments::Argument, call::Call, clock, clock_setting, copying, descriptors, extended, file_systems,
     futexes, identity, locks, memory, messages, migration, mount_files, mounts, names, namespaces, opening, others,
     paths, policy, polling, posix_queues, processes, scheduling, selecting, semaphores, shared_memory, signals,
     socket_messages, socket_options, sockets, system, threads, timers, tracing, transfer, unknown,
@@ -247,6 +247,11 @@ system_calls! {
     202 => futexes::futex(word, operation, value, timeout, second_word, third);
     203 => scheduling::sched_setaffinity(tid, size, mask);
     204 => scheduling::sched_getaffinity(tid, size, out);
+    206 => aio::io_setup(requests, out);
+    207 => aio::io_destroy(context);
+    208 => aio::io_getevents(context, least, most, out, timeout);
+    209 => aio::io_submit(context, count, list);
+    210 => aio::io_cancel(context, block, result);
     213 => polling::epoll_create(size);
     217 => descriptors::getdents64(descriptor, buffer, size);
     218 => processes::set_tid_address(address);
@@ -347,6 +352,7 @@ system_calls! {
     327 => transfer::preadv2(descriptor, vectors, count, offset, high, flags);
     328 => transfer::pwritev2(descriptor, vectors, count, offset, high, flags);
     332 => paths::statx(directory, path, flags, mask, out);
+    333 => aio::io_pgetevents(context, least, most, out, timeout, mask);
     334 => threads::rseq(area, length, flags, signature);
     424 => signals::pidfd_send_signal(descriptor, signal, info, flags);
     428 => mount_files::open_tree(directory, path, flags);

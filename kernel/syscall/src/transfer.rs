@@ -8,8 +8,8 @@ use crate::{
     arguments::{Abi, UserPtr},
     call::Call,
     cuts,
+    vectors::{gather, scatter, vectors},
 };
-use alloc::vec::Vec;
 use base::Errno;
 use linux_raw_sys::general::{RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC};
 use machine::{paging::USER_END, user_memory};
@@ -31,8 +31,6 @@ pub(crate) const PIECE: usize = 64 << 10;
 const FIRST_PIECE: usize = 4 << 10;
 /// The most bytes of one message to a socket.
 pub(crate) const MESSAGE_MOST: usize = 1 << 20;
-/// The most vectors of one call (`UIO_MAXIOV`).
-const VECTORS: usize = 1024;
 
 /// Where a transfer happens in a file.
 #[derive(Clone, Copy)]
@@ -184,24 +182,6 @@ fn write_piece(file: &OpenFile, address: u64, buffer: &mut [u8], position: Posit
     if copied < buffer.len() { cuts::write(file, &buffer[..copied], position) } else { position.write(file, buffer) }
 }
 
-/// The vectors of a call, checked as Linux does: `EINVAL` more than 1024 or lengths that overflow.
-pub(crate) fn vectors(list: UserPtr<IoVector>, count: usize) -> Result<Vec<(u64, usize)>, Errno> {
-    if count > VECTORS {
-        return Err(Errno::EINVAL);
-    }
-    let mut left = MOST;
-    let mut ranges = heap::try_vec(count)?;
-    for vector in list.read_array(count)? {
-        if vector.length > i64::MAX as u64 {
-            return Err(Errno::EINVAL);
-        }
-        let length = (vector.length as usize).min(left);
-        left -= length;
-        ranges.push((vector.base, length));
-    }
-    Ok(ranges)
-}
-
 /// Runs `transfer` over the ranges until one comes out short.
 fn over_vectors(
     ranges: &[(u64, usize)],
@@ -221,6 +201,34 @@ fn over_vectors(
         }
     }
     Ok(done)
+}
+
+/// Reads into the ranges, one behind the other. The file may be read.
+pub(crate) fn read_into(file: &OpenFile, ranges: &[(u64, usize)], at: Position) -> Result<usize, Errno> {
+    if !file.is_stream() {
+        return over_vectors(ranges, at, |address, length, at| read_range(file, address, length, at));
+    }
+    // One read serves all of them, so that it never sleeps with something in hand.
+    for &(address, length) in ranges {
+        check_range(address, length)?;
+    }
+    let wanted = ranges.iter().map(|(_, length)| length).sum::<usize>().min(PIECE);
+    let mut buffer = heap::try_zeroed(wanted)?;
+    let found = at.read(file, &mut buffer)?;
+    let copied = scatter(&buffer[..found], ranges).unwrap_or(0);
+    if copied < found { cuts::read(file, &buffer[..found], copied) } else { Ok(copied) }
+}
+
+/// Writes what is in the ranges, one behind the other. The file may be written.
+pub(crate) fn write_from(file: &OpenFile, ranges: &[(u64, usize)], at: Position) -> Result<usize, Errno> {
+    let total: usize = ranges.iter().map(|(_, length)| length).sum();
+    file.admit_write(total)?;
+    if total <= cuts::piece_of(file, total)? && ranges.len() > 1 {
+        // Together, as one write: pipes promise that no other writer comes between.
+        let (bytes, cut) = gather(ranges)?;
+        return if cut { cuts::write(file, &bytes, at) } else { at.write(file, &bytes) };
+    }
+    over_vectors(ranges, at, |address, length, at| write_range(file, address, length, at))
 }
 
 impl Call<'_> {
@@ -258,23 +266,7 @@ impl Call<'_> {
     ) -> Result<usize, Errno> {
         let file = self.file(descriptor)?;
         file.admit_read()?;
-        let ranges = vectors(list, count)?;
-        if file.is_stream() {
-            // One read serves all vectors, so that it never sleeps with something in hand.
-            return self.read_stream(&file, &ranges, at);
-        }
-        over_vectors(&ranges, at, |address, length, at| read_range(&file, address, length, at))
-    }
-
-    fn read_stream(&self, file: &OpenFile, ranges: &[(u64, usize)], at: Position) -> Result<usize, Errno> {
-        for &(address, length) in ranges {
-            check_range(address, length)?;
-        }
-        let wanted = ranges.iter().map(|(_, length)| length).sum::<usize>().min(PIECE);
-        let mut buffer = heap::try_zeroed(wanted)?;
-        let found = at.read(file, &mut buffer)?;
-        let copied = scatter(&buffer[..found], ranges).unwrap_or(0);
-        if copied < found { cuts::read(file, &buffer[..found], copied) } else { Ok(copied) }
+        read_into(&file, &vectors(list, count)?, at)
     }
 
     /// Counts as [`read_vectors`](Self::read_vectors).
@@ -299,20 +291,12 @@ impl Call<'_> {
         at: Position,
     ) -> Result<usize, Errno> {
         file.admit_write(0)?;
-        let ranges = vectors(list, count)?;
-        let total: usize = ranges.iter().map(|(_, length)| length).sum();
-        file.admit_write(total)?;
-        if total <= cuts::piece_of(file, total)? && ranges.len() > 1 {
-            // Together, as one write: pipes promise that no other writer comes between.
-            let (bytes, cut) = gather(&ranges)?;
-            return if cut { cuts::write(file, &bytes, at) } else { at.write(file, &bytes) };
-        }
-        over_vectors(&ranges, at, |address, length, at| write_range(file, address, length, at))
+        write_from(file, &vectors(list, count)?, at)
     }
 
     /// `EPIPE` comes with `SIGPIPE`, but not from a socket of packets.
     #[inline]
-    fn broken_write(&self, file: &OpenFile, result: Result<usize, Errno>) -> Result<usize, Errno> {
+    pub(crate) fn broken_write(&self, file: &OpenFile, result: Result<usize, Errno>) -> Result<usize, Errno> {
         let is_pipe = |socket: &Socket| socket.kind() == SocketType::Stream;
         if result == Err(Errno::EPIPE) && file.operations::<Socket>().is_none_or(is_pipe) {
             self.task.raise_broken_pipe();
@@ -327,53 +311,6 @@ impl Call<'_> {
         }
         result
     }
-}
-
-/// Copies `bytes` out over the ranges; how many went. `EFAULT` if none could.
-pub(crate) fn scatter(bytes: &[u8], ranges: &[(u64, usize)]) -> Result<usize, Errno> {
-    let mut done = 0;
-    for &(address, length) in ranges {
-        let piece = length.min(bytes.len() - done);
-        let copied = user_memory::write_partial(address, &bytes[done..done + piece]);
-        done += copied;
-        if copied < piece {
-            break;
-        }
-    }
-    if done == 0 && !bytes.is_empty() { Err(Errno::EFAULT) } else { Ok(done) }
-}
-
-/// Copies the ranges in, one behind the other, up to the first address that can't be read, and says whether there was
-/// one. `EFAULT` a range that reaches beyond user space.
-pub(crate) fn gather(ranges: &[(u64, usize)]) -> Result<(Vec<u8>, bool), Errno> {
-    let total: usize = ranges.iter().map(|(_, length)| length).sum();
-    let mut bytes = heap::try_zeroed(total)?;
-    let mut done = 0;
-    for &(address, length) in ranges {
-        check_range(address, length)?;
-        let copied = user_memory::read_partial(address, &mut bytes[done..done + length]);
-        done += copied;
-        if copied < length {
-            break;
-        }
-    }
-    bytes.truncate(done);
-    Ok((bytes, done < total))
-}
-
-/// The ranges of a message's vectors, for sockets. `EMSGSIZE` more than a message may have; the errors of vectors.
-pub(crate) fn message_vectors(list: UserPtr<IoVector>, count: u64) -> Result<Vec<(u64, usize)>, Errno> {
-    if count > VECTORS as u64 {
-        return Err(Errno::EMSGSIZE);
-    }
-    vectors(list, count as usize)
-}
-
-/// The ranges of `vmsplice`, each within user space.
-pub(crate) fn checked_vectors(list: UserPtr<IoVector>, count: usize) -> Result<Vec<(u64, usize)>, Errno> {
-    let ranges = vectors(list, count)?;
-    ranges.iter().try_for_each(|&(address, length)| check_range(address, length))?;
-    Ok(ranges)
 }
 
 /// `read(2)`.
@@ -446,21 +383,28 @@ pub fn pwritev(
     call.write_vectors(descriptor, list, count, at)
 }
 
-/// Where and how `preadv2` and `pwritev2` transfer; -1 is the file's own position. `EINVAL` negative otherwise; `EOPNOTSUPP`
-/// a flag that there is not. `RWF_HIPRI`, `RWF_DSYNC` and `RWF_SYNC` ask for what is always so.
-fn second_position(call: &Call<'_>, descriptor: i32, at: i64, flags: u32) -> Result<Position, Errno> {
+/// What flags of one transfer (`RWF_NOWAIT` and the like) add to those of the file. `EOPNOTSUPP` there is no such flag.
+/// `RWF_HIPRI`, `RWF_DSYNC` and `RWF_SYNC` ask for what is always so.
+pub(crate) fn transfer_flags(flags: u32) -> Result<OpenFlags, Errno> {
     const ALWAYS: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC;
-    let position = if at == -1 { Position::Current } else { Position::from_raw(at)? };
-    let file = call.file(descriptor)?;
-    if at != -1 {
-        file.admit_position()?;
-    }
     if flags & !(ALWAYS | RWF_NOWAIT | RWF_APPEND) != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     let mut more = OpenFlags::empty();
     more.set(OpenFlags::NONBLOCK, flags & RWF_NOWAIT != 0);
     more.set(OpenFlags::APPEND, flags & RWF_APPEND != 0);
+    Ok(more)
+}
+
+/// Where and how `preadv2` and `pwritev2` transfer; -1 is the file's own position. `EINVAL` negative otherwise; those of
+/// [`transfer_flags`].
+fn second_position(call: &Call<'_>, descriptor: i32, at: i64, flags: u32) -> Result<Position, Errno> {
+    let position = if at == -1 { Position::Current } else { Position::from_raw(at)? };
+    let file = call.file(descriptor)?;
+    if at != -1 {
+        file.admit_position()?;
+    }
+    let more = transfer_flags(flags)?;
     Ok(match position {
         Position::Current if !more.is_empty() => Position::CurrentWith(more),
         Position::At(offset) if !more.is_empty() => Position::AtWith(offset, more),

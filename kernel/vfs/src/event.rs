@@ -41,6 +41,14 @@ impl EventCounter {
             None => self.changed.wait_until_interruptible(attempt, None).map_err(interrupted),
         }
     }
+
+    /// Adds 1, and where there is no room for it makes an error of the count, as polls see.
+    fn ring(&self) {
+        let mut count = self.count.lock();
+        *count = count.saturating_add(1);
+        drop(count);
+        self.changed.wake_all();
+    }
 }
 
 impl FileOps for EventCounter {
@@ -75,7 +83,25 @@ impl FileOps for EventCounter {
         let mut events = PollEvents::empty();
         events.set(PollEvents::READABLE, count > 0);
         events.set(PollEvents::WRITABLE, count < MOST);
+        events.set(PollEvents::ERROR, count > MOST);
         events
+    }
+}
+
+/// An event file that the kernel adds to.
+pub struct EventBell(Arc<OpenFile>);
+
+impl EventBell {
+    /// That of an open file. `EINVAL` it is no event file.
+    pub fn of(file: Arc<OpenFile>) -> Result<Self, Errno> {
+        if file.operations::<EventCounter>().is_some() { Ok(Self(file)) } else { Err(Errno::EINVAL) }
+    }
+
+    /// Adds 1 to it, without waiting for room; never called from interrupts.
+    pub fn ring(&self) {
+        if let Some(counter) = self.0.operations::<EventCounter>() {
+            counter.ring();
+        }
     }
 }
 
@@ -91,4 +117,31 @@ pub fn eventfd(
     let inode = Arc::new(AnonymousInode::new("eventfd", credentials));
     let flags = OpenFlags::READ_WRITE | flags & OpenFlags::NONBLOCK;
     OpenFile::anonymous(inode, counter, flags, credentials.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_adds_without_room_is_an_error_for_polls_and_gone_with_a_read() {
+        let file = eventfd(0, false, OpenFlags::NONBLOCK, &Arc::new(Credentials::root())).unwrap();
+        file.write(&MOST.to_ne_bytes()).unwrap();
+        let events = |file: &OpenFile| file.poll(&mut PollTable::look());
+        assert_eq!(events(&file), PollEvents::READABLE);
+        let bell = EventBell::of(file.clone()).unwrap();
+        bell.ring();
+        bell.ring();
+        assert_eq!(events(&file), PollEvents::READABLE | PollEvents::ERROR);
+        let mut count = [0; 8];
+        file.read(&mut count).unwrap();
+        assert_eq!(u64::from_ne_bytes(count), u64::MAX);
+        assert_eq!(events(&file), PollEvents::WRITABLE);
+    }
+
+    #[test]
+    fn only_event_files_are_bells() {
+        let other = crate::epoll(&Arc::new(Credentials::root())).unwrap();
+        assert!(matches!(EventBell::of(other), Err(Errno::EINVAL)));
+    }
 }

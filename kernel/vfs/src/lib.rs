@@ -73,7 +73,7 @@ pub use caller::{
 pub use context::FsContext;
 pub use device::{DEVICE_GUARD, DeviceGuard};
 pub use epoll::{EpollChange, EpollEvent, epoll, epoll_control, epoll_wait};
-pub use event::eventfd;
+pub use event::{EventBell, eventfd};
 pub use execution::Execution;
 pub use file::{FileOps, MappedPages, Mapping};
 pub use filesystem::{DeviceDriver, FileSystem, FileSystemType, MountRequest, Registry, StatFs, next_device};

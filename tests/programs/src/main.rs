@@ -5,6 +5,7 @@
 
 mod adoption;
 mod ahead;
+mod aio;
 mod attributes;
 mod audit;
 mod born;
@@ -91,6 +92,8 @@ const HELP: &str = "usage: probe COMMAND
   mount-flags       what flags of mounts do: statfs, access times, read-only
   mounts            mount, umount2 and pivot_root: errors, propagation, expiry
   mq                POSIX message queues
+  aio               io_setup and its relatives: errors, events, whose contexts are whose
+  aio storm ROUNDS  threads and killed programs in contexts that others end
   notices           signals from files: owners, O_ASYNC, F_NOTIFY
   leases            leases, locks that wait for each other, what /proc tells of them
   adoption          children whose parents end at the same moment
@@ -175,6 +178,8 @@ fn main() -> ExitCode {
         ["mount-flags"] => mount_flags::run(),
         ["mounts"] => mounts::run(),
         ["mq"] => posix_queues::run(),
+        ["aio"] => aio::run(),
+        ["aio", "storm", rounds] => rounds.parse().is_ok_and(aio::storm),
         ["namespaces"] => namespaces::run(),
         ["notices"] => notices::run(),
         ["leases"] => leases::run(),

@@ -1,6 +1,6 @@
 //! /proc/sys/fs: how many files there are and may be (Documentation/admin-guide/sysctl/fs.rst).
 
-use super::{System, core_dump, mqueue, settings::numbers, written};
+use super::{System, core_dump, mqueue, population, settings::numbers, written};
 use crate::table::{Directory, Line};
 use alloc::string::String;
 use base::{Errno, number};
@@ -32,6 +32,15 @@ fn int(text: &[u8]) -> Result<i32, Errno> {
 pub(super) static FS: Directory<System> = Directory {
     id: 5,
     lines: &[
+        Line::setting(
+            "aio-max-nr",
+            |_, out| show(out, population()?.aio.most()),
+            |_, text| {
+                population()?.aio.set_most(number_in(text, 0..=u64::MAX)?);
+                Ok(())
+            },
+        ),
+        Line::text("aio-nr", |_, out| show(out, population()?.aio.requests())),
         Line::setting(
             "dir-notify-enable",
             |_, out| show(out, u8::from(notice::directories_enabled())),

@@ -8,7 +8,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
-use core::sync::atomic::{Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
+use core::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
 
 /// A counted reference to one physical frame: a clone counts one more, a drop one less, and the last drop gives the
 /// frame to [`super::FRAME_SINK`]. The bytes may be changed by others at any moment.
@@ -105,6 +105,27 @@ impl Frame {
         let to = self.at(offset, bytes.len());
         // SAFETY: as in `read`; nobody has a Rust reference to bytes of a counted frame that is not sealed.
         unsafe { arch::frame::copy(to, bytes.as_ptr(), bytes.len()) }
+    }
+
+    /// The word at `offset`, read at once, and after it all that was stored before the word was.
+    /// Panics unless it is an aligned word of the frame.
+    pub fn load_word(&self, offset: usize) -> u32 {
+        self.word(offset).load(Acquire)
+    }
+
+    /// Stores a word at `offset` at once, after all that was stored before. Panics unless it is an aligned word of the
+    /// frame, or if that is sealed.
+    pub fn store_word(&self, offset: usize, value: u32) {
+        self.assert_writable();
+        self.word(offset).store(value, Release);
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4), "no word begins at {offset}");
+        // SAFETY: `at` has checked that the word lies in this frame, which begins at a multiple of 4096 and stays mapped
+        // while it is counted, as it is while `self` is borrowed; who else reads or writes the bytes of a counted frame does
+        // so through copies in assembly, through such words, or in user mode.
+        unsafe { AtomicU32::from_ptr(self.at(offset, 4).cast()) }
     }
 
     /// Sets `length` bytes from `offset` on to zero. Panics if they don't all lie in the frame, or if it is sealed.

@@ -24,6 +24,24 @@ fn halves_join_to_the_block_that_they_were() {
 }
 
 #[test]
+fn a_word_of_a_frame_is_four_of_its_bytes() {
+    let frame = block(0).into_frame();
+    frame.zero(0, FRAME_SIZE);
+    frame.store_word(FRAME_SIZE - 4, 0x0403_0201);
+    let mut bytes = [0; 8];
+    frame.read(FRAME_SIZE - 8, &mut bytes);
+    assert_eq!(bytes, [0, 0, 0, 0, 1, 2, 3, 4]);
+    frame.write(8, &[5, 6, 7, 8]);
+    assert_eq!((frame.load_word(8), frame.load_word(12)), (0x0807_0605, 0));
+}
+
+#[test]
+#[should_panic = "no word begins at 2"]
+fn a_word_is_aligned() {
+    block(0).into_frame().load_word(2);
+}
+
+#[test]
 #[should_panic = "are not the halves of a block"]
 fn strangers_do_not_join() {
     let (low, high) = block(2).split();

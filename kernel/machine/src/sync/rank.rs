@@ -43,6 +43,8 @@ ranks! {
     EXEC = 10;
     /// What is told to one who waits at an epoll file, while others wait for their turn.
     EPOLL_TURN = 15;
+    /// The events of an asynchronous context that one who reaps is taking to its memory, while others wait for their turn.
+    EVENT_TURN = 16;
     /// A terminal's line and job-control state as its readers and writers see it (sleeping part).
     TERMINAL = 20;
     /// The offset of an open file.

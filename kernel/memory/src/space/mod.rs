@@ -46,11 +46,12 @@ use crate::placement;
 use alloc::sync::Arc;
 use base::charge::{Payer, Resource, Severity};
 use base::{CpuSet, Errno};
+use core::any::Any;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use machine::frame::Block;
 use machine::paging::{PageCounts, PageKind, PageTables, TableSource, USER_END};
-use machine::sync::{ReadGuard, RwLock, WriteGuard, rank};
+use machine::sync::{ReadGuard, RwLock, SpinLock, WriteGuard, rank};
 use payment::{Pages, Paid};
 
 /// What a task was about to do when a page fault stopped it.
@@ -155,7 +156,11 @@ pub struct AddressSpace {
     paid: Paid,
     /// Whether no page comes in ahead.
     small_pages_only: AtomicBool,
+    companion: SpinLock<Option<Companion>>,
 }
+
+/// What a floor above keeps with an address space, and which ends with it.
+pub type Companion = Arc<dyn Any + Send + Sync>;
 
 /// What the areas' lock guards.
 struct State {
@@ -209,7 +214,18 @@ impl AddressSpace {
 
     fn with(tables: Arc<PageTables>, state: State, counts: Counts, paid: Paid) -> Result<Arc<Self>, Errno> {
         let state = RwLock::new(rank::ADDRESS_SPACE, state);
-        crate::heap::try_arc(Self { tables, state, counts, paid, small_pages_only: AtomicBool::new(false) })
+        let companion = SpinLock::new(rank::LEAF, None);
+        crate::heap::try_arc(Self { tables, state, counts, paid, small_pages_only: AtomicBool::new(false), companion })
+    }
+
+    /// What a floor above keeps with this space; a child of fork has none.
+    pub fn companion(&self) -> Option<Companion> {
+        self.companion.lock().clone()
+    }
+
+    /// Keeps `new` with this space, unless there is something already; gives what there is then.
+    pub fn accompany(&self, new: Companion) -> Companion {
+        self.companion.lock().get_or_insert_with(|| new.clone()).clone()
     }
 
     /// Makes this the address space of the current CPU (see [`PageTables::activate`]).

@@ -33,8 +33,9 @@ impl AddressSpace {
     /// `mremap(2)` with its raw flags (MAYMOVE 1, FIXED 2, DONTUNMAP 4): the new address.
     ///
     /// Errors, in this order: `EINVAL` flags, alignment, no new length; `EFAULT` nothing is mapped there; `EINVAL` the new
-    /// place is no multiple of 4096, overlaps the old one or leaves the user half, or a private area of old length 0;
-    /// `EFAULT` the old range is not inside one area (to make it shorter, it need not be); `EPERM` the new place lies below
+    /// place is no multiple of 4096, overlaps the old one or leaves the user half, a private area of old length 0, or a second
+    /// mapping of what [keeps its length](crate::PageSource::keeps_length); `EFAULT` the old range is not inside one area (to
+    /// make it shorter, it need not be), or what keeps its length would be longer; `EPERM` the new place lies below
     /// [`LOWEST`]; `EAGAIN` more would be locked than may be; `ENOMEM` no room where it is and it may not move, a limit, or
     /// not paid for.
     pub fn remap(
@@ -96,7 +97,11 @@ impl AddressSpace {
         }
         // What is cut off when it moves may lie anywhere.
         let kept = address..address + old_length.min(length).min(USER_END);
-        if kept.end > area.end {
+        let keeps_length = matches!(&area.backing, Backing::Source { source, .. } if source.keeps_length());
+        if keeps_length && flags.contains(Flags::DONT_UNMAP) {
+            return Err(Errno::EINVAL);
+        }
+        if kept.end > area.end || keeps_length && length > old_length {
             return Err(Errno::EFAULT);
         }
         if flags.contains(Flags::FIXED) && request.new_address < LOWEST {
@@ -147,6 +152,9 @@ impl AddressSpace {
         } else {
             let end = address.saturating_add(old_length).min(USER_END);
             dropped.append(&mut self.take_range(state, address..end)?);
+        }
+        if let Backing::Source { source, index: 0 } = &moved.backing {
+            source.moved(to.start);
         }
         state.areas.insert(moved);
         Ok(to.start)

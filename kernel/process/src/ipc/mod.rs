@@ -174,8 +174,14 @@ pub(crate) fn own_pid() -> Pid {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! Users for the tests of all kinds.
+    //! Users and memory for the tests of all kinds.
     use super::*;
+
+    /// Starts the frame allocator, which all tests of a program share.
+    pub(crate) fn start_memory() {
+        static STARTED: std::sync::Once = std::sync::Once::new();
+        STARTED.call_once(memory::init);
+    }
 
     /// A user without any right.
     pub(crate) fn user(uid: u32, gid: u32) -> Credentials {

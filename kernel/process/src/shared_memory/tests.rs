@@ -1,7 +1,7 @@
 //! The rules of the manual pages.
 
 use super::*;
-use crate::ipc::testing::user;
+use crate::ipc::testing::{start_memory, user};
 use memory::PageSource;
 
 const NONE: GetFlags = GetFlags::empty();
@@ -9,8 +9,7 @@ const CREATE: GetFlags = GetFlags::CREATE;
 
 /// No segments, on a machine with memory to promise.
 fn segments() -> Arc<SharedMemory> {
-    static STARTED: std::sync::Once = std::sync::Once::new();
-    STARTED.call_once(memory::init);
+    start_memory();
     SharedMemory::new()
 }
 

@@ -32,7 +32,8 @@ pub fn class(call: u64, second: u64, fourth: u64) -> Restart {
         | number::__NR_nanosleep
         | number::__NR_clock_nanosleep
         | number::__NR_msgrcv
-        | number::__NR_msgsnd => Restart::WithoutHandler,
+        | number::__NR_msgsnd
+        | number::__NR_io_pgetevents => Restart::WithoutHandler,
         number::__NR_epoll_wait
         | number::__NR_epoll_pwait
         | number::__NR_epoll_pwait2

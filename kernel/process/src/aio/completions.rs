@@ -127,7 +127,7 @@ impl Completions {
     pub(super) fn reap(&self, reaping: &Reaping) -> Result<u64, Errno> {
         let mut taken = 0;
         let result = loop {
-            self.ready.settle();
+            self.ready.settle(self.ring.places() as usize);
             let more = self.take(reaping.out.wrapping_add(taken * UNIT), reaping.most - taken);
             taken += more.unwrap_or(0);
             if self.is_closed() {

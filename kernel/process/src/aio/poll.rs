@@ -22,6 +22,9 @@ use machine::sync::{SpinLock, rank};
 use sched::{Observer, Registration, WaitQueue};
 use vfs::{OpenFile, PollEvents, PollTable};
 
+/// So many requests of a context are looked at in its turn.
+const BATCH: usize = 64;
+
 /// The contexts whose requests may have become ready, for the thread that looks.
 pub(crate) struct PollWork {
     called: Chain<Ready>,
@@ -37,14 +40,22 @@ impl PollWork {
     pub(crate) fn run(&self) -> ! {
         loop {
             sched::between_jobs();
-            self.queue.wait_until(|| self.called.pop()).settle();
+            self.settle(self.queue.wait_until(|| self.called.pop()));
+        }
+    }
+
+    /// Ends what is ready of a context; if there is much, the others have their turns in between.
+    fn settle(&self, ready: Arc<Ready>) {
+        ready.settle(BATCH);
+        if !ready.is_empty() {
+            self.called.push(ready);
         }
     }
 
     /// One turn of the thread; whether there was something to do.
     #[cfg(test)]
     pub(super) fn turn(&self) -> bool {
-        self.called.pop().map(|ready| ready.settle()).is_some()
+        self.called.pop().map(|ready| self.settle(ready)).is_some()
     }
 }
 
@@ -72,10 +83,11 @@ impl Ready {
         }
     }
 
-    /// Ends those that are ready.
-    pub(super) fn settle(&self) {
-        // Off the chain before the look: what happens after it puts the request back.
-        while let Some(request) = self.requests.pop() {
+    /// Looks at up to `most`, and ends those that are ready.
+    pub(super) fn settle(&self, most: usize) {
+        for _ in 0..most {
+            // Off the chain before the look: what happens after it puts the request back.
+            let Some(request) = self.requests.pop() else { break };
             request.look();
             sched::give_way();
         }

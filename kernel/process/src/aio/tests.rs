@@ -159,6 +159,27 @@ fn a_poll_ends_when_its_file_becomes_ready_and_not_before() {
 }
 
 #[test]
+fn a_context_with_much_to_do_lets_others_have_their_turn() {
+    let world = World::new();
+    let (file, other) = (counter(0), counter(0));
+    (0..100).for_each(|object| world.poll(&file, PollEvents::IN, object).unwrap());
+    let address = Contexts::set_up(&world.space, world.aio, 2, &Limits::NONE).unwrap();
+    world.space.fault(address, memory::Access::Write, &Limits::NONE).unwrap();
+    let second = Contexts::find(&world.space, address).unwrap().1;
+    let request = PollRequest { file: other.clone(), events: PollEvents::IN, data: 0, object: 0 };
+    second.poll(second.take_place().unwrap(), request).unwrap();
+    add(&file);
+    add(&other);
+    assert!(world.aio.polls.turn());
+    let tails = || [world.address, address].map(|ring| machine::user_memory::load_u32(ring + 12).unwrap());
+    assert_eq!(tails(), [64, 0]);
+    assert!(world.aio.polls.turn());
+    assert_eq!(tails(), [64, 1]);
+    assert!(world.aio.polls.turn() && !world.aio.polls.turn());
+    assert_eq!(tails(), [100, 1]);
+}
+
+#[test]
 fn who_reaps_does_not_have_to_wait_for_the_thread() {
     let world = World::new();
     let file = counter(0);

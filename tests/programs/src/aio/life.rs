@@ -93,9 +93,15 @@ pub fn ring(checks: &mut Checks) {
         let most = context.get(0, 1000, &mut zero()).map(|events| events.len() < places as usize);
         checks.equal("words that lie", most, Ok(true));
     }
-    context.set_word(HEAD, context.word(TAIL));
-    let mut list = [&raw mut block; 300];
-    checks.equal("as many as there are places", context.submit(&mut list).is_ok_and(|made| made < places.into()), true);
+    // What it has said of that one, it can't take back.
+    let another = Context::new(1).expect("a context");
+    let mut list = vec![&raw mut block; places as usize * 2];
+    let made = another.submit(&mut list);
+    checks.equal(
+        "no more at once than there is room for",
+        made.is_ok_and(|made| (64..places.into()).contains(&made)),
+        true,
+    );
     // SAFETY: takes no address.
     unsafe { close(file) };
 }
@@ -177,6 +183,11 @@ pub fn spaces(checks: &mut Checks) {
         2
     });
     checks.equal("a program has none of the one before", (executed, requests(), count(bell)), (0, before + 8, 1));
+    let short = Context::new(1).expect("a context");
+    let waiting = std::mem::ManuallyDrop::new(Context(short.0));
+    let waits = std::thread::spawn(move || waiting.wait(1));
+    checks.equal("the end of a context", short.end(), Ok(0));
+    checks.equal("is that of every wait", waits.join().ok(), Some(Err(EINVAL)));
     let size = (context.word(PLACES) as usize + 1) * 32;
     // SAFETY: the ring is mapped there, and nothing of Rust's lies in it.
     let moved = unsafe {

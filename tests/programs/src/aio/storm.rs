@@ -38,29 +38,24 @@ struct Shared {
     submitted: AtomicU64,
 }
 
-/// A new context, which nobody ends yet; 0 if there can be none.
-fn fresh() -> u64 {
-    Context::new(8).map_or(0, |new| std::mem::ManuallyDrop::new(new).0)
-}
-
 /// One thread: whatever it does may fail, for others are faster.
 fn worker(shared: &Shared, seed: u64) {
     let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut blocks = [Block::default(); 8];
     while !shared.is_over.load(Relaxed) {
-        let context = std::mem::ManuallyDrop::new(Context(shared.context.load(Relaxed)));
+        let current = std::mem::ManuallyDrop::new(Context(shared.context.load(Relaxed)));
         let at = chance.below(8);
         match chance.below(10) {
             0..4 => {
                 let mut block = Block::poll(shared.files[chance.below(FILES as u64)], POLLIN);
                 (block.flags, block.event_file) = (WITH_EVENT_FILE, shared.bell as u32);
                 blocks[at] = block;
-                if context.start(&mut blocks[at]) == Ok(1) {
+                if current.start(&mut blocks[at]) == Ok(1) {
                     shared.submitted.fetch_add(1, SeqCst);
                 }
             }
-            4 => drop(context.cancel(&mut blocks[at])),
-            5 => drop(context.get(0, 8, &mut zero())),
+            4 => drop(current.cancel(&mut blocks[at])),
+            5 => drop(current.get(0, 8, &mut zero())),
             6 | 7 => {
                 let file = shared.files[chance.below(FILES as u64)];
                 add(file, 1);
@@ -72,7 +67,7 @@ fn worker(shared: &Shared, seed: u64) {
                 let old = shared.context.swap(0, SeqCst);
                 if old != 0 {
                     let _ = Context(old).end();
-                    shared.context.store(fresh(), SeqCst);
+                    shared.context.store(context(), SeqCst);
                 }
             }
         }
@@ -85,7 +80,7 @@ fn program(rounds: u64, is_killed: bool) -> bool {
     let mut fine = true;
     for round in 0..rounds {
         let shared = Shared {
-            context: AtomicU64::new(fresh()),
+            context: AtomicU64::new(context()),
             files: std::array::from_fn(|_| counter(0)),
             bell: counter(0),
             is_over: AtomicBool::new(false),

@@ -34,6 +34,8 @@ pub enum Kind {
     Any,
     /// The address of a mapping, often one that other calls changed.
     Mapping,
+    /// The address of an asynchronous context, if nobody has ended it.
+    Context,
     /// A path.
     Path,
     /// A name that is no path: of an attribute, a queue, a host.
@@ -103,6 +105,10 @@ pub enum Structure {
     Typed,
     /// `struct mq_attr`.
     Queue,
+    /// The addresses of requests that lie in the memory of the second argument.
+    Requests,
+    /// One of these: `struct iocb`.
+    Request,
     /// The head and data of capabilities.
     Capabilities,
     /// A number of 32 bits, which may be a length.

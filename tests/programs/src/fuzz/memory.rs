@@ -16,6 +16,9 @@ pub const WORDS: usize = 64;
 const MAPPINGS: usize = 0x20_0000_0000;
 const MAPPED_PAGES: usize = 32;
 
+/// Where the context of the process is.
+pub const CONTEXT: usize = 0x28_0000_0000;
+
 /// Where each argument's memory begins; the address is in this thread's own arena.
 fn start(index: usize) -> usize {
     ARENA + (lane() * 6 + index) * PAGES * PAGE
@@ -43,10 +46,29 @@ pub fn lay_out(own_lane: usize) -> bool {
                 && mmap(read_only, PAGE, PROT_READ, fixed, -1, 0) != MAP_FAILED
         }
     });
+    renew_context();
     // SAFETY: as above.
     fine && unsafe {
         mmap(MAPPINGS as *mut c_void, MAPPED_PAGES * PAGE, PROT_READ | PROT_WRITE, fixed, -1, 0) != MAP_FAILED
     }
+}
+
+/// Ends the context of the process, if it is still there, and makes another in its place.
+fn renew_context() {
+    let mut made = 0_usize;
+    // SAFETY: the word lives until the call is over; the kernel has chosen the address of the ring, and what lay where it
+    // goes was another.
+    unsafe {
+        syscall(SYS_io_destroy, CONTEXT);
+        if syscall(SYS_io_setup, 4_i64, &raw mut made) == 0 {
+            mremap(made as *mut c_void, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, CONTEXT);
+        }
+    }
+}
+
+/// The memory of an argument, for a structure of another one.
+pub fn of_argument(index: usize) -> u64 {
+    start(index) as u64
 }
 
 /// An address for an argument: mostly good, then with what `fill` put there, else bad in one of the known ways.

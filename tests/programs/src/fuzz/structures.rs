@@ -143,6 +143,14 @@ pub fn fill(structure: Structure, words: &mut [u64; WORDS], inner: u64, place: &
         Structure::Queue => {
             words[..4].copy_from_slice(&[choices.below(2) << 11, choices.below(12), choices.below(300), 0])
         }
+        Structure::Requests => {
+            let first = memory::of_argument(1);
+            for (number, word) in words[..4].iter_mut().enumerate() {
+                *word = first + number as u64 * 64;
+                memory::put(*word, &request(inner, choices));
+            }
+        }
+        Structure::Request => words[..8].copy_from_slice(&request(inner, choices)),
         Structure::Capabilities => {
             words[0] = pair(choices.one_of(&[0x2008_0522, 0x1998_0330, 0x2007_1026, 0]), pid(place, choices))
         }
@@ -214,4 +222,31 @@ fn copy(words: &mut [u64; WORDS], bytes: &[u8; 40]) {
     for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
     }
+}
+
+/// `struct iocb`, which mostly polls, reads or writes.
+fn request(inner: u64, choices: &mut Choices) -> [u64; 8] {
+    let operation = choices.one_of(&[0, 1, 2, 3, 5, 5, 5, 5, 7, 8, 6, 0xffff]);
+    let seldom = |choices: &mut Choices| if choices.one_in(16) { choices.any() } else { 0 };
+    let is_transfer = [0, 1, 7, 8].contains(&operation);
+    let (buffer, length, offset) = match operation {
+        0 | 1 => (inner, choices.below(200), choices.below(5000)),
+        7 | 8 => {
+            memory::put(inner + 1024, &[inner, choices.below(100), inner + 512, choices.below(100)]);
+            (inner + 1024, choices.below(3), choices.below(5000))
+        }
+        5 => (choices.one_of(&[1, 4, 5, 0x2000, 0, 1 << 16]), seldom(choices), 0),
+        _ => (seldom(choices), 0, 0),
+    };
+    let flags = if is_transfer { choices.one_of(&[0, 0, 0, 8, 16, 2, 1 << 20]) } else { 0 };
+    [
+        choices.any(),
+        pair(0, flags),
+        operation | choices.one_of(&[0, 0, 2 << 13, 1 << 13 | 4]) << 16 | (file(choices) & 0xffff_ffff) << 32,
+        buffer,
+        length,
+        offset,
+        seldom(choices),
+        pair(choices.one_of(&[0, 0, 1, 1, 2, 3, 4]), file(choices)),
+    ]
 }

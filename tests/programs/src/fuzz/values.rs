@@ -203,6 +203,13 @@ pub fn value(kind: Kind, index: usize, place: &Place, choices: &mut Choices) -> 
         },
         Kind::Any => choices.any() >> choices.below(64),
         Kind::Mapping => memory::mapping(choices),
+        Kind::Context => {
+            if choices.one_in(8) {
+                memory::mapping(choices)
+            } else {
+                memory::CONTEXT as u64
+            }
+        }
         Kind::Path => text(path(place, choices), index, choices),
         Kind::Name => text(choices.one_of(NAMES), index, choices),
         Kind::FileSystem => text(choices.one_of(FILE_SYSTEMS), index, choices),

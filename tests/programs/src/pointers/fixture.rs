@@ -1,6 +1,7 @@
 //! What the calls are made on: files, sockets, timers, children in the state in which a call gets as far as the address.
 
 use super::Argument;
+use crate::aio;
 use crate::tracing::tracee::{kill_and_reap, traced};
 use libc::*;
 use std::os::unix::fs::MetadataExt;
@@ -36,6 +37,7 @@ pub struct Fixture {
     timer: i64,
     segment: c_int,
     inotify: c_int,
+    context: u64,
     configuration: c_int,
     /// SIGUSR2, which this process blocks.
     signals: u64,
@@ -96,6 +98,7 @@ impl Fixture {
                 posix_queue: Self::posix_queue(),
                 segment: shmget(IPC_PRIVATE, PAGE, 0o600),
                 inotify: inotify_init1(0),
+                context: aio::context(),
                 configuration: syscall(SYS_fsopen, c"tmpfs".as_ptr(), 0) as c_int,
                 signals: 1 << (SIGUSR2 - 1),
                 edges: Self::edges(),
@@ -248,6 +251,10 @@ impl Fixture {
                     i64::from(self.messages)
                 }
                 Argument::J => i64::from(self.segment),
+                Argument::Context => {
+                    aio::make_event(self.context, self.file);
+                    self.context as i64
+                }
                 Argument::Configuration => i64::from(self.configuration),
                 Argument::Watch => i64::from(self.inotify),
                 Argument::Pending => {

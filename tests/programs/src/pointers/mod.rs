@@ -60,6 +60,8 @@ enum Argument {
     B,
     /// A System V segment of memory.
     J,
+    /// An asynchronous context that has an event to tell.
+    Context,
     /// A file system that is being configured.
     Configuration,
     /// An inotify file.

@@ -1,6 +1,7 @@
 //! The calls: name, number, and what each argument is.
 
 use super::Argument::{self, *};
+use crate::aio::SYS_IO_PGETEVENTS;
 use libc::*;
 
 /// The system calls that take an address, each of its addresses in some row.
@@ -277,6 +278,14 @@ pub const CALLS: &[(&str, c_long, &[Argument])] = &[
     ("mq_notify", SYS_mq_notify, &[B, P]),
     ("mq_getsetattr", SYS_mq_getsetattr, &[B, P, N(0)]),
     ("mq_getsetattr old", SYS_mq_getsetattr, &[B, N(0), P]),
+    ("io_setup", SYS_io_setup, &[N(1), P]),
+    ("io_submit", SYS_io_submit, &[Context, N(1), P]),
+    ("io_cancel", SYS_io_cancel, &[Context, P, N(0)]),
+    ("io_getevents", SYS_io_getevents, &[Context, N(1), N(1), P, N(0)]),
+    ("io_getevents timeout", SYS_io_getevents, &[Context, N(0), N(1), G, P]),
+    ("io_pgetevents", SYS_IO_PGETEVENTS, &[Context, N(1), N(1), P, N(0), N(0)]),
+    ("io_pgetevents timeout", SYS_IO_PGETEVENTS, &[Context, N(0), N(1), G, P, N(0)]),
+    ("io_pgetevents mask", SYS_IO_PGETEVENTS, &[Context, N(0), N(1), G, N(0), P]),
     ("syslog", SYS_syslog, &[N(3), P, N(4096)]),
     ("shmctl IPC_STAT", SYS_shmctl, &[J, N(2), P]),
     ("getsockname address", SYS_getsockname, &[U, P, P]),

@@ -15,9 +15,11 @@ use linux_raw_sys::general::{
     F_GETPIPE_SZ, F_GETSIG, F_NOTIFY, F_SET_RW_HINT, F_SETFD, F_SETFL, F_SETLEASE, F_SETOWN, F_SETPIPE_SZ, F_SETSIG,
     FD_CLOEXEC, RWH_WRITE_LIFE_EXTREME, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
 };
-use linux_raw_sys::ioctl::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, TIOCGPTPEER};
+use linux_raw_sys::ioctl::{
+    FIOASYNC, FIOCLEX, FIOGETOWN, FIONBIO, FIONCLEX, FIOSETOWN, SIOCGPGRP, SIOCSPGRP, TIOCGPTPEER,
+};
 use machine::user_memory;
-use vfs::{DirectoryEntry, OpenFile, OpenFlags, SeekFrom, pipe};
+use vfs::{DirectoryEntry, OpenFile, OpenFlags, SeekFrom, pipe, socket::Socket};
 
 /// `close(2)`.
 pub fn close(call: &Call<'_>, descriptor: i32) -> Result<usize, Errno> {
@@ -164,6 +166,9 @@ pub fn ioctl(call: &Call<'_>, descriptor: i32, request: u32, argument: u64) -> R
             }
         }
         FIOASYNC => owners::set_async(&file, descriptor, argument),
+        FIOSETOWN | SIOCSPGRP | FIOGETOWN | SIOCGPGRP if file.operations::<Socket>().is_some() => {
+            owners::of_socket(call, &file, request, argument)
+        }
         _ => match namespaces::control(call, &file, request, argument) {
             Some(result) => result,
             None => file.ioctl(request, argument).map(|value| value as usize),

@@ -3,7 +3,10 @@
 use crate::{abi::OwnerEx, arguments::UserPtr, call::Call};
 use alloc::sync::Arc;
 use base::{Errno, Pid};
-use linux_raw_sys::general::{F_GETOWN, F_GETSIG, F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID, F_SETOWN, F_SETSIG};
+use linux_raw_sys::{
+    general::{F_GETOWN, F_GETSIG, F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID, F_SETOWN, F_SETSIG},
+    ioctl::{FIOSETOWN, SIOCSPGRP},
+};
 use process::{file_signals, signals::LARGEST};
 use vfs::{
     OpenFile, OpenFlags,
@@ -52,6 +55,17 @@ pub(crate) fn fcntl(call: &Call<'_>, file: &OpenFile, command: u32, argument: u6
         F_GETSIG => return Ok(file.signal().into()),
         _ => return Err(Errno::EINVAL),
     }
+    Ok(0)
+}
+
+/// The owner of a socket by the older words: `FIOSETOWN` and `SIOCSPGRP`, else `FIOGETOWN` or `SIOCGPGRP`. Errors as
+/// [`fcntl`].
+pub(crate) fn of_socket(call: &Call<'_>, file: &OpenFile, request: u32, argument: u64) -> Result<usize, Errno> {
+    let place = UserPtr::<i32>::at(argument);
+    if matches!(request, FIOSETOWN | SIOCSPGRP) {
+        return fcntl(call, file, F_SETOWN, place.read()? as u64);
+    }
+    place.write(&(fcntl(call, file, F_GETOWN, 0)? as i32))?;
     Ok(0)
 }
 

@@ -100,6 +100,7 @@ fn options(checks: &mut Checks) {
         ioctl(two, TIOCOUTQ, &raw mut sent);
         ioctl(one, FIONREAD, &raw mut ready);
         checks.equal("sent and waiting", (sent, ready), (5, 5));
+        owners(checks, one);
         close(two);
     }
     let user = child::status(|| {
@@ -113,6 +114,32 @@ fn options(checks: &mut Checks) {
     // SAFETY: takes no address.
     unsafe { close(one) };
     checks.equal("an error is told once", (number(two, SO_ERROR), number(two, SO_ERROR)), (Ok(ECONNRESET), Ok(0)));
+}
+
+/// The requests of an ioctl that are those of F_SETOWN and F_GETOWN.
+fn owners(checks: &mut Checks, socket: RawFd) {
+    const SET: [c_ulong; 2] = [0x8901, 0x8902];
+    const GET: [c_ulong; 2] = [0x8903, 0x8904];
+    // SAFETY: takes no address.
+    let (own, group) = unsafe { (getpid(), getpgrp()) };
+    // SAFETY: the number lives until the calls are over, or the address is bad on purpose.
+    let ask =
+        |file, request: c_ulong, number: *mut i32| result(unsafe { ioctl(file, request as Ioctl, number) }.into());
+    let mut told = 7;
+    for (set, get) in SET.into_iter().zip(GET) {
+        checks.equal(
+            "an owner",
+            (ask(socket, set, &mut { own }), ask(socket, get, &raw mut told), told),
+            (Ok(0), Ok(0), own),
+        );
+        let named = (ask(socket, set, &mut { -group }), ask(socket, get, &raw mut told), told);
+        checks.equal("a group", named, (Ok(0), Ok(0), -group));
+        checks.equal("nobody there", ask(socket, set, &mut 0x3f_ffff), Err(ESRCH));
+        checks.equal("no number", ask(socket, set, &mut { i32::MIN }), Err(EINVAL));
+        let nowhere = std::ptr::dangling_mut::<i32>();
+        checks.equal("nowhere", (ask(socket, set, nowhere), ask(socket, get, nowhere)), (Err(EFAULT), Err(EFAULT)));
+        checks.equal("no socket", ask(0, get, &raw mut told), Err(ENOTTY));
+    }
 }
 
 /// What a child ends with that sends where nobody receives: the errno, or a signal.

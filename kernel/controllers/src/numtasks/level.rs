@@ -120,12 +120,6 @@ pub(super) enum Refusal<'a> {
     Shares(Place<'a>),
 }
 
-/// [`check`] where no container but the root has a limit, a guarantee or a cap.
-pub(super) fn check_root(place: Place<'_>) -> Result<(), Refusal<'_>> {
-    let is_full = |root: &Place<'_>| root.own().level.committed() >= root.own().level.max.get();
-    place.upwards().last().filter(is_full).map_or(Ok(()), |root| Err(Refusal::Shares(root)))
-}
-
 /// Whether there may be one more task in `place`.
 pub(super) fn check(place: Place<'_>) -> Result<(), Refusal<'_>> {
     let mut walks_on = true;

@@ -54,6 +54,9 @@ struct Tree(SpinLock<Settings>);
 struct Settings {
     /// How many tasks the root has to give.
     total: u64,
+    /// The root's live tasks and its cap once more: where nobody below has bounds these decide, and no walk leads there.
+    current: u64,
+    max: u64,
     /// Whether a container other than the root has, or had, a limit, a guarantee or a cap.
     is_divided: bool,
     rate: Rate,
@@ -96,16 +99,16 @@ impl Subsystem for Numtasks {
     fn can_fork(parent: Lineage<'_, Self>) -> Result<(), Errno> {
         let own = parent.own();
         let refusal = {
-            let tree = own.tree.0.lock();
+            let mut tree = own.tree.0.lock();
             if !own.period.allows(&tree.rate) {
                 own.rate_failures.up();
                 None
-            } else if let Err(refusal) = if tree.is_divided { level::check(parent) } else { level::check_root(parent) }
-            {
+            } else if let Err(refusal) = tree.check(parent) {
                 own.failures.up();
                 Some(refusal)
             } else {
                 own.period.count();
+                tree.current += 1;
                 level::enter(parent).successes.up();
                 return Ok(());
             }
@@ -117,7 +120,8 @@ impl Subsystem for Numtasks {
     }
 
     fn cancel_fork(parent: Lineage<'_, Self>) {
-        let _tree = parent.own().tree.0.lock();
+        let mut tree = parent.own().tree.0.lock();
+        tree.current = tree.current.saturating_sub(1);
         level::undo(parent).successes.down();
         parent.own().period.give_back();
     }
@@ -128,7 +132,8 @@ impl Subsystem for Numtasks {
     }
 
     fn exit(_task: &dyn Member, place: Lineage<'_, Self>) {
-        let _tree = place.own().tree.0.lock();
+        let mut tree = place.own().tree.0.lock();
+        tree.current = tree.current.saturating_sub(1);
         level::leave(place);
     }
 }
@@ -147,14 +152,29 @@ impl Client for Numtasks {
         let min = if node.is_root() { None } else { amounts.min };
         let mut tree = node.state().tree.0.lock();
         tree.is_divided |= !node.is_root() && (amounts.min.is_some() || amounts.max.is_some());
-        level::set_amounts(node.lineage(), min.unwrap_or(0), amounts.max.unwrap_or(NONE));
+        let max = amounts.max.unwrap_or(NONE);
+        if node.is_root() {
+            tree.max = max;
+        }
+        level::set_amounts(node.lineage(), min.unwrap_or(0), max);
+    }
+}
+
+impl Settings {
+    /// Whether there may be one more task in `place`.
+    fn check<'a>(&self, place: Lineage<'a, Numtasks>) -> Result<(), Refusal<'a>> {
+        match self.is_divided {
+            true => level::check(place),
+            false if self.current < self.max => Ok(()),
+            false => place.upwards().last().map_or(Ok(()), |root| Err(Refusal::Shares(root))),
+        }
     }
 }
 
 impl Numtasks {
     /// The root's, which has `total` tasks to give: as many as there can be.
     pub fn root(total: u64) -> Self {
-        let settings = Settings { total, is_divided: false, rate: Rate::unlimited() };
+        let settings = Settings { total, current: 0, max: total, is_divided: false, rate: Rate::unlimited() };
         Self::new(Arc::new(Tree(SpinLock::new(rank::CONTROLLER, settings))), total)
     }
 

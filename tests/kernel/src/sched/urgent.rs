@@ -120,8 +120,8 @@ pub(super) fn what_a_sleeper_reserved_counts_when_its_cpu_is_gone() {
         sleep(SECOND / 100);
     }
     sched::set_allowed(&sleeper.reference(), &cpu::online());
-    // As many on the other CPUs would be one for each, but for this one.
-    let policy = reserved(90_000_000, 100_000_000);
+    // As many on the other CPUs would be one for each, but for this one; of up to 190 CPUs.
+    let policy = reserved(94_500_000, 100_000_000);
     sched::set_policy(&sleeper.reference(), policy).expect("nobody else has reserved");
     sched::take_offline(number).expect("the others have as much");
     let others: Vec<_> = cpu::online().iter().map(|_| begin(cpu::online())).collect();
